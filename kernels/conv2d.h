@@ -1,0 +1,84 @@
+// 2-d convolution (cross-correlation, as in every deep-learning library).
+#pragma once
+
+#include <cstdint>
+
+namespace diffscm::kernels {
+
+// Geometry shared by forward and both backwards. The input image the filter sees is
+//   X = concat_C(x0, x1), first enlarged x2 by nearest neighbour when `upsample` is set;
+// neither the concatenation nor the enlarged image is ever built.
+//   N, H, W    batch and size of the *stored* inputs x0, x1 (before enlargement)
+//   C0, C1     channels of x0 and of x1 (0: there is no second tensor)
+//   K          output channels            R, S   filter height and width, odd, R = S in {1, 3}
+//   stride     1 or 2                     padding R/2 on every side ("same")
+// Output size: P = (Hin - 1) / stride + 1 and likewise Q, where Hin = upsample ? 2H : H.
+// Requires: upsample implies stride 1 and R = 3; C1 > 0 implies stride 1 and no upsample.
+struct ConvShape {
+  int64_t n, h, w, c0, c1 = 0, k, r = 3, s = 3;
+  int stride = 1;
+  bool upsample = false;
+
+  int64_t c() const { return c0 + c1; }
+  int64_t in_h() const { return upsample ? 2 * h : h; }
+  int64_t in_w() const { return upsample ? 2 * w : w; }
+  int64_t p() const { return (in_h() - 1) / stride + 1; }
+  int64_t q() const { return (in_w() - 1) / stride + 1; }
+  int64_t flops() const { return 2 * n * p() * q() * k * r * s * c(); }  // multiply and add = 2
+};
+
+// y[n,p,q,k] = bias[k] + residual[n,p,q,k]
+//            + sum_{r,s,c} weight[k,r,s,c] * X[n, p*stride + r - R/2, q*stride + s - S/2, c]
+// Outside the image X is 0. Every element of y is written. y must not alias x0 or x1; it may be
+// equal to residual. All f32, f32 accumulation (Winograd rungs: max error ~1e-5 relative to the
+// largest output; f32 direct rungs ~1e-6). Bit-reproducible, whatever the number of threads.
+// `packed` is what conv2d_pack wrote for this shape and weight, or null: then it is packed into
+// scratch on the spot.
+struct Conv2dArgs {
+  ConvShape shape;
+  const float* x0;        // [N, H, W, C0]
+  const float* x1;        // [N, H, W, C1] or null
+  const float* weight;    // [K, R, S, C]
+  const float* packed;    // or null
+  const float* bias;      // [K] or null
+  const float* residual;  // [N, P, Q, K] or null
+  float* y;               // [N, P, Q, K]
+};
+
+// dX = transpose of the above with respect to X, split into dx0, dx1 and summed 2x2 when upsampling.
+// Every element of dx0 and dx1 is written. `packed` as above, from conv2d_pack with backward = true.
+struct Conv2dBackwardInputArgs {
+  ConvShape shape;
+  const float* dy;      // [N, P, Q, K]
+  const float* weight;  // [K, R, S, C]
+  const float* packed;  // or null
+  float* dx0;           // [N, H, W, C0]
+  float* dx1;           // [N, H, W, C1] or null
+};
+
+// dweight[k,r,s,c] = sum_{n,p,q} dy[n,p,q,k] * X[n, p*stride + r - R/2, q*stride + s - S/2, c]
+// dbias[k] = sum_{n,p,q} dy[n,p,q,k]. Both are overwritten. Bit-reproducible.
+struct Conv2dBackwardWeightArgs {
+  ConvShape shape;
+  const float* x0;  // [N, H, W, C0]
+  const float* x1;  // [N, H, W, C1] or null
+  const float* dy;  // [N, P, Q, K]
+  float* dweight;   // [K, R, S, C]
+  float* dbias;     // [K] or null
+};
+
+// Rearranges a weight once for the algorithm that the target would choose for this shape (register
+// tiles, Winograd transform), so that inference does not repeat it in each call.
+// Two calls: with packed = null, *floats receives the size needed (0: this shape wants no packing);
+// then packed points at that many floats and is filled. The layout is private to the target; it
+// depends on the shape only through (c0, c1, k, r, s, stride, upsample), never on n, h or w: one
+// packed weight serves every batch size and resolution.
+struct Conv2dPackArgs {
+  ConvShape shape;
+  bool backward;        // for conv2d_backward_input instead of conv2d
+  const float* weight;  // [K, R, S, C]
+  float* packed;        // or null: ask for the size
+  int64_t* floats;      // receives the size when packed is null
+};
+
+}  // namespace diffscm::kernels

@@ -1,0 +1,51 @@
+// Small elementwise operators.
+#pragma once
+
+#include <cstdint>
+
+namespace diffscm::kernels {
+
+// y[i] = a * x[i] + b * z[i]; z may be null (then b is ignored). y may alias x or z.
+struct LinearCombinationArgs {
+  int64_t n;
+  float a;
+  const float* x;
+  float b;
+  const float* z;
+  float* y;
+};
+
+// y = x * sigmoid(x). y may alias x.  Backward: dx = dy * (s + x s (1 - s)), s = sigmoid(x).
+struct SiluArgs {
+  int64_t n;
+  const float* x;
+  float* y;
+};
+struct SiluBackwardArgs {
+  int64_t n;
+  const float* x;
+  const float* dy;
+  float* dx;
+};
+
+// Sinusoidal embedding: emb[n, i] = cos(t[n] f_i), emb[n, half + i] = sin(t[n] f_i),
+// f_i = exp(-ln(10000) i / half), i < half = channels / 2 (cos first, as guided-diffusion has it).
+// Requires channels even. t is in original integer units, 0 .. 999. Angles in double before cos/sin.
+struct TimestepEmbeddingArgs {
+  int64_t n, channels;
+  const float* t;  // [N]
+  float* emb;      // [N, channels]
+};
+
+// y[n,e] = a[n] * x[n,e] + b[n] * z[n,e]: the forward diffusion x_t = sqrt(abar) x0 + sqrt(1-abar) eps
+// with one noise level per sample. y may alias x or z.
+struct AddNoiseArgs {
+  int64_t n, elements;
+  const float* a;  // [N]
+  const float* b;  // [N]
+  const float* x;  // [N, elements]
+  const float* z;  // [N, elements]
+  float* y;        // [N, elements]
+};
+
+}  // namespace diffscm::kernels

@@ -1,0 +1,98 @@
+// The catalogue: every operator of the project, once. A target is this table, filled.
+#pragma once
+
+#include "kernels/adamw.h"
+#include "kernels/attention.h"
+#include "kernels/conv2d.h"
+#include "kernels/ddim_update.h"
+#include "kernels/elementwise.h"
+#include "kernels/error.h"
+#include "kernels/group_norm.h"
+#include "kernels/loss.h"
+#include "kernels/matmul.h"
+#include "kernels/pool.h"
+#include "kernels/random.h"
+
+namespace diffscm::kernels {
+
+// A queue of work on a device; null is the target's default. On cpu and emu work is done at once.
+struct Stream {
+  void* handle = nullptr;
+};
+
+// One entry of the table. Calling an entry that its target does not implement throws an Error naming
+// the operator and the target.
+template <class Args>
+struct Operator {
+  const char* name = "";
+  const char* target = "";
+  void (*run)(const Args&, Stream) = nullptr;
+
+  explicit operator bool() const { return run != nullptr; }
+  void operator()(const Args& args, Stream stream = {}) const {
+    require(run != nullptr, "operator {} is not implemented on target {}", name, target);
+    run(args, stream);
+  }
+};
+
+struct OperatorTable {
+  const char* target;
+
+  Operator<Conv2dArgs> conv2d;
+  Operator<Conv2dBackwardInputArgs> conv2d_backward_input;
+  Operator<Conv2dBackwardWeightArgs> conv2d_backward_weight;
+  Operator<Conv2dPackArgs> conv2d_pack;
+  Operator<GroupNormArgs> group_norm;
+  Operator<GroupNormBackwardArgs> group_norm_backward;
+  Operator<AttentionArgs> attention;
+  Operator<AttentionBackwardArgs> attention_backward;
+  Operator<MatmulArgs> matmul;
+  Operator<ColumnSumArgs> column_sum;
+  Operator<LinearCombinationArgs> linear_combination;
+  Operator<SiluArgs> silu;
+  Operator<SiluBackwardArgs> silu_backward;
+  Operator<TimestepEmbeddingArgs> timestep_embedding;
+  Operator<AddNoiseArgs> add_noise;
+  Operator<AvgPoolArgs> avg_pool;
+  Operator<AvgPoolBackwardArgs> avg_pool_backward;
+  Operator<PoolTokensArgs> pool_tokens;
+  Operator<PoolTokensBackwardArgs> pool_tokens_backward;
+  Operator<MseArgs> mse;
+  Operator<LogSoftmaxArgs> log_softmax;
+  Operator<NormalArgs> normal;
+  Operator<DdimUpdateArgs> ddim_update;
+  Operator<AbsQuantileArgs> abs_quantile;
+  Operator<AdamwArgs> adamw;
+
+  // Calls visit(operator) for every entry in the order above: one list serves naming, printing, tests.
+  template <class Self, class F>
+  static void each(Self& t, F&& visit) {
+    visit("conv2d", t.conv2d);
+    visit("conv2d_backward_input", t.conv2d_backward_input);
+    visit("conv2d_backward_weight", t.conv2d_backward_weight);
+    visit("conv2d_pack", t.conv2d_pack);
+    visit("group_norm", t.group_norm);
+    visit("group_norm_backward", t.group_norm_backward);
+    visit("attention", t.attention);
+    visit("attention_backward", t.attention_backward);
+    visit("matmul", t.matmul);
+    visit("column_sum", t.column_sum);
+    visit("linear_combination", t.linear_combination);
+    visit("silu", t.silu);
+    visit("silu_backward", t.silu_backward);
+    visit("timestep_embedding", t.timestep_embedding);
+    visit("add_noise", t.add_noise);
+    visit("avg_pool", t.avg_pool);
+    visit("avg_pool_backward", t.avg_pool_backward);
+    visit("pool_tokens", t.pool_tokens);
+    visit("pool_tokens_backward", t.pool_tokens_backward);
+    visit("mse", t.mse);
+    visit("log_softmax", t.log_softmax);
+    visit("normal", t.normal);
+    visit("ddim_update", t.ddim_update);
+    visit("abs_quantile", t.abs_quantile);
+    visit("adamw", t.adamw);
+  }
+};
+
+}  // namespace diffscm::kernels
