@@ -48,4 +48,13 @@ struct AddNoiseArgs {
   float* y;        // [N, elements]
 };
 
+// y[n] = sum_e x[n,e] * z[n,e], accumulated in double in a fixed order. The inner products of Anderson
+// acceleration and of per-image residuals.
+struct SampleDotArgs {
+  int64_t n, elements;
+  const float* x;  // [N, elements]
+  const float* z;  // [N, elements]
+  float* y;        // [N]
+};
+
 }  // namespace diffscm::kernels

@@ -53,6 +53,7 @@ struct OperatorTable {
   Operator<SiluBackwardArgs> silu_backward;
   Operator<TimestepEmbeddingArgs> timestep_embedding;
   Operator<AddNoiseArgs> add_noise;
+  Operator<SampleDotArgs> sample_dot;
   Operator<AvgPoolArgs> avg_pool;
   Operator<AvgPoolBackwardArgs> avg_pool_backward;
   Operator<PoolTokensArgs> pool_tokens;
@@ -82,6 +83,7 @@ struct OperatorTable {
     visit("silu_backward", t.silu_backward);
     visit("timestep_embedding", t.timestep_embedding);
     visit("add_noise", t.add_noise);
+    visit("sample_dot", t.sample_dot);
     visit("avg_pool", t.avg_pool);
     visit("avg_pool_backward", t.avg_pool_backward);
     visit("pool_tokens", t.pool_tokens);

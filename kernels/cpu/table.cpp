@@ -21,6 +21,7 @@ const OperatorTable& operators() {
     t.silu_backward.run = silu_backward;
     t.timestep_embedding.run = timestep_embedding;
     t.add_noise.run = add_noise;
+    t.sample_dot.run = sample_dot;
     t.avg_pool.run = avg_pool;
     t.avg_pool_backward.run = avg_pool_backward;
     t.pool_tokens.run = pool_tokens;

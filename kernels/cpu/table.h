@@ -22,6 +22,7 @@ void silu(const SiluArgs&, Stream);
 void silu_backward(const SiluBackwardArgs&, Stream);
 void timestep_embedding(const TimestepEmbeddingArgs&, Stream);
 void add_noise(const AddNoiseArgs&, Stream);
+void sample_dot(const SampleDotArgs&, Stream);
 void avg_pool(const AvgPoolArgs&, Stream);
 void avg_pool_backward(const AvgPoolBackwardArgs&, Stream);
 void pool_tokens(const PoolTokensArgs&, Stream);

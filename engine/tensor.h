@@ -1,0 +1,74 @@
+// Tensor: a contiguous, typed block of memory on one target, with a shape.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/target.h"
+
+namespace diffscm {
+
+enum class Dtype { f32, i64 };
+int64_t size_of(Dtype dtype);
+const char* name_of(Dtype dtype);
+
+// Dimensions, outermost first. Images are [N, H, W, C].
+using Shape = std::vector<int64_t>;
+int64_t numel(const Shape& shape);
+std::string to_string(const Shape& shape);  // "[2, 28, 28, 1]"
+
+class Storage;
+
+// Copying a Tensor shares its memory; clone() copies it. Always contiguous: reshape is free, there are
+// no strides. Memory comes from the target's pool (engine/memory.h) and is uninitialised unless said.
+class Tensor {
+ public:
+  Tensor() = default;
+  explicit Tensor(Shape shape, Target target = Target::cpu, Dtype dtype = Dtype::f32);
+  static Tensor zeros(Shape shape, Target target = Target::cpu);
+  static Tensor full(Shape shape, float value, Target target = Target::cpu);
+  static Tensor from(std::span<const float> values, Shape shape, Target target = Target::cpu);
+  static Tensor from(std::span<const int64_t> values, Shape shape, Target target = Target::cpu);
+
+  explicit operator bool() const { return storage_ != nullptr; }
+  const Shape& shape() const { return shape_; }
+  int64_t dim(int i) const;  // negative counts from the end
+  int rank() const { return static_cast<int>(shape_.size()); }
+  int64_t numel() const { return numel_; }
+  Dtype dtype() const { return dtype_; }
+  Target target() const;
+
+  // Pointers into the target's memory. Taking a mutable one counts as a change of the contents.
+  const float* data() const;
+  float* mutable_data();
+  const int64_t* data_i64() const;
+  int64_t* mutable_data_i64();
+
+  Tensor reshape(Shape shape) const;
+  // Elements [begin, end) of the first dimension, sharing memory.
+  Tensor slice(int64_t begin, int64_t end) const;
+  // `shape` elements starting `offset` elements into this tensor's memory, shared (parameter arenas).
+  Tensor view(int64_t offset, Shape shape) const;
+  Tensor clone() const;
+  Tensor to(Target target) const;
+  void copy_from(const Tensor& source);  // same shape; any target
+  std::vector<float> to_vector() const;
+
+  // Value derived from the present contents (a packed convolution weight), computed once and kept
+  // with the memory until the next mutable_data(). `key` names the kind of derivation.
+  Tensor derived(const std::string& key, const std::function<Tensor()>& compute) const;
+
+ private:
+  std::shared_ptr<Storage> storage_;
+  int64_t offset_ = 0;  // elements
+  int64_t numel_ = 0;
+  Shape shape_;
+  Dtype dtype_ = Dtype::f32;
+};
+
+}  // namespace diffscm
