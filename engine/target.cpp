@@ -34,7 +34,7 @@ const kernels::OperatorTable& operators(Target target) {
 void set_threads(int threads) {
   require(threads >= 0 && threads <= 4096, "--threads {} is out of range: give 1 to 4096, or 0 for all",
           threads);
-  omp_set_num_threads(threads == 0 ? omp_get_num_procs() : threads);
+  if (threads > 0) omp_set_num_threads(threads);
 }
 
 int threads() { return omp_get_max_threads(); }

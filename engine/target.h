@@ -22,7 +22,7 @@ Target default_target();
 // The operator table of a target. Throws Error when this build or machine does not have the target.
 const kernels::OperatorTable& operators(Target target);
 
-// Threads that the cpu target uses; 0 = as many as the machine offers.
+// Threads that the cpu target uses; 0 leaves OpenMP's choice: OMP_NUM_THREADS, else every core.
 void set_threads(int threads);
 int threads();
 

@@ -15,7 +15,7 @@ namespace diffscm::kernels {
 // Output size: P = (Hin - 1) / stride + 1 and likewise Q, where Hin = upsample ? 2H : H.
 // Requires: upsample implies stride 1 and R = 3; C1 > 0 implies stride 1 and no upsample.
 struct ConvShape {
-  int64_t n, h, w, c0, c1 = 0, k, r = 3, s = 3;
+  int64_t n = 0, h = 0, w = 0, c0 = 0, c1 = 0, k = 0, r = 3, s = 3;
   int stride = 1;
   bool upsample = false;
 

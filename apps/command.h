@@ -1,0 +1,35 @@
+// What every subcommand shares: the common flags, and how a subcommand is registered.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "apps/console.h"
+#include "engine/target.h"
+
+namespace diffscm::apps {
+
+struct Common {
+  std::string device;  // empty: cuda if usable, else cpu
+  std::string precision = "f32";
+  int threads = 0;
+  uint64_t seed = 0;
+  bool quiet = false;
+  bool json = false;
+  std::string command_line;
+  Console console;
+
+  Target target() const { return device.empty() ? default_target() : parse_target(device); }
+};
+
+// Each adds its subcommand to `app`; `common` outlives the parse. The callback does the work.
+void add_train(CLI::App& app, Common& common);
+void add_sample(CLI::App& app, Common& common);
+void add_abduct(CLI::App& app, Common& common);
+void add_counterfactual(CLI::App& app, Common& common);
+void add_inspect(CLI::App& app, Common& common);
+void add_targets(CLI::App& app, Common& common);
+
+}  // namespace diffscm::apps

@@ -1,0 +1,90 @@
+// The diffscm command: parses, dispatches, turns errors into one line and an exit code.
+//   0 success   1 the work failed   2 the command line is wrong   130 stopped on request
+#include <fmt/format.h>
+
+#include "apps/command.h"
+#include "kernels/error.h"
+
+using namespace diffscm;
+using namespace diffscm::apps;
+
+namespace {
+
+void add_common_options(CLI::App& app, Common& common) {
+  app.add_option("--device", common.device, "cuda, cpu or emu (default: cuda if usable, else cpu)");
+  app.add_option("--precision", common.precision, "f32, or bf16 on cuda and emu")
+      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->capture_default_str();
+  app.add_option("--threads", common.threads, "threads of the cpu target (0: all)")->capture_default_str();
+  app.add_option("--seed", common.seed, "seed of every random number")->capture_default_str();
+  app.set_config("--config", "", "read flags from a TOML file");
+  app.add_flag("--quiet", common.quiet, "no progress, no messages");
+  app.add_flag("--json", common.json, "print the summary as JSON on stdout");
+}
+
+std::string joined(int argc, char** argv) {
+  std::string line = "diffscm";
+  for (int i = 1; i < argc; ++i) {
+    const std::string argument = argv[i];
+    const bool plain = !argument.empty() && argument.find_first_of(" \t\n'\"\\$`*?&|;<>()[]{}") == std::string::npos;
+    line += plain ? " " + argument : " '" + argument + "'";
+  }
+  return line;
+}
+
+int usage_error(const std::string& message) {
+  fmt::print(stderr, "diffscm: {}\n", message);
+  return 2;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Common common;
+  common.command_line = joined(argc, argv);
+  CLI::App app{"diffscm: counterfactual images by diffusion causal models"};
+  app.set_version_flag("--version", std::string("diffscm ") + DIFFSCM_VERSION);
+  app.require_subcommand(1);
+  add_train(app, common);
+  //S add_sample
+  //S
+  //S
+  //S
+  add_targets(app, common);
+  const std::function<void(CLI::App*)> add_common_to_leaves = [&](CLI::App* command) {
+    const auto children = command->get_subcommands([](CLI::App*) { return true; });
+    for (CLI::App* child : children) add_common_to_leaves(child);
+    if (children.empty()) add_common_options(*command, common);
+  };
+  add_common_to_leaves(&app);
+  // Everything that must hold before any work starts; the subcommand's own callback follows.
+  app.parse_complete_callback([&] {
+    common.console.set_quiet(common.quiet);
+    set_threads(common.threads);
+    require(common.precision == "f32" || common.target() != Target::cpu,
+            "--precision bf16 needs --device cuda or emu; the cpu target computes in f32");
+    operators(common.target());
+    install_stop_signal();
+  });
+
+  try {
+    app.parse(argc, argv);
+    return 0;
+  } catch (const CLI::CallForHelp& e) {
+    return app.exit(e);
+  } catch (const CLI::CallForAllHelp& e) {
+    return app.exit(e);
+  } catch (const CLI::CallForVersion& e) {
+    return app.exit(e);
+  } catch (const CLI::ParseError& e) {
+    return usage_error(fmt::format("{} (see diffscm --help)", e.what()));
+  } catch (const Stopped&) {
+    common.console.finish_progress();
+    fmt::print(stderr, "diffscm: stopped\n");
+    return 130;
+  } catch (const std::exception& e) {
+    common.console.finish_progress();
+    fmt::print(stderr, "diffscm: {}\n", e.what());
+    return 1;
+  }
+}

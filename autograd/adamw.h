@@ -1,0 +1,49 @@
+// AdamW with an exponential moving average of the weights, over one flat arena.
+#pragma once
+
+#include <vector>
+
+#include "autograd/variable.h"
+
+namespace diffscm {
+
+struct AdamwOptions {
+  double lr = 1e-4, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
+  // The average's decay at step t is min(ema_decay, (1 + t) / (10 + t)): without this warm-up the
+  // untrained start would keep a weight of ema_decay^t in it.
+  double ema_decay = 0.9999;
+};
+
+// Moves every parameter into one contiguous arena (each becomes a view of it), so that a step is one
+// pass of one operator. Source: Loshchilov & Hutter 2019, alg. 2.
+class Adamw {
+ public:
+  Adamw(std::vector<Variable*> parameters, AdamwOptions options);
+
+  // Applies the gradients that backward() left, and clears them. A parameter that received none counts
+  // as gradient 0. `lr_scale` multiplies the learning rate of this step (warm-up, annealing).
+  void step(double lr_scale = 1);
+  int64_t steps() const { return steps_; }
+  // Root mean square of the last step's gradient, over all parameters.
+  double gradient_rms() const { return gradient_rms_; }
+
+  // The optimiser's whole state, each [parameters in all], for checkpoints.
+  Tensor& values() { return values_; }
+  Tensor& m() { return m_; }
+  Tensor& v() { return v_; }
+  Tensor& ema() { return ema_; }
+  void set_steps(int64_t steps) { steps_ = steps; }
+
+  // Exchanges the parameters' values with their moving averages; call again to go back.
+  void swap_ema();
+
+ private:
+  std::vector<Variable*> parameters_;
+  std::vector<int64_t> offsets_;
+  AdamwOptions options_;
+  Tensor values_, gradients_, m_, v_, ema_;
+  int64_t steps_ = 0;
+  double gradient_rms_ = 0;
+};
+
+}  // namespace diffscm

@@ -1,0 +1,45 @@
+#include "autograd/functions.h"
+
+namespace diffscm {
+
+Variable attention(const Variable& qkv, int64_t heads, kernels::QkvLayout layout, int64_t queries) {
+  require(qkv.value().rank() == 3 && qkv.dim(2) % 3 == 0, "attention: qkv {} is not [N,T,3C]",
+          to_string(qkv.shape()));
+  const int64_t n = qkv.dim(0), tokens = qkv.dim(1), channels = qkv.dim(2) / 3;
+  const Target target = qkv.value().target();
+  Tensor out({n, queries, channels}, target), lse({n, heads, queries}, target);
+  operators(target).attention({n, tokens, queries, channels, heads, layout, qkv.value().data(),
+                               out.mutable_data(), lse.mutable_data()});
+  return Variable::result(out, {qkv}, [=, qkv = qkv.value()](const Tensor& dy, GradientSink& sink) {
+    Tensor dqkv(qkv.shape(), target);
+    // The backward only reads out and lse.
+    operators(target).attention_backward(
+        {{n, tokens, queries, channels, heads, layout, qkv.data(), const_cast<float*>(out.data()),
+          const_cast<float*>(lse.data())},
+         dy.data(),
+         dqkv.mutable_data()});
+    sink.add(0, std::move(dqkv));
+  });
+}
+
+Variable pool_tokens(const Variable& x, const Variable& position) {
+  require(x.value().rank() == 4, "pool_tokens: input {} is not [N,H,W,C]", to_string(x.shape()));
+  const int64_t n = x.dim(0), hw = x.dim(1) * x.dim(2), c = x.dim(3);
+  require(position.shape() == Shape({hw + 1, c}), "pool_tokens: position {} for an input {}",
+          to_string(position.shape()), to_string(x.shape()));
+  const Target target = x.value().target();
+  Tensor y({n, hw + 1, c}, target);
+  operators(target).pool_tokens({n, hw, c, x.value().data(), position.value().data(), y.mutable_data()});
+  return Variable::result(
+      y, {x, position},
+      [=, x_shape = x.shape(), p_shape = position.shape()](const Tensor& dy, GradientSink& sink) {
+        Tensor dx = sink.wants(0) ? Tensor(x_shape, target) : Tensor();
+        Tensor dposition = sink.wants(1) ? Tensor(p_shape, target) : Tensor();
+        operators(target).pool_tokens_backward({n, hw, c, dy.data(), dx ? dx.mutable_data() : nullptr,
+                                                dposition ? dposition.mutable_data() : nullptr});
+        if (dx) sink.add(0, std::move(dx));
+        if (dposition) sink.add(1, std::move(dposition));
+      });
+}
+
+}  // namespace diffscm

@@ -1,0 +1,84 @@
+#include "autograd/functions.h"
+
+namespace diffscm {
+namespace {
+
+kernels::ConvShape conv_shape(const Variable& x, const Variable& x1, const Variable& weight,
+                              const Conv2dOptions& options) {
+  require(x.value().rank() == 4 && weight.value().rank() == 4,
+          "conv2d: input {} and weight {} must have 4 dimensions", to_string(x.shape()),
+          to_string(weight.shape()));
+  kernels::ConvShape s{.n = x.dim(0), .h = x.dim(1), .w = x.dim(2), .c0 = x.dim(3)};
+  if (x1) {
+    require(x1.value().rank() == 4 && x1.dim(0) == s.n && x1.dim(1) == s.h && x1.dim(2) == s.w,
+            "conv2d: inputs {} and {} cannot be concatenated", to_string(x.shape()), to_string(x1.shape()));
+    s.c1 = x1.dim(3);
+  }
+  s.k = weight.dim(0);
+  s.r = weight.dim(1);
+  s.s = weight.dim(2);
+  s.stride = options.stride;
+  s.upsample = options.upsample;
+  require(weight.dim(3) == s.c(), "conv2d: weight {} expects {} input channels, got {}",
+          to_string(weight.shape()), weight.dim(3), s.c());
+  return s;
+}
+
+// The weight in the target's preferred arrangement, kept with the weight until it changes.
+Tensor packed(const Tensor& weight, const kernels::ConvShape& shape, bool backward) {
+  const auto& pack = operators(weight.target()).conv2d_pack;
+  const std::string key = fmt::format("conv2d {} {} {} {} {}", backward ? "backward" : "forward", shape.c0,
+                                      shape.c1, shape.stride, shape.upsample);
+  return weight.derived(key, [&] {
+    int64_t floats = 0;
+    pack({shape, backward, weight.data(), nullptr, &floats});
+    Tensor out({floats}, weight.target());
+    if (floats > 0) pack({shape, backward, weight.data(), out.mutable_data(), nullptr});
+    return out;
+  });
+}
+
+const float* data_or_null(const Tensor& t) { return t && t.numel() > 0 ? t.data() : nullptr; }
+
+}  // namespace
+
+Variable conv2d(const Variable& x, const Variable& x1, const Variable& weight, const Variable& bias,
+                const Variable& residual, const Conv2dOptions& options) {
+  const kernels::ConvShape s = conv_shape(x, x1, weight, options);
+  Tensor y({s.n, s.p(), s.q(), s.k}, x.value().target());
+  require(!residual || residual.shape() == y.shape(), "conv2d: residual {} for an output {}",
+          to_string(residual.shape()), to_string(y.shape()));
+  require(!bias || bias.value().numel() == s.k, "conv2d: bias {} for {} output channels",
+          to_string(bias.shape()), s.k);
+  const Tensor forward_weight = packed(weight.value(), s, false);
+  operators(y.target())
+      .conv2d({s, x.value().data(), data_or_null(x1.value()), weight.value().data(),
+               data_or_null(forward_weight), data_or_null(bias.value()), data_or_null(residual.value()),
+               y.mutable_data()});
+  return Variable::result(
+      y, {x, x1, weight, bias, residual},
+      [s, x = weight.needs_gradient() ? x.value() : Tensor(), x1 = weight.needs_gradient() ? x1.value() : Tensor(),
+       weight = weight.value(), bias_shape = bias.shape()](const Tensor& dy, GradientSink& sink) {
+        const auto& ops = operators(dy.target());
+        if (sink.wants(0) || sink.wants(1)) {
+          Tensor dx0({s.n, s.h, s.w, s.c0}, dy.target());
+          Tensor dx1 = s.c1 > 0 ? Tensor({s.n, s.h, s.w, s.c1}, dy.target()) : Tensor();
+          const Tensor backward_weight = packed(weight, s, true);
+          ops.conv2d_backward_input({s, dy.data(), weight.data(), data_or_null(backward_weight),
+                                     dx0.mutable_data(), dx1 ? dx1.mutable_data() : nullptr});
+          sink.add(0, std::move(dx0));
+          if (dx1) sink.add(1, std::move(dx1));
+        }
+        if (sink.wants(2)) {
+          Tensor dweight(weight.shape(), dy.target());
+          Tensor dbias = sink.wants(3) ? Tensor(bias_shape, dy.target()) : Tensor();
+          ops.conv2d_backward_weight({s, x.data(), data_or_null(x1), dy.data(), dweight.mutable_data(),
+                                      dbias ? dbias.mutable_data() : nullptr});
+          sink.add(2, std::move(dweight));
+          if (dbias) sink.add(3, std::move(dbias));
+        }
+        if (sink.wants(4)) sink.add(4, dy);
+      });
+}
+
+}  // namespace diffscm

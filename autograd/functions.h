@@ -1,0 +1,53 @@
+// Differentiable operators. Each is a free function: compute the value, then a lambda that captures what
+// its backward needs. Images are [N,H,W,C], sequences [N,T,C], vectors [N,C]; f32.
+#pragma once
+
+#include "autograd/variable.h"
+#include "kernels/operators.h"
+
+namespace diffscm {
+
+struct Conv2dOptions {
+  int stride = 1;
+  bool upsample = false;  // read the input through nearest-x2
+};
+// x [N,H,W,C0], x1 [N,H,W,C1] or empty (concatenated behind x), weight [K,R,S,C0+C1], bias [K],
+// residual [N,P,Q,K] or empty -> [N,P,Q,K]. Contract: kernels/conv2d.h.
+Variable conv2d(const Variable& x, const Variable& x1, const Variable& weight, const Variable& bias,
+                const Variable& residual, const Conv2dOptions& options = {});
+
+struct GroupNormOptions {
+  int64_t groups = 32;
+  float eps = 1e-5f;
+  bool silu = false;
+  kernels::Dropout dropout{};
+};
+// x [N,...,C0], x1 likewise or empty, gamma and beta [C], scale_shift [N,2C] or empty -> [N,...,C].
+// Contract: kernels/group_norm.h.
+Variable group_norm(const Variable& x, const Variable& x1, const Variable& gamma, const Variable& beta,
+                    const Variable& scale_shift, const GroupNormOptions& options = {});
+
+// x [..., in], weight [out, in], bias [out] or empty, residual [..., out] or empty -> [..., out].
+Variable linear(const Variable& x, const Variable& weight, const Variable& bias,
+                const Variable& residual = {});
+
+// qkv [N,T,3C] -> [N,queries,C]. Contract: kernels/attention.h.
+Variable attention(const Variable& qkv, int64_t heads, kernels::QkvLayout layout, int64_t queries);
+
+Variable add(const Variable& a, const Variable& b);  // same shape
+Variable negate(const Variable& x);
+Variable silu(const Variable& x);
+Variable avg_pool(const Variable& x);                                       // 2x2, stride 2
+Variable pool_tokens(const Variable& x, const Variable& position);         // kernels/pool.h
+Variable reshape(const Variable& x, Shape shape);
+
+// Losses, one value per sample: [N]. Seed backward() with 1/N each for the batch mean.
+// mean_e (prediction - target)^2; target is a constant.
+Variable mse_loss(const Variable& prediction, const Tensor& target);
+// log softmax(logits)[label] per sample [N]; cross-entropy is minus its mean.
+Variable log_softmax_at(const Variable& logits, const std::vector<int64_t>& labels);
+
+// [N] timesteps -> [N, channels], cos first. No gradient.
+Tensor timestep_embedding(const Tensor& t, int64_t channels);
+
+}  // namespace diffscm

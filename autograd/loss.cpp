@@ -1,0 +1,55 @@
+// Losses give one value per sample. Their kernels compute value and gradient together, for unit weight;
+// the incoming gradient then scales each sample.
+#include "autograd/functions.h"
+
+namespace diffscm {
+namespace {
+
+// out[n, e] = weight[n] * x[n, e]
+Tensor scale_samples(const Tensor& x, const Tensor& weight) {
+  const int64_t n = weight.numel(), elements = x.numel() / n;
+  Tensor out(x.shape(), x.target());
+  const Tensor zero = Tensor::zeros({n}, x.target());
+  operators(x.target())
+      .add_noise({n, elements, weight.data(), zero.data(), x.data(), x.data(), out.mutable_data()});
+  return out;
+}
+
+}  // namespace
+
+Variable mse_loss(const Variable& prediction, const Tensor& target) {
+  const Tensor& p = prediction.value();
+  require(p.shape() == target.shape() && p.rank() >= 1 && p.numel() > 0,
+          "mse_loss: prediction {} against target {}", to_string(p.shape()), to_string(target.shape()));
+  const int64_t n = p.dim(0), elements = p.numel() / n;
+  Tensor loss({n}, p.target());
+  const bool wanted = prediction.needs_gradient() && recording();
+  Tensor gradient = wanted ? Tensor(p.shape(), p.target()) : Tensor();
+  operators(p.target())
+      .mse({n, elements, 1.0f, p.data(), target.data(), loss.mutable_data(),
+            gradient ? gradient.mutable_data() : nullptr});
+  return Variable::result(loss, {prediction}, [gradient](const Tensor& dy, GradientSink& sink) {
+    sink.add(0, scale_samples(gradient, dy));
+  });
+}
+
+Variable log_softmax_at(const Variable& logits, const std::vector<int64_t>& labels) {
+  const Tensor& l = logits.value();
+  require(l.rank() == 2 && l.dim(0) == static_cast<int64_t>(labels.size()),
+          "log_softmax_at: {} labels for logits {}", labels.size(), to_string(l.shape()));
+  const int64_t n = l.dim(0), classes = l.dim(1);
+  for (const int64_t label : labels)
+    require(label >= 0 && label < classes, "label {} is outside the {} classes of this model", label, classes);
+  const Tensor index = Tensor::from(labels, {n}, l.target());
+  Tensor log_p({n}, l.target());
+  const bool wanted = logits.needs_gradient() && recording();
+  Tensor gradient = wanted ? Tensor(l.shape(), l.target()) : Tensor();
+  operators(l.target())
+      .log_softmax({n, classes, 1.0f, l.data(), index.data_i64(), log_p.mutable_data(), nullptr,
+                    gradient ? gradient.mutable_data() : nullptr});
+  return Variable::result(log_p, {logits}, [gradient](const Tensor& dy, GradientSink& sink) {
+    sink.add(0, scale_samples(gradient, dy));
+  });
+}
+
+}  // namespace diffscm

@@ -1,0 +1,97 @@
+#include "autograd/variable.h"
+
+#include <algorithm>
+#include <unordered_set>
+
+namespace diffscm {
+
+class Node {
+ public:
+  uint64_t sequence = 0;  // creation order: a topological order of the tape
+  std::vector<std::shared_ptr<Node>> inputs;
+  Backward backward;  // empty for leaves
+  Tensor gradient;
+};
+
+namespace {
+thread_local bool t_recording = true;
+thread_local uint64_t t_sequence = 0;
+}  // namespace
+
+bool recording() { return t_recording; }
+NoGrad::NoGrad() : previous_(std::exchange(t_recording, false)) {}
+NoGrad::~NoGrad() { t_recording = previous_; }
+
+void GradientSink::add(size_t input, Tensor gradient) {
+  Node* node = inputs_[input].get();
+  if (node == nullptr) return;
+  if (!node->gradient) {
+    node->gradient = std::move(gradient);
+    return;
+  }
+  // The tensor taken over may be shared (one dy handed to two inputs), so the sum gets its own memory.
+  require(node->gradient.shape() == gradient.shape(), "gradients of shapes {} and {} meet",
+          to_string(node->gradient.shape()), to_string(gradient.shape()));
+  Tensor sum(gradient.shape(), gradient.target());
+  operators(sum.target())
+      .linear_combination({sum.numel(), 1, node->gradient.data(), 1, gradient.data(), sum.mutable_data()});
+  node->gradient = std::move(sum);
+}
+
+Variable Variable::leaf(Tensor value) {
+  Variable v(std::move(value));
+  v.node_ = std::make_shared<Node>();
+  v.node_->sequence = ++t_sequence;
+  return v;
+}
+
+Variable Variable::result(Tensor value, const std::vector<Variable>& inputs, Backward backward) {
+  Variable v(std::move(value));
+  const bool wanted =
+      t_recording && std::any_of(inputs.begin(), inputs.end(), [](const Variable& i) { return i.node_; });
+  if (!wanted) return v;
+  v.node_ = std::make_shared<Node>();
+  v.node_->sequence = ++t_sequence;
+  v.node_->backward = std::move(backward);
+  for (const Variable& input : inputs) v.node_->inputs.push_back(input.node_);
+  return v;
+}
+
+const Tensor& Variable::gradient() const {
+  require(node_ != nullptr, "this variable needs no gradient");
+  return node_->gradient;
+}
+
+void Variable::clear_gradient() {
+  if (node_) node_->gradient = Tensor();
+}
+
+void backward(const Variable& root, Tensor seed) {
+  require(root.node_ != nullptr, "backward: nothing upstream needs a gradient");
+  require(seed.shape() == root.shape(), "backward: seed {} for a root of shape {}", to_string(seed.shape()),
+          to_string(root.shape()));
+  std::vector<std::shared_ptr<Node>> order{root.node_};
+  std::unordered_set<Node*> seen{root.node_.get()};
+  for (size_t i = 0; i < order.size(); ++i) {
+    // A copy: order may reallocate while it grows.
+    const std::shared_ptr<Node> node = order[i];
+    for (const auto& input : node->inputs)
+      if (input && seen.insert(input.get()).second) order.push_back(input);
+  }
+  std::sort(order.begin(), order.end(),
+            [](const auto& a, const auto& b) { return a->sequence > b->sequence; });
+  root.node_->gradient = std::move(seed);
+  for (auto& node : order) {
+    if (!node->backward) continue;  // a leaf keeps its gradient
+    if (node->gradient) {
+      GradientSink sink(node->inputs);
+      node->backward(node->gradient, sink);
+    }
+    node->backward = nullptr;
+    node->inputs.clear();
+    node->gradient = Tensor();
+    node.reset();
+  }
+}
+
+}  // namespace diffscm

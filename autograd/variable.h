@@ -1,0 +1,78 @@
+// Reverse-mode automatic differentiation: a Variable is a value plus, when something upstream wants a
+// gradient, the node of the tape that made it.
+//
+// The tape holds no values. Each operator's backward is a lambda that captures exactly the tensors it
+// needs; everything else is freed as soon as the last Variable naming it is gone.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "engine/tensor.h"
+
+namespace diffscm {
+
+class Node;
+
+// Where a backward lambda delivers gradients, one slot per input of its operator.
+class GradientSink {
+ public:
+  explicit GradientSink(const std::vector<std::shared_ptr<Node>>& inputs) : inputs_(inputs) {}
+  // False: nobody needs this gradient, so it must not be computed.
+  bool wants(size_t input) const { return inputs_[input] != nullptr; }
+  // First delivery overwrites (takes the tensor over), later ones accumulate.
+  void add(size_t input, Tensor gradient);
+
+ private:
+  const std::vector<std::shared_ptr<Node>>& inputs_;
+};
+
+using Backward = std::function<void(const Tensor& dy, GradientSink& sink)>;
+
+class Variable {
+ public:
+  Variable() = default;
+  // A constant: nothing flows into it.
+  Variable(Tensor value) : value_(std::move(value)) {}  // NOLINT: values are variables
+  // A leaf whose gradient is wanted.
+  static Variable leaf(Tensor value);
+  // The result of an operator. Records a node only if some input needs a gradient and no NoGrad lives;
+  // otherwise `backward` is dropped with all it captured.
+  static Variable result(Tensor value, const std::vector<Variable>& inputs, Backward backward);
+
+  explicit operator bool() const { return static_cast<bool>(value_); }
+  const Tensor& value() const { return value_; }
+  Tensor& mutable_value() { return value_; }
+  const Shape& shape() const { return value_.shape(); }
+  int64_t dim(int i) const { return value_.dim(i); }
+  bool needs_gradient() const { return node_ != nullptr; }
+  // The gradient collected by backward(); an empty Tensor if none arrived.
+  const Tensor& gradient() const;
+  void clear_gradient();
+
+ private:
+  friend void backward(const Variable&, Tensor);
+  Tensor value_;
+  std::shared_ptr<Node> node_;
+};
+
+// Propagates d root = seed to every leaf. The tape is consumed: lambdas and intermediate gradients are
+// released as they are used. Throws Error if nothing upstream of root needs a gradient.
+void backward(const Variable& root, Tensor seed);
+
+// While one of these lives, this thread records no tape.
+class NoGrad {
+ public:
+  NoGrad();
+  ~NoGrad();
+  NoGrad(const NoGrad&) = delete;
+  NoGrad& operator=(const NoGrad&) = delete;
+
+ private:
+  bool previous_;
+};
+bool recording();
+
+}  // namespace diffscm

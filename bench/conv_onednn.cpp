@@ -1,0 +1,288 @@
+// The cpu convolution against oneDNN, shape by shape: GFLOP/s of each pass and their ratio.
+//
+//   conv_onednn [--batch N] [--threads N] [--rounds N] [--json FILE]
+//
+// oneDNN may choose any memory layout and its reorders are not counted; ours reads and writes NHWC
+// with weights packed beforehand, as in inference. Neither has a fused upsampling or concatenation
+// to compare, so oneDNN gets the enlarged or concatenated image ready-made. FLOPs are those of the
+// direct algorithm for both. The two are timed in turn, and medians are reported.
+#include <fmt/format.h>
+#include <omp.h>
+#include <dnnl.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <functional>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "kernels/cpu/table.h"
+#include "kernels/error.h"
+
+namespace {
+
+using diffscm::fail;
+using diffscm::require;
+using diffscm::kernels::ConvShape;
+
+struct Options {
+  int64_t batch = 10;
+  int threads = omp_get_max_threads();
+  int rounds = 9;
+  std::string json;
+};
+
+struct Case {
+  const char* name;
+  ConvShape shape;
+};
+
+// The convolutions of the mnist-fast U-Net and classifier, and the wider ones of mnist-paper.
+std::vector<Case> cases(int64_t n) {
+  const auto same = [n](int64_t size, int64_t c, int64_t k) {
+    return ConvShape{.n = n, .h = size, .w = size, .c0 = c, .k = k};
+  };
+  const auto strided = [&](int64_t size, int64_t c, int64_t k) {
+    ConvShape s = same(size, c, k);
+    s.stride = 2;
+    return s;
+  };
+  const auto enlarged = [&](int64_t size, int64_t c, int64_t k) {
+    ConvShape s = same(size, c, k);
+    s.upsample = true;
+    return s;
+  };
+  const auto pointwise = [&](int64_t size, int64_t c0, int64_t c1, int64_t k) {
+    ConvShape s = same(size, c0, k);
+    s.c1 = c1, s.r = s.s = 1;
+    return s;
+  };
+  return {
+      {"28x28   1->32", same(28, 1, 32)},
+      {"28x28  32->32", same(28, 32, 32)},
+      {"28x28  64->32", same(28, 64, 32)},
+      {"28x28  96->32", same(28, 96, 32)},
+      {"28x28  32->1", same(28, 32, 1)},
+      {"28x28  32->32 stride 2", strided(28, 32, 32)},
+      {"14->28 64->64 upsample", enlarged(14, 64, 64)},
+      {"28x28  96->32 1x1", pointwise(28, 64, 32, 32)},
+      {"14x14  32->64", same(14, 32, 64)},
+      {"14x14  64->64", same(14, 64, 64)},
+      {"14x14  96->64", same(14, 96, 64)},
+      {"14x14 128->64", same(14, 128, 64)},
+      {"14x14  64->64 stride 2", strided(14, 64, 64)},
+      {"7->14  64->64 upsample", enlarged(7, 64, 64)},
+      {"14x14 128->64 1x1", pointwise(14, 64, 64, 64)},
+      {"7x7    64->64", same(7, 64, 64)},
+      {"7x7   128->64", same(7, 128, 64)},
+      {"7x7    64->128", same(7, 64, 128)},
+      {"7x7   128->128", same(7, 128, 128)},
+      {"3x3   128->128", same(3, 128, 128)},
+      {"28x28 128->128", same(28, 128, 128)},
+      {"14x14 256->256", same(14, 256, 256)},
+  };
+}
+
+struct Aligned {
+  explicit Aligned(int64_t count)
+      : data(static_cast<float*>(aligned_alloc(64, (count + 16) / 16 * 64))) {
+    for (int64_t i = 0; i < count; ++i)
+      data.get()[i] = static_cast<float>(i * 7919 % 1009) / 1009 - 0.5f;
+  }
+  operator float*() const { return data.get(); }
+  struct Free {
+    void operator()(float* p) const { free(p); }
+  };
+  std::unique_ptr<float, Free> data;
+};
+
+using Work = std::function<void()>;
+
+struct Ours {
+  ConvShape s;
+  Aligned x0, x1, weight, bias, y, dx0, dx1, dw, db;
+  Aligned packed, packed_backward;
+
+  explicit Ours(const ConvShape& shape)
+      : s(shape),
+        x0(s.n * s.h * s.w * s.c0),
+        x1(s.n * s.h * s.w * s.c1),
+        weight(s.k * s.r * s.s * s.c()),
+        bias(s.k),
+        y(s.n * s.p() * s.q() * s.k),
+        dx0(s.n * s.h * s.w * s.c0),
+        dx1(s.n * s.h * s.w * s.c1),
+        dw(s.k * s.r * s.s * s.c()),
+        db(s.k),
+        packed(pack(false)),
+        packed_backward(pack(true)) {}
+
+  Aligned pack(bool backward) const {
+    int64_t floats = 0;
+    diffscm::kernels::cpu::conv2d_pack({s, backward, weight, nullptr, &floats}, {});
+    Aligned out(floats);
+    if (floats > 0) diffscm::kernels::cpu::conv2d_pack({s, backward, weight, out, nullptr}, {});
+    return out;
+  }
+
+  std::vector<Work> passes() {
+    namespace cpu = diffscm::kernels::cpu;
+    float* second = s.c1 > 0 ? x1.data.get() : nullptr;
+    float* second_gradient = s.c1 > 0 ? dx1.data.get() : nullptr;
+    return {[=, this] {
+              cpu::conv2d({s, x0, second, weight, packed, bias, nullptr, y}, {});
+            },
+            [=, this] {
+              cpu::conv2d_backward_input({s, y, weight, packed_backward, dx0, second_gradient}, {});
+            },
+            [=, this] {
+              cpu::conv2d_backward_weight({s, x0, second, y, dw, db}, {});
+            }};
+  }
+};
+
+// A oneDNN primitive with zero-filled memory for each of its arguments.
+Work primitive_work(const dnnl::primitive& primitive, dnnl::stream& stream,
+                    const dnnl::engine& engine,
+                    const std::vector<std::pair<int, dnnl::memory::desc>>& descriptions) {
+  std::unordered_map<int, dnnl::memory> arguments;
+  for (const auto& [id, description] : descriptions) {
+    dnnl::memory memory(description, engine);
+    auto* p = static_cast<float*>(memory.get_data_handle());
+    for (size_t i = 0; i < description.get_size() / sizeof(float); ++i)
+      p[i] = static_cast<float>(i * 7919 % 1009) / 1009 - 0.5f;
+    arguments.emplace(id, memory);
+  }
+  return [=, &stream] {
+    primitive.execute(stream, arguments);
+    stream.wait();
+  };
+}
+
+std::vector<Work> onednn_passes(const ConvShape& s, const dnnl::engine& engine,
+                                dnnl::stream& stream) {
+  using namespace dnnl;
+  const auto any = [](memory::dims dims) {
+    return memory::desc(dims, memory::data_type::f32, memory::format_tag::any);
+  };
+  const auto x = any({s.n, s.c(), s.in_h(), s.in_w()}), w = any({s.k, s.c(), s.r, s.s});
+  const auto b = any({s.k}), y = any({s.n, s.k, s.p(), s.q()});
+  const memory::dims stride{s.stride, s.stride}, low{s.r / 2, s.s / 2};
+  const memory::dims high{(s.p() - 1) * s.stride + s.r - s.in_h() - s.r / 2,
+                          (s.q() - 1) * s.stride + s.s - s.in_w() - s.s / 2};
+  const auto algorithm = dnnl::algorithm::convolution_auto;
+  const convolution_forward::primitive_desc forward(
+      {prop_kind::forward_training, algorithm, x, w, b, y, stride, low, high}, engine);
+  const convolution_backward_data::primitive_desc data({algorithm, x, w, y, stride, low, high},
+                                                       engine, forward);
+  const convolution_backward_weights::primitive_desc weights(
+      {algorithm, x, w, b, y, stride, low, high}, engine, forward);
+  return {primitive_work(convolution_forward(forward), stream, engine,
+                         {{DNNL_ARG_SRC, forward.src_desc()},
+                          {DNNL_ARG_WEIGHTS, forward.weights_desc()},
+                          {DNNL_ARG_BIAS, forward.bias_desc()},
+                          {DNNL_ARG_DST, forward.dst_desc()}}),
+          primitive_work(convolution_backward_data(data), stream, engine,
+                         {{DNNL_ARG_DIFF_SRC, data.diff_src_desc()},
+                          {DNNL_ARG_WEIGHTS, data.weights_desc()},
+                          {DNNL_ARG_DIFF_DST, data.diff_dst_desc()}}),
+          primitive_work(convolution_backward_weights(weights), stream, engine,
+                         {{DNNL_ARG_SRC, weights.src_desc()},
+                          {DNNL_ARG_DIFF_WEIGHTS, weights.diff_weights_desc()},
+                          {DNNL_ARG_DIFF_BIAS, weights.diff_bias_desc()},
+                          {DNNL_ARG_DIFF_DST, weights.diff_dst_desc()}})};
+}
+
+double seconds(const Work& work, int repeats) {
+  const auto start = std::chrono::steady_clock::now();
+  for (int i = 0; i < repeats; ++i) work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / repeats;
+}
+
+int repeats_for(const Work& work) {
+  work();
+  return std::clamp(static_cast<int>(2e-3 / std::max(seconds(work, 2), 1e-7)), 1, 1000);
+}
+
+double median(std::vector<double> values) {
+  std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
+  return values[values.size() / 2];
+}
+
+struct Pair {
+  double ours, onednn;  // GFLOP/s
+};
+
+Pair measure(const Work& ours, const Work& onednn, double gflop, int rounds) {
+  const int ours_repeats = repeats_for(ours), onednn_repeats = repeats_for(onednn);
+  std::vector<double> a, b;
+  for (int i = 0; i < rounds; ++i) {
+    a.push_back(seconds(ours, ours_repeats));
+    b.push_back(seconds(onednn, onednn_repeats));
+  }
+  return {gflop / median(a), gflop / median(b)};
+}
+
+Options parse(int argc, char** argv) {
+  Options o;
+  for (int i = 1; i < argc; i += 2) {
+    const std::string flag = argv[i];
+    require(i + 1 < argc, "{} needs a value", flag);
+    if (flag == "--batch")
+      o.batch = std::stoll(argv[i + 1]);
+    else if (flag == "--threads")
+      o.threads = std::stoi(argv[i + 1]);
+    else if (flag == "--rounds")
+      o.rounds = std::stoi(argv[i + 1]);
+    else if (flag == "--json")
+      o.json = argv[i + 1];
+    else
+      fail("unknown flag {}: choose --batch, --threads, --rounds or --json", flag);
+  }
+  require(o.batch > 0 && o.threads > 0 && o.rounds > 0, "flags must be positive");
+  return o;
+}
+
+void run(const Options& o) {
+  omp_set_num_threads(o.threads);
+  const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
+  dnnl::stream stream(engine);
+  fmt::print("batch {}, {} threads, GFLOP/s ours / oneDNN (ratio)\n", o.batch, o.threads);
+  fmt::print("{:<24}{:>24}{:>24}{:>24}\n", "shape", "forward", "backward input", "backward weight");
+  std::string json;
+  for (const Case& c : cases(o.batch)) {
+    Ours ours(c.shape);
+    const auto mine = ours.passes(), theirs = onednn_passes(c.shape, engine, stream);
+    fmt::print("{:<24}", c.name);
+    for (int pass = 0; pass < 3; ++pass) {
+      const Pair p = measure(mine[pass], theirs[pass], 1e-9 * c.shape.flops(), o.rounds);
+      fmt::print("{:>24}",
+                 fmt::format("{:.0f} / {:.0f} ({:.2f})", p.ours, p.onednn, p.ours / p.onednn));
+      json += fmt::format(
+          R"({}  {{"shape": "{}", "batch": {}, "threads": {}, "pass": "{}", "gflops": {:.2f}, "onednn_gflops": {:.2f}}})",
+          json.empty() ? "" : ",\n", c.name, o.batch, o.threads,
+          std::vector{"forward", "backward_input", "backward_weight"}[pass], p.ours, p.onednn);
+    }
+    fmt::print("\n");
+    std::fflush(stdout);
+  }
+  if (o.json.empty()) return;
+  std::FILE* file = std::fopen(o.json.c_str(), "w");
+  require(file != nullptr, "cannot write {}", o.json);
+  fmt::print(file, "[\n{}\n]\n", json);
+  std::fclose(file);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    run(parse(argc, argv));
+  } catch (const std::exception& e) {
+    fmt::print(stderr, "conv_onednn: {}\n", e.what());
+    return 1;
+  }
+}

@@ -1,0 +1,120 @@
+#include "causal/batch.h"
+
+#include <cmath>
+
+namespace diffscm {
+
+namespace {
+
+int64_t image_size(const Tensor& x) {
+  return x.numel() / x.dim(0);
+}
+
+}  // namespace
+
+void require_batch(const Tensor& x, const char* what) {
+  require(static_cast<bool>(x), "{} is an empty tensor: give a batch of images", what);
+  require(x.rank() >= 2 && x.numel() > 0 && x.dtype() == Dtype::f32,
+          "{} is {} {}: give a non-empty f32 batch [N, H, W, C]", what, name_of(x.dtype()),
+          to_string(x.shape()));
+}
+
+Tensor predict_noise(const EpsilonModel& epsilon, const Tensor& x, int timestep) {
+  Tensor eps = epsilon(x, timestep);
+  require(eps && eps.shape() == x.shape(), "the noise model answered {} for images {}",
+          eps ? to_string(eps.shape()) : "nothing", to_string(x.shape()));
+  return eps;
+}
+
+Tensor guidance_at(const GuidanceGradient& gradient, const Tensor& x, int timestep) {
+  Tensor g = gradient(x, timestep);
+  require(g && g.shape() == x.shape(), "the guidance gradient answered {} for images {}",
+          g ? to_string(g.shape()) : "nothing", to_string(x.shape()));
+  return g;
+}
+
+Tensor combine(double a, const Tensor& x, double b, const Tensor& z) {
+  Tensor y(x.shape(), x.target());
+  operators(x.target())
+      .linear_combination({.n = x.numel(),
+                           .a = static_cast<float>(a),
+                           .x = x.data(),
+                           .b = static_cast<float>(b),
+                           .z = z.data(),
+                           .y = y.mutable_data()});
+  return y;
+}
+
+Tensor combine(std::span<const float> a, const Tensor& x, std::span<const float> b,
+               const Tensor& z) {
+  Tensor y(x.shape(), x.target());
+  const Tensor a_device = Tensor::from(a, {x.dim(0)}, x.target());
+  const Tensor b_device = Tensor::from(b, {x.dim(0)}, x.target());
+  operators(x.target())
+      .add_noise({.n = x.dim(0),
+                  .elements = image_size(x),
+                  .a = a_device.data(),
+                  .b = b_device.data(),
+                  .x = x.data(),
+                  .z = z.data(),
+                  .y = y.mutable_data()});
+  return y;
+}
+
+std::vector<std::vector<double>> sample_dots(std::span<const TensorPair> pairs) {
+  if (pairs.empty()) return {};
+  const Tensor& first = pairs.front().first;
+  const int64_t n = first.dim(0);
+  Tensor dots({static_cast<int64_t>(pairs.size()), n}, first.target());
+  float* out = dots.mutable_data();
+  for (const auto& [x, z] : pairs) {
+    operators(x.target())
+        .sample_dot({.n = n, .elements = image_size(x), .x = x.data(), .z = z.data(), .y = out});
+    out += n;
+  }
+  const std::vector<float> flat = dots.to_vector();
+  std::vector<std::vector<double>> result(pairs.size());
+  for (size_t k = 0; k < pairs.size(); ++k) {
+    const auto begin = flat.begin() + static_cast<int64_t>(k) * n;
+    result[k].assign(begin, begin + n);
+  }
+  return result;
+}
+
+namespace {
+
+// Calls copy(i, row, count) for each run of consecutive rows: few large copies instead of many.
+template <class Copy>
+void for_each_run(std::span<const int64_t> rows, Copy&& copy) {
+  for (size_t i = 0; i < rows.size();) {
+    size_t end = i + 1;
+    while (end < rows.size() && rows[end] == rows[end - 1] + 1) ++end;
+    copy(static_cast<int64_t>(i), rows[i], static_cast<int64_t>(end - i));
+    i = end;
+  }
+}
+
+}  // namespace
+
+Tensor gather(const Tensor& x, std::span<const int64_t> rows) {
+  Shape shape = x.shape();
+  shape[0] = static_cast<int64_t>(rows.size());
+  Tensor y(shape, x.target());
+  for_each_run(rows, [&](int64_t i, int64_t row, int64_t count) {
+    y.slice(i, i + count).copy_from(x.slice(row, row + count));
+  });
+  return y;
+}
+
+void scatter(const Tensor& x, std::span<const int64_t> rows, Tensor& into) {
+  for_each_run(rows, [&](int64_t i, int64_t row, int64_t count) {
+    into.slice(row, row + count).copy_from(x.slice(i, i + count));
+  });
+}
+
+Tensor transfer(const Chain& chain, int from, int to, const Tensor& x, const Tensor& eps) {
+  const double a = chain.alpha_bar(from), b = chain.alpha_bar(to);
+  return combine(std::sqrt(b / a), x, std::sqrt(1 - b) - std::sqrt(b * (1 - a) / a), eps);
+}
+
+}  // namespace diffscm

@@ -1,0 +1,64 @@
+// The training loop that every model shares: batches, gradients, optimiser, log, checkpoints,
+// resume.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "autograd/adamw.h"
+#include "causal/noisy_batches.h"
+#include "models/checkpoint.h"
+
+namespace diffscm {
+
+struct TrainingOptions {
+  int64_t steps = 30000;
+  int64_t batch = 256;
+  uint64_t seed = 0;
+  AdamwOptions adamw;
+  int64_t warmup_steps = 0;   // linear from 0 to lr
+  bool cosine_decay = false;  // from lr to 0 over `steps`, after the warm-up
+  int64_t checkpoint_every = 1000;
+  int64_t log_every = 50;
+  double minutes = 0;  // stop after this much time in this session; 0: no limit
+  bool resume = false;
+  std::filesystem::path out;  // the run's folder
+};
+
+// Means over the steps since the last log line.
+struct TrainingProgress {
+  int64_t step = 0, steps = 0;
+  double loss = 0, gradient_rms = 0, lr = 0;
+  double samples_per_second = 0, seconds = 0, eta_seconds = 0;
+};
+
+struct TrainingCallbacks {
+  std::function<void(const TrainingProgress&)> progress;  // each log_every steps
+  std::function<void(const std::string&)> message;        // one line for people
+  std::function<bool()> stop;                             // true: finish this step, save, return
+};
+
+enum class TrainingEnd { finished, out_of_time, stopped };
+
+// What is trained. `loss` gives one value per sample, to be minimised.
+struct TrainingTask {
+  std::vector<std::pair<std::string, Parameter*>> parameters;
+  std::function<Variable(const NoisyBatch&, ForwardContext&)> loss;
+  ModelInfo info;  // kind, config, diffusion and data filled in; training is completed here
+};
+
+// Trains until `steps`, the time limit or `stop`. The run's folder then holds
+//   model.safetensors       the moving average of the weights: what --model reads
+//   checkpoint.safetensors  weights, moments, average and step: what --resume reads
+//   log.jsonl               one line per `log_every` steps
+// Both tensor files are replaced atomically every `checkpoint_every` steps and at the end; a run
+// that was killed resumes from the last of them and, on the same target, ends bit for bit where it
+// would have. Throws Error when `out` holds a run and resume is not set, when the run to resume had
+// other settings, or when the loss stops being finite.
+TrainingEnd train(TrainingTask& task, const NoisyBatches& batches, const TrainingOptions& options,
+                  const TrainingCallbacks& callbacks);
+
+}  // namespace diffscm

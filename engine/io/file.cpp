@@ -1,0 +1,218 @@
+#include "engine/io/file.h"
+
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <memory>
+
+#include "kernels/error.h"
+
+namespace diffscm::io {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr size_t kQuotedLength = 80;
+
+std::string escaped(std::string_view text, size_t limit) {
+  std::string out = "\"";
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (i == limit) {
+      out += "...";
+      break;
+    }
+    const auto c = static_cast<unsigned char>(text[i]);
+    if (c < 0x20 || c == 0x7f)
+      out += fmt::format("\\x{:02x}", c);
+    else
+      out += text[i];
+  }
+  return out + "\"";
+}
+
+// Closes the descriptor and removes the temporary file unless it was renamed.
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(const fs::path& target) : target_(target) {
+    static std::atomic<unsigned> counter{0};
+    const fs::path folder = target.has_parent_path() ? target.parent_path() : fs::path(".");
+    for (int attempt = 0; attempt < 100; ++attempt) {
+      path_ = folder / fmt::format(".{}.{}-{}.tmp", target.filename().string(), ::getpid(),
+                                   counter.fetch_add(1));
+      descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+      if (descriptor_ >= 0 || errno != EEXIST) break;
+    }
+    require(descriptor_ >= 0, "cannot write {}: {}", show(target), std::strerror(errno));
+  }
+  ~TemporaryFile() {
+    if (descriptor_ >= 0) ::close(descriptor_);
+    if (!renamed_) ::unlink(path_.c_str());
+  }
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+
+  int descriptor() const { return descriptor_; }
+
+  void commit() {
+    require(::fsync(descriptor_) == 0, "cannot write {}: {}", show(target_), std::strerror(errno));
+    const int closed = ::close(descriptor_);
+    descriptor_ = -1;
+    require(closed == 0, "cannot write {}: {}", show(target_), std::strerror(errno));
+    require(::rename(path_.c_str(), target_.c_str()) == 0, "cannot replace {}: {}", show(target_),
+            std::strerror(errno));
+    renamed_ = true;
+  }
+
+ private:
+  fs::path target_, path_;
+  int descriptor_ = -1;
+  bool renamed_ = false;
+};
+
+// Makes a rename durable. Some file systems refuse fsync of a folder; the rename is then as durable
+// as they make it, so the result is not checked.
+void sync_folder_of(const fs::path& path) {
+  const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
+  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) return;
+  ::fsync(descriptor);
+  ::close(descriptor);
+}
+
+class Sha256 {
+ public:
+  Sha256() : context_(EVP_MD_CTX_new(), EVP_MD_CTX_free) {
+    require(context_ && EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) == 1,
+            "OpenSSL has no SHA-256 on this machine");
+  }
+  void update(std::span<const uint8_t> bytes) {
+    EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size());
+  }
+  std::string hex() {
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned length = 0;
+    EVP_DigestFinal_ex(context_.get(), digest, &length);
+    std::string out;
+    for (unsigned i = 0; i < length; ++i) out += fmt::format("{:02x}", digest[i]);
+    return out;
+  }
+
+ private:
+  std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)> context_;
+};
+
+}  // namespace
+
+std::string show(std::string_view text) {
+  return escaped(text, kQuotedLength);
+}
+
+std::string show(const std::string& text) {
+  return show(std::string_view(text));
+}
+
+std::string show(const char* text) {
+  return show(std::string_view(text));
+}
+
+// Paths are the user's own words: never cut.
+std::string show(const fs::path& path) {
+  return escaped(path.string(), std::string::npos);
+}
+
+FileReader::FileReader(const fs::path& path) : path_(path) {
+  // O_NONBLOCK: opening a pipe without a writer must not hang.
+  descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  require(descriptor_ >= 0, "cannot open {}: {}", show(path), std::strerror(errno));
+  struct stat status {};
+  if (::fstat(descriptor_, &status) != 0 || !S_ISREG(status.st_mode)) {
+    ::close(descriptor_);
+    fail("{} is {}, not a file", show(path),
+         S_ISDIR(status.st_mode) ? "a directory" : "a pipe or device");
+  }
+  size_ = static_cast<uint64_t>(status.st_size);
+}
+
+FileReader::~FileReader() {
+  ::close(descriptor_);
+}
+
+void FileReader::read(uint64_t offset, std::span<uint8_t> out) const {
+  size_t done = 0;
+  while (done < out.size()) {
+    const ssize_t got = ::pread(descriptor_, out.data() + done, out.size() - done,
+                                static_cast<off_t>(offset + done));
+    if (got < 0 && errno == EINTR) continue;
+    require(got >= 0, "cannot read {}: {}", show(path_), std::strerror(errno));
+    require(got > 0, "{} ends at byte {}, {} bytes are missing", show(path_), offset + done,
+            out.size() - done);
+    done += static_cast<size_t>(got);
+  }
+}
+
+Bytes read_file(const fs::path& path, uint64_t limit) {
+  const FileReader reader(path);
+  require(reader.size() <= limit, "{} has {} bytes, more than the {} accepted here", show(path),
+          reader.size(), limit);
+  Bytes bytes(reader.size());
+  reader.read(0, bytes);
+  return bytes;
+}
+
+FileSink::FileSink(const fs::path& path, int descriptor) : path_(path), descriptor_(descriptor) {}
+
+void FileSink::write(const void* data, size_t size) {
+  const char* next = static_cast<const char*>(data);
+  while (size > 0) {
+    const ssize_t put = ::write(descriptor_, next, size);
+    if (put < 0 && errno == EINTR) continue;
+    require(put >= 0, "cannot write {}: {}", show(path_), std::strerror(errno));
+    next += put;
+    size -= static_cast<size_t>(put);
+  }
+}
+
+void atomic_write(const fs::path& path, const std::function<void(FileSink&)>& fill) {
+  std::error_code ignored;
+  require(path.has_filename() && !fs::is_directory(path, ignored),
+          "cannot write {}: it is a directory, name a file", show(path));
+  TemporaryFile file(path);
+  FileSink sink(path, file.descriptor());
+  fill(sink);
+  file.commit();
+  sync_folder_of(path);
+}
+
+void atomic_write(const fs::path& path, std::span<const uint8_t> bytes) {
+  atomic_write(path, [&](FileSink& sink) { sink.write(bytes.data(), bytes.size()); });
+}
+
+void atomic_write(const fs::path& path, std::string_view text) {
+  atomic_write(path, [&](FileSink& sink) { sink.write(text); });
+}
+
+std::string sha256(std::span<const uint8_t> bytes) {
+  Sha256 hash;
+  hash.update(bytes);
+  return hash.hex();
+}
+
+std::string sha256_of_file(const fs::path& path) {
+  const FileReader reader(path);
+  Sha256 hash;
+  Bytes chunk(size_t{1} << 20);
+  for (uint64_t offset = 0; offset < reader.size(); offset += chunk.size()) {
+    const std::span<uint8_t> part(chunk.data(),
+                                  std::min<uint64_t>(chunk.size(), reader.size() - offset));
+    reader.read(offset, part);
+    hash.update(part);
+  }
+  return hash.hex();
+}
+
+}  // namespace diffscm::io

@@ -1,0 +1,70 @@
+// Files as bytes: bounded reads of regular files, atomic writes, checksums.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace diffscm::io {
+
+using Bytes = std::vector<uint8_t>;
+
+// Text from a file or a user inside an error message: in double quotes, unprintable bytes as \xNN,
+// cut after 80 characters, so that a message stays one short line whatever a hostile file holds.
+std::string show(std::string_view text);
+std::string show(const std::string& text);
+std::string show(const char* text);
+std::string show(const std::filesystem::path& path);
+
+// A regular file open for reading at any offset. Refuses directories, pipes and devices.
+class FileReader {
+ public:
+  explicit FileReader(const std::filesystem::path& path);
+  ~FileReader();
+  FileReader(const FileReader&) = delete;
+  FileReader& operator=(const FileReader&) = delete;
+
+  uint64_t size() const { return size_; }
+  // Fills `out` from `offset`. Throws when the file ends before.
+  void read(uint64_t offset, std::span<uint8_t> out) const;
+
+ private:
+  std::filesystem::path path_;
+  int descriptor_ = -1;
+  uint64_t size_ = 0;
+};
+
+constexpr uint64_t kReadLimit = uint64_t{4} << 30;
+
+// The whole file. Throws when it is longer than `limit` bytes.
+Bytes read_file(const std::filesystem::path& path, uint64_t limit = kReadLimit);
+
+// Receives the bytes of a file being written. Throws Error on the first failed write.
+class FileSink {
+ public:
+  FileSink(const std::filesystem::path& path, int descriptor);
+  void write(const void* data, size_t size);
+  void write(std::string_view text) { write(text.data(), text.size()); }
+
+ private:
+  std::filesystem::path path_;
+  int descriptor_;
+};
+
+// Replaces `path` by what `fill` writes, all or nothing: a temporary file in the same folder,
+// fsync, rename, fsync of the folder. When anything throws, the old file is as it was and the
+// temporary file is gone. The folder must exist.
+void atomic_write(const std::filesystem::path& path, const std::function<void(FileSink&)>& fill);
+void atomic_write(const std::filesystem::path& path, std::span<const uint8_t> bytes);
+void atomic_write(const std::filesystem::path& path, std::string_view text);
+
+// 64 lower-case hexadecimal digits.
+std::string sha256(std::span<const uint8_t> bytes);
+std::string sha256_of_file(const std::filesystem::path& path);
+
+}  // namespace diffscm::io

@@ -1,0 +1,49 @@
+// NumPy's .npy and .npz files (numpy.lib.format, versions 1.0 to 3.0), without Python: nothing in a
+// file is evaluated, and arrays of Python objects (pickles) are refused.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/tensor.h"
+
+namespace diffscm::io {
+
+enum class NpyType { f32, f64, u8, i32, i64 };
+int64_t size_of(NpyType type);
+const char* name_of(NpyType type);  // "float32"
+
+// An array in C order.
+struct NpyArray {
+  Shape shape;
+  NpyType type = NpyType::f32;
+  std::vector<uint8_t> bytes;  // numel(shape) * size_of(type), little-endian
+
+  static NpyArray from(std::span<const float> values, Shape shape);
+  static NpyArray from(std::span<const int64_t> values, Shape shape);
+  static NpyArray from(std::span<const uint8_t> values, Shape shape);
+  static NpyArray from(const Tensor& tensor);  // any target
+
+  // Values converted one by one. to_ints throws Error on a floating-point array.
+  std::vector<float> to_floats() const;
+  std::vector<int64_t> to_ints() const;
+};
+
+using NpyArrays = std::map<std::string, NpyArray>;
+
+// Types <f4, <f8, |u1 (and |b1), <i4, <i8; C order. Anything else, and every inconsistency between
+// the header and the bytes, is an Error naming the file and the array.
+NpyArray read_npy(const std::filesystem::path& path);
+void write_npy(const std::filesystem::path& path, const NpyArray& array);  // atomic
+
+// What np.savez and np.savez_compressed write. Sizes are checked before anything is allocated, so
+// that a small archive cannot ask for a large amount of memory.
+NpyArrays read_npz(const std::filesystem::path& path);
+// Stored, atomic; the same arrays give the same bytes.
+void write_npz(const std::filesystem::path& path, const NpyArrays& arrays);
+
+}  // namespace diffscm::io

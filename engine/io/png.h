@@ -1,0 +1,23 @@
+// 8-bit PNG pictures.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <vector>
+
+namespace diffscm::io {
+
+// Rows from the top, channels interleaved; 1 channel (grey) or 3 (sRGB).
+struct Picture {
+  int64_t height = 0, width = 0, channels = 0;
+  std::vector<uint8_t> pixels;  // height * width * channels
+};
+
+// Grey files give 1 channel, others 3. 16-bit samples are reduced to 8, transparency is laid over
+// black. Throws Error on a corrupt file and on more than 2^26 pixels (checked before allocating).
+Picture read_png(const std::filesystem::path& path);
+
+// Atomic.
+void write_png(const std::filesystem::path& path, const Picture& picture);
+
+}  // namespace diffscm::io

@@ -1,0 +1,144 @@
+// Pooling and the attention pool's tokens. In NHWC the channels of a pixel are contiguous, so every
+// inner loop runs over channels and vectorises whatever the window.
+#include <cstring>
+
+#include "kernels/cpu/clones.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/table.h"
+
+namespace diffscm::kernels::cpu {
+namespace {
+
+// One output row: the mean of two input rows, pairs of pixels.
+DIFFSCM_CLONES void pool_row(int64_t w_out, int64_t c, const float* top, const float* bottom,
+                             float* y) {
+  for (int64_t q = 0; q < w_out; ++q) {
+    const float* t = top + 2 * q * c;
+    const float* b = bottom + 2 * q * c;
+    float* out = y + q * c;
+#pragma GCC ivdep
+    for (int64_t i = 0; i < c; ++i) out[i] = 0.25f * ((t[i] + t[i + c]) + (b[i] + b[i + c]));
+  }
+}
+
+// One input row: a quarter of the output gradient, the dropped column zero.
+DIFFSCM_CLONES void unpool_row(int64_t w, int64_t c, const float* dy, float* dx) {
+  const int64_t w_out = w / 2;
+  for (int64_t q = 0; q < w_out; ++q) {
+    const float* in = dy + q * c;
+    float* out = dx + 2 * q * c;
+#pragma GCC ivdep
+    for (int64_t i = 0; i < c; ++i) {
+      out[i] = 0.25f * in[i];
+      out[i + c] = 0.25f * in[i];
+    }
+  }
+  for (int64_t i = 2 * w_out * c; i < w * c; ++i) dx[i] = 0.0f;
+}
+
+DIFFSCM_CLONES void make_tokens(int64_t hw, int64_t c, const float* x, const float* position,
+                                float* y) {
+  // Token 0 first holds the sum of the pixels; its row of y is the accumulator.
+#pragma GCC ivdep
+  for (int64_t i = 0; i < c; ++i) y[i] = 0.0f;
+  for (int64_t t = 0; t < hw; ++t) {
+    const float* in = x + t * c;
+    const float* p = position + (t + 1) * c;
+    float* out = y + (t + 1) * c;
+#pragma GCC ivdep
+    for (int64_t i = 0; i < c; ++i) {
+      y[i] += in[i];
+      out[i] = in[i] + p[i];
+    }
+  }
+  const float scale = 1.0f / static_cast<float>(hw);
+#pragma GCC ivdep
+  for (int64_t i = 0; i < c; ++i) y[i] = y[i] * scale + position[i];
+}
+
+DIFFSCM_CLONES void pixel_gradients(int64_t hw, int64_t c, const float* dy, float* dx) {
+  const float scale = 1.0f / static_cast<float>(hw);
+  for (int64_t t = 0; t < hw; ++t) {
+    const float* in = dy + (t + 1) * c;
+    float* out = dx + t * c;
+#pragma GCC ivdep
+    for (int64_t i = 0; i < c; ++i) out[i] = in[i] + scale * dy[i];
+  }
+}
+
+// Sum over samples, in their order, of one range of the [HW+1, C] positions.
+DIFFSCM_CLONES void sum_samples(int64_t n, int64_t stride, int64_t count, const float* dy,
+                                float* sum) {
+#pragma GCC ivdep
+  for (int64_t i = 0; i < count; ++i) sum[i] = 0.0f;
+  for (int64_t s = 0; s < n; ++s) {
+#pragma GCC ivdep
+    for (int64_t i = 0; i < count; ++i) sum[i] += dy[s * stride + i];
+  }
+}
+
+void require_image(const char* name, int64_t n, int64_t h, int64_t w, int64_t c) {
+  require(n >= 0 && h >= 1 && w >= 1 && c >= 1, "{}: shape [{}, {}, {}, {}] is not an image", name,
+          n, h, w, c);
+}
+
+void require_tokens(const char* name, int64_t n, int64_t hw, int64_t c) {
+  require(n >= 0 && hw >= 1 && c >= 1, "{}: shape [{}, {}, {}] is not an image", name, n, hw, c);
+}
+
+}  // namespace
+
+void avg_pool(const AvgPoolArgs& args, Stream) {
+  require_image("avg_pool", args.n, args.h, args.w, args.c);
+  const int64_t h_out = args.h / 2, w_out = args.w / 2, row = args.w * args.c;
+  if (args.n * h_out * w_out == 0) return;
+  require(args.x && args.y, "avg_pool: x or y is null");
+  parallel_tasks(args.n * h_out, args.n * args.h * row, [&](int64_t task) {
+    const float* top = args.x + (task / h_out * args.h + 2 * (task % h_out)) * row;
+    pool_row(w_out, args.c, top, top + row, args.y + task * w_out * args.c);
+  });
+}
+
+void avg_pool_backward(const AvgPoolBackwardArgs& args, Stream) {
+  require_image("avg_pool_backward", args.n, args.h, args.w, args.c);
+  if (args.n == 0) return;
+  const int64_t h_out = args.h / 2, w_out = args.w / 2, row = args.w * args.c;
+  require(args.dx && (args.dy || h_out * w_out == 0), "avg_pool_backward: dy or dx is null");
+  parallel_tasks(args.n * args.h, args.n * args.h * row, [&](int64_t task) {
+    const int64_t n = task / args.h, p = task % args.h / 2;
+    float* dx = args.dx + task * row;
+    if (p < h_out)
+      unpool_row(args.w, args.c, args.dy + (n * h_out + p) * w_out * args.c, dx);
+    else
+      std::memset(dx, 0, static_cast<size_t>(row) * sizeof(float));
+  });
+}
+
+void pool_tokens(const PoolTokensArgs& args, Stream) {
+  require_tokens("pool_tokens", args.n, args.hw, args.c);
+  if (args.n == 0) return;
+  require(args.x && args.position && args.y, "pool_tokens: x, position or y is null");
+  parallel_tasks(args.n, args.n * args.hw * args.c, [&](int64_t n) {
+    make_tokens(args.hw, args.c, args.x + n * args.hw * args.c, args.position,
+                args.y + n * (args.hw + 1) * args.c);
+  });
+}
+
+void pool_tokens_backward(const PoolTokensBackwardArgs& args, Stream) {
+  require_tokens("pool_tokens_backward", args.n, args.hw, args.c);
+  require(args.dy || args.n == 0, "pool_tokens_backward: dy is null");
+  const int64_t tokens = (args.hw + 1) * args.c;
+  if (args.dx) {
+    parallel_tasks(args.n, args.n * tokens, [&](int64_t n) {
+      pixel_gradients(args.hw, args.c, args.dy + n * tokens, args.dx + n * args.hw * args.c);
+    });
+  }
+  if (args.dposition) {
+    // With no samples this writes zeros: the gradient of an empty sum.
+    parallel_ranges(tokens, 1024, [&](int64_t begin, int64_t end) {
+      sum_samples(args.n, tokens, end - begin, args.dy + begin, args.dposition + begin);
+    });
+  }
+}
+
+}  // namespace diffscm::kernels::cpu

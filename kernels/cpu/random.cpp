@@ -1,0 +1,56 @@
+// Standard normal numbers from counters: Philox words for a tile of blocks, then Box-Muller on
+// pairs of words. A number depends on its key, sample and position alone, so tiles may be made in
+// any order by any thread. Logarithm, cosine and sine are our own (vector_math.h), because libm's
+// are scalar calls.
+#include <cmath>
+#include <cstring>
+
+#include "kernels/cpu/clones.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/philox_tile.h"
+#include "kernels/cpu/table.h"
+#include "kernels/cpu/vector_math.h"
+
+namespace diffscm::kernels::cpu {
+namespace {
+
+DIFFSCM_CLONES void normal_tile(const RandomKey& key, uint64_t sample, uint32_t first_block,
+                                float* y) {
+  uint32_t words[kTileWords];
+  philox_tile(key, sample, first_block, words);
+  for (int i = 0; i < kTileWords; i += 2) {
+    const float radius = std::sqrt(-2.0f * fast_log(uniform01(words[i])));
+    float cosine, sine;
+    cos_sin_turn(uniform01(words[i + 1]), cosine, sine);
+    y[i] = radius * cosine;
+    y[i + 1] = radius * sine;
+  }
+}
+
+}  // namespace
+
+void normal(const NormalArgs& args, Stream) {
+  require(args.n >= 0 && args.elements >= 0, "normal: n is {} and elements {}, expected >= 0",
+          args.n, args.elements);
+  if (args.n * args.elements == 0) return;
+  require(args.index && args.y, "normal: index or y is null");
+  require(args.elements <= int64_t{4} << 32,
+          "normal: {} elements per sample, but a counter has room for {}", args.elements,
+          int64_t{4} << 32);
+  const int64_t tiles = (args.elements + kTileWords - 1) / kTileWords;
+  parallel_tasks(args.n * tiles, args.n * args.elements * 4, [&](int64_t task) {
+    const int64_t n = task / tiles, begin = task % tiles * kTileWords;
+    const auto sample = static_cast<uint64_t>(args.index[n]);
+    const auto block = static_cast<uint32_t>(begin / 4);
+    float* y = args.y + n * args.elements + begin;
+    if (begin + kTileWords <= args.elements) {
+      normal_tile(args.key, sample, block, y);
+    } else {
+      float last[kTileWords];
+      normal_tile(args.key, sample, block, last);
+      std::memcpy(y, last, static_cast<size_t>(args.elements - begin) * sizeof(float));
+    }
+  });
+}
+
+}  // namespace diffscm::kernels::cpu

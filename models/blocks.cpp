@@ -1,0 +1,91 @@
+#include "models/blocks.h"
+
+#include <cmath>
+
+namespace diffscm {
+
+ResBlock::ResBlock(int64_t in, int64_t out, int64_t emb_channels, double dropout, bool down,
+                   Initializer& init)
+    : in_norm(in),
+      out_norm(out),
+      in_conv(in, out, 3, init),
+      out_conv(out, out, 3, init, {}, /*zero=*/true),
+      emb(emb_channels, 2 * out, init),
+      down(down),
+      dropout(dropout) {
+  if (in != out) skip.emplace(in, out, 1, init);
+}
+
+Variable ResBlock::forward(const Variable& x, const Variable& x1, const Variable& silu_emb,
+                           ForwardContext& context) const {
+  Variable h = in_norm.forward(x, x1, {}, /*silu=*/true);
+  if (down) h = avg_pool(h);
+  h = in_conv.forward(h);
+  h = out_norm.forward(h, {}, emb.forward(silu_emb), /*silu=*/true, context.dropout(dropout));
+  Variable shortcut = down ? avg_pool(x) : x;
+  if (skip) shortcut = skip->forward(shortcut, x1);
+  return out_conv.forward(h, {}, shortcut);
+}
+
+void ResBlock::visit(const std::string& prefix, const ParameterVisitor& visitor) {
+  in_norm.visit(prefix + ".in_layers.0", visitor);
+  in_conv.visit(prefix + ".in_layers.2", visitor);
+  emb.visit(prefix + ".emb_layers.1", visitor);
+  out_norm.visit(prefix + ".out_layers.0", visitor);
+  out_conv.visit(prefix + ".out_layers.3", visitor);
+  if (skip) skip->visit(prefix + ".skip_connection", visitor);
+}
+
+AttentionBlock::AttentionBlock(int64_t channels, int64_t heads, Initializer& init)
+    : norm(channels),
+      qkv(channels, 3 * channels, init, FileLayout::conv1d),
+      proj_out(channels, channels, init, FileLayout::conv1d, /*zero=*/true),
+      heads(heads) {}
+
+Variable AttentionBlock::forward(const Variable& x) const {
+  const int64_t tokens = x.dim(1) * x.dim(2);
+  const Shape sequence{x.dim(0), tokens, x.dim(3)};
+  const Variable h = attention(qkv.forward(reshape(norm.forward(x), sequence)), heads,
+                               kernels::QkvLayout::per_head, tokens);
+  return reshape(proj_out.forward(h, reshape(x, sequence)), x.shape());
+}
+
+void AttentionBlock::visit(const std::string& prefix, const ParameterVisitor& visitor) {
+  norm.visit(prefix + ".norm", visitor);
+  qkv.visit(prefix + ".qkv", visitor);
+  proj_out.visit(prefix + ".proj_out", visitor);
+}
+
+AttentionPool::AttentionPool(int64_t pixels, int64_t channels, int64_t heads, int64_t out, Initializer& init)
+    : position{init.normal({pixels + 1, channels}, 1 / std::sqrt(static_cast<double>(channels))),
+               FileLayout::transposed},
+      qkv_proj(channels, 3 * channels, init, FileLayout::conv1d),
+      c_proj(channels, out, init, FileLayout::conv1d),
+      heads(heads) {}
+
+Variable AttentionPool::forward(const Variable& x) const {
+  const Variable tokens = pool_tokens(x, position.variable);
+  const Variable pooled =
+      attention(qkv_proj.forward(tokens), heads, kernels::QkvLayout::chunked, /*queries=*/1);
+  return reshape(c_proj.forward(pooled), {x.dim(0), c_proj.weight.variable.dim(0)});
+}
+
+void AttentionPool::visit(const std::string& prefix, const ParameterVisitor& visitor) {
+  visitor(prefix + ".positional_embedding", position);
+  qkv_proj.visit(prefix + ".qkv_proj", visitor);
+  c_proj.visit(prefix + ".c_proj", visitor);
+}
+
+TimeEmbedding::TimeEmbedding(int64_t channels, Initializer& init)
+    : first(channels, 4 * channels, init), second(4 * channels, 4 * channels, init), channels(channels) {}
+
+Variable TimeEmbedding::forward(const Tensor& t) const {
+  return silu(second.forward(silu(first.forward(timestep_embedding(t, channels)))));
+}
+
+void TimeEmbedding::visit(const std::string& prefix, const ParameterVisitor& visitor) {
+  first.visit(prefix + ".0", visitor);
+  second.visit(prefix + ".2", visitor);
+}
+
+}  // namespace diffscm

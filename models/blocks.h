@@ -1,0 +1,62 @@
+// The blocks of the guided-diffusion U-Net (Dhariwal & Nichol 2021): residual, attention, attention pool.
+// Names of parameters in files follow that code.
+#pragma once
+
+#include <optional>
+
+#include "models/layers.h"
+
+namespace diffscm {
+
+// x [N,H,W,C0] (with x1 [N,H,W,C1] concatenated, or empty) and SiLU(emb) [N,E] -> [N,H',W',out]:
+//   h = conv3x3(down(SiLU(GN(x))));  (scale, shift) = Linear(SiLU(emb))
+//   y = skip(down(x)) + conv3x3(dropout(SiLU(GN(h) * (1 + scale) + shift)))
+// skip is the identity, or a 1x1 convolution when channels change; down is identity or 2x2 mean pooling.
+struct ResBlock {
+  GroupNorm in_norm, out_norm;
+  Conv2d in_conv, out_conv;
+  Linear emb;
+  std::optional<Conv2d> skip;
+  bool down = false;
+  double dropout = 0;
+
+  ResBlock(int64_t in, int64_t out, int64_t emb_channels, double dropout, bool down, Initializer& init);
+  Variable forward(const Variable& x, const Variable& x1, const Variable& silu_emb,
+                   ForwardContext& context) const;
+  void visit(const std::string& prefix, const ParameterVisitor& visitor);
+};
+
+// x [N,H,W,C] -> x + proj(attention(qkv(GN(x)))) over the H*W pixels.
+struct AttentionBlock {
+  GroupNorm norm;
+  Linear qkv, proj_out;
+  int64_t heads;
+
+  AttentionBlock(int64_t channels, int64_t heads, Initializer& init);
+  Variable forward(const Variable& x) const;
+  void visit(const std::string& prefix, const ParameterVisitor& visitor);
+};
+
+// x [N,H,W,C] -> [N,out]: tokens are the mean and the pixels, plus a learned position; the mean asks.
+struct AttentionPool {
+  Parameter position;  // [HW+1, C]
+  Linear qkv_proj, c_proj;
+  int64_t heads;
+
+  AttentionPool(int64_t pixels, int64_t channels, int64_t heads, int64_t out, Initializer& init);
+  Variable forward(const Variable& x) const;
+  void visit(const std::string& prefix, const ParameterVisitor& visitor);
+};
+
+// SiLU(time_embed(t)): t [N] in original units -> Linear(C,4C), SiLU, Linear(4C,4C), SiLU -> [N,4C].
+// Every residual block begins with the last SiLU, so it is applied once here.
+struct TimeEmbedding {
+  Linear first, second;
+  int64_t channels;
+
+  TimeEmbedding(int64_t channels, Initializer& init);
+  Variable forward(const Tensor& t) const;
+  void visit(const std::string& prefix, const ParameterVisitor& visitor);
+};
+
+}  // namespace diffscm

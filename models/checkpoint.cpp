@@ -1,0 +1,132 @@
+#include "models/checkpoint.h"
+
+#include <cmath>
+
+#include "engine/io/file.h"
+#include "engine/io/safetensors.h"
+
+namespace diffscm {
+namespace {
+
+constexpr const char* kFormat = "diffscm.model.v1";
+
+// Copies src [A,B,C] into dst [A,C,B].
+void swap_last_two(const float* src, int64_t a, int64_t b, int64_t c, float* dst) {
+  for (int64_t i = 0; i < a; ++i)
+    for (int64_t j = 0; j < b; ++j)
+      for (int64_t k = 0; k < c; ++k) dst[(i * c + k) * b + j] = src[(i * b + j) * c + k];
+}
+
+Shape file_shape(const Shape& s, FileLayout layout) {
+  switch (layout) {
+    case FileLayout::same: return s;
+    case FileLayout::oihw: return {s[0], s[3], s[1], s[2]};
+    case FileLayout::conv1d: return {s[0], s[1], 1};
+    case FileLayout::transposed: return {s[1], s[0]};
+  }
+  fail("unknown file layout {}", static_cast<int>(layout));
+}
+
+nlohmann::json parse_metadata(const std::map<std::string, std::string>& metadata, const std::string& key,
+                              const std::string& path) {
+  const auto found = metadata.find(key);
+  require(found != metadata.end(), "{}: the metadata lack '{}'", path, key);
+  nlohmann::json json = nlohmann::json::parse(found->second, nullptr, /*allow_exceptions=*/false);
+  require(!json.is_discarded() && json.is_object(), "{}: metadata '{}' is not a JSON object", path, key);
+  return json;
+}
+
+}  // namespace
+
+Tensor to_file_layout(const Tensor& value, FileLayout layout) {
+  const Tensor host = value.to(Target::cpu);
+  Tensor out(file_shape(value.shape(), layout));
+  const Shape& s = value.shape();
+  switch (layout) {
+    case FileLayout::same:
+    case FileLayout::conv1d: out.copy_from(host.reshape(out.shape())); break;
+    case FileLayout::oihw: swap_last_two(host.data(), s[0], s[1] * s[2], s[3], out.mutable_data()); break;
+    case FileLayout::transposed: swap_last_two(host.data(), 1, s[0], s[1], out.mutable_data()); break;
+  }
+  return out;
+}
+
+void copy_from_file_layout(const std::string& name, const Tensor& source, Parameter& parameter) {
+  Tensor& value = parameter.variable.mutable_value();
+  const Shape& s = value.shape();
+  const Shape expected = file_shape(s, parameter.layout);
+  require(source.dtype() == Dtype::f32, "tensor '{}' holds {}, expected f32", name, name_of(source.dtype()));
+  require(source.shape() == expected, "tensor '{}' has shape {}, this configuration needs {}", name,
+          to_string(source.shape()), to_string(expected));
+  Tensor host(s);
+  switch (parameter.layout) {
+    case FileLayout::same:
+    case FileLayout::conv1d: host.copy_from(source.reshape(s)); break;
+    case FileLayout::oihw:
+      swap_last_two(source.data(), s[0], s[3], s[1] * s[2], host.mutable_data());
+      break;
+    case FileLayout::transposed: swap_last_two(source.data(), 1, s[1], s[0], host.mutable_data()); break;
+  }
+  value.copy_from(host);
+}
+
+void load_state(const std::vector<std::pair<std::string, Parameter*>>& parameters, const NamedTensors& state) {
+  for (const auto& [name, parameter] : parameters) {
+    const auto found = state.find(name);
+    require(found != state.end(), "tensor '{}' is missing", name);
+    copy_from_file_layout(name, found->second, *parameter);
+  }
+  if (state.size() == parameters.size()) return;
+  std::map<std::string, const Parameter*> known(parameters.begin(), parameters.end());
+  for (const auto& [name, tensor] : state)
+    require(known.count(name) == 1, "unexpected tensor '{}' {}", name, to_string(tensor.shape()));
+}
+
+void write_model(const std::filesystem::path& path, const ModelInfo& info, const NamedTensors& state) {
+  io::Safetensors file;
+  file.tensors = state;
+  file.metadata = {{"format", kFormat},
+                   {"kind", info.kind},
+                   {"config", info.config.dump()},
+                   {"diffusion", info.diffusion.dump()},
+                   {"data", info.data.dump()},
+                   {"training", info.training.dump()}};
+  io::write_safetensors(path, file);
+}
+
+std::pair<ModelInfo, NamedTensors> read_model(const std::filesystem::path& given) {
+  const std::filesystem::path path =
+      std::filesystem::is_directory(given) ? given / "model.safetensors" : given;
+  require(std::filesystem::exists(path), "no model at {}: give a .safetensors file or a run's folder",
+          io::show(path));
+  io::Safetensors file = io::read_safetensors(path);
+  ModelInfo info;
+  info.path = path.string();
+  const auto format = file.metadata.find("format");
+  require(format != file.metadata.end() && format->second == kFormat,
+          "{} is not a diffscm model: its metadata lack format = {}", info.path, kFormat);
+  info.kind = file.metadata["kind"];
+  info.config = parse_metadata(file.metadata, "config", info.path);
+  info.diffusion = parse_metadata(file.metadata, "diffusion", info.path);
+  info.data = parse_metadata(file.metadata, "data", info.path);
+  info.training = parse_metadata(file.metadata, "training", info.path);
+  info.sha256 = io::sha256_of_file(path);
+  for (const auto& [name, tensor] : file.tensors) {
+    info.parameters += tensor.numel();
+    if (tensor.dtype() != Dtype::f32) continue;
+    const float* p = tensor.data();
+    for (int64_t i = 0; i < tensor.numel(); ++i)
+      require(std::isfinite(p[i]), "{}: tensor '{}' holds {} at element {}: the file is damaged", info.path,
+              name, p[i], i);
+  }
+  return {std::move(info), std::move(file.tensors)};
+}
+
+void check_plausible(const ModelInfo& info, int64_t widest_channels) {
+  // Every level has at least one 3x3 convolution from its channels to its channels.
+  require(9 * widest_channels * widest_channels <= info.parameters,
+          "{}: the configuration asks for layers of {} channels, but the file holds {} values", info.path,
+          widest_channels, info.parameters);
+}
+
+}  // namespace diffscm

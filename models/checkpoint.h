@@ -1,0 +1,102 @@
+// Models in files: safetensors whose tensors carry guided-diffusion's names and PyTorch's layouts, and
+// whose metadata carry everything needed to rebuild and trace the model.
+#pragma once
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "models/layers.h"
+
+namespace diffscm {
+
+// What a model file says about itself, beside its tensors. `diffusion`: schedule, timesteps,
+// sampling_steps. `data`: name, height, width, channels, classes. `training`: seed, steps, samples seen,
+// losses, command, version: free-form, for people.
+struct ModelInfo {
+  std::string kind;
+  nlohmann::json config, diffusion, data, training;
+  std::string path, sha256;
+  int64_t parameters = 0;  // scalars in all tensors
+};
+
+using NamedTensors = std::map<std::string, Tensor>;
+
+template <class Model>
+std::vector<std::pair<std::string, Parameter*>> named_parameters(Model& model) {
+  std::vector<std::pair<std::string, Parameter*>> all;
+  model.visit([&](const std::string& name, Parameter& p) { all.emplace_back(name, &p); });
+  return all;
+}
+
+template <class Model>
+int64_t parameter_count(Model& model) {
+  int64_t count = 0;
+  for (const auto& [name, p] : named_parameters(model)) count += p->variable.value().numel();
+  return count;
+}
+
+template <class Model>
+std::vector<Variable*> variables(Model& model) {
+  std::vector<Variable*> all;
+  for (const auto& [name, p] : named_parameters(model)) all.push_back(&p->variable);
+  return all;
+}
+
+// Between the engine's layout and the file's (models/layers.h, FileLayout).
+Tensor to_file_layout(const Tensor& value, FileLayout layout);
+// Throws Error naming `name` and both shapes when the file's tensor does not fit.
+void copy_from_file_layout(const std::string& name, const Tensor& source, Parameter& parameter);
+
+template <class Model>
+NamedTensors state_dict(Model& model) {
+  NamedTensors state;
+  for (const auto& [name, p] : named_parameters(model))
+    state.emplace(name, to_file_layout(p->variable.value(), p->layout));
+  return state;
+}
+
+// Strict: every tensor must be used and every parameter found, else Error naming the first that is not.
+void load_state(const std::vector<std::pair<std::string, Parameter*>>& parameters, const NamedTensors& state);
+
+// Atomic.
+void write_model(const std::filesystem::path& path, const ModelInfo& info, const NamedTensors& state);
+// `path` is a model file or a run's folder (its model.safetensors). Throws Error when the file is not
+// a diffscm model.
+std::pair<ModelInfo, NamedTensors> read_model(const std::filesystem::path& path);
+
+// Refuses a configuration whose widest layer alone could not come from this file, before any memory is
+// asked for: a hostile configuration must not exhaust the machine.
+void check_plausible(const ModelInfo& info, int64_t widest_channels);
+
+template <class Model>
+struct LoadedModel {
+  Model model;
+  ModelInfo info;
+};
+
+// Builds the model that the file describes and fills it; for inference (no parameter wants a gradient).
+template <class Model>
+LoadedModel<Model> load_model(const std::filesystem::path& path, Target target) {
+  auto [info, state] = read_model(path);
+  require(info.kind == Model::kKind, "{} holds a {}, not a {}", info.path, info.kind, Model::kKind);
+  const auto config = info.config.get<typename Model::Config>();
+  int64_t widest = 0;
+  for (const int64_t m : config.channel_mult) widest = std::max(widest, m * config.model_channels);
+  check_plausible(info, widest);
+  LoadedModel<Model> loaded{Model(config, 0), info};
+  const auto parameters = named_parameters(loaded.model);
+  try {
+    load_state(parameters, state);
+  } catch (const Error& e) {
+    fail("{}: {}", info.path, e.what());
+  }
+  for (const auto& [name, p] : parameters) p->variable = Variable(p->variable.value().to(target));
+  return loaded;
+}
+
+}  // namespace diffscm

@@ -1,0 +1,88 @@
+#include "models/classifier.h"
+
+namespace diffscm {
+
+Classifier::Classifier(const ClassifierConfig& config, uint64_t seed)
+    : Classifier(config, Initializer(seed)) {}
+
+Classifier::Classifier(const ClassifierConfig& config, Initializer init)
+    : config_(config), time_embed_(config.model_channels, init) {
+  const int64_t base = config.model_channels, emb = 4 * base;
+  const size_t levels = config.channel_mult.size();
+  const auto res_block = [&](int64_t in, int64_t out, bool down) {
+    return ResBlock(in, out, emb, config.dropout, down, init);
+  };
+  int64_t channels = base * config.channel_mult[0], size = config.image_size;
+  stem_ = Conv2d(config.in_channels, channels, 3, init);
+  for (size_t level = 0; level < levels; ++level) {
+    for (int64_t i = 0; i < config.num_res_blocks; ++i) {
+      const int64_t out = base * config.channel_mult[level];
+      blocks_.push_back(res_block(channels, out, false));
+      channels = out;
+    }
+    if (level + 1 < levels) {
+      blocks_.push_back(res_block(channels, channels, true));
+      size /= 2;
+    }
+  }
+  require(channels % config.head_channels == 0,
+          "classifier: {} channels at the end are not a multiple of head_channels {}", channels,
+          config.head_channels);
+  const int64_t heads = channels / config.head_channels;
+  middle_first_.emplace(res_block(channels, channels, false));
+  middle_attention_.emplace(channels, heads, init);
+  middle_last_.emplace(res_block(channels, channels, false));
+  out_norm_ = GroupNorm(channels);
+  pool_.emplace(size * size, channels, heads, config.classes, init);
+}
+
+Variable Classifier::forward(const Variable& x, const Tensor& t, ForwardContext& context) const {
+  require(x.value().rank() == 4 && x.dim(1) == config_.image_size && x.dim(2) == config_.image_size &&
+              x.dim(3) == config_.in_channels,
+          "this classifier expects images [N,{0},{0},{1}], got {2}", config_.image_size, config_.in_channels,
+          to_string(x.shape()));
+  require(t.numel() == x.dim(0), "{} timesteps for {} images", t.numel(), x.dim(0));
+  const Variable emb = time_embed_.forward(t);
+  Variable h = stem_.forward(x);
+  for (const ResBlock& block : blocks_) h = block.forward(h, {}, emb, context);
+  h = middle_first_->forward(h, {}, emb, context);
+  h = middle_attention_->forward(h);
+  h = middle_last_->forward(h, {}, emb, context);
+  return pool_->forward(out_norm_.forward(h, {}, {}, /*silu=*/true));
+}
+
+std::vector<float> Classifier::probabilities(const Tensor& x, double t) const {
+  const NoGrad no_grad;
+  ForwardContext context;
+  const int64_t n = x.dim(0), classes = config_.classes;
+  const Tensor logits =
+      forward(x, Tensor::full({n}, static_cast<float>(t), x.target()), context).value();
+  Tensor log_p({n}, x.target()), p({n, classes}, x.target());
+  const Tensor label = Tensor::from(std::vector<int64_t>(n, 0), {n}, x.target());
+  operators(x.target()).log_softmax({n, classes, 1.0f, logits.data(), label.data_i64(),
+                                     log_p.mutable_data(), p.mutable_data(), nullptr});
+  return p.to_vector();
+}
+
+Tensor Classifier::log_p_gradient(const Tensor& x, double t, const std::vector<int64_t>& labels) const {
+  ForwardContext context;
+  const Variable input = Variable::leaf(x);
+  const Tensor timesteps = Tensor::full({x.dim(0)}, static_cast<float>(t), x.target());
+  const Variable log_p = log_softmax_at(forward(input, timesteps, context), labels);
+  backward(log_p, Tensor::full({x.dim(0)}, 1, x.target()));
+  return input.gradient();
+}
+
+void Classifier::visit(const ParameterVisitor& visitor) {
+  time_embed_.visit("time_embed", visitor);
+  stem_.visit("input_blocks.0.0", visitor);
+  for (size_t i = 0; i < blocks_.size(); ++i)
+    blocks_[i].visit(fmt::format("input_blocks.{}.0", i + 1), visitor);
+  middle_first_->visit("middle_block.0", visitor);
+  middle_attention_->visit("middle_block.1", visitor);
+  middle_last_->visit("middle_block.2", visitor);
+  out_norm_.visit("out.0", visitor);
+  pool_->visit("out.2", visitor);
+}
+
+}  // namespace diffscm

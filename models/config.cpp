@@ -1,0 +1,123 @@
+// Model configurations as JSON: what checkpoints store, so that nobody retypes architecture flags.
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "models/classifier.h"
+#include "models/unet.h"
+
+namespace diffscm {
+namespace {
+
+using nlohmann::json;
+
+// Reads fields strictly and remembers which were read, so that finish() can refuse the unknown.
+class Reader {
+ public:
+  Reader(const json& source, const char* what) : source_(source), what_(what) {
+    require(source.is_object(), "{} configuration is not a JSON object", what);
+  }
+
+  template <class T>
+  void read(const char* name, T& field) {
+    known_.insert(name);
+    require(source_.contains(name), "{} configuration lacks '{}'", what_, name);
+    try {
+      source_.at(name).get_to(field);
+    } catch (const json::exception&) {
+      fail("{} configuration: '{}' has an unusable value {}", what_, name, source_.at(name).dump());
+    }
+  }
+
+  void read_count(const char* name, int64_t& field, int64_t most) {
+    read(name, field);
+    require(source_.at(name).is_number_integer() && field >= 1 && field <= most,
+            "{} configuration: '{}' is {}, must be an integer from 1 to {}", what_, name,
+            source_.at(name).dump(), most);
+  }
+
+  void read_counts(const char* name, std::vector<int64_t>& field, size_t least, int64_t most) {
+    read(name, field);
+    require(field.size() >= least && field.size() <= 8, "{} configuration: '{}' has {} entries, must have {} to 8",
+            what_, name, field.size(), least);
+    for (const int64_t v : field)
+      require(v >= 1 && v <= most, "{} configuration: '{}' holds {}, must be from 1 to {}", what_, name, v, most);
+  }
+
+  void read_rate(const char* name, double& field) {
+    read(name, field);
+    require(field >= 0 && field < 1, "{} configuration: '{}' is {}, must be in [0, 1)", what_, name, field);
+  }
+
+  void finish() const {
+    for (const auto& [name, value] : source_.items())
+      require(known_.count(name) == 1, "{} configuration: unknown entry '{}'", what_, name);
+  }
+
+ private:
+  const json& source_;
+  const char* what_;
+  std::set<std::string> known_;
+};
+
+}  // namespace
+
+void to_json(json& j, const UNetConfig& c) {
+  j = {{"image_size", c.image_size},
+       {"in_channels", c.in_channels},
+       {"out_channels", c.out_channels},
+       {"model_channels", c.model_channels},
+       {"channel_mult", c.channel_mult},
+       {"num_res_blocks", c.num_res_blocks},
+       {"attention_downsample", c.attention_downsample},
+       {"heads", c.heads},
+       {"dropout", c.dropout}};
+}
+
+void from_json(const json& j, UNetConfig& c) {
+  Reader reader(j, "U-Net");
+  reader.read_count("image_size", c.image_size, 4096);
+  reader.read_count("in_channels", c.in_channels, 64);
+  reader.read_count("out_channels", c.out_channels, 64);
+  reader.read_count("model_channels", c.model_channels, 4096);
+  reader.read_counts("channel_mult", c.channel_mult, 1, 64);
+  reader.read_count("num_res_blocks", c.num_res_blocks, 16);
+  reader.read_counts("attention_downsample", c.attention_downsample, 0, 4096);
+  reader.read_count("heads", c.heads, 256);
+  reader.read_rate("dropout", c.dropout);
+  reader.finish();
+  require(c.model_channels % 32 == 0, "U-Net configuration: 'model_channels' is {}, must be a multiple of 32",
+          c.model_channels);
+  require(c.image_size % (int64_t{1} << (c.channel_mult.size() - 1)) == 0,
+          "U-Net configuration: images of {0}x{0} cannot be halved {1} times", c.image_size,
+          c.channel_mult.size() - 1);
+  for (const int64_t m : c.channel_mult)
+    require(c.model_channels * m % c.heads == 0, "U-Net configuration: {} channels for {} heads",
+            c.model_channels * m, c.heads);
+}
+
+void to_json(json& j, const ClassifierConfig& c) {
+  j = {{"image_size", c.image_size},       {"in_channels", c.in_channels},
+       {"classes", c.classes},             {"model_channels", c.model_channels},
+       {"channel_mult", c.channel_mult},   {"num_res_blocks", c.num_res_blocks},
+       {"head_channels", c.head_channels}, {"dropout", c.dropout}};
+}
+
+void from_json(const json& j, ClassifierConfig& c) {
+  Reader reader(j, "classifier");
+  reader.read_count("image_size", c.image_size, 4096);
+  reader.read_count("in_channels", c.in_channels, 64);
+  reader.read_count("classes", c.classes, 100000);
+  reader.read_count("model_channels", c.model_channels, 4096);
+  reader.read_counts("channel_mult", c.channel_mult, 1, 64);
+  reader.read_count("num_res_blocks", c.num_res_blocks, 16);
+  reader.read_count("head_channels", c.head_channels, 4096);
+  reader.read_rate("dropout", c.dropout);
+  reader.finish();
+  require(c.model_channels % 32 == 0,
+          "classifier configuration: 'model_channels' is {}, must be a multiple of 32", c.model_channels);
+  require((c.image_size >> (c.channel_mult.size() - 1)) >= 1,
+          "classifier configuration: images of {0}x{0} cannot be halved {1} times", c.image_size,
+          c.channel_mult.size() - 1);
+}
+
+}  // namespace diffscm

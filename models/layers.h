@@ -1,0 +1,88 @@
+// The three kinds of layer everything is built from, and the parameter that they hold.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "autograd/functions.h"
+
+namespace diffscm {
+
+// How a parameter is laid out in files, which follow PyTorch, against the engine's layout.
+enum class FileLayout {
+  same,
+  oihw,        // engine [K,R,S,C]  file [K,C,R,S]
+  conv1d,      // engine [K,C]      file [K,C,1]
+  transposed,  // engine [T,C]      file [C,T]
+};
+
+struct Parameter {
+  Variable variable;
+  FileLayout layout = FileLayout::same;
+};
+
+// Called once per parameter with its dotted name in files ("input_blocks.1.0.in_layers.0.weight"). One
+// traversal serves counting, saving, strict loading and the optimiser's list.
+using ParameterVisitor = std::function<void(const std::string& name, Parameter& parameter)>;
+
+// Draws initial values; parameter i of a model has its own Philox stream, so adding one does not change
+// the values of those before it.
+class Initializer {
+ public:
+  explicit Initializer(uint64_t seed) : seed_(seed) {}
+  Tensor uniform(Shape shape, double bound);  // U(-bound, bound)
+  Tensor normal(Shape shape, double stddev);
+
+ private:
+  uint64_t seed_;
+  uint64_t next_ = 0;
+};
+
+// torch's default: weight and bias ~ U(-1/sqrt(fan_in), 1/sqrt(fan_in)). `zero`: both 0.
+struct Conv2d {
+  Parameter weight, bias;  // [K,R,S,C], [K]
+  Conv2dOptions options;
+
+  Conv2d() = default;
+  Conv2d(int64_t in, int64_t out, int64_t filter, Initializer& init, Conv2dOptions options = {},
+         bool zero = false);
+  Variable forward(const Variable& x, const Variable& x1 = {}, const Variable& residual = {}) const;
+  void visit(const std::string& prefix, const ParameterVisitor& visitor);
+};
+
+struct Linear {
+  Parameter weight, bias;  // [out,in], [out]
+
+  Linear() = default;
+  // FileLayout::conv1d: the file calls this a 1x1 Conv1d.
+  Linear(int64_t in, int64_t out, Initializer& init, FileLayout layout = FileLayout::same,
+         bool zero = false);
+  Variable forward(const Variable& x, const Variable& residual = {}) const;
+  void visit(const std::string& prefix, const ParameterVisitor& visitor);
+};
+
+struct GroupNorm {
+  Parameter weight, bias;  // [C] each: 1 and 0
+  int64_t groups = 32;
+
+  GroupNorm() = default;
+  explicit GroupNorm(int64_t channels, int64_t groups = 32);
+  Variable forward(const Variable& x, const Variable& x1 = {}, const Variable& scale_shift = {},
+                   bool silu = false, const kernels::Dropout& dropout = {}) const;
+  void visit(const std::string& prefix, const ParameterVisitor& visitor);
+};
+
+// What differs between training and inference: dropout and its random numbers. One per forward pass.
+struct ForwardContext {
+  bool training = false;
+  uint64_t seed = 0;
+  uint32_t step = 0;
+
+  // The dropout of the next layer that asks. rate 0 outside training.
+  kernels::Dropout dropout(double rate);
+
+ private:
+  uint64_t layer_ = 0;
+};
+
+}  // namespace diffscm

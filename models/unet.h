@@ -1,0 +1,61 @@
+// The noise-prediction U-Net eps_theta(x_t, t) of guided-diffusion and Diff-SCM.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <vector>
+
+#include "models/blocks.h"
+
+namespace diffscm {
+
+struct UNetConfig {
+  int64_t image_size = 28;
+  int64_t in_channels = 1, out_channels = 1;
+  int64_t model_channels = 32;
+  std::vector<int64_t> channel_mult{1, 2, 2};  // per level; each level halves the image
+  int64_t num_res_blocks = 1;
+  std::vector<int64_t> attention_downsample{};  // levels with attention, by downsampling factor
+  int64_t heads = 1;
+  double dropout = 0;
+};
+void to_json(nlohmann::json& json, const UNetConfig& config);
+// Strict: unknown, missing or out-of-range entries throw Error naming them.
+void from_json(const nlohmann::json& json, UNetConfig& config);
+
+class UNet {
+ public:
+  using Config = UNetConfig;
+  static constexpr const char* kKind = "unet";
+
+  UNet(const UNetConfig& config, uint64_t seed);
+  const UNetConfig& config() const { return config_; }
+
+  // x [N,H,W,in], t [N] in original units 0 .. T-1 -> eps [N,H,W,out]. H and W must halve evenly at
+  // every level.
+  Variable forward(const Variable& x, const Tensor& t, ForwardContext& context) const;
+  // Inference: no tape, every sample at the same t.
+  Tensor predict(const Tensor& x, double t) const;
+
+  void visit(const ParameterVisitor& visitor);
+
+ private:
+  UNet(const UNetConfig& config, Initializer init);
+
+  // One entry of input_blocks or output_blocks, in order of application; absent parts are skipped.
+  struct Stage {
+    std::optional<Conv2d> stem;
+    std::optional<ResBlock> block;
+    std::optional<AttentionBlock> attention;
+    std::optional<Conv2d> downsample, upsample;
+  };
+  UNetConfig config_;
+  TimeEmbedding time_embed_;
+  std::vector<Stage> input_blocks_, output_blocks_;
+  std::optional<ResBlock> middle_first_, middle_last_;
+  std::optional<AttentionBlock> middle_attention_;
+  GroupNorm out_norm_;
+  Conv2d out_conv_;
+};
+
+}  // namespace diffscm

@@ -1,0 +1,107 @@
+#include "causal/counterfactual.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/causal/analytic.h"
+
+namespace diffscm {
+namespace {
+
+using analytic::Mixture;
+using analytic::worst_grey_levels;
+
+// Two classes that differ in their first half; the second half is style, the same in both.
+class TwoClasses : public testing::Test {
+ protected:
+  static constexpr size_t kElements = 16;
+  const NoiseSchedule schedule{ScheduleKind::linear, 1000};
+  const Chain chain{schedule, 100};
+  Mixture world;
+  Tensor factual;
+
+  TwoClasses() {
+    world.variance.assign(kElements, 0.04);
+    for (const double m : {-0.5, 0.5}) {
+      std::vector<double> mean(kElements, 0.0);
+      std::fill(mean.begin(), mean.begin() + kElements / 2, m);
+      world.mean.push_back(mean);
+    }
+    // Factual images of class 0.
+    std::vector<float> values = initial_noise({6, 4, 4, 1}, {}, 4).to_vector();
+    for (size_t i = 0; i < values.size(); ++i)
+      values[i] = static_cast<float>(world.mean[0][i % kElements] + 0.2 * values[i]);
+    factual = Tensor::from(values, {6, 4, 4, 1});
+  }
+  EpsilonModel epsilon() const { return epsilon_of(world, schedule); }
+  Intervention to_class_1() const { return {posterior_gradient(world, schedule, 1), {}}; }
+  double share_of_class_1(const Tensor& x) const {
+    double hits = 0;
+    for (int64_t n = 0; n < x.dim(0); ++n)
+      hits += world.posterior(x.slice(n, n + 1).to_vector(), 1 - 1e-9)[1] > 0.5;
+    return hits / static_cast<double>(x.dim(0));
+  }
+};
+
+TEST_F(TwoClasses, ScaleZeroIsTheFactual) {
+  const Counterfactual c = counterfactual(epsilon(), {}, chain, factual, {.scales = {0}});
+  EXPECT_EQ(c.abduction.converged, std::vector<uint8_t>(6, 1));
+  EXPECT_LT(worst_grey_levels(c.reconstruction, factual), 0.05);
+  EXPECT_EQ(c.counterfactual.at(0).to_vector(), c.reconstruction.to_vector());
+}
+
+TEST_F(TwoClasses, TheInterventionChangesTheClassAndKeepsTheStyle) {
+  for (const bool classifier_free : {false, true}) {
+    const Intervention action =
+        classifier_free ? Intervention{{}, epsilon_of(world, schedule, 1)} : to_class_1();
+    const Counterfactual c = counterfactual(epsilon(), action, chain, factual, {.scales = {0, 1}});
+    EXPECT_EQ(share_of_class_1(factual), 0.0);
+    EXPECT_EQ(share_of_class_1(c.counterfactual[0]), 0.0);
+    EXPECT_EQ(share_of_class_1(c.counterfactual[1]), 1.0);
+    const std::vector<float> before = factual.to_vector(), after = c.counterfactual[1].to_vector();
+    for (size_t i = 0; i < before.size(); ++i)
+      if (i % kElements >= kElements / 2) {
+        EXPECT_NEAR(before[i], after[i], 0.01) << i;
+      }
+  }
+}
+
+TEST_F(TwoClasses, IsPureAndCountsItsLevels) {
+  const std::vector<float> before = factual.to_vector();
+  int last = 0;
+  const Progress progress = [&](int done, int total) {
+    EXPECT_EQ(total, 80 * 4);
+    EXPECT_EQ(done, last + 1);
+    last = done;
+  };
+  const CounterfactualOptions options{.abduction = {.levels = 80}, .scales = {0.5, 0, 2}};
+  const Counterfactual a =
+      counterfactual(epsilon(), to_class_1(), chain, factual, options, progress);
+  EXPECT_EQ(last, 80 * 4);
+  const Counterfactual b = counterfactual(epsilon(), to_class_1(), chain, factual, options);
+  ASSERT_EQ(a.counterfactual.size(), 3u);
+  for (size_t i = 0; i < 3; ++i)
+    EXPECT_EQ(a.counterfactual[i].to_vector(), b.counterfactual[i].to_vector());
+  EXPECT_EQ(factual.to_vector(), before);
+}
+
+TEST_F(TwoClasses, StopsWhenProgressThrows) {
+  const Progress stop = [](int done, int) {
+    if (done == 150) throw std::runtime_error("stop");
+  };
+  EXPECT_THROW(counterfactual(epsilon(), to_class_1(), chain, factual, {}, stop),
+               std::runtime_error);
+}
+
+TEST_F(TwoClasses, Refuses) {
+  const auto run = [&](const CounterfactualOptions& o) {
+    counterfactual(epsilon(), to_class_1(), chain, factual, o);
+  };
+  EXPECT_THROW(run({.scales = {-0.1}}), Error);
+  EXPECT_THROW(run({.scales = {1, std::nan("")}}), Error);
+  EXPECT_THROW(run({.abduction = {.levels = 101}}), Error);
+  EXPECT_THROW(run({.threshold = {kernels::Threshold::clip, 2}}), Error);
+  EXPECT_THROW(counterfactual(epsilon(), {}, chain, factual, {.scales = {1}}), Error);
+}
+
+}  // namespace
+}  // namespace diffscm

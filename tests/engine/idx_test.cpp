@@ -1,0 +1,121 @@
+#include "engine/io/idx.h"
+
+#include <zlib.h>
+
+#include "tests/engine/io_testing.h"
+
+namespace diffscm::io {
+namespace {
+
+using diffscm::testing::expect_bit_flips_survived;
+using diffscm::testing::expect_error;
+using diffscm::testing::expect_strangers_refused;
+using diffscm::testing::expect_truncations_refused;
+using diffscm::testing::put;
+using diffscm::testing::TemporaryFolder;
+
+std::string idx_of(const std::vector<uint32_t>& sizes, const std::string& values) {
+  std::string file = {0, 0, 8, static_cast<char>(sizes.size())};
+  for (const uint32_t size : sizes)
+    for (const int shift : {24, 16, 8, 0}) file += static_cast<char>(size >> shift);
+  return file + values;
+}
+
+std::string gzip(const std::string& bytes) {
+  z_stream stream{};
+  EXPECT_EQ(deflateInit2(&stream, 9, Z_DEFLATED, 15 + 16, 9, Z_DEFAULT_STRATEGY), Z_OK);
+  std::string out(deflateBound(&stream, bytes.size()) + 64, '\0');
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data()));
+  stream.avail_in = static_cast<uInt>(bytes.size());
+  stream.next_out = reinterpret_cast<Bytef*>(out.data());
+  stream.avail_out = static_cast<uInt>(out.size());
+  EXPECT_EQ(deflate(&stream, Z_FINISH), Z_STREAM_END);
+  out.resize(stream.total_out);
+  deflateEnd(&stream);
+  return out;
+}
+
+std::string noise(size_t size) {
+  std::string out;
+  for (uint32_t state = 1; out.size() < size; state = state * 1664525 + 1013904223)
+    out += static_cast<char>(state >> 24);
+  return out;
+}
+
+TEST(Idx, plain_and_gzip_are_told_apart_by_content) {
+  const TemporaryFolder folder;
+  const std::string values = noise(2 * 3 * 4);
+  const std::string file = idx_of({2, 3, 4}, values);
+  for (const std::string& bytes : {file, gzip(file)})
+    for (const char* name : {"a", "a.gz"}) {
+      put(folder / name, bytes);
+      const IdxArray array = read_idx(folder / name);
+      EXPECT_EQ(array.shape, (Shape{2, 3, 4}));
+      EXPECT_EQ(std::string(array.values.begin(), array.values.end()), values);
+    }
+}
+
+TEST(Idx, no_values) {
+  const TemporaryFolder folder;
+  put(folder / "a", idx_of({0, 28, 28}, ""));
+  EXPECT_TRUE(read_idx(folder / "a").values.empty());
+}
+
+TEST(Idx, survives_damage) {
+  const TemporaryFolder folder;
+  const std::string file = idx_of({5, 4, 3}, noise(60));
+  for (const std::string& bytes : {file, gzip(file)}) {
+    const auto read = [&] {
+      const IdxArray array = read_idx(folder / "a");
+      EXPECT_EQ(static_cast<int64_t>(array.values.size()), numel(array.shape));
+    };
+    expect_truncations_refused(folder / "a", bytes, read, 1000);
+    EXPECT_GT(expect_bit_flips_survived(folder / "a", bytes, read), 30);
+    put(folder / "a", bytes + "x");
+    expect_error(read, "\"");
+    expect_strangers_refused(folder / "a", read);
+  }
+}
+
+TEST(Idx, a_damaged_gzip_never_gives_wrong_values) {
+  const TemporaryFolder folder;
+  const std::string values = noise(400), bytes = gzip(idx_of({400}, values));
+  int wrong = 0;
+  expect_bit_flips_survived(folder / "a", bytes, [&] {
+    const IdxArray array = read_idx(folder / "a");
+    wrong += std::string(array.values.begin(), array.values.end()) != values;
+  });
+  EXPECT_EQ(wrong, 0);  // the checksum sees every single bit
+}
+
+TEST(Idx, refuses_wrong_sizes) {
+  const TemporaryFolder folder;
+  const auto read = [&] { read_idx(folder / "a"); };
+  put(folder / "a", idx_of({2, 2}, "12345"));
+  expect_error(read, "longer than");
+  put(folder / "a", gzip(idx_of({2, 2}, "12345")));
+  expect_error(read, "longer than");
+  put(folder / "a", gzip(idx_of({2}, "12")) + gzip("34"));
+  expect_error(read, "after its gzip stream");
+  put(folder / "a", idx_of({2, 3}, "12345"));
+  expect_error(read, "cut short");
+  put(folder / "a", idx_of({0xffffffff, 0xffffffff, 0xffffffff}, "12345"));
+  expect_error(read, "declares more than");
+  put(folder / "a", idx_of({0xffffffff}, "12345"));
+  expect_error(read, "cut short");
+  put(folder / "a", gzip(idx_of({0xffffffff}, "12345")));  // no 4 GB allocation either
+  expect_error(read, "cut short");
+  put(folder / "a", idx_of({1, 1, 1, 1, 1}, "1"));
+  expect_error(read, "00000805");
+  put(folder / "a", std::string("\0\0\x0d\x01\0\0\0\x01\0\0\0\0", 12));  // floats
+  expect_error(read, "00000d01");
+}
+
+TEST(Idx, a_bomb_is_inflated_no_further_than_it_declares) {
+  const TemporaryFolder folder;
+  put(folder / "a", gzip(idx_of({10}, std::string(50'000'000, '\0'))));
+  expect_error([&] { read_idx(folder / "a"); }, "longer than");
+}
+
+}  // namespace
+}  // namespace diffscm::io

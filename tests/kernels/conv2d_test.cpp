@@ -1,0 +1,305 @@
+// The cpu convolution against plain loops in double precision: every rung, every instruction set.
+#include <gtest/gtest.h>
+#include <omp.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "kernels/cpu/conv2d_rungs.h"
+#include "kernels/cpu/table.h"
+#include "kernels/error.h"
+#include "tests/kernels/conv2d_reference.h"
+
+namespace diffscm::kernels::cpu {
+namespace {
+
+using Floats = std::vector<float>;
+
+Floats random_floats(int64_t count, uint64_t seed) {
+  Floats out(count);
+  uint64_t state = seed * 0x9E3779B97F4A7C15u + 1;
+  for (float& x : out) {  // sum of four uniforms: near enough to normal
+    float sum = -2.0f;
+    for (int i = 0; i < 4; ++i) {
+      state = state * 6364136223846793005u + 1442695040888963407u;
+      sum += static_cast<float>(state >> 40) / static_cast<float>(1 << 24);
+    }
+    x = sum * 1.7f;
+  }
+  return out;
+}
+
+Floats poison(int64_t count) {
+  return Floats(count, std::numeric_limits<float>::quiet_NaN());
+}
+
+// One shape with its data; x is concatenated, x0 and x1 are what the library is given.
+struct Problem {
+  ConvShape s;
+  Floats x, x0, x1, weight, bias, residual, dy;
+
+  explicit Problem(const ConvShape& shape) : s(shape) {
+    const int64_t pixels = s.n * s.h * s.w, outputs = s.n * s.p() * s.q() * s.k;
+    x = random_floats(pixels * s.c(), 1);
+    for (int64_t i = 0; i < pixels * s.c(); ++i) (i % s.c() < s.c0 ? x0 : x1).push_back(x[i]);
+    weight = random_floats(s.k * s.r * s.s * s.c(), 2);
+    bias = random_floats(s.k, 3);
+    residual = random_floats(outputs, 4);
+    dy = random_floats(outputs, 5);
+  }
+  const float* second() const { return s.c1 > 0 ? x1.data() : nullptr; }
+
+  Floats packed(bool backward, const Selection& selection) const {
+    int64_t floats = -1;
+    run_conv2d_pack({s, backward, weight.data(), nullptr, &floats}, selection);
+    EXPECT_GE(floats, 0);
+    Floats out = poison(floats);
+    if (floats > 0) run_conv2d_pack({s, backward, weight.data(), out.data(), nullptr}, selection);
+    return out;
+  }
+
+  Floats forward(const Selection& selection, bool extras, bool pack = false) const {
+    Floats y = poison(s.n * s.p() * s.q() * s.k);
+    const Floats w = pack ? packed(false, selection) : Floats();
+    run_conv2d({s, x0.data(), second(), weight.data(), w.empty() ? nullptr : w.data(),
+                extras ? bias.data() : nullptr, extras ? residual.data() : nullptr, y.data()},
+               selection);
+    return y;
+  }
+
+  // Interleaved again as the concatenated image.
+  Floats backward_input(const Selection& selection, bool pack = false) const {
+    Floats dx0 = poison(x0.size()), dx1 = poison(x1.size()), dx;
+    const Floats w = pack ? packed(true, selection) : Floats();
+    run_conv2d_backward_input({s, dy.data(), weight.data(), w.empty() ? nullptr : w.data(),
+                               dx0.data(), s.c1 > 0 ? dx1.data() : nullptr},
+                              selection);
+    for (int64_t i = 0; i < s.n * s.h * s.w; ++i) {
+      dx.insert(dx.end(), dx0.begin() + i * s.c0, dx0.begin() + (i + 1) * s.c0);
+      dx.insert(dx.end(), dx1.begin() + i * s.c1, dx1.begin() + (i + 1) * s.c1);
+    }
+    return dx;
+  }
+
+  // dweight, then dbias.
+  Floats backward_weight(const Selection& selection) const {
+    Floats g = poison(weight.size() + s.k);
+    run_conv2d_backward_weight(
+        {s, x0.data(), second(), dy.data(), g.data(), g.data() + weight.size()}, selection);
+    return g;
+  }
+};
+
+// Largest difference relative to the largest expected value; NaN anywhere gives infinity.
+double error(const Floats& got, const std::vector<double>& want) {
+  EXPECT_EQ(got.size(), want.size());
+  double difference = 0.0, scale = 0.0;
+  for (size_t i = 0; i < got.size(); ++i) {
+    if (!std::isfinite(got[i])) return std::numeric_limits<double>::infinity();
+    difference = std::max(difference, std::abs(got[i] - want[i]));
+    scale = std::max(scale, std::abs(want[i]));
+  }
+  return difference / scale;
+}
+
+std::string describe(const ConvShape& s, const Selection& selection) {
+  return fmt::format("n={} {}x{} c0={} c1={} k={} r={} stride={} upsample={} rung={} isa={}", s.n,
+                     s.h, s.w, s.c0, s.c1, s.k, s.r, s.stride, s.upsample,
+                     selection.rung ? static_cast<int>(*selection.rung) : -1,
+                     static_cast<int>(selection.isa));
+}
+
+std::vector<Isa> isas() {
+  std::vector<Isa> out;
+  for (Isa isa : {Isa::kV1, Isa::kV3, Isa::kV4})
+    if (isa_supported(isa)) out.push_back(isa);
+  return out;
+}
+
+void check(const ConvShape& shape, const Selection& selection) {
+  SCOPED_TRACE(describe(shape, selection));
+  const Problem problem(shape);
+  const double tolerance = rung_for(shape, selection) == Rung::kWinograd ? 2e-5 : 4e-6;
+  const auto plain = reference::conv2d(shape, problem.x, problem.weight, {}, {});
+  const auto full =
+      reference::conv2d(shape, problem.x, problem.weight, problem.bias, problem.residual);
+  const auto want = reference::conv2d_backward(shape, problem.x, problem.weight, problem.dy);
+  EXPECT_LE(error(problem.forward(selection, false), plain), tolerance) << "forward";
+  EXPECT_LE(error(problem.forward(selection, true), full), tolerance) << "forward, bias, residual";
+  EXPECT_LE(error(problem.backward_input(selection), want.x), tolerance) << "backward input";
+  const Floats got = problem.backward_weight(selection);
+  const auto split = got.begin() + problem.weight.size();
+  EXPECT_LE(error(Floats(got.begin(), split), want.weight), tolerance) << "backward weight";
+  EXPECT_LE(error(Floats(split, got.end()), want.bias), tolerance) << "backward bias";
+  EXPECT_EQ(problem.forward(selection, true, true), problem.forward(selection, true)) << "packed";
+  EXPECT_EQ(problem.backward_input(selection, true), problem.backward_input(selection)) << "packed";
+}
+
+ConvShape shape(int64_t n, int64_t h, int64_t w, int64_t c0, int64_t c1, int64_t k, int64_t r,
+                int stride = 1, bool upsample = false) {
+  return {.n = n,
+          .h = h,
+          .w = w,
+          .c0 = c0,
+          .c1 = c1,
+          .k = k,
+          .r = r,
+          .s = r,
+          .stride = stride,
+          .upsample = upsample};
+}
+
+std::vector<ConvShape> small_shapes() {
+  return {
+      shape(2, 5, 7, 3, 0, 5, 3),
+      shape(1, 1, 1, 1, 0, 1, 3),
+      shape(3, 1, 1, 4, 0, 3, 1),
+      shape(2, 6, 5, 3, 4, 6, 3),
+      shape(2, 5, 7, 17, 16, 19, 3),
+      shape(2, 9, 8, 32, 32, 33, 3),
+      shape(2, 5, 7, 3, 0, 5, 3, 2),
+      shape(2, 7, 7, 17, 0, 34, 3, 2),
+      shape(1, 8, 6, 5, 0, 20, 3, 2),
+      shape(1, 1, 1, 2, 0, 2, 3, 2),
+      shape(1, 2, 1, 2, 0, 2, 3, 2),
+      shape(2, 5, 7, 3, 0, 5, 1, 2),
+      shape(2, 4, 6, 20, 0, 3, 1, 2),
+      shape(2, 5, 7, 3, 0, 5, 1),
+      shape(2, 5, 7, 17, 3, 21, 1),
+      shape(1, 3, 5, 2, 2, 3, 1),
+      shape(1, 3, 5, 3, 30, 70, 1),
+      shape(2, 5, 7, 3, 0, 5, 3, 1, true),
+      shape(1, 1, 1, 2, 0, 3, 3, 1, true),
+      shape(2, 3, 4, 18, 0, 35, 3, 1, true),
+      shape(2, 7, 7, 16, 0, 16, 3, 1, true),
+      shape(3, 28, 28, 1, 0, 32, 3),
+      shape(2, 28, 28, 32, 0, 1, 3),
+      shape(1, 28, 28, 3, 0, 18, 3),
+      shape(1, 9, 17, 18, 0, 3, 3),
+      shape(19, 3, 3, 20, 0, 24, 3),
+      shape(40, 1, 2, 3, 0, 2, 3),
+      shape(1, 7, 7, 64, 0, 64, 3),
+      shape(2, 7, 7, 33, 31, 64, 3),
+      shape(1, 14, 14, 16, 0, 48, 3, 2),
+      shape(1, 2, 2, 80, 0, 112, 3),
+      shape(1, 4, 4, 5, 0, 1, 3, 1, true),
+  };
+}
+
+TEST(Conv2d, EveryRungAndIsaMatchesTheReference) {
+  for (const ConvShape& s : small_shapes()) {
+    check(s, {Rung::kNaive, Isa::kV1});
+    for (Isa isa : isas()) {
+      check(s, {std::nullopt, isa});
+      check(s, {Rung::kDirect, isa});
+      check(s, {Rung::kWinograd, isa});
+    }
+  }
+}
+
+TEST(Conv2d, WinogradStaysAccurateWithManyChannels) {
+  for (const ConvShape& s : {shape(2, 8, 8, 256, 0, 64, 3), shape(2, 4, 4, 128, 128, 256, 3),
+                             shape(1, 4, 4, 256, 0, 128, 3, 1, true)})
+    check(s, {Rung::kWinograd, best_isa()});
+}
+
+TEST(Conv2d, ThreadsDoNotChangeAResult) {
+  const int threads = omp_get_max_threads();
+  for (const ConvShape& s :
+       {shape(5, 7, 9, 20, 12, 40, 3), shape(1, 7, 7, 64, 0, 64, 3),
+        shape(5, 7, 9, 20, 0, 40, 3, 2), shape(4, 5, 5, 18, 0, 33, 3, 1, true),
+        shape(9, 8, 8, 1, 0, 32, 3), shape(5, 7, 7, 24, 40, 32, 1), shape(9, 8, 8, 32, 0, 1, 3)}) {
+    const Problem problem(s);
+    for (Rung rung : {Rung::kDirect, Rung::kWinograd}) {
+      const Selection selection{rung, best_isa()};
+      SCOPED_TRACE(describe(s, selection));
+      omp_set_num_threads(1);
+      const Floats y = problem.forward(selection, true), dx = problem.backward_input(selection);
+      const Floats dw = problem.backward_weight(selection);
+      for (int count : {2, 3, 7}) {
+        omp_set_num_threads(count);
+        EXPECT_EQ(problem.forward(selection, true), y);
+        EXPECT_EQ(problem.backward_input(selection), dx);
+        EXPECT_EQ(problem.backward_weight(selection), dw);
+      }
+      omp_set_num_threads(threads);
+    }
+  }
+}
+
+TEST(Conv2d, ASampleDoesNotDependOnItsBatch) {
+  for (const ConvShape& s : {shape(7, 7, 9, 20, 12, 40, 3), shape(7, 7, 7, 64, 0, 64, 3, 2),
+                             shape(7, 4, 5, 18, 0, 33, 3, 1, true), shape(7, 5, 5, 40, 9, 32, 1)}) {
+    const Selection selection{std::nullopt, best_isa()};
+    SCOPED_TRACE(describe(s, selection));
+    const Problem all(s);
+    ConvShape alone = s;
+    alone.n = 1;
+    Problem last(alone);
+    last.x0.assign(all.x0.end() - last.x0.size(), all.x0.end());
+    last.x1.assign(all.x1.end() - last.x1.size(), all.x1.end());
+    last.dy.assign(all.dy.end() - last.dy.size(), all.dy.end());
+    const Floats y = all.forward(selection, false), y1 = last.forward(selection, false);
+    EXPECT_EQ(y1, Floats(y.end() - y1.size(), y.end()));
+    const Floats dx = all.backward_input(selection), dx1 = last.backward_input(selection);
+    EXPECT_EQ(dx1, Floats(dx.end() - dx1.size(), dx.end()));
+  }
+}
+
+TEST(Conv2d, OnePackedWeightServesEveryBatchAndResolution) {
+  const Selection selection{std::nullopt, best_isa()};
+  const Problem small(shape(1, 3, 3, 24, 0, 32, 3)), large(shape(9, 28, 30, 24, 0, 32, 3));
+  ASSERT_EQ(small.weight, large.weight);
+  EXPECT_EQ(small.packed(false, selection), large.packed(false, selection));
+  EXPECT_EQ(small.packed(true, selection), large.packed(true, selection));
+}
+
+TEST(Conv2d, ResidualMayBeTheOutput) {
+  for (Rung rung : {Rung::kNaive, Rung::kDirect, Rung::kWinograd}) {
+    for (const ConvShape& s : {shape(2, 7, 6, 20, 0, 24, 3), shape(2, 5, 5, 20, 0, 24, 1)}) {
+      const Problem problem(s);
+      const Selection selection{rung, best_isa()};
+      Floats y = problem.residual;
+      run_conv2d({s, problem.x0.data(), nullptr, problem.weight.data(), nullptr,
+                  problem.bias.data(), y.data(), y.data()},
+                 selection);
+      EXPECT_EQ(y, problem.forward(selection, true)) << describe(s, selection);
+    }
+  }
+}
+
+TEST(Conv2d, BadArgumentsThrow) {
+  Floats buffer(4096);
+  float* p = buffer.data();
+  const auto run = [&](const ConvShape& s) {
+    conv2d({s, p, s.c1 > 0 ? p : nullptr, p, nullptr, nullptr, nullptr, p + 2048}, {});
+  };
+  EXPECT_NO_THROW(run(shape(1, 2, 2, 3, 0, 2, 3)));
+  EXPECT_THROW(run(shape(0, 2, 2, 3, 0, 2, 3)), Error);
+  EXPECT_THROW(run(shape(1, -2, 2, 3, 0, 2, 3)), Error);
+  EXPECT_THROW(run(shape(1, 2, 2, 0, 0, 2, 3)), Error);
+  EXPECT_THROW(run(shape(1, 2, 2, 3, -1, 2, 3)), Error);
+  EXPECT_THROW(run(shape(1, 2, 2, 3, 0, 2, 5)), Error);
+  EXPECT_THROW(run(shape(1, 2, 2, 3, 0, 2, 3, 3)), Error);
+  EXPECT_THROW(run(shape(1, 2, 2, 3, 0, 2, 1, 1, true)), Error);
+  EXPECT_THROW(run(shape(1, 2, 2, 3, 0, 2, 3, 2, true)), Error);
+  EXPECT_THROW(run(shape(1, 2, 2, 3, 2, 2, 3, 2)), Error);
+  EXPECT_THROW(run(shape(1, 2, 2, 3, 2, 2, 3, 1, true)), Error);
+  const ConvShape good = shape(1, 2, 2, 3, 0, 2, 3);
+  EXPECT_THROW(conv2d({good, nullptr, nullptr, p, nullptr, nullptr, nullptr, p}, {}), Error);
+  EXPECT_THROW(conv2d({good, p, p, p, nullptr, nullptr, nullptr, p}, {}), Error);
+  EXPECT_THROW(conv2d_backward_input({good, p, p, nullptr, nullptr, nullptr}, {}), Error);
+  EXPECT_THROW(conv2d_backward_weight({good, p, nullptr, p, nullptr, nullptr}, {}), Error);
+  EXPECT_THROW(conv2d_pack({good, false, p, nullptr, nullptr}, {}), Error);
+  try {
+    run(shape(1, 2, 2, 3, 0, 2, 3, 3));
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("stride must be 1 or 2, got 3"), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace diffscm::kernels::cpu

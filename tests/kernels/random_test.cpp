@@ -1,0 +1,122 @@
+// Philox against the published vectors, and normal numbers against the scalar definition.
+#include "tests/kernels/support.h"
+#include "tests/op_cases.h"
+#include "tests/reference.h"
+
+namespace diffscm::kernels {
+namespace {
+
+using namespace test;
+
+// Known answers of Random123 (kat_vectors, philox4x32 with 10 rounds). RandomKey folds the purpose
+// into the key's high word, so the seed undoes that first.
+TEST(Philox, KnownAnswers) {
+  const auto key_of = [](uint32_t k0, uint32_t k1, uint32_t step) {
+    const uint32_t folded = static_cast<uint32_t>(Purpose::noise) * 0x9E3779B9u;
+    return RandomKey{uint64_t{k1 ^ folded} << 32 | k0, Purpose::noise, step};
+  };
+  struct {
+    uint32_t k0, k1, block;
+    uint64_t sample;
+    uint32_t step;
+    uint32_t expected[4];
+  } const answers[] = {
+      {0, 0, 0, 0, 0, {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
+      {~0u, ~0u, ~0u, ~uint64_t{0}, ~0u, {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
+      {0xa4093822,
+       0x299f31d0,
+       0x243f6a88,
+       0x13198a2e85a308d3,
+       0x03707344,
+       {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
+  };
+  for (const auto& a : answers) {
+    const Philox actual = philox(key_of(a.k0, a.k1, a.step), a.sample, a.block);
+    for (int i = 0; i < 4; ++i) EXPECT_EQ(actual.word[i], a.expected[i]);
+  }
+}
+
+TEST(Philox, UniformIsInHalfOpenInterval) {
+  EXPECT_EQ(uniform01(0), 1.0f / 16777216.0f);
+  EXPECT_EQ(uniform01(~0u), 1.0f);
+}
+
+TEST(Normal, MatchesTheDefinition) {
+  for (const OperatorTable* table : tables()) {
+    const std::vector<int64_t> index = {0, 7, int64_t{5} << 33};
+    for (const int64_t elements : {1, 2, 5, 127, 128, 129, 1000}) {
+      const RandomKey key{0x123456789abcdef0, Purpose::sampler, 4};
+      Floats y = poisoned(3 * elements);
+      table->normal({key, 3, elements, index.data(), y.data()});
+      Doubles expected;
+      for (const int64_t sample : index)
+        for (int64_t e = 0; e < elements; ++e)
+          expected.push_back(reference::normal(key, static_cast<uint64_t>(sample), e));
+      // Every number on its own: a wrong sine near a zero must not hide behind the largest.
+      for (size_t i = 0; i < y.size(); ++i) ASSERT_NEAR(y[i], expected[i], 1e-6) << i;
+    }
+  }
+}
+
+TEST(Normal, MomentsAndIndependence) {
+  for (const OperatorTable* table : tables()) {
+    const int64_t n = 1 << 20;
+    const int64_t index = 3;
+    Floats y = poisoned(n);
+    table->normal({{1, Purpose::noise, 0}, 1, n, &index, y.data()});
+    double mean = 0, second = 0, third = 0, fourth = 0, neighbours = 0, beyond = 0;
+    for (int64_t i = 0; i < n; ++i) {
+      const double v = y[i];
+      mean += v / n;
+      second += v * v / n;
+      third += v * v * v / n;
+      fourth += v * v * v * v / n;
+      beyond += std::abs(v) > 1.959964 ? 1.0 / n : 0;
+      if (i > 0) neighbours += v * y[i - 1] / n;
+    }
+    // Five standard deviations of each estimate at n = 2^20, that is 5 / 1024 times its spread.
+    EXPECT_NEAR(mean, 0, 0.0049);
+    EXPECT_NEAR(second, 1, 0.0069);
+    EXPECT_NEAR(third, 0, 0.019);
+    EXPECT_NEAR(fourth, 3, 0.048);
+    EXPECT_NEAR(neighbours, 0, 0.0049);
+    EXPECT_NEAR(beyond, 0.05, 0.0011);
+  }
+}
+
+TEST(Normal, DependsOnKeyAndSampleAlone) {
+  for (const OperatorTable* table : tables()) {
+    const int64_t elements = 300;
+    const auto draw = [&](RandomKey key, std::vector<int64_t> index) {
+      Floats y = poisoned(static_cast<int64_t>(index.size()) * elements);
+      table->normal({key, static_cast<int64_t>(index.size()), elements, index.data(), y.data()});
+      return y;
+    };
+    const RandomKey key{9, Purpose::noise, 2};
+    const Floats batch = draw(key, {4, 5, 6});
+    expect_same_bits(draw(key, {6}), row(batch, 3, 2), "sample 6 alone");
+    EXPECT_NE(draw(key, {7}), row(batch, 3, 2));
+    EXPECT_NE(draw({10, Purpose::noise, 2}, {6}), row(batch, 3, 2));
+    EXPECT_NE(draw({9, Purpose::sampler, 2}, {6}), row(batch, 3, 2));
+    EXPECT_NE(draw({9, Purpose::noise, 3}, {6}), row(batch, 3, 2));
+    expect_thread_independent(
+        [&]() -> std::vector<Floats> { return {draw(key, std::vector<int64_t>(64, 5))}; },
+        "normal");
+  }
+}
+
+TEST(Normal, RejectsBadArguments) {
+  for (const OperatorTable* table : tables()) {
+    const int64_t index = 0;
+    Floats y(4);
+    EXPECT_NO_THROW(table->normal({{}, 0, 4, nullptr, nullptr}));
+    EXPECT_NO_THROW(table->normal({{}, 1, 0, &index, nullptr}));
+    EXPECT_THROW(table->normal({{}, 1, 4, nullptr, y.data()}), Error);
+    EXPECT_THROW(table->normal({{}, 1, 4, &index, nullptr}), Error);
+    EXPECT_THROW(table->normal({{}, -1, 4, &index, y.data()}), Error);
+    EXPECT_THROW(table->normal({{}, 1, int64_t{1} << 40, &index, y.data()}), Error);
+  }
+}
+
+}  // namespace
+}  // namespace diffscm::kernels

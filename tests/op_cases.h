@@ -1,0 +1,192 @@
+// Each operator's cases, declared once: shapes (odd ones included), parameters, tolerance, and the
+// work of one call. The tests run them against the double reference on every target; the benchmark
+// runs those marked `timed`. Convolution's cases are in tests/kernels/conv2d_reference.h.
+//
+// A tolerance bounds max |actual - expected| relative to the largest |expected| of that output.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "kernels/operators.h"
+
+namespace diffscm::kernels {
+
+inline constexpr double kFloat = 4.0;  // bytes
+
+struct GroupNormCase {
+  const char* name;
+  int64_t n, hw, c0, c1, groups;
+  bool silu, scale_shift;
+  float dropout = 0;
+  float offset = 0;  // added to x: a large mean shows cancellation
+  double tolerance = 3e-6;
+  bool timed = false;
+
+  int64_t c() const { return c0 + c1; }
+  int64_t size() const { return n * hw * c(); }
+  double bytes() const { return 3 * kFloat * static_cast<double>(size()); }
+  double backward_bytes() const { return 5 * kFloat * static_cast<double>(size()); }
+};
+
+inline std::vector<GroupNormCase> group_norm_cases() {
+  return {
+      {"plain", 2, 49, 64, 0, 32, false, false},
+      {"silu", 3, 196, 64, 0, 32, true, false},
+      {"film", 2, 49, 128, 0, 32, true, true},
+      {"film_dropout", 3, 49, 64, 0, 32, true, true, 0.1f},
+      {"dropout_without_silu", 2, 9, 24, 0, 4, false, false, 0.5f},
+      {"group_of_one", 2, 25, 32, 0, 32, true, true},
+      {"one_group", 2, 9, 5, 0, 1, true, false},
+      // Two values to a group: dx is what is left when nearly everything cancels.
+      {"one_pixel", 4, 1, 64, 0, 32, true, true, 0.3f, 0, 1e-4},
+      {"odd_channels", 2, 35, 21, 0, 7, true, true, 0.2f},
+      {"straddling_seam", 2, 49, 40, 24, 32, true, true, 0.1f},
+      {"straddling_odd", 3, 15, 7, 8, 5, true, true, 0.25f},
+      {"concat", 2, 196, 64, 32, 32, true, false},
+      {"wide", 1, 16, 512, 512, 32, true, true},
+      {"large_mean", 2, 196, 64, 0, 32, true, true, 0, 1000.0f, 2e-4},
+      {"mnist_first", 1, 784, 32, 0, 32, true, true, 0, 0, 3e-6, true},
+      {"mnist_28x28x32", 16, 784, 32, 0, 32, true, true, 0, 0, 3e-6, true},
+      {"mnist_28x28x32_dropout", 16, 784, 32, 0, 32, true, true, 0.1f, 0, 3e-6, true},
+      {"mnist_28x28_64+32", 16, 784, 64, 32, 32, true, false, 0, 0, 3e-6, true},
+      {"mnist_14x14x64", 16, 196, 64, 0, 32, true, true, 0, 0, 3e-6, true},
+      {"mnist_7x7x64", 16, 49, 64, 0, 32, true, true, 0, 0, 3e-6, true},
+  };
+}
+
+struct AttentionCase {
+  const char* name;
+  int64_t n, tokens, queries, channels, heads;
+  QkvLayout layout;
+  float scale = 1;  // of the inputs: large scores show whether the maximum is subtracted
+  double tolerance = 5e-6;
+  bool timed = false;
+
+  double flops() const { return 4.0 * static_cast<double>(n * queries * tokens * channels); }
+};
+
+inline std::vector<AttentionCase> attention_cases() {
+  return {
+      {"mnist_7x7", 8, 49, 49, 64, 1, QkvLayout::per_head, 1, 5e-6, true},
+      {"heads_of_16", 4, 49, 49, 64, 4, QkvLayout::per_head, 1, 5e-6, true},
+      {"chunked", 2, 49, 49, 64, 2, QkvLayout::chunked},
+      {"pool", 4, 50, 1, 64, 1, QkvLayout::chunked, 1, 5e-6, true},
+      {"some_queries", 2, 10, 3, 24, 3, QkvLayout::chunked},
+      {"odd", 3, 7, 7, 15, 3, QkvLayout::per_head},
+      {"one_token", 2, 1, 1, 8, 2, QkvLayout::per_head},
+      {"width_one", 2, 5, 5, 3, 3, QkvLayout::chunked},
+      {"long", 1, 130, 130, 32, 1, QkvLayout::per_head},
+      {"large_scores", 2, 20, 20, 16, 1, QkvLayout::per_head, 12, 1e-4},
+  };
+}
+
+struct MatmulCase {
+  const char* name;
+  int64_t m, n, k;
+  bool transpose_a, transpose_b, bias, residual;
+  bool in_place = false;  // residual is c
+  int64_t padding = 0;    // added to every leading dimension
+  double tolerance = 3e-6;
+  bool timed = false;
+
+  double flops() const { return 2.0 * static_cast<double>(m * n * k); }
+};
+
+inline std::vector<MatmulCase> matmul_cases() {
+  return {
+      {"one", 1, 1, 1, false, false, true, false},
+      {"embedding", 10, 128, 32, false, true, true, false, false, 0, 3e-6, true},
+      {"qkv", 490, 192, 64, false, true, true, false, false, 0, 3e-6, true},
+      {"projection", 98, 64, 64, false, true, true, true, false, 0, 3e-6, true},
+      {"odd", 7, 13, 5, false, false, true, true},
+      {"odd_padded", 7, 13, 5, false, true, true, true, false, 3},
+      {"transposed", 9, 11, 17, true, false, false, false, false, 2},
+      {"both_transposed", 9, 11, 17, true, true, true, false},
+      {"in_place", 33, 65, 19, false, true, false, true, true, 1},
+      {"in_place_bias", 5, 6, 7, true, false, true, true, true},
+      {"row", 1, 300, 200, false, true, true, false},
+      {"column", 300, 1, 200, false, true, true, false},
+      {"weight_gradient", 192, 64, 490, true, false, false, true, true, 0, 3e-6, true},
+      {"empty_inner", 3, 4, 0, false, false, true, true},
+      {"empty_inner_plain", 3, 4, 0, false, false, false, false},
+  };
+}
+
+struct DdimCase {
+  const char* name;
+  int64_t n, elements;
+  double alpha_bar, alpha_bar_next;
+  double sigma = 0, guidance_scale = 0, mean_shift = 0, condition_scale = 1;
+  Threshold threshold = Threshold::none;
+  bool uncond = false, gradient = false, x0 = true;
+  double tolerance = 3e-6;
+  bool timed = false;
+
+  double bytes() const {
+    const int streams = 3 + uncond + gradient + (sigma > 0) + x0;
+    return kFloat * streams * static_cast<double>(n * elements);
+  }
+};
+
+inline std::vector<DdimCase> ddim_cases() {
+  return {
+      {"predict", 3, 784, 0.3, 0.5},
+      {"abduct", 3, 784, 0.5, 0.3},
+      {"last", 2, 35, 0.98, 1.0},
+      {"to_noise", 2, 35, 0.02, 0.0},
+      {"stochastic", 2, 784, 0.3, 0.5, 0.4},
+      {"sigma_too_large", 1, 65, 0.3, 0.9, 0.4},
+      {"clip", 2, 784, 0.3, 0.5, 0, 0, 0, 1, Threshold::clip},
+      {"dynamic", 3, 100, 0.3, 0.5, 0, 0, 0, 1, Threshold::dynamic},
+      {"guided", 2, 784, 0.3, 0.5, 0, 2.5, 0, 1, Threshold::none, false, true},
+      {"guided_clip", 2, 600, 0.3, 0.5, 0, 0.7, 0, 1, Threshold::clip, false, true},
+      {"mean_shift", 2, 784, 0.3, 0.5, 0.2, 0, 0.04, 1, Threshold::clip, false, true},
+      {"classifier_free", 2, 784, 0.3, 0.5, 0, 0, 0, 3.0, Threshold::none, true},
+      {"everything", 3, 1025, 0.4, 0.6, 0.1, 0.5, 0.02, 1.5, Threshold::dynamic, true, true},
+      {"plain_large", 64, 3072, 0.3, 0.5, 0, 0, 0, 1, Threshold::none, false, false, false, 3e-6,
+       true},
+      {"guided_large", 64, 3072, 0.3, 0.5, 0, 1, 0, 1, Threshold::clip, false, true, false, 3e-6,
+       true},
+  };
+}
+
+struct AdamwCase {
+  const char* name;
+  int64_t n, step;
+  bool ema;
+  double lr = 1e-3, weight_decay = 0.01, gradient_scale = 1;
+  double tolerance = 2e-6;
+  bool timed = false;
+
+  double bytes() const { return kFloat * (ema ? 9.0 : 7.0) * static_cast<double>(n); }
+};
+
+inline std::vector<AdamwCase> adamw_cases() {
+  return {
+      {"first", 1000, 1, true},
+      {"late", 33, 1000, true, 2e-4, 0.05, 0.125},
+      {"no_average", 100001, 7, false},
+      {"no_decay", 17, 3, true, 1e-2, 0},
+      {"large", 1 << 22, 10, true, 1e-3, 0.01, 1, 2e-6, true},
+  };
+}
+
+// Pooling, [N, H, W, C].
+struct ImageCase {
+  int64_t n, h, w, c;
+};
+inline std::vector<ImageCase> pool_cases() {
+  return {{2, 28, 28, 32}, {3, 7, 7, 64}, {1, 5, 4, 3}, {2, 3, 9, 17}, {1, 2, 2, 1}, {2, 1, 5, 3}};
+}
+
+// Loops over [N, elements].
+struct RowsCase {
+  int64_t n, elements;
+};
+inline std::vector<RowsCase> rows_cases() {
+  return {{1, 1}, {3, 7}, {2, 784}, {5, 1000}, {1, 100003}};
+}
+
+}  // namespace diffscm::kernels
