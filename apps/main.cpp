@@ -46,10 +46,10 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", std::string("diffscm ") + DIFFSCM_VERSION);
   app.require_subcommand(1);
   add_train(app, common);
-  //S add_sample
-  //S
-  //S
-  //S
+  add_sample(app, common);
+  add_abduct(app, common);
+  add_counterfactual(app, common);
+  add_inspect(app, common);
   add_targets(app, common);
   const std::function<void(CLI::App*)> add_common_to_leaves = [&](CLI::App* command) {
     const auto children = command->get_subcommands([](CLI::App*) { return true; });

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <functional>
 #include <memory>
 #include <string>
@@ -40,61 +41,51 @@ struct Case {
   ConvShape shape;
 };
 
-// The convolutions of the mnist-fast U-Net and classifier, and the wider ones of mnist-paper.
+// The convolutions of the mnist-fast U-Net and classifier, and wider ones as in mnist-paper.
 std::vector<Case> cases(int64_t n) {
-  const auto same = [n](int64_t size, int64_t c, int64_t k) {
-    return ConvShape{.n = n, .h = size, .w = size, .c0 = c, .k = k};
+  const auto conv = [n](int64_t size, int64_t c, int64_t k, int stride = 1, bool upsample = false) {
+    return ConvShape{
+        .n = n, .h = size, .w = size, .c0 = c, .k = k, .stride = stride, .upsample = upsample};
   };
-  const auto strided = [&](int64_t size, int64_t c, int64_t k) {
-    ConvShape s = same(size, c, k);
-    s.stride = 2;
-    return s;
-  };
-  const auto enlarged = [&](int64_t size, int64_t c, int64_t k) {
-    ConvShape s = same(size, c, k);
-    s.upsample = true;
-    return s;
-  };
-  const auto pointwise = [&](int64_t size, int64_t c0, int64_t c1, int64_t k) {
-    ConvShape s = same(size, c0, k);
-    s.c1 = c1, s.r = s.s = 1;
-    return s;
+  const auto pointwise = [n](int64_t size, int64_t c0, int64_t c1, int64_t k) {
+    return ConvShape{.n = n, .h = size, .w = size, .c0 = c0, .c1 = c1, .k = k, .r = 1, .s = 1};
   };
   return {
-      {"28x28   1->32", same(28, 1, 32)},
-      {"28x28  32->32", same(28, 32, 32)},
-      {"28x28  64->32", same(28, 64, 32)},
-      {"28x28  96->32", same(28, 96, 32)},
-      {"28x28  32->1", same(28, 32, 1)},
-      {"28x28  32->32 stride 2", strided(28, 32, 32)},
-      {"14->28 64->64 upsample", enlarged(14, 64, 64)},
+      {"28x28   1->32", conv(28, 1, 32)},
+      {"28x28  32->32", conv(28, 32, 32)},
+      {"28x28  64->32", conv(28, 64, 32)},
+      {"28x28  96->32", conv(28, 96, 32)},
+      {"28x28  32->1", conv(28, 32, 1)},
+      {"28x28  32->32 stride 2", conv(28, 32, 32, 2)},
+      {"14->28 64->64 upsample", conv(14, 64, 64, 1, true)},
       {"28x28  96->32 1x1", pointwise(28, 64, 32, 32)},
-      {"14x14  32->64", same(14, 32, 64)},
-      {"14x14  64->64", same(14, 64, 64)},
-      {"14x14  96->64", same(14, 96, 64)},
-      {"14x14 128->64", same(14, 128, 64)},
-      {"14x14  64->64 stride 2", strided(14, 64, 64)},
-      {"7->14  64->64 upsample", enlarged(7, 64, 64)},
+      {"14x14  32->64", conv(14, 32, 64)},
+      {"14x14  64->64", conv(14, 64, 64)},
+      {"14x14  96->64", conv(14, 96, 64)},
+      {"14x14 128->64", conv(14, 128, 64)},
+      {"14x14  64->64 stride 2", conv(14, 64, 64, 2)},
+      {"7->14  64->64 upsample", conv(7, 64, 64, 1, true)},
       {"14x14 128->64 1x1", pointwise(14, 64, 64, 64)},
-      {"7x7    64->64", same(7, 64, 64)},
-      {"7x7   128->64", same(7, 128, 64)},
-      {"7x7    64->128", same(7, 64, 128)},
-      {"7x7   128->128", same(7, 128, 128)},
-      {"3x3   128->128", same(3, 128, 128)},
-      {"28x28 128->128", same(28, 128, 128)},
-      {"14x14 256->256", same(14, 256, 256)},
+      {"7x7    64->64", conv(7, 64, 64)},
+      {"7x7   128->64", conv(7, 128, 64)},
+      {"7x7    64->128", conv(7, 64, 128)},
+      {"7x7   128->128", conv(7, 128, 128)},
+      {"3x3   128->128", conv(3, 128, 128)},
+      {"28x28 128->128", conv(28, 128, 128)},
+      {"14x14 256->256", conv(14, 256, 256)},
   };
 }
 
+// 64-byte aligned floats with arbitrary contents; null for none.
 struct Aligned {
   explicit Aligned(int64_t count)
-      : data(static_cast<float*>(aligned_alloc(64, (count + 16) / 16 * 64))) {
-    for (int64_t i = 0; i < count; ++i)
-      data.get()[i] = static_cast<float>(i * 7919 % 1009) / 1009 - 0.5f;
+      : data(count == 0 ? nullptr
+                        : static_cast<float*>(std::aligned_alloc(64, (count + 15) / 16 * 64))) {
+    for (int64_t i = 0; i < count; ++i) data.get()[i] = float(i * 7919 % 1009) / 1009 - 0.5f;
   }
   operator float*() const { return data.get(); }
   struct Free {
-    void operator()(float* p) const { free(p); }
+    void operator()(float* p) const { std::free(p); }
   };
   std::unique_ptr<float, Free> data;
 };
@@ -130,30 +121,27 @@ struct Ours {
 
   std::vector<Work> passes() {
     namespace cpu = diffscm::kernels::cpu;
-    float* second = s.c1 > 0 ? x1.data.get() : nullptr;
-    float* second_gradient = s.c1 > 0 ? dx1.data.get() : nullptr;
-    return {[=, this] {
-              cpu::conv2d({s, x0, second, weight, packed, bias, nullptr, y}, {});
+    return {[this] {
+              cpu::conv2d({s, x0, x1, weight, packed, bias, nullptr, y}, {});
             },
-            [=, this] {
-              cpu::conv2d_backward_input({s, y, weight, packed_backward, dx0, second_gradient}, {});
+            [this] {
+              cpu::conv2d_backward_input({s, y, weight, packed_backward, dx0, dx1}, {});
             },
-            [=, this] {
-              cpu::conv2d_backward_weight({s, x0, second, y, dw, db}, {});
+            [this] {
+              cpu::conv2d_backward_weight({s, x0, x1, y, dw, db}, {});
             }};
   }
 };
 
-// A oneDNN primitive with zero-filled memory for each of its arguments.
+// A oneDNN primitive with memory for each of its arguments.
 Work primitive_work(const dnnl::primitive& primitive, dnnl::stream& stream,
                     const dnnl::engine& engine,
                     const std::vector<std::pair<int, dnnl::memory::desc>>& descriptions) {
   std::unordered_map<int, dnnl::memory> arguments;
   for (const auto& [id, description] : descriptions) {
     dnnl::memory memory(description, engine);
-    auto* p = static_cast<float*>(memory.get_data_handle());
-    for (size_t i = 0; i < description.get_size() / sizeof(float); ++i)
-      p[i] = static_cast<float>(i * 7919 % 1009) / 1009 - 0.5f;
+    std::fill_n(static_cast<float*>(memory.get_data_handle()),
+                description.get_size() / sizeof(float), 0.25f);
     arguments.emplace(id, memory);
   }
   return [=, &stream] {

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
-#include <numeric>
 #include <random>
 
 #include "kernels/cpu/table.h"
@@ -118,27 +117,6 @@ void attention(benchmark::State& state, const AttentionCase& k, bool backward) {
     measure(state, size, 0, k.flops(), [&] { table.attention(args); });
 }
 
-void matmul(benchmark::State& state, const MatmulCase& k) {
-  const Floats a = random_floats(k.m * k.k), b = random_floats(k.k * k.n),
-               bias = random_floats(k.n);
-  Floats c(k.m * k.n);
-  const MatmulArgs args{.m = k.m,
-                        .n = k.n,
-                        .k = k.k,
-                        .a = a.data(),
-                        .lda = k.transpose_a ? k.m : k.k,
-                        .transpose_a = k.transpose_a,
-                        .b = b.data(),
-                        .ldb = k.transpose_b ? k.k : k.n,
-                        .transpose_b = k.transpose_b,
-                        .bias = k.bias ? bias.data() : nullptr,
-                        .residual = nullptr,
-                        .c = c.data(),
-                        .ldc = k.n};
-  measure(state, static_cast<double>(k.m * k.n), 0, k.flops(),
-          [&] { cpu::operators().matmul(args); });
-}
-
 void ddim_update(benchmark::State& state, const DdimCase& k) {
   const int64_t size = k.n * k.elements;
   const Floats x = random_floats(size), eps = random_floats(size), gradient = random_floats(size);
@@ -179,16 +157,6 @@ void silu(benchmark::State& state) {
   });
 }
 
-void normal(benchmark::State& state) {
-  const int64_t n = 64, elements = 784;
-  std::vector<int64_t> index(n);
-  std::iota(index.begin(), index.end(), 0);
-  Floats y(n * elements);
-  measure(state, static_cast<double>(n * elements), 0, 0, [&] {
-    cpu::operators().normal({{}, n, elements, index.data(), y.data()});
-  });
-}
-
 template <class Case, class... A>
 void add(const char* operator_name, const std::vector<Case>& cases,
          void (*function)(benchmark::State&, const Case&, A...), A... extra) {
@@ -210,10 +178,8 @@ int main(int argc, char** argv) {
   add("group_norm_backward", group_norm_cases(), group_norm, true);
   add("attention", attention_cases(), attention, false);
   add("attention_backward", attention_cases(), attention, true);
-  add("matmul", matmul_cases(), matmul);
   add("ddim_update", ddim_cases(), ddim_update);
   add("adamw", adamw_cases(), adamw);
   benchmark::RegisterBenchmark("silu", silu)->Arg(1 << 14)->Arg(1 << 22)->UseRealTime();
-  benchmark::RegisterBenchmark("normal", normal)->UseRealTime();
   benchmark::RunSpecifiedBenchmarks();
 }

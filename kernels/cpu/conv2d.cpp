@@ -40,10 +40,8 @@ void check_second(const char* name, const char* argument, const ConvShape& s, co
           name, argument, s.c1);
 }
 
-Isa isa_from_environment() {
-  const char* value = std::getenv("DIFFSCM_ISA");
-  if (!value || !*value) return best_isa();
-  const std::string_view name = value;
+Isa parse_isa(std::string_view name) {
+  if (name.empty()) return best_isa();
   require(name == "v1" || name == "v3" || name == "v4",
           "DIFFSCM_ISA={}: unknown instruction set, choose v1, v3 or v4", name);
   const Isa isa = name == "v1" ? Isa::kV1 : name == "v3" ? Isa::kV3 : Isa::kV4;
@@ -51,10 +49,8 @@ Isa isa_from_environment() {
   return isa;
 }
 
-std::optional<Rung> rung_from_environment() {
-  const char* value = std::getenv("DIFFSCM_CONV");
-  if (!value || !*value) return std::nullopt;
-  const std::string_view name = value;
+std::optional<Rung> parse_rung(std::string_view name) {
+  if (name.empty()) return std::nullopt;
   if (name == "naive") return Rung::kNaive;
   if (name == "direct") return Rung::kDirect;
   if (name == "winograd") return Rung::kWinograd;
@@ -62,6 +58,11 @@ std::optional<Rung> rung_from_environment() {
           "DIFFSCM_CONV={}: a rung of the cuda target; on cpu choose naive, direct or winograd",
           name);
   fail("DIFFSCM_CONV={}: unknown rung, choose naive, direct or winograd", name);
+}
+
+std::string_view environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value ? value : "";
 }
 
 int64_t packed_floats(const ConvShape& shape, bool backward, Rung rung) {
@@ -86,8 +87,13 @@ const float* packed_or_pack(const Args& args, bool backward, Rung rung, Isa isa)
 
 }  // namespace
 
+Selection parse_selection(std::string_view conv, std::string_view isa) {
+  return {parse_rung(conv), parse_isa(isa)};
+}
+
 Selection selection_from_environment() {
-  static const Selection selection{rung_from_environment(), isa_from_environment()};
+  static const Selection selection =
+      parse_selection(environment("DIFFSCM_CONV"), environment("DIFFSCM_ISA"));
   return selection;
 }
 
@@ -133,8 +139,11 @@ void run_conv2d_backward_weight(const Conv2dBackwardWeightArgs& args, const Sele
   check_pointer(kName, "dy", args.dy);
   check_pointer(kName, "dweight", args.dweight);
   check_second(kName, "x1", args.shape, args.x1);
-  const Rung rung = rung_for(args.shape, selection);
+  Rung rung = rung_for(args.shape, selection);
   if (rung == Rung::kNaive) return naive::conv2d_backward_weight(args);
+  // Nothing is packed here, so this may look at n, h and w: for few pixels the last transform,
+  // which costs about as much as 100 pixels do, is not worth it.
+  if (!selection.rung && args.shape.n * args.shape.p() * args.shape.q() < 100) rung = Rung::kDirect;
   rung == Rung::kDirect ? direct::conv2d_backward_weight(args, selection.isa)
                         : winograd::conv2d_backward_weight(args, selection.isa);
 }

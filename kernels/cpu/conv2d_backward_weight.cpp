@@ -52,17 +52,24 @@ const float* widen(const float* dy, int64_t pixels, int64_t k, int64_t pitch) {
 // The S x C inputs that filter row r meets at each of the output pixels [pixel, pixel + count).
 const float* copy_runs(const Image& image, const ConvShape& s, int64_t r, int64_t pixel,
                        int64_t count) {
-  const int64_t run = s.s * s.c(), p = s.p(), q = s.q();
+  const int64_t c = s.c(), run = s.s * c, p = s.p(), q = s.q();
+  const bool plain = image.c1 == 0 && !image.enlarge;
   float* runs = workspace(Workspace::kImage, count * run);
-  int64_t n = pixel / (p * q), i = pixel / q % p, j = pixel % q;
-  for (int64_t at = 0; at < count; ++at) {
-    copy_window(image, n, i * s.stride + r - s.r / 2, 1, j * s.stride - s.s / 2, s.s,
-                runs + at * run);
-    if (++j < q) continue;
-    j = 0;
-    if (++i < p) continue;
-    i = 0;
-    ++n;
+  for (int64_t done = 0; done < count;) {  // the rest of one image row
+    const int64_t n = (pixel + done) / (p * q), i = (pixel + done) / q % p, j = (pixel + done) % q;
+    const int64_t pixels = std::min(q - j, count - done);
+    const int64_t h = i * s.stride + r - s.r / 2;
+    const float* row = image.x0 + (n * image.h + h) * image.w * c;
+    for (int64_t at = 0; at < pixels; ++at, ++done) {
+      const int64_t w = (j + at) * s.stride - s.s / 2;
+      float* out = runs + done * run;
+      if (!plain || h < 0 || h >= image.h || w < 0 || w + s.s > image.w)
+        copy_window(image, n, h, 1, w, s.s, out);
+      else if (run < kLanesMax)
+        for (int64_t l = 0; l < run; ++l) out[l] = row[w * c + l];
+      else
+        std::memcpy(out, row + w * c, run * sizeof(float));
+    }
   }
   return runs;
 }
@@ -136,7 +143,7 @@ void conv2d_backward_weight(const Conv2dBackwardWeightArgs& a, Isa isa) {
   const int64_t slices = std::clamp<int64_t>(
       std::min(kPartialFloats / slice_floats, pixels / kSlicePixelsMin), 1, kSlicesMax);
   float* partials = workspace(Workspace::kPartials, slices * slice_floats);
-#pragma omp parallel for schedule(dynamic)
+#pragma omp parallel for schedule(dynamic) if (worth_threads(s))
   for (int64_t item = 0; item < slices * s.r; ++item) {
     const int64_t slice = item / s.r;
     const Task task{item % s.r, pixels * slice / slices, pixels * (slice + 1) / slices};

@@ -106,7 +106,7 @@ void conv2d_backward_weight(const Conv2dBackwardWeightArgs& a, Isa isa) {
   const int64_t wanted = std::max((threads + slices - 1) / slices, kXi * c * pitch / kSumFloats);
   const int64_t parts = std::clamp<int64_t>(wanted, 1, (vectors + 1) / 2);
   float* partials = workspace(Workspace::kPartials, slices * slice_floats);
-#pragma omp parallel for schedule(dynamic)
+#pragma omp parallel for schedule(dynamic) if (worth_threads(s))
   for (int64_t item = 0; item < slices * parts; ++item) {
     const int64_t slice = item / parts, part = item % parts;
     const int64_t first = tiles * slice / slices, last = tiles * (slice + 1) / slices;

@@ -59,6 +59,7 @@ struct Correlation {
   const float* residual;
   Destination out[2];  // output channels in turn
   int64_t out_h, out_w;
+  bool worth_threads;
   Isa isa;
 
   int64_t out_channels() const { return out[0].channels + out[1].channels; }
@@ -86,7 +87,7 @@ void pointwise(const Correlation& c) {
   const int64_t chunk =
       std::clamp<int64_t>(round_up(pixels / (2 * omp_get_max_threads()) + 1, 14), 14, 224);
   const int64_t chunks = (pixels + chunk - 1) / chunk;
-#pragma omp parallel for schedule(static) if (pixels * channels * c.out_channels() > 32768)
+#pragma omp parallel for schedule(static) if (c.worth_threads)
   for (int64_t i = 0; i < chunks; ++i) {
     const int64_t pixel = i * chunk;
     Product p{.a = c.in.x0 + pixel * c.in.c0,
@@ -175,7 +176,7 @@ void correlate(const Correlation& c) {
   const int64_t wanted = (2 * omp_get_max_threads() + c.n - 1) / c.n;
   const int64_t bands =
       std::clamp<int64_t>(std::max(wanted, units * row_floats / kWindowFloats), 1, units);
-#pragma omp parallel for schedule(dynamic)
+#pragma omp parallel for schedule(dynamic) if (c.worth_threads)
   for (int64_t item = 0; item < c.n * bands; ++item) {
     const int64_t band = item % bands;
     correlate_band(c, item / bands, units * band / bands, units * (band + 1) / bands);
@@ -195,6 +196,7 @@ void conv2d(const Conv2dArgs& a, Isa isa) {
              .out = {{a.y, s.k}, {nullptr, 0}},
              .out_h = s.p(),
              .out_w = s.q(),
+             .worth_threads = worth_threads(s),
              .isa = isa});
 }
 
@@ -209,6 +211,7 @@ void conv2d_backward_input(const Conv2dBackwardInputArgs& a, Isa isa) {
              .out = {{a.dx0, s.c0}, {a.dx1, s.c1}},
              .out_h = s.h,
              .out_w = s.w,
+             .worth_threads = worth_threads(s),
              .isa = isa});
 }
 

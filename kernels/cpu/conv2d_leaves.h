@@ -3,7 +3,7 @@
 // Each leaf is written once, with vectors of kLanes floats (conv2d_leaf_*.h), and compiled three
 // times: conv2d_v1.cpp, conv2d_v3.cpp and conv2d_v4.cpp include the bodies under their own
 // `#pragma GCC target` and in their own namespace. Leaves know nothing of threads, batches or
-// arguments checks; what they work on is described by the structs below.
+// argument checks; what they work on is described by the structs below.
 #pragma once
 
 #include <cstdint>
@@ -150,7 +150,7 @@ inline const Leaves& leaves(Isa isa) {
 }
 
 // The point a of the Winograd transforms (conv2d_leaf_winograd.h).
-inline constexpr float kWinogradPoint = 0.5f;
+inline constexpr float kWinogradPoint = 0.625f;
 
 // Winograd F(4x4, 3x3): 6 x 6 components per tile of 4 x 4 outputs.
 inline constexpr int kTile = 4, kPatch = 6, kXi = kPatch * kPatch;

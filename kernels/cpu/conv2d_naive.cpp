@@ -39,7 +39,7 @@ float input_gradient_at(const Conv2dBackwardInputArgs& a, int64_t n, int64_t h, 
 
 void conv2d(const Conv2dArgs& a) {
   const ConvShape& s = a.shape;
-#pragma omp parallel for collapse(2) schedule(static)
+#pragma omp parallel for collapse(2) schedule(static) if (worth_threads(s))
   for (int64_t n = 0; n < s.n; ++n)
     for (int64_t p = 0; p < s.p(); ++p)
       for (int64_t q = 0; q < s.q(); ++q)
@@ -59,7 +59,7 @@ void conv2d(const Conv2dArgs& a) {
 void conv2d_backward_input(const Conv2dBackwardInputArgs& a) {
   const ConvShape& s = a.shape;
   const int64_t scale = s.upsample ? 2 : 1;
-#pragma omp parallel for collapse(2) schedule(static)
+#pragma omp parallel for collapse(2) schedule(static) if (worth_threads(s))
   for (int64_t n = 0; n < s.n; ++n)
     for (int64_t h = 0; h < s.h; ++h)
       for (int64_t w = 0; w < s.w; ++w)
@@ -78,7 +78,7 @@ void conv2d_backward_input(const Conv2dBackwardInputArgs& a) {
 
 void conv2d_backward_weight(const Conv2dBackwardWeightArgs& a) {
   const ConvShape& s = a.shape;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (worth_threads(s))
   for (int64_t k = 0; k < s.k; ++k) {
     for (int64_t r = 0; r < s.r; ++r)
       for (int64_t t = 0; t < s.s; ++t)

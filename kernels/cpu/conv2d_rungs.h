@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string_view>
 
 #include "kernels/conv2d.h"
 #include "kernels/cpu/isa.h"
@@ -25,7 +26,10 @@ struct Selection {
   Isa isa;
 };
 
-// What DIFFSCM_CONV and DIFFSCM_ISA ask for, read once. Throws Error for an unknown value.
+// The values of DIFFSCM_CONV and DIFFSCM_ISA; empty: no wish. Throws Error for an unknown one.
+Selection parse_selection(std::string_view conv, std::string_view isa);
+
+// What the environment asks for, read once.
 Selection selection_from_environment();
 
 // The rung that `selection` gives this shape. It looks at channels, filter and stride only, never
@@ -36,6 +40,12 @@ void run_conv2d(const Conv2dArgs& args, const Selection& selection);
 void run_conv2d_backward_input(const Conv2dBackwardInputArgs& args, const Selection& selection);
 void run_conv2d_backward_weight(const Conv2dBackwardWeightArgs& args, const Selection& selection);
 void run_conv2d_pack(const Conv2dPackArgs& args, const Selection& selection);
+
+// Waking a second thread costs a few microseconds: below this many multiplications one does it all.
+inline constexpr int64_t kSerialMultiplications = 1 << 19;
+inline bool worth_threads(const ConvShape& shape) {
+  return shape.flops() / 2 > kSerialMultiplications;
+}
 
 // The rungs themselves. Arguments have been checked. Where `packed` appears it is never null.
 namespace naive {

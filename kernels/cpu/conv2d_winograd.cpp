@@ -56,7 +56,7 @@ void pack(const Conv2dPackArgs& a, Isa isa) {
   float* taps = workspace(Workspace::kImage, 9 * weights);
   direct::pack_panels({plain(s), a.backward, a.weight, taps, nullptr});
   constexpr int64_t kChunk = 512;
-#pragma omp parallel for schedule(static) if (weights > kChunk)
+#pragma omp parallel for schedule(static) if (weights > 4 * kChunk)
   for (int64_t first = 0; first < weights; first += kChunk)
     leaves(isa).filter_transform({.w = taps + first,
                                   .w_tap = weights,
@@ -82,6 +82,7 @@ struct Convolution {
   const float* residual;
   Destination out[2];  // output channels in turn
   bool pool;
+  bool worth_threads;
   Isa isa;
 
   int64_t out_channels() const { return out[0].channels + out[1].channels; }
@@ -160,7 +161,7 @@ void convolve(const Convolution& c) {
   if (blocks < threads) blocks = std::clamp<int64_t>(tiles / 12, 1, threads);
   const int64_t parts =
       std::clamp<int64_t>((threads + blocks - 1) / blocks, 1, (columns + 31) / 32);
-#pragma omp parallel for schedule(dynamic)
+#pragma omp parallel for schedule(dynamic) if (c.worth_threads)
   for (int64_t item = 0; item < blocks * parts; ++item) {
     const int64_t block = item / parts, part = item % parts, vectors = columns / kLanesMax;
     const int64_t first = tiles * block / blocks, last = tiles * (block + 1) / blocks;
@@ -180,6 +181,7 @@ void conv2d(const Conv2dArgs& a, Isa isa) {
             .residual = a.residual,
             .out = {{a.y, s.k}, {nullptr, 0}},
             .pool = false,
+            .worth_threads = worth_threads(s),
             .isa = isa});
 }
 
@@ -192,6 +194,7 @@ void conv2d_backward_input(const Conv2dBackwardInputArgs& a, Isa isa) {
             .residual = nullptr,
             .out = {{a.dx0, s.c0}, {a.dx1, s.c1}},
             .pool = s.upsample,
+            .worth_threads = worth_threads(s),
             .isa = isa});
 }
 

@@ -13,14 +13,6 @@
 
 namespace diffscm::kernels::cpu {
 
-DIFFSCM_CLONES void fill_draws(const RandomKey& key, uint64_t sample, uint32_t first_block,
-                               int64_t tiles, uint32_t* words) {
-  for (int64_t tile = 0; tile < tiles; ++tile) {
-    philox_tile(key, sample, first_block + static_cast<uint32_t>(tile * kTileBlocks),
-                words + tile * kTileWords);
-  }
-}
-
 namespace {
 
 // sum[c] and squares[c] = sum of (x - sum / rows)^2 over `rows` pixels of `channels` channels.

@@ -61,19 +61,12 @@ inline DropoutScale dropout_scale(const Dropout& dropout) {
 
 // Draws of elements [begin, begin + count) of a sample, as a pointer to the first.
 inline const uint16_t* dropout_draws(const Dropout& dropout, int64_t n, int64_t begin,
-                                     int64_t count, Scratch<uint32_t>& scratch);
-
-// Written out in group_norm.cpp; used by both passes.
-void fill_draws(const RandomKey& key, uint64_t sample, uint32_t first_block, int64_t tiles,
-                uint32_t* words);
-
-inline const uint16_t* dropout_draws(const Dropout& dropout, int64_t n, int64_t begin,
                                      int64_t count, Scratch<uint32_t>& scratch) {
   const int64_t block = begin / 8, skip = begin % 8;
   const int64_t tiles = (skip + count + kTileDraws - 1) / kTileDraws;
   uint32_t* words = scratch.get(tiles * kTileWords);
-  fill_draws(dropout.key, static_cast<uint64_t>(dropout.first_sample + n),
-             static_cast<uint32_t>(block), tiles, words);
+  philox_tiles(dropout.key, static_cast<uint64_t>(dropout.first_sample + n),
+               static_cast<uint32_t>(block), tiles, words);
   return reinterpret_cast<const uint16_t*>(words) + skip;
 }
 

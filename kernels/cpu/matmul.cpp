@@ -1,37 +1,91 @@
-// Matrix products through OpenBLAS, and the column sum of a bias gradient.
+// Matrix products, and the column sum of a bias gradient.
 //
-// The epilogue (bias, residual) becomes the initial value of c, to which BLAS then adds: it costs
-// one pass over c before the product instead of one after it, and lets residual be c itself.
-// OpenBLAS chooses its own blocking by shape and thread count: the product alone, of all operators
-// of this target, is not promised to be bit-identical across thread counts or batch sizes.
-#include <cblas.h>
-
+// The product runs on the register-tiled leaf that the convolutions use (conv2d_leaf_product.h): b
+// is packed into panels of 16 columns (a transposition when b is [n, k], as weights of linear
+// layers are), and tasks are blocks of rows and columns of c. Each element of c is summed over k in
+// the same order whatever the tiling, so results depend neither on threads nor on the number of
+// rows (the batch). A BLAS would promise neither; OpenBLAS moreover falls back to its slowest
+// kernels on processors newer than itself, where this product was six times as fast.
+#include <algorithm>
 #include <cstring>
-#include <limits>
-#include <tuple>
 
 #include "kernels/cpu/clones.h"
+#include "kernels/cpu/conv2d_leaves.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/table.h"
 
 namespace diffscm::kernels::cpu {
 namespace {
 
-constexpr int64_t kChunkRows = 64;
+constexpr int64_t kChunkRows = 64;                     // of column_sum
+constexpr int64_t kTaskRows = 56, kTaskColumns = 256;  // of c: 4 x 14 rows, 8 pairs of panels
+constexpr int64_t kDepth = 512;                        // of k: two panels of that depth take 64 KiB
 
-// c[i] = bias[i] + residual[i]; a null pointer counts as zeros, residual may be c.
-DIFFSCM_CLONES void start_row(int64_t n, const float* bias, const float* residual, float* c) {
-  if (bias && residual) {
-#pragma GCC ivdep
-    for (int64_t i = 0; i < n; ++i) c[i] = residual[i] + bias[i];
-  } else if (bias) {
-#pragma GCC ivdep
-    for (int64_t i = 0; i < n; ++i) c[i] = bias[i];
-  } else if (residual) {
-#pragma GCC ivdep
-    for (int64_t i = 0; i < n; ++i) c[i] = residual[i];
-  } else {
-    for (int64_t i = 0; i < n; ++i) c[i] = 0.0f;
+using Float4 = float __attribute__((vector_size(16), aligned(4)));
+using Index4 = int __attribute__((vector_size(16)));
+
+// Four rows of four become four columns.
+inline void transpose4(const float* x, int64_t stride, float* y) {
+  const auto load = [&](int64_t row) { return *reinterpret_cast<const Float4*>(x + row * stride); };
+  const Float4 a = load(0), b = load(1), c = load(2), d = load(3);
+  constexpr Index4 kLow = {0, 4, 1, 5}, kHigh = {2, 6, 3, 7};
+  constexpr Index4 kFirst = {0, 1, 4, 5}, kSecond = {2, 3, 6, 7};
+  const Float4 ab = __builtin_shuffle(a, b, kLow), cd = __builtin_shuffle(c, d, kLow);
+  const Float4 ab2 = __builtin_shuffle(a, b, kHigh), cd2 = __builtin_shuffle(c, d, kHigh);
+  const auto store = [&](int64_t row, Float4 v) {
+    *reinterpret_cast<Float4*>(y + row * kLanesMax) = v;
+  };
+  store(0, __builtin_shuffle(ab, cd, kFirst));
+  store(1, __builtin_shuffle(ab, cd, kSecond));
+  store(2, __builtin_shuffle(ab2, cd2, kFirst));
+  store(3, __builtin_shuffle(ab2, cd2, kSecond));
+}
+
+// Columns [16 panel, 16 panel + 16) of opB(b), zeros past the last: panel[l][j].
+void pack_panel(const MatmulArgs& args, int64_t first, float* panel) {
+  const int64_t count = std::min(kLanesMax, args.n - first);
+  if (count < kLanesMax)
+    std::memset(panel, 0, static_cast<size_t>(args.k * kLanesMax) * sizeof(float));
+  if (!args.transpose_b) {
+    for (int64_t l = 0; l < args.k; ++l)
+      std::copy_n(args.b + l * args.ldb + first, count, panel + l * kLanesMax);
+    return;
+  }
+  const float* b = args.b + first * args.ldb;
+  int64_t j = 0;
+  for (; j + 4 <= count; j += 4) {
+    int64_t l = 0;
+    for (; l + 4 <= args.k; l += 4)
+      transpose4(b + j * args.ldb + l, args.ldb, panel + l * kLanesMax + j);
+    for (; l < args.k; ++l)
+      for (int64_t i = j; i < j + 4; ++i) panel[l * kLanesMax + i] = b[i * args.ldb + l];
+  }
+  for (; j < count; ++j)
+    for (int64_t l = 0; l < args.k; ++l) panel[l * kLanesMax + j] = b[j * args.ldb + l];
+}
+
+// The block of c at (row, column), slice after slice of k: the first one starts from bias and
+// residual, the others from c itself.
+void multiply_block(const MatmulArgs& args, const float* panels, int64_t row, int64_t column) {
+  const auto& product = *leaves(best_isa()).product;
+  const int64_t at = row * args.ldc + column;
+  for (int64_t l = 0; l < std::max<int64_t>(1, args.k); l += kDepth) {
+    Product p{};
+    p.a = args.transpose_a ? args.a + l * args.lda + row : args.a + row * args.lda + l;
+    p.a_row = args.transpose_a ? 1 : args.lda;
+    p.a_step = args.transpose_a ? args.lda : 1;
+    p.b = panels + column * args.k + l * kLanesMax;
+    p.b_panel = args.k * kLanesMax;
+    p.b_row = kLanesMax;
+    p.taps = 1;
+    p.length = std::min(kDepth, args.k - l);
+    p.rows = std::min(kTaskRows, args.m - row);
+    p.columns = std::min(kTaskColumns, args.n - column);
+    p.out = args.c + at;
+    p.out_row = args.ldc;
+    p.bias = l == 0 && args.bias ? args.bias + column : nullptr;
+    p.residual = l > 0 ? p.out : args.residual ? args.residual + at : nullptr;
+    product(p);
   }
 }
 
@@ -44,38 +98,34 @@ DIFFSCM_CLONES void sum_rows(int64_t rows, int64_t columns, const float* x, floa
   }
 }
 
-void require_matrix(const char* name, int64_t rows, int64_t columns, int64_t ld) {
+void require_matrix(const char* name, int64_t columns, int64_t ld) {
   require(ld >= columns, "matmul: the leading dimension of {} is {}, less than its {} columns",
           name, ld, columns);
-  require(ld <= std::numeric_limits<blasint>::max() && rows <= std::numeric_limits<blasint>::max(),
-          "matmul: {} of {} rows and leading dimension {} is too large for BLAS", name, rows, ld);
 }
 
 }  // namespace
 
 void matmul(const MatmulArgs& args, Stream) {
-  const auto [m, n, k] = std::tuple(args.m, args.n, args.k);
+  const int64_t m = args.m, n = args.n, k = args.k;
   require(m >= 0 && n >= 0 && k >= 0, "matmul: m, n, k are {}, {}, {}, expected >= 0", m, n, k);
-  require_matrix("a", args.transpose_a ? k : m, args.transpose_a ? m : k, args.lda);
-  require_matrix("b", args.transpose_b ? n : k, args.transpose_b ? k : n, args.ldb);
-  require_matrix("c", m, n, args.ldc);
+  require_matrix("a", args.transpose_a ? m : k, args.lda);
+  require_matrix("b", args.transpose_b ? k : n, args.ldb);
+  require_matrix("c", n, args.ldc);
   if (m * n == 0) return;
   require(args.c && (k == 0 || (args.a && args.b)), "matmul: a, b or c is null");
 
-  const bool accumulates = args.residual == args.c && !args.bias;
-  const bool starts_at_zero = !args.residual && !args.bias && k > 0;
-  if (!accumulates && !starts_at_zero) {
-    for (int64_t row = 0; row < m; ++row) {
-      const int64_t at = row * args.ldc;
-      start_row(n, args.bias, args.residual ? args.residual + at : nullptr, args.c + at);
-    }
-  }
-  if (k == 0) return;
-  cblas_sgemm(CblasRowMajor, args.transpose_a ? CblasTrans : CblasNoTrans,
-              args.transpose_b ? CblasTrans : CblasNoTrans, static_cast<blasint>(m),
-              static_cast<blasint>(n), static_cast<blasint>(k), 1.0f, args.a,
-              static_cast<blasint>(args.lda), args.b, static_cast<blasint>(args.ldb),
-              starts_at_zero ? 0.0f : 1.0f, args.c, static_cast<blasint>(args.ldc));
+  thread_local Scratch<float> scratch;
+  const int64_t panel_count = (n + kLanesMax - 1) / kLanesMax;
+  float* panels = scratch.get((panel_count + 1) * kLanesMax * k);
+  parallel_tasks(panel_count, n * k, [&](int64_t panel) {
+    pack_panel(args, panel * kLanesMax, panels + panel * kLanesMax * k);
+  });
+  const int64_t row_tasks = (m + kTaskRows - 1) / kTaskRows;
+  const int64_t column_tasks = (n + kTaskColumns - 1) / kTaskColumns;
+  parallel_tasks(row_tasks * column_tasks, m * n * k / 8, [&](int64_t task) {
+    multiply_block(args, panels, task / column_tasks * kTaskRows,
+                   task % column_tasks * kTaskColumns);
+  });
 }
 
 // Chunks of rows are summed on their own and the chunks then in order, so that many rows lose less

@@ -14,10 +14,8 @@
 namespace diffscm::kernels::cpu {
 namespace {
 
-DIFFSCM_CLONES void normal_tile(const RandomKey& key, uint64_t sample, uint32_t first_block,
-                                float* y) {
-  uint32_t words[kTileWords];
-  philox_tile(key, sample, first_block, words);
+// y[i], y[i + 1] from words[i], words[i + 1].
+DIFFSCM_CLONES void box_muller(const uint32_t* words, float* y) {
   for (int i = 0; i < kTileWords; i += 2) {
     const float radius = std::sqrt(-2.0f * fast_log(uniform01(words[i])));
     float cosine, sine;
@@ -25,6 +23,12 @@ DIFFSCM_CLONES void normal_tile(const RandomKey& key, uint64_t sample, uint32_t 
     y[i] = radius * cosine;
     y[i + 1] = radius * sine;
   }
+}
+
+void normal_tile(const RandomKey& key, uint64_t sample, uint32_t first_block, float* y) {
+  uint32_t words[kTileWords];
+  philox_tiles(key, sample, first_block, 1, words);
+  box_muller(words, y);
 }
 
 }  // namespace

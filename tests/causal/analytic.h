@@ -13,6 +13,9 @@
 
 namespace diffscm::analytic {
 
+// These images are too small to be worth waking a second thread.
+inline const bool kOneThread = (set_threads(1), true);
+
 // Applies row(x [elements], out [elements]) to each image of a batch.
 template <class Row>
 Tensor per_image(const Tensor& x, Row&& row) {

@@ -69,26 +69,25 @@ INSTANTIATE_TEST_SUITE_P(Kinds, EverySampler,
 
 TEST(Sampler, PerPixelVariance) {
   Mixture world{{{-0.9, 0.1, 0.8, 0.0}}, {0.01, 0.25, 0.04, 1.0}};
-  const Chain chain(linear(), 500);
-  const Tensor start = initial_noise({4096, 1, 1, 4}, {}, 3);
+  const Chain chain(linear(), 200);
+  const Tensor start = initial_noise({1024, 1, 1, 4}, {}, 3);
   for (const SamplerKind kind : {SamplerKind::ddim, SamplerKind::ddpm, SamplerKind::ode}) {
-    const Chain& grid = chain;
     const auto x =
-        sample(epsilon_of(world, linear()), {}, grid, 0, start, {.kind = kind}).to_vector();
+        sample(epsilon_of(world, linear()), {}, chain, 0, start, {.kind = kind}).to_vector();
     for (size_t e = 0; e < 4; ++e) {
       std::vector<float> pixel;
-      for (size_t n = 0; n < 4096; ++n) pixel.push_back(x[n * 4 + e]);
-      const Moments m = moments(Tensor::from(pixel, {4096, 1}));
+      for (size_t n = 0; n < 1024; ++n) pixel.push_back(x[n * 4 + e]);
+      const Moments m = moments(Tensor::from(pixel, {1024, 1}));
       const double s = std::sqrt(world.variance[e]);
-      EXPECT_NEAR(m.mean, world.mean[0][e], 0.06 * s + 0.005) << name_of(kind) << e;
-      EXPECT_NEAR(m.deviation, s, 0.05 * s + 0.002) << name_of(kind) << e;
+      EXPECT_NEAR(m.mean, world.mean[0][e], 0.1 * s + 0.005) << name_of(kind) << e;
+      EXPECT_NEAR(m.deviation, s, 0.08 * s + 0.005) << name_of(kind) << e;
     }
   }
 }
 
-// The error of DDIM against the exact flow halves when S doubles; that of Heun falls fourfold. Both
-// are walked down to level 1 of the coarsest grid's meaning (timestep 0, shared by all grids),
-// where the last step, Euler on every grid, is the same map.
+// The error of DDIM against the exact flow halves when S doubles; that of Heun falls fourfold.
+// Every grid has timestep 0 at level 1, so the last step, Euler for both, is the same map on all
+// and is left out.
 TEST(Sampler, OrderOfConvergence) {
   const EpsilonModel epsilon = epsilon_of(gaussian(kMean, kDeviation, 64), linear());
   const auto error = [&](SamplerKind kind, int levels, int top) {

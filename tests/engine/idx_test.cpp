@@ -102,9 +102,9 @@ TEST(Idx, refuses_wrong_sizes) {
   put(folder / "a", idx_of({0xffffffff, 0xffffffff, 0xffffffff}, "12345"));
   expect_error(read, "declares more than");
   put(folder / "a", idx_of({0xffffffff}, "12345"));
-  expect_error(read, "cut short");
-  put(folder / "a", gzip(idx_of({0xffffffff}, "12345")));  // no 4 GB allocation either
-  expect_error(read, "cut short");
+  expect_error(read, "needs 4294967295 bytes");
+  put(folder / "a", gzip(idx_of({0xffffffff}, "12345")));  // refused before 4 GB are allocated
+  expect_error(read, "needs 4294967295 bytes");
   put(folder / "a", idx_of({1, 1, 1, 1, 1}, "1"));
   expect_error(read, "00000805");
   put(folder / "a", std::string("\0\0\x0d\x01\0\0\0\x01\0\0\0\0", 12));  // floats

@@ -119,23 +119,29 @@ std::vector<Isa> isas() {
   return out;
 }
 
-void check(const ConvShape& shape, const Selection& selection) {
-  SCOPED_TRACE(describe(shape, selection));
-  const Problem problem(shape);
-  const double tolerance = rung_for(shape, selection) == Rung::kWinograd ? 2e-5 : 4e-6;
-  const auto plain = reference::conv2d(shape, problem.x, problem.weight, {}, {});
-  const auto full =
-      reference::conv2d(shape, problem.x, problem.weight, problem.bias, problem.residual);
-  const auto want = reference::conv2d_backward(shape, problem.x, problem.weight, problem.dy);
-  EXPECT_LE(error(problem.forward(selection, false), plain), tolerance) << "forward";
-  EXPECT_LE(error(problem.forward(selection, true), full), tolerance) << "forward, bias, residual";
-  EXPECT_LE(error(problem.backward_input(selection), want.x), tolerance) << "backward input";
+struct Expected {
+  std::vector<double> plain, full;  // forward without and with bias and residual
+  reference::Gradients gradients;
+
+  explicit Expected(const Problem& p)
+      : plain(reference::conv2d(p.s, p.x, p.weight, {}, {})),
+        full(reference::conv2d(p.s, p.x, p.weight, p.bias, p.residual)),
+        gradients(reference::conv2d_backward(p.s, p.x, p.weight, p.dy)) {}
+};
+
+void check(const Problem& problem, const Expected& want, const Selection& selection) {
+  SCOPED_TRACE(describe(problem.s, selection));
+  const double tolerance = rung_for(problem.s, selection) == Rung::kWinograd ? 2e-5 : 4e-6;
+  EXPECT_LE(error(problem.forward(selection, false), want.plain), tolerance) << "forward";
+  const Floats y = problem.forward(selection, true), dx = problem.backward_input(selection);
+  EXPECT_LE(error(y, want.full), tolerance) << "forward, bias, residual";
+  EXPECT_LE(error(dx, want.gradients.x), tolerance) << "backward input";
   const Floats got = problem.backward_weight(selection);
   const auto split = got.begin() + problem.weight.size();
-  EXPECT_LE(error(Floats(got.begin(), split), want.weight), tolerance) << "backward weight";
-  EXPECT_LE(error(Floats(split, got.end()), want.bias), tolerance) << "backward bias";
-  EXPECT_EQ(problem.forward(selection, true, true), problem.forward(selection, true)) << "packed";
-  EXPECT_EQ(problem.backward_input(selection, true), problem.backward_input(selection)) << "packed";
+  EXPECT_LE(error(Floats(got.begin(), split), want.gradients.weight), tolerance) << "dweight";
+  EXPECT_LE(error(Floats(split, got.end()), want.gradients.bias), tolerance) << "dbias";
+  EXPECT_EQ(problem.forward(selection, true, true), y) << "packed";
+  EXPECT_EQ(problem.backward_input(selection, true), dx) << "packed";
 }
 
 ConvShape shape(int64_t n, int64_t h, int64_t w, int64_t c0, int64_t c1, int64_t k, int64_t r,
@@ -191,19 +197,23 @@ std::vector<ConvShape> small_shapes() {
 
 TEST(Conv2d, EveryRungAndIsaMatchesTheReference) {
   for (const ConvShape& s : small_shapes()) {
-    check(s, {Rung::kNaive, Isa::kV1});
+    const Problem problem(s);
+    const Expected want(problem);
+    check(problem, want, {Rung::kNaive, Isa::kV1});
     for (Isa isa : isas()) {
-      check(s, {std::nullopt, isa});
-      check(s, {Rung::kDirect, isa});
-      check(s, {Rung::kWinograd, isa});
+      check(problem, want, {std::nullopt, isa});
+      check(problem, want, {Rung::kDirect, isa});
+      check(problem, want, {Rung::kWinograd, isa});
     }
   }
 }
 
 TEST(Conv2d, WinogradStaysAccurateWithManyChannels) {
   for (const ConvShape& s : {shape(2, 8, 8, 256, 0, 64, 3), shape(2, 4, 4, 128, 128, 256, 3),
-                             shape(1, 4, 4, 256, 0, 128, 3, 1, true)})
-    check(s, {Rung::kWinograd, best_isa()});
+                             shape(1, 4, 4, 256, 0, 128, 3, 1, true)}) {
+    const Problem problem(s);
+    check(problem, Expected(problem), {Rung::kWinograd, best_isa()});
+  }
 }
 
 TEST(Conv2d, ThreadsDoNotChangeAResult) {
@@ -269,6 +279,23 @@ TEST(Conv2d, ResidualMayBeTheOutput) {
       EXPECT_EQ(y, problem.forward(selection, true)) << describe(s, selection);
     }
   }
+}
+
+TEST(Conv2d, EnvironmentValuesAreParsedOrRefused) {
+  EXPECT_FALSE(parse_selection("", "").rung.has_value());
+  EXPECT_EQ(parse_selection("", "").isa, best_isa());
+  EXPECT_EQ(parse_selection("winograd", "v1").rung, Rung::kWinograd);
+  EXPECT_EQ(parse_selection("direct", "v1").isa, Isa::kV1);
+  for (const char* conv : {"tiled", "mma", "hopper", "cudnn", "fast"})
+    EXPECT_THROW(parse_selection(conv, ""), Error) << conv;
+  EXPECT_THROW(parse_selection("", "v2"), Error);
+}
+
+TEST(Conv2d, ForcedWinogradFallsToDirect) {
+  const Selection forced{Rung::kWinograd, best_isa()};
+  EXPECT_EQ(rung_for(shape(1, 8, 8, 32, 0, 32, 3), forced), Rung::kWinograd);
+  EXPECT_EQ(rung_for(shape(1, 8, 8, 32, 0, 32, 1), forced), Rung::kDirect);
+  EXPECT_EQ(rung_for(shape(1, 8, 8, 32, 0, 32, 3, 2), forced), Rung::kDirect);
 }
 
 TEST(Conv2d, BadArgumentsThrow) {

@@ -52,6 +52,23 @@ TEST(Matmul, MatchesReference) {
   }
 }
 
+TEST(Matmul, BitsDoNotDependOnThreadsOrRows) {
+  for (const OperatorTable* table : tables()) {
+    const int64_t m = 150, n = 300, k = 1100;
+    const Floats a = random_floats(m * k, 1), b = random_floats(n * k, 2);
+    const auto product = [&](int64_t row, int64_t rows) {
+      Floats c = poisoned(rows * n);
+      table->matmul({rows, n, k, a.data() + row * k, k, false, b.data(), k, true, nullptr, nullptr,
+                     c.data(), n});
+      return c;
+    };
+    expect_thread_independent([&]() -> std::vector<Floats> { return {product(0, m)}; }, "matmul");
+    const Floats all = product(0, m);
+    for (const int64_t at : {int64_t{0}, int64_t{77}, m - 1})
+      expect_same_bits(product(at, 1), row(all, m, at), "one row alone");
+  }
+}
+
 TEST(Matmul, RejectsBadArguments) {
   for (const OperatorTable* table : tables()) {
     Floats a(12), b(12), c(12);

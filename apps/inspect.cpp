@@ -1,0 +1,114 @@
+// diffscm inspect: what a model, checkpoint, archive, run folder or data set is.
+#include <fmt/format.h>
+
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "apps/command.h"
+#include "engine/data/dataset.h"
+#include "engine/io/file.h"
+#include "engine/io/npz.h"
+#include "engine/io/safetensors.h"
+
+namespace diffscm::apps {
+namespace {
+
+using Json = nlohmann::ordered_json;
+namespace fs = std::filesystem;
+
+Json describe_safetensors(const fs::path& path) {
+  const io::Safetensors file = io::read_safetensors(path);
+  Json d = {{"path", path.string()}, {"format", "safetensors"}, {"sha256", io::sha256_of_file(path)}};
+  int64_t values = 0;
+  for (const auto& [name, tensor] : file.tensors) values += tensor.numel();
+  d["values"] = values;
+  for (const auto& [key, text] : file.metadata) {
+    const auto json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+    d["metadata"][key] = json.is_discarded() ? Json(text) : json;
+  }
+  for (const auto& [name, tensor] : file.tensors) d["tensors"][name] = to_string(tensor.shape());
+  return d;
+}
+
+Json describe_npz(const fs::path& path) {
+  Json d = {{"path", path.string()}, {"format", "npz"}};
+  for (const auto& [name, array] : io::read_npz(path))
+    d["arrays"][name] = fmt::format("{} {}", name_of(array.type), to_string(array.shape));
+  return d;
+}
+
+Json describe_dataset(const std::string& spec) {
+  Json d = {{"data", spec}};
+  for (const data::Split split : {data::Split::train, data::Split::test}) {
+    const data::Dataset set = data::load_dataset(spec, split);
+    std::map<int64_t, int64_t> per_class;
+    for (const int64_t label : set.labels) ++per_class[label];
+    Json counts = Json::object();
+    for (const auto& [label, count] : per_class) counts[std::to_string(label)] = count;
+    d[name_of(split)] = {{"images", set.size()},
+                         {"shape", to_string({set.height, set.width, set.channels})},
+                         {"classes", set.classes},
+                         {"images_per_class", counts}};
+  }
+  return d;
+}
+
+Json describe_run(const fs::path& folder) {
+  Json d = {{"path", folder.string()}, {"format", "run"}};
+  for (const char* name : {"run.json", "evaluation.json"}) {
+    if (!fs::exists(folder / name)) continue;
+    const io::Bytes bytes = io::read_file(folder / name, 64 << 20);
+    const auto json = Json::parse(bytes, nullptr, /*allow_exceptions=*/false);
+    require(!json.is_discarded(), "{} is not JSON", (folder / name).string());
+    d[name] = json;
+  }
+  if (fs::exists(folder / "model.safetensors")) d["model"] = describe_safetensors(folder / "model.safetensors");
+  return d;
+}
+
+Json describe(const std::string& what) {
+  if (what == "mnist" || what == "digits") return describe_dataset(what);
+  const fs::path path = what;
+  require(fs::exists(path), "no file, folder or data set '{}'", what);
+  if (fs::is_directory(path)) {
+    for (const char* name : {"run.json", "evaluation.json", "model.safetensors"})
+      if (fs::exists(path / name)) return describe_run(path);
+    return describe_dataset(what);
+  }
+  if (path.extension() == ".safetensors") return describe_safetensors(path);
+  if (path.extension() == ".npz") return describe_npz(path);
+  fail("cannot inspect {}: expected a .safetensors or .npz file, a run's folder or a data set", what);
+}
+
+// One "key: value" line per leaf, indented; long lists of tensors are left to --json.
+void print(const Json& json, int indent) {
+  for (const auto& [key, value] : json.items()) {
+    if (value.is_object() && key == "tensors") {
+      fmt::print("{:{}}{}: {} (names and shapes with --json)\n", "", indent, key, value.size());
+    } else if (value.is_object() && key != "images_per_class") {
+      fmt::print("{:{}}{}:\n", "", indent, key);
+      print(value, indent + 2);
+    } else {
+      fmt::print("{:{}}{}: {}\n", "", indent, key, value.is_string() ? value.get<std::string>() : value.dump());
+    }
+  }
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& app, Common& common) {
+  CLI::App* command = app.add_subcommand("inspect", "Say what a model, archive, run folder or data set is");
+  auto what = std::make_shared<std::string>();
+  command->add_option("what", *what, "a .safetensors or .npz file, a folder, mnist or digits")->required();
+  command->callback([&common, what] {
+    const Json d = describe(*what);
+    if (common.json) {
+      fmt::print("{}\n", d.dump(2));
+    } else {
+      print(d, 0);
+    }
+  });
+}
+
+}  // namespace diffscm::apps

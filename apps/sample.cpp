@@ -1,0 +1,135 @@
+// diffscm sample: new images from noise, optionally guided to a class.
+#include "causal/sampler.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <memory>
+#include <numeric>
+
+#include "apps/inference.h"
+#include "engine/io/npz.h"
+
+namespace diffscm::apps {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct Flags {
+  std::string model, classifier, out, sampler = "ddim", threshold = "none", wanted;
+  SamplerOptions options;
+  int steps = 0;
+  int64_t count = 16, batch = 32;
+};
+
+// "3": every image; "all": 0, 1, .., classes-1, over and over.
+std::vector<int64_t> wanted_classes(const std::string& text, int64_t count, int64_t classes) {
+  std::vector<int64_t> targets(static_cast<size_t>(count));
+  if (text == "all") {
+    for (size_t i = 0; i < targets.size(); ++i) targets[i] = static_cast<int64_t>(i) % classes;
+    return targets;
+  }
+  const bool number = !text.empty() && text.size() < 10 &&
+                      std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
+  require(number && std::stoll(text) < classes, "--class {}: give a class from 0 to {}, or all", text, classes - 1);
+  std::fill(targets.begin(), targets.end(), std::stoll(text));
+  return targets;
+}
+
+void run(Common& common, Flags flags) {
+  flags.options.kind = parse_sampler_kind(flags.sampler);
+  flags.options.threshold.kind = parse_threshold(flags.threshold);
+  flags.options.seed = common.seed;
+  validate(flags.options);
+  require(flags.classifier.empty() == flags.wanted.empty(), "--class and --classifier are needed together");
+  const DiffusionModel model(flags.model, common.target(), flags.steps);
+  std::optional<AntiCausalPredictor> predictor;
+  std::vector<int64_t> targets;
+  if (!flags.classifier.empty()) {
+    predictor.emplace(flags.classifier, model);
+    targets = wanted_classes(flags.wanted, flags.count, predictor->classes());
+  }
+  std::filesystem::create_directories(flags.out);
+
+  const auto start = std::chrono::steady_clock::now();
+  const int64_t batches = (flags.count + flags.batch - 1) / flags.batch;
+  std::vector<Tensor> images;
+  for (int64_t b = 0; b < batches; ++b) {
+    const int64_t begin = b * flags.batch, n = std::min(flags.batch, flags.count - begin);
+    std::vector<int64_t> index(static_cast<size_t>(n));
+    std::iota(index.begin(), index.end(), begin);
+    GuidanceGradient gradient;
+    if (predictor) gradient = predictor->gradient({targets.begin() + begin, targets.begin() + begin + n});
+    const Tensor noise = initial_noise(model.image_shape(n), index, common.seed, model.target());
+    images.push_back(clamp_to_image(sample(model.epsilon(), gradient, model.chain(), 0, noise, flags.options, index,
+                                           level_progress(common, "sample", b, batches))));
+  }
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+
+  const Tensor all = concatenate(images);
+  const std::filesystem::path out = flags.out;
+  io::NpyArrays arrays{{"samples", io::NpyArray::from(all)}};
+  Json summary = {{"images", flags.count}, {"seconds", seconds}};
+  if (predictor) {
+    arrays.emplace("target", io::NpyArray::from(targets, {flags.count}));
+    int64_t hits = 0;
+    const auto p = predictor->predict(all);
+    for (size_t i = 0; i < p.size(); ++i)
+      hits += std::max_element(p[i].begin(), p[i].end()) - p[i].begin() == targets[i];
+    summary["on_target_rate"] = static_cast<double>(hits) / static_cast<double>(flags.count);
+  }
+  io::write_npz(out / "samples.npz", arrays);
+  const int64_t side = predictor && flags.wanted == "all" ? predictor->classes()
+                                                        : static_cast<int64_t>(std::ceil(std::sqrt(flags.count)));
+  std::vector<io::GridRow> rows;
+  for (int64_t i = 0; i < std::min(flags.count, side * 20); ++i) {
+    if (i % side == 0) rows.emplace_back();
+    rows.back().images.push_back(io::grid_image(all, i));
+  }
+  io::write_grid(out / "grid.png", rows,
+                 {.title = fmt::format("{} samples, {} steps", flags.sampler, model.chain().levels()), .columns = {}});
+  std::vector<const ModelInfo*> models{&model.info()};
+  if (predictor) models.push_back(&predictor->info());
+  write_run(out, common,
+            {{"sampler", flags.sampler},
+             {"steps", model.chain().levels()},
+             {"count", flags.count},
+             {"class", flags.wanted},
+             {"scale", flags.options.guidance_scale},
+             {"eta", flags.options.eta},
+             {"threshold", flags.threshold}},
+            models, summary);
+  if (common.json) {
+    fmt::print("{}\n", summary.dump());
+  } else if (!common.quiet) {
+    if (predictor) fmt::print("{:.1f}% are classified as asked; ", 100 * summary["on_target_rate"].get<double>());
+    fmt::print("{} images in {:.1f} s; picture: {}\n", flags.count, seconds, (out / "grid.png").string());
+  }
+}
+
+}  // namespace
+
+void add_sample(CLI::App& app, Common& common) {
+  CLI::App* command = app.add_subcommand("sample", "Draw new images, optionally guided to a class");
+  auto flags = std::make_shared<Flags>();
+  command->add_option("--model", flags->model, "diffusion model: a file or a run's folder")->required();
+  command->add_option("--classifier", flags->classifier, "guides to --class");
+  command->add_option("--class", flags->wanted, "the class to guide to, or all");
+  command->add_option("--scale", flags->options.guidance_scale, "guidance scale s")->capture_default_str();
+  command->add_option("--sampler", flags->sampler, "ddim, ddpm, ode or sde")
+      ->check(CLI::IsMember({"ddim", "ddpm", "ode", "sde"}))
+      ->capture_default_str();
+  command->add_option("--eta", flags->options.eta, "ddim: 0 deterministic to 1 ancestral")->capture_default_str();
+  command->add_option("--threshold", flags->threshold, "of the predicted clean image: none, clip or dynamic")
+      ->check(CLI::IsMember({"none", "clip", "dynamic"}))
+      ->capture_default_str();
+  command->add_option("--steps", flags->steps, "levels of the chain (default: the model's)")->check(CLI::PositiveNumber);
+  command->add_option("--count", flags->count, "images")->check(CLI::Range(1, 1000000))->capture_default_str();
+  command->add_option("--batch", flags->batch, "images at a time")->check(CLI::PositiveNumber)->capture_default_str();
+  command->add_option("--out", flags->out, "output folder")->required();
+  command->callback([&common, flags] { run(common, *flags); });
+}
+
+}  // namespace diffscm::apps

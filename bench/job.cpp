@@ -1,0 +1,257 @@
+// Whole jobs on the cpu target, at the architecture of mnist-fast unless model files say otherwise:
+//   forward         one evaluation of the U-Net, without a tape
+//   train           one step: forward, backward, AdamW with the moving average; no dropout
+//   counterfactual  DDIM abduction over 100 levels, then guided prediction over 100 levels at one
+//                   scale: 200 evaluations of the U-Net, 100 gradients of the classifier
+//   dump            no timing: inputs, outputs and gradients of both models into a folder, for
+//                   bench/peers/pytorch_job.py --check
+// bench/peers/pytorch_job.py does the same in PyTorch under the same flags.
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "autograd/adamw.h"
+#include "causal/abduction.h"
+#include "causal/sampler.h"
+#include "engine/io/file.h"
+#include "engine/io/npz.h"
+#include "engine/memory.h"
+#include "models/checkpoint.h"
+#include "models/classifier.h"
+#include "models/unet.h"
+
+using namespace diffscm;
+
+namespace {
+
+constexpr int kLevels = 100;
+constexpr double kScale = 0.7;
+
+struct Options {
+  std::string what = "forward", model, classifier, json, out;
+  int64_t batch = 10;
+  int runs = 10, threads = 0;
+};
+
+// Layers that start at zero would hide everything behind them, so every value is moved a little.
+template <class Model>
+Model random_model(uint64_t seed) {
+  Model model(typename Model::Config{}, seed);
+  std::mt19937_64 generator(seed);
+  std::normal_distribution<float> noise(0, 0.02f);
+  for (const auto& [name, p] : named_parameters(model)) {
+    Tensor& value = p->variable.mutable_value();
+    float* v = value.mutable_data();
+    for (int64_t i = 0; i < value.numel(); ++i) v[i] += noise(generator);
+  }
+  return model;
+}
+
+template <class Model>
+Model get_model(const std::string& path, uint64_t seed) {
+  return path.empty() ? random_model<Model>(seed)
+                      : std::move(load_model<Model>(path, Target::cpu).model);
+}
+
+Tensor images(const UNet& unet, int64_t batch, uint64_t seed) {
+  const UNetConfig& c = unet.config();
+  return initial_noise({batch, c.image_size, c.image_size, c.in_channels}, {}, seed);
+}
+
+// Timesteps spread over the whole range.
+Tensor timesteps(int64_t batch) {
+  std::vector<float> t(static_cast<size_t>(batch));
+  for (int64_t i = 0; i < batch; ++i) t[i] = static_cast<float>((2 * i + 1) * 500 / batch);
+  return Tensor::from(t, {batch});
+}
+
+std::vector<int64_t> labels(int64_t batch) {
+  std::vector<int64_t> all(static_cast<size_t>(batch));
+  for (int64_t i = 0; i < batch; ++i) all[i] = (i + 5) % 10;
+  return all;
+}
+
+struct Answer {
+  Tensor latent, counterfactual;
+};
+
+Answer counterfactual(const UNet& unet, const Classifier& classifier, const Tensor& x, int levels) {
+  const NoiseSchedule schedule(ScheduleKind::linear, 1000);
+  const Chain chain(schedule, levels);
+  const std::vector<int64_t> target = labels(x.dim(0));
+  const EpsilonModel epsilon = [&](const Tensor& x_t, int t) { return unet.predict(x_t, t); };
+  const GuidanceGradient gradient = [&](const Tensor& x_t, int t) {
+    return classifier.log_p_gradient(x_t, t, target);
+  };
+  const Tensor latent = abduct(epsilon, chain, x, {.method = AbductionMethod::ddim}).latent;
+  return {latent, sample(epsilon, gradient, chain, 0, latent, {.guidance_scale = kScale})};
+}
+
+// Milliseconds of each run.
+std::vector<double> timed(int runs, const std::function<void()>& work) {
+  std::vector<double> ms;
+  for (int i = 0; i < runs; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    work();
+    ms.push_back(std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
+                     .count());
+  }
+  return ms;
+}
+
+std::vector<double> run_forward(const Options& o) {
+  const auto unet = get_model<UNet>(o.model, 1);
+  const Tensor x = images(unet, o.batch, 1);
+  const auto work = [&] { unet.predict(x, 500); };
+  timed(2, work);
+  return timed(o.runs, work);
+}
+
+std::vector<double> run_train(const Options& o) {
+  auto unet = get_model<UNet>(o.model, 1);
+  Adamw optimiser(variables(unet), {.lr = 1e-4, .weight_decay = 0.01});
+  const Tensor x = images(unet, o.batch, 1), noise = images(unet, o.batch, 2);
+  const Tensor t = timesteps(o.batch);
+  const auto work = [&] {
+    ForwardContext context;  // not `training`: no dropout, whatever the model file says
+    const Variable loss = mse_loss(unet.forward(x, t, context), noise);
+    backward(loss, Tensor::full(loss.shape(), 1 / static_cast<float>(o.batch)));
+    optimiser.step();
+  };
+  timed(1, work);
+  reset_peak_memory(Target::cpu);
+  return timed(o.runs, work);
+}
+
+std::vector<double> run_counterfactual(const Options& o) {
+  const auto unet = get_model<UNet>(o.model, 1);
+  const auto classifier = get_model<Classifier>(o.classifier, 2);
+  const Tensor x = images(unet, o.batch, 1);
+  counterfactual(unet, classifier, x, 2);
+  return timed(o.runs, [&] { counterfactual(unet, classifier, x, kLevels); });
+}
+
+// Writes the model and makes its parameters leaves, so that their gradients are kept.
+template <class Model>
+void export_model(Model& model, const std::filesystem::path& path) {
+  ModelInfo info;
+  info.kind = Model::kKind;
+  info.config = model.config();
+  info.diffusion = info.data = info.training = nlohmann::json::object();
+  write_model(path, info, state_dict(model));
+  for (Variable* v : variables(model)) *v = Variable::leaf(v->value());
+}
+
+template <class Model>
+void add_gradients(Model& model, const std::string& prefix, io::NpyArrays& arrays) {
+  for (const auto& [name, p] : named_parameters(model))
+    arrays.emplace(prefix + name,
+                   io::NpyArray::from(to_file_layout(p->variable.gradient(), p->layout)));
+}
+
+void dump(const Options& o) {
+  require(!o.out.empty(), "dump needs --out FOLDER");
+  const std::filesystem::path folder = o.out;
+  std::filesystem::create_directories(folder);
+  auto unet = get_model<UNet>(o.model, 1);
+  auto classifier = get_model<Classifier>(o.classifier, 2);
+  const Tensor x = images(unet, o.batch, 1), noise = images(unet, o.batch, 2);
+  const Tensor t = timesteps(o.batch);
+  const std::vector<int64_t> label = labels(o.batch);
+  io::NpyArrays arrays{{"x", io::NpyArray::from(x)},
+                       {"t", io::NpyArray::from(t)},
+                       {"noise", io::NpyArray::from(noise)},
+                       {"label", io::NpyArray::from(label, {o.batch})}};
+
+  const Answer answer = counterfactual(unet, classifier, x, kLevels);
+  arrays.emplace("latent", io::NpyArray::from(answer.latent));
+  arrays.emplace("counterfactual", io::NpyArray::from(answer.counterfactual));
+
+  export_model(unet, folder / "unet.safetensors");
+  export_model(classifier, folder / "classifier.safetensors");
+  ForwardContext context;
+  const float each = 1 / static_cast<float>(o.batch);
+  const Variable eps = unet.forward(x, t, context), loss = mse_loss(eps, noise);
+  arrays.emplace("eps", io::NpyArray::from(eps.value()));
+  arrays.emplace("loss", io::NpyArray::from(loss.value()));
+  backward(loss, Tensor::full({o.batch}, each));
+  add_gradients(unet, "unet_gradient.", arrays);
+
+  const Variable input = Variable::leaf(x), logits = classifier.forward(input, t, context);
+  arrays.emplace("logits", io::NpyArray::from(logits.value()));
+  // Seeded with 1: per-image gradients, as guidance takes them; the weights' are their sum.
+  backward(log_softmax_at(logits, label), Tensor::full({o.batch}, 1));
+  arrays.emplace("gradient", io::NpyArray::from(input.gradient()));
+  add_gradients(classifier, "classifier_gradient.", arrays);
+  io::write_npz(folder / "outputs.npz", arrays);
+  fmt::print("wrote {}\n", folder.string());
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const size_t n = values.size();
+  return (values[(n - 1) / 2] + values[n / 2]) / 2;
+}
+
+void run(const Options& o) {
+  set_threads(o.threads);
+  if (o.what == "dump") return dump(o);
+  const std::vector<double> all = o.what == "forward" ? run_forward(o)
+                                  : o.what == "train" ? run_train(o)
+                                                      : run_counterfactual(o);
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  const double ms = median(all), images = static_cast<double>(o.batch);
+  const nlohmann::json result = {
+      {"engine", "diffscm"},
+      {"what", o.what},
+      {"batch", o.batch},
+      {"threads", threads()},
+      {"ms", ms},
+      {"ms_per_image", ms / images},
+      {"images_per_second", 1000 * images / ms},
+      {"peak_tensors_mib", memory_statistics(Target::cpu).peak_bytes >> 20},
+      {"peak_process_mib", usage.ru_maxrss >> 10},
+      {"runs_ms", all},
+  };
+  fmt::print("{}, batch {}, {} threads: {:.2f} ms, {:.2f} ms/image, {:.1f} images/s, {} MiB\n",
+             o.what, o.batch, threads(), ms, ms / images, 1000 * images / ms,
+             usage.ru_maxrss >> 10);
+  if (!o.json.empty()) io::atomic_write(o.json, result.dump(2) + "\n");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options o;
+  CLI::App app{"Whole jobs on diffscm's engine, timed"};
+  app.add_option("--what", o.what)
+      ->check(CLI::IsMember({"forward", "train", "counterfactual", "dump"}))
+      ->capture_default_str();
+  app.add_option("--batch", o.batch)->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--runs", o.runs, "timed runs, after a warm-up")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--threads", o.threads, "0: all")->capture_default_str();
+  app.add_option("--model", o.model, "a U-Net's file (default: random weights)");
+  app.add_option("--classifier", o.classifier, "a classifier's file (default: random weights)");
+  app.add_option("--json", o.json, "also write the result here");
+  app.add_option("--out", o.out, "dump: the folder");
+  CLI11_PARSE(app, argc, argv);
+  try {
+    run(o);
+    return 0;
+  } catch (const std::exception& e) {
+    fmt::print(stderr, "bench_job: {}\n", e.what());
+    return 1;
+  }
+}

@@ -1,0 +1,431 @@
+#!/usr/bin/python3
+"""bench/job.cpp's jobs in PyTorch, under the same flags, at the same architecture.
+
+The networks are guided-diffusion's (Dhariwal & Nichol 2021) with that code's parameter names, so that
+diffscm's model files load as they are. `--check FOLDER` compares what `bench_job --what dump` wrote
+with PyTorch: outputs, input gradients, the gradient of every parameter, a whole counterfactual.
+"""
+import argparse
+import json
+import math
+import os
+import resource
+import statistics
+import struct
+import sys
+import time
+
+import numpy as np
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+LEVELS, SCALE = 100, 0.7
+UNET = dict(image_size=28, in_channels=1, out_channels=1, model_channels=32, channel_mult=[1, 2, 2],
+            num_res_blocks=1, attention_downsample=[], heads=1)
+CLASSIFIER = dict(image_size=28, in_channels=1, classes=10, model_channels=32, channel_mult=[1, 2, 4, 4],
+                  num_res_blocks=1, head_channels=64)
+
+
+def norm(channels):
+    return nn.GroupNorm(32, channels)
+
+
+def timestep_embedding(t, channels):
+    half = channels // 2
+    frequencies = torch.exp(-math.log(10000) * torch.arange(half, dtype=torch.float32) / half)
+    angles = t[:, None] * frequencies[None]
+    return torch.cat([angles.cos(), angles.sin()], dim=1)
+
+
+def time_embed(channels):
+    return nn.Sequential(nn.Linear(channels, 4 * channels), nn.SiLU(), nn.Linear(4 * channels, 4 * channels))
+
+
+class ResBlock(nn.Module):
+    def __init__(self, channels, emb_channels, out_channels, down=False):
+        super().__init__()
+        self.in_layers = nn.Sequential(norm(channels), nn.SiLU(), nn.Conv2d(channels, out_channels, 3, padding=1))
+        self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(emb_channels, 2 * out_channels))
+        self.out_layers = nn.Sequential(norm(out_channels), nn.SiLU(), nn.Dropout(0),
+                                        nn.Conv2d(out_channels, out_channels, 3, padding=1))
+        self.skip_connection = nn.Identity() if channels == out_channels else nn.Conv2d(channels, out_channels, 1)
+        self.down = down
+
+    def forward(self, x, emb):
+        h = self.in_layers[1](self.in_layers[0](x))
+        if self.down:
+            h, x = F.avg_pool2d(h, 2), F.avg_pool2d(x, 2)
+        h = self.in_layers[2](h)
+        scale, shift = self.emb_layers(emb)[:, :, None, None].chunk(2, dim=1)
+        h = self.out_layers[0](h) * (1 + scale) + shift
+        return self.skip_connection(x) + self.out_layers[1:](h)
+
+
+def attend(q, k, v):  # each [N * heads, channels of a head, tokens]
+    scale = q.shape[1] ** -0.25
+    weight = torch.softmax(torch.einsum("bct,bcs->bts", q * scale, k * scale), dim=-1)
+    return torch.einsum("bts,bcs->bct", weight, v)
+
+
+class AttentionBlock(nn.Module):
+    def __init__(self, channels, heads):
+        super().__init__()
+        self.norm = norm(channels)
+        self.qkv = nn.Conv1d(channels, 3 * channels, 1)
+        self.proj_out = nn.Conv1d(channels, channels, 1)
+        self.heads = heads
+
+    def forward(self, x, emb):
+        n, c, height, width = x.shape
+        x = x.reshape(n, c, height * width)
+        qkv = self.qkv(self.norm(x))  # head by head, each [q|k|v]
+        q, k, v = qkv.reshape(n * self.heads, 3 * c // self.heads, -1).split(c // self.heads, dim=1)
+        h = self.proj_out(attend(q, k, v).reshape(n, c, -1))
+        return (x + h).reshape(n, c, height, width)
+
+
+class AttentionPool(nn.Module):
+    def __init__(self, pixels, channels, heads, out):
+        super().__init__()
+        self.positional_embedding = nn.Parameter(torch.randn(channels, pixels + 1) / channels ** 0.5)
+        self.qkv_proj = nn.Conv1d(channels, 3 * channels, 1)
+        self.c_proj = nn.Conv1d(channels, out, 1)
+        self.heads = heads
+
+    def forward(self, x):
+        n, c = x.shape[:2]
+        x = x.reshape(n, c, -1)
+        x = torch.cat([x.mean(dim=-1, keepdim=True), x], dim=-1) + self.positional_embedding
+        q, k, v = self.qkv_proj(x).chunk(3, dim=1)  # [q of all heads|k|v]
+        h = attend(*(part.reshape(n * self.heads, c // self.heads, -1) for part in (q, k, v)))
+        return self.c_proj(h.reshape(n, c, -1))[:, :, 0]
+
+
+class Downsample(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.op = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+
+    def forward(self, x, emb):
+        return self.op(x)
+
+
+class Upsample(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x, emb):
+        return self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
+
+
+class Stem(nn.Conv2d):
+    def forward(self, x, emb):
+        return super().forward(x)
+
+
+class Stage(nn.Sequential):
+    def forward(self, x, emb):
+        for layer in self:
+            x = layer(x, emb)
+        return x
+
+
+class UNet(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        base, mult = config["model_channels"], config["channel_mult"]
+        self.channels = base
+        self.time_embed = time_embed(base)
+        attention = config["attention_downsample"]
+        c, scale = base * mult[0], 1
+        skips = [c]
+        self.input_blocks = nn.ModuleList([Stage(Stem(config["in_channels"], c, 3, padding=1))])
+        self.output_blocks = nn.ModuleList()
+
+        def stage(channels, out):
+            layers = [ResBlock(channels, 4 * base, out)]
+            if scale in attention:
+                layers.append(AttentionBlock(out, config["heads"]))
+            return layers
+
+        for level, m in enumerate(mult):
+            for _ in range(config["num_res_blocks"]):
+                self.input_blocks.append(Stage(*stage(c, base * m)))
+                c = base * m
+                skips.append(c)
+            if level + 1 < len(mult):
+                self.input_blocks.append(Stage(Downsample(c)))
+                skips.append(c)
+                scale *= 2
+        self.middle_block = Stage(ResBlock(c, 4 * base, c), AttentionBlock(c, config["heads"]),
+                                  ResBlock(c, 4 * base, c))
+        for level, m in reversed(list(enumerate(mult))):
+            for i in range(config["num_res_blocks"] + 1):
+                layers = stage(c + skips.pop(), base * m)
+                c = base * m
+                if level > 0 and i == config["num_res_blocks"]:
+                    layers.append(Upsample(c))
+                    scale //= 2
+                self.output_blocks.append(Stage(*layers))
+        self.out = nn.Sequential(norm(c), nn.SiLU(), nn.Conv2d(c, config["out_channels"], 3, padding=1))
+
+    def forward(self, x, t):
+        emb = self.time_embed(timestep_embedding(t, self.channels))
+        skips = []
+        for block in self.input_blocks:
+            x = block(x, emb)
+            skips.append(x)
+        x = self.middle_block(x, emb)
+        for block in self.output_blocks:
+            x = block(torch.cat([x, skips.pop()], dim=1), emb)
+        return self.out(x)
+
+
+class Classifier(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        base, mult = config["model_channels"], config["channel_mult"]
+        self.channels = base
+        self.time_embed = time_embed(base)
+        c, size = base * mult[0], config["image_size"]
+        self.input_blocks = nn.ModuleList([Stage(Stem(config["in_channels"], c, 3, padding=1))])
+        for level, m in enumerate(mult):
+            for _ in range(config["num_res_blocks"]):
+                self.input_blocks.append(Stage(ResBlock(c, 4 * base, base * m)))
+                c = base * m
+            if level + 1 < len(mult):
+                self.input_blocks.append(Stage(ResBlock(c, 4 * base, c, down=True)))
+                size //= 2
+        heads = c // config["head_channels"]
+        self.middle_block = Stage(ResBlock(c, 4 * base, c), AttentionBlock(c, heads), ResBlock(c, 4 * base, c))
+        self.out = nn.Sequential(norm(c), nn.SiLU(), AttentionPool(size * size, c, heads, config["classes"]))
+
+    def forward(self, x, t):
+        emb = self.time_embed(timestep_embedding(t, self.channels))
+        for block in self.input_blocks:
+            x = block(x, emb)
+        return self.out(self.middle_block(x, emb))
+
+
+def read_safetensors(path):
+    with open(path, "rb") as file:
+        header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+        data = file.read()
+    metadata = header.pop("__metadata__", {})
+    tensors = {}
+    for name, entry in header.items():
+        assert entry["dtype"] == "F32", f"{path}: {name} is {entry['dtype']}"
+        begin, end = entry["data_offsets"]
+        tensors[name] = torch.from_numpy(
+            np.frombuffer(data[begin:end], np.float32).reshape(entry["shape"]).copy())
+    return tensors, metadata
+
+
+def get_model(Model, config, path, parameters):
+    """`parameters`: how many the default architecture must have."""
+    if path:
+        tensors, metadata = read_safetensors(path)
+        config = json.loads(metadata["config"])
+        model = Model(config)
+        model.load_state_dict(tensors)  # strict: same names, same shapes
+    else:
+        model = Model(config)
+        with torch.no_grad():
+            for p in model.parameters():
+                p.add_(0.02 * torch.randn_like(p))
+    count = sum(p.numel() for p in model.parameters())
+    default = UNET if Model is UNet else CLASSIFIER
+    if all(config[key] == value for key, value in default.items()):
+        assert count == parameters, f"{Model.__name__} has {count} parameters, not {parameters}"
+    return model.eval()
+
+
+def get_unet(o):
+    return get_model(UNet, UNET, o.model, 1_140_929)
+
+
+def get_classifier(o):
+    return get_model(Classifier, CLASSIFIER, o.classifier, 1_936_330).requires_grad_(False)
+
+
+def images(batch, seed):
+    return torch.randn(batch, 1, 28, 28, generator=torch.Generator().manual_seed(seed))
+
+
+def timesteps(batch):
+    return torch.tensor([(2 * i + 1) * 500 // batch for i in range(batch)], dtype=torch.float32)
+
+
+def labels(batch):
+    return torch.tensor([(i + 5) % 10 for i in range(batch)])
+
+
+def alpha_bars(levels):
+    """Of level 0 (the clean image, 1) and of levels 1 ..; with the timestep that each is."""
+    betas = np.linspace(1e-4, 0.02, 1000)
+    grid = [level * (1000 // levels) for level in range(levels)]
+    return [1.0] + list(np.cumprod(1 - betas)[grid]), [None] + grid
+
+
+def move(x, eps, a, b):
+    x0 = (x - (1 - a) ** 0.5 * eps) / a ** 0.5
+    return b ** 0.5 * x0 + (1 - b) ** 0.5 * eps
+
+
+def counterfactual(unet, classifier, x, target, levels):
+    a, t = alpha_bars(levels)
+
+    def at(level):
+        return torch.full((x.shape[0],), float(t[level]))
+
+    for level in range(1, levels + 1):  # abduction: eps at the level that is left
+        with torch.no_grad():
+            eps = unet(x, at(max(level - 1, 1)))
+            x = move(x, eps, a[level - 1], a[level])
+    latent = x
+    for level in range(levels, 0, -1):
+        leaf = x.detach().requires_grad_()
+        log_p = F.log_softmax(classifier(leaf, at(level)), dim=1).gather(1, target[:, None]).sum()
+        gradient, = torch.autograd.grad(log_p, leaf)
+        with torch.no_grad():
+            eps = unet(x, at(level)) - SCALE * (1 - a[level]) ** 0.5 * gradient
+            x = move(x, eps, a[level], a[level - 1])
+    return latent, x
+
+
+def timed(runs, work):
+    ms = []
+    for _ in range(runs):
+        start = time.perf_counter()
+        work()
+        ms.append(1000 * (time.perf_counter() - start))
+    return ms
+
+
+def run_forward(o):
+    unet, x, t = get_unet(o), images(o.batch, 1), torch.full((o.batch,), 500.0)
+    with torch.no_grad():
+        if o.jit:
+            unet = torch.jit.freeze(torch.jit.trace(unet, (x, t)))
+        timed(5 if o.jit else 2, lambda: unet(x, t))  # the jit optimises during its first calls
+        return timed(o.runs, lambda: unet(x, t))
+
+
+def run_train(o):
+    unet = get_unet(o).train()
+    parameters = list(unet.parameters())
+    optimiser = torch.optim.AdamW(parameters, lr=1e-4, weight_decay=0.01)
+    average = [p.detach().clone() for p in parameters]
+    x, noise, t = images(o.batch, 1), images(o.batch, 2), timesteps(o.batch)
+    steps = 0
+
+    def step():
+        nonlocal steps
+        optimiser.zero_grad(set_to_none=True)
+        F.mse_loss(unet(x, t), noise).backward()
+        optimiser.step()
+        steps += 1
+        decay = min(0.9999, (1 + steps) / (10 + steps))
+        with torch.no_grad():
+            torch._foreach_mul_(average, decay)
+            torch._foreach_add_(average, parameters, alpha=1 - decay)
+
+    timed(1, step)
+    return timed(o.runs, step)
+
+
+def run_counterfactual(o):
+    unet, classifier = get_unet(o).requires_grad_(False), get_classifier(o)
+    x, target = images(o.batch, 1), labels(o.batch)
+    counterfactual(unet, classifier, x, target, 2)
+    return timed(o.runs, lambda: counterfactual(unet, classifier, x, target, LEVELS))
+
+
+def check(folder):
+    """Prints the largest difference of each array, relative to the largest value in PyTorch's."""
+    o = argparse.Namespace(model=os.path.join(folder, "unet.safetensors"),
+                           classifier=os.path.join(folder, "classifier.safetensors"))
+    ours = {name: torch.from_numpy(array) for name, array in np.load(os.path.join(folder, "outputs.npz")).items()}
+    nchw, nhwc = (lambda x: x.permute(0, 3, 1, 2).contiguous()), (lambda x: x.permute(0, 2, 3, 1))
+    x, noise, t, label = nchw(ours["x"]), nchw(ours["noise"]), ours["t"], ours["label"]
+    unet, classifier = get_unet(o), get_classifier(o).requires_grad_()
+    theirs = {}
+
+    eps = unet(x, t)
+    loss = ((eps - noise) ** 2).mean(dim=(1, 2, 3))
+    loss.mean().backward()
+    leaf = x.clone().requires_grad_()
+    logits = classifier(leaf, t)
+    F.log_softmax(logits, dim=1).gather(1, label[:, None]).sum().backward()
+    latent, answer = counterfactual(unet, classifier, x, label, LEVELS)
+    theirs.update(eps=nhwc(eps), loss=loss, logits=logits, gradient=nhwc(leaf.grad), latent=nhwc(latent),
+                  counterfactual=nhwc(answer))
+    for prefix, model in ("unet_gradient.", unet), ("classifier_gradient.", classifier):
+        theirs.update({prefix + name: p.grad for name, p in model.named_parameters()})
+
+    def errors(name):
+        a, b = ours[name].double(), theirs[name].detach().double()
+        assert a.shape == b.shape, f"{name}: {tuple(a.shape)} against {tuple(b.shape)}"
+        return (a - b).abs().max().item(), b.abs().max().item()
+
+    worst = 0.0
+    print(f"{'array':<48}{'max |difference|':>18}{'max |value|':>14}{'relative':>11}")
+    for name in ["eps", "loss", "logits", "gradient", "latent", "counterfactual"]:
+        error, size = errors(name)
+        print(f"{name:<48}{error:>18.3g}{size:>14.3g}{error / size:>11.2g}")
+        worst = max(worst, error / size)
+    for prefix in "unet_gradient.", "classifier_gradient.":
+        names = [name for name in theirs if name.startswith(prefix)]
+        assert set(names) == {name for name in ours if name.startswith(prefix)}
+        # A bias before a group norm of one channel has no gradient but round-off: it is judged by the
+        # largest gradient of the model.
+        largest = max(errors(name)[1] for name in names)
+        relative = {name: errors(name)[0] / max(errors(name)[1], 1e-3 * largest) for name in names}
+        name = max(relative, key=relative.get)
+        error, size = errors(name)
+        print(f"{prefix}* ({len(names)} arrays), the worst is\n  {name[len(prefix):]:<46}"
+              f"{error:>18.3g}{size:>14.3g}{relative[name]:>11.2g}")
+        worst = max(worst, relative[name])
+    good = worst < 1e-3  # NaN is not good
+    print("agrees with PyTorch" if good else "DOES NOT AGREE with PyTorch")
+    return 0 if good else 1
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Whole jobs in PyTorch, timed")
+    parser.add_argument("--what", choices=["forward", "train", "counterfactual"], default="forward")
+    parser.add_argument("--batch", type=int, default=10)
+    parser.add_argument("--runs", type=int, default=10, help="timed runs, after a warm-up")
+    parser.add_argument("--threads", type=int, default=0, help="0: all")
+    parser.add_argument("--model", help="a U-Net's file (default: random weights)")
+    parser.add_argument("--classifier", help="a classifier's file (default: random weights)")
+    parser.add_argument("--json", help="also write the result here")
+    parser.add_argument("--jit", action="store_true", help="forward: trace and freeze")
+    parser.add_argument("--check", metavar="FOLDER", help="compare with what bench_job --what dump wrote")
+    o = parser.parse_args()
+    if o.jit and o.what != "forward":
+        parser.error("--jit is for --what forward")
+    if o.threads > 0:
+        torch.set_num_threads(o.threads)
+    torch.manual_seed(1)
+    if o.check:
+        return check(o.check)
+    runs = {"forward": run_forward, "train": run_train, "counterfactual": run_counterfactual}[o.what](o)
+    ms = statistics.median(runs)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    result = {"engine": "pytorch-jit" if o.jit else "pytorch", "version": torch.__version__, "what": o.what,
+              "batch": o.batch, "threads": torch.get_num_threads(), "ms": ms, "ms_per_image": ms / o.batch,
+              "images_per_second": 1000 * o.batch / ms, "peak_process_mib": peak, "runs_ms": runs}
+    print(f"{o.what}, batch {o.batch}, {torch.get_num_threads()} threads: {ms:.2f} ms, "
+          f"{ms / o.batch:.2f} ms/image, {1000 * o.batch / ms:.1f} images/s, {peak} MiB")
+    if o.json:
+        with open(o.json, "w") as file:
+            json.dump(result, file, indent=2)
+            file.write("\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Builds and runs every test.
+#   scripts/test.sh         release build, in build/
+#   scripts/test.sh asan    with AddressSanitizer and UndefinedBehaviorSanitizer, in build-asan/
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+preset=${1:-release}
+case $preset in
+  release | asan) ;;
+  *) echo "test: unknown argument '$preset': give nothing, or asan" >&2; exit 2 ;;
+esac
+scripts/build.sh "$preset"
+exec ctest --preset "$preset" --parallel "$(nproc)"
