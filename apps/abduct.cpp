@@ -27,9 +27,10 @@ struct Flags {
 
 void run(Common& common, Flags flags) {
   flags.options.method = parse_abduction_method(flags.abduction);
-  validate(flags.options);
+  as_usage([&] { validate(flags.options); });
   const DiffusionModel model(flags.model, common.target(), flags.steps);
-  flags.options.levels = model.chain().levels_of_fraction(flags.fraction);
+  flags.options.levels =
+      as_usage([&] { return model.chain().levels_of_fraction(flags.fraction); });
   const Selection selection = select(flags.data, model);
   std::filesystem::create_directories(flags.out);
 

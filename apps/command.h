@@ -8,8 +8,25 @@
 
 #include "apps/console.h"
 #include "engine/target.h"
+#include "kernels/error.h"
 
 namespace diffscm::apps {
+
+// The command line is wrong: exit code 2.
+class UsageError : public Error {
+ public:
+  using Error::Error;
+};
+
+// Runs `check`, whose errors are about the values of flags.
+template <class F>
+decltype(auto) as_usage(F&& check) {
+  try {
+    return check();
+  } catch (const Error& e) {
+    throw UsageError(e.what());
+  }
+}
 
 struct Common {
   std::string device;  // empty: cuda if usable, else cpu
@@ -18,10 +35,13 @@ struct Common {
   uint64_t seed = 0;
   bool quiet = false;
   bool json = false;
+  std::string config;  // expanded before the command line is parsed
   std::string command_line;
   Console console;
 
-  Target target() const { return device.empty() ? default_target() : parse_target(device); }
+  Target target() const {
+    return device.empty() ? default_target() : as_usage([&] { return parse_target(device); });
+  }
 };
 
 // Each adds its subcommand to `app`; `common` outlives the parse. The callback does the work.

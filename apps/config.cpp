@@ -3,9 +3,11 @@
 #include <fmt/ranges.h>
 #include <toml++/toml.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <sstream>
 
+#include "apps/command.h"
 #include "engine/io/file.h"
 #include "kernels/error.h"
 
@@ -40,46 +42,84 @@ json parse(const std::string& text, const std::string& what) {
   }
 }
 
+json read_toml(const std::string& path) {
+  const io::Bytes bytes = io::read_file(path, 1 << 20);
+  return parse(std::string(bytes.begin(), bytes.end()), path);
+}
+
+// True for "--name" and "--name=value".
+bool is_flag(const std::string& argument, const std::string& name) {
+  return argument == "--" + name || argument.rfind("--" + name + "=", 0) == 0;
+}
+
+void apply_override(json& config, const std::string& override) {
+  const size_t equals = override.find('=');
+  require(equals != std::string::npos && equals > 0, "--set {}: expected name=value, such as train.diffusion.lr=1e-3",
+          override);
+  const std::string path = override.substr(0, equals), value = override.substr(equals + 1);
+  json* target = &config;
+  std::stringstream parts(path);
+  for (std::string part; std::getline(parts, part, '.');) {
+    require(target->is_object() && target->contains(part), "--set {}: the configuration has no entry '{}'",
+            override, path);
+    target = &(*target)[part];
+  }
+  require(!target->is_object(), "--set {}: '{}' is a section, set one of its entries", override, path);
+  json parsed;
+  try {
+    parsed = parse("value = " + value, "--set " + override)["value"];
+  } catch (const Error&) {
+    parsed = value;  // a bare word: schedule=cosine
+  }
+  const bool numbers = target->is_number_float() && parsed.is_number();
+  require(numbers || target->type() == parsed.type(), "--set {}: {} is of type {}, the configuration has {} = {}",
+          override, parsed.dump(), parsed.type_name(), path, target->dump());
+  *target = parsed;
+}
+
 }  // namespace
 
+std::vector<std::string> expand_config_flags(std::vector<std::string> arguments) {
+  std::string path;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    if (!is_flag(arguments[i], "config")) continue;
+    const size_t equals = arguments[i].find('=');
+    if (equals != std::string::npos)
+      path = arguments[i].substr(equals + 1);
+    else if (i + 1 < arguments.size())
+      path = arguments[i + 1];
+  }
+  if (path.empty()) return arguments;
+  const std::vector<std::string> given = arguments;
+  const json flags = read_toml(path);
+  for (const auto& [name, value] : flags.items()) {
+    const auto by_hand = [&name = name](const std::string& a) { return is_flag(a, name); };
+    if (std::any_of(given.begin(), given.end(), by_hand)) continue;
+    for (const json& v : value.is_array() ? value : json::array({value})) {
+      require(!v.is_structured(), "{}: '{}' must be a value or a list of values", path, name);
+      if (v.is_boolean()) {
+        if (v.get<bool>()) arguments.push_back("--" + name);
+      } else {
+        arguments.push_back("--" + name + "=" + (v.is_string() ? v.get<std::string>() : v.dump()));
+      }
+    }
+  }
+  return arguments;
+}
+
 json load_config(const std::string& preset, const std::vector<std::string>& overrides) {
-  std::string text;
+  json config;
   if (const auto found = presets().find(preset); found != presets().end()) {
-    text = found->second;
+    config = parse(found->second, preset);
   } else {
     std::vector<std::string> names;
     for (const auto& [name, unused] : presets()) names.push_back(name);
     require(std::filesystem::is_regular_file(preset),
             "no preset or file '{}': choose one of {}, or give a TOML file", preset, fmt::join(names, ", "));
-    const io::Bytes bytes = io::read_file(preset, 1 << 20);
-    text.assign(bytes.begin(), bytes.end());
+    config = read_toml(preset);
   }
-  json config = parse(text, preset);
 
-  for (const std::string& override : overrides) {
-    const size_t equals = override.find('=');
-    require(equals != std::string::npos && equals > 0, "--set {}: expected name=value, such as train.diffusion.lr=1e-3",
-            override);
-    const std::string path = override.substr(0, equals), value = override.substr(equals + 1);
-    json* target = &config;
-    std::stringstream parts(path);
-    for (std::string part; std::getline(parts, part, '.');) {
-      require(target->is_object() && target->contains(part), "--set {}: the configuration has no entry '{}'",
-              override, path);
-      target = &(*target)[part];
-    }
-    require(!target->is_object(), "--set {}: '{}' is a section, set one of its entries", override, path);
-    json parsed;
-    try {
-      parsed = parse("value = " + value, "--set " + override)["value"];
-    } catch (const Error&) {
-      parsed = value;  // a bare word: schedule=cosine
-    }
-    const bool numbers = target->is_number() && parsed.is_number();
-    require(numbers || target->type() == parsed.type(), "--set {}: {} is of type {}, the configuration has {} = {}",
-            override, parsed.dump(), parsed.type_name(), path, target->dump());
-    *target = parsed;
-  }
+  for (const std::string& override : overrides) as_usage([&] { apply_override(config, override); });
   return config;
 }
 

@@ -197,13 +197,14 @@ void print_table(const Flags& flags, const Json& summary) {
 void run(Common& common, Flags flags) {
   flags.options.abduction.method = parse_abduction_method(flags.abduction);
   flags.options.threshold.kind = parse_threshold(flags.threshold);
-  validate(flags.options);
-  require(flags.batch >= 1, "--batch {} must be at least 1", flags.batch);
+  as_usage([&] { validate(flags.options); });
   const DiffusionModel model(flags.model, common.target(), flags.steps);
   const AntiCausalPredictor predictor(flags.classifier, model);
-  const int64_t target = parse_intervention(flags.intervention, predictor.classes());
+  const int64_t target =
+      as_usage([&] { return parse_intervention(flags.intervention, predictor.classes()); });
   flags.steps = model.chain().levels();
-  flags.options.abduction.levels = model.chain().levels_of_fraction(flags.fraction);
+  flags.options.abduction.levels =
+      as_usage([&] { return model.chain().levels_of_fraction(flags.fraction); });
   const Selection selection = select(flags.data, model);
   std::filesystem::create_directories(flags.out);
 

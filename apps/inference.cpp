@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "apps/config.h"
 #include "engine/io/file.h"
 
 namespace diffscm::apps {
@@ -88,7 +89,7 @@ void add_data_flags(CLI::App* command, DataFlags& flags) {
 Selection select(const DataFlags& flags, const DiffusionModel& model) {
   Selection s{data::load_dataset(flags.data, data::parse_split(flags.split)), {}};
   model.check_fits(s.dataset);
-  s.index = data::parse_index_range(flags.index, s.dataset.size());
+  s.index = as_usage([&] { return data::parse_index_range(flags.index, s.dataset.size()); });
   return s;
 }
 
@@ -139,7 +140,7 @@ double median(std::vector<double> values) {
 
 void write_jsonl(const std::filesystem::path& path, const std::vector<nlohmann::ordered_json>& lines) {
   io::atomic_write(path, [&](io::FileSink& sink) {
-    for (const auto& line : lines) sink.write(line.dump() + "\n");
+    for (const auto& line : lines) sink.write(dump(line) + "\n");
   });
 }
 
@@ -156,7 +157,7 @@ void write_run(const std::filesystem::path& out, const Common& common, const nlo
     run["models"].push_back(
         {{"path", m->path}, {"kind", m->kind}, {"sha256", m->sha256}, {"config", m->config}, {"data", m->data}});
   run["summary"] = summary;
-  io::atomic_write(out / "run.json", run.dump(2) + "\n");
+  io::atomic_write(out / "run.json", dump(run, 2) + "\n");
 }
 
 }  // namespace diffscm::apps

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/command.h"
+#include "apps/config.h"
 #include "engine/data/dataset.h"
 #include "engine/io/file.h"
 #include "engine/io/npz.h"
@@ -90,7 +91,7 @@ void print(const Json& json, int indent) {
       fmt::print("{:{}}{}:\n", "", indent, key);
       print(value, indent + 2);
     } else {
-      fmt::print("{:{}}{}: {}\n", "", indent, key, value.is_string() ? value.get<std::string>() : value.dump());
+      fmt::print("{:{}}{}: {}\n", "", indent, key, value.is_string() ? value.get<std::string>() : dump(value));
     }
   }
 }
@@ -104,7 +105,7 @@ void add_inspect(CLI::App& app, Common& common) {
   command->callback([&common, what] {
     const Json d = describe(*what);
     if (common.json) {
-      fmt::print("{}\n", d.dump(2));
+      fmt::print("{}\n", dump(d, 2));
     } else {
       print(d, 0);
     }

@@ -2,7 +2,10 @@
 //   0 success   1 the work failed   2 the command line is wrong   130 stopped on request
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "apps/command.h"
+#include "apps/config.h"
 #include "kernels/error.h"
 
 using namespace diffscm;
@@ -16,8 +19,12 @@ void add_common_options(CLI::App& app, Common& common) {
       ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str();
   app.add_option("--threads", common.threads, "threads of the cpu target (0: all)")->capture_default_str();
-  app.add_option("--seed", common.seed, "seed of every random number")->capture_default_str();
-  app.set_config("--config", "", "read flags from a TOML file");
+  app.add_option("--seed", common.seed, "seed of every random number")
+      ->check([](const std::string& text) {  // strtoull would wrap it around
+        return text.rfind('-', 0) == 0 ? text + " is negative" : std::string();
+      })
+      ->capture_default_str();
+  app.add_option("--config", common.config, "read flags from a TOML file: flag = value");
   app.add_flag("--quiet", common.quiet, "no progress, no messages");
   app.add_flag("--json", common.json, "print the summary as JSON on stdout");
 }
@@ -32,9 +39,11 @@ std::string joined(int argc, char** argv) {
   return line;
 }
 
-int usage_error(const std::string& message) {
+// One line, whatever a file or a flag put into the message.
+int report(std::string message, int exit_code) {
+  std::replace(message.begin(), message.end(), '\n', ' ');
   fmt::print(stderr, "diffscm: {}\n", message);
-  return 2;
+  return exit_code;
 }
 
 }  // namespace
@@ -60,7 +69,7 @@ int main(int argc, char** argv) {
   // Everything that must hold before any work starts; the subcommand's own callback follows.
   app.parse_complete_callback([&] {
     common.console.set_quiet(common.quiet);
-    set_threads(common.threads);
+    as_usage([&] { set_threads(common.threads); });
     require(common.precision == "f32" || common.target() != Target::cpu,
             "--precision bf16 needs --device cuda or emu; the cpu target computes in f32");
     operators(common.target());
@@ -68,7 +77,9 @@ int main(int argc, char** argv) {
   });
 
   try {
-    app.parse(argc, argv);
+    std::vector<std::string> arguments = expand_config_flags({argv + 1, argv + argc});
+    std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
+    app.parse(std::move(arguments));
     return 0;
   } catch (const CLI::CallForHelp& e) {
     return app.exit(e);
@@ -77,14 +88,17 @@ int main(int argc, char** argv) {
   } catch (const CLI::CallForVersion& e) {
     return app.exit(e);
   } catch (const CLI::ParseError& e) {
-    return usage_error(fmt::format("{} (see diffscm --help)", e.what()));
+    // What was not understood says more than what is therefore missing.
+    const std::vector<std::string> unknown = app.remaining(/*recurse=*/true);
+    const std::string problem = unknown.empty() ? e.what() : "unknown argument " + unknown.front();
+    return report(problem + " (see diffscm --help)", 2);
   } catch (const Stopped&) {
     common.console.finish_progress();
-    fmt::print(stderr, "diffscm: stopped\n");
-    return 130;
+    return report("stopped", 130);
+  } catch (const UsageError& e) {
+    return report(e.what(), 2);
   } catch (const std::exception& e) {
     common.console.finish_progress();
-    fmt::print(stderr, "diffscm: {}\n", e.what());
-    return 1;
+    return report(e.what(), 1);
   }
 }

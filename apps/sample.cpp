@@ -42,14 +42,15 @@ void run(Common& common, Flags flags) {
   flags.options.kind = parse_sampler_kind(flags.sampler);
   flags.options.threshold.kind = parse_threshold(flags.threshold);
   flags.options.seed = common.seed;
-  validate(flags.options);
-  require(flags.classifier.empty() == flags.wanted.empty(), "--class and --classifier are needed together");
+  as_usage([&] { validate(flags.options); });
+  if (flags.classifier.empty() != flags.wanted.empty())
+    throw UsageError("--class and --classifier are needed together");
   const DiffusionModel model(flags.model, common.target(), flags.steps);
   std::optional<AntiCausalPredictor> predictor;
   std::vector<int64_t> targets;
   if (!flags.classifier.empty()) {
     predictor.emplace(flags.classifier, model);
-    targets = wanted_classes(flags.wanted, flags.count, predictor->classes());
+    targets = as_usage([&] { return wanted_classes(flags.wanted, flags.count, predictor->classes()); });
   }
   std::filesystem::create_directories(flags.out);
 

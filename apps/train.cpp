@@ -1,6 +1,7 @@
 // diffscm train diffusion|classifier: from a data set to model.safetensors.
 #include <fmt/format.h>
 
+#include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -19,7 +20,7 @@ namespace {
 using nlohmann::json;
 
 struct TrainFlags {
-  std::string preset, data = "mnist", out;
+  std::string preset, data = "mnist", out, init;
   std::vector<std::string> overrides;
   int64_t steps = 0, batch = 0, checkpoint_every = 500, log_every = 20;
   double minutes = 0;
@@ -60,6 +61,11 @@ TrainingOptions training_options(const json& config, const char* kind, const Tra
   o.minutes = flags.minutes;
   o.resume = flags.resume;
   o.out = flags.out;
+  require(o.steps >= 1 && o.batch >= 1 && o.warmup_steps >= 0,
+          "{0}.steps {1} and {0}.batch {2} must be at least 1, {0}.warmup_steps {3} at least 0", where, o.steps,
+          o.batch, o.warmup_steps);
+  require(o.adamw.weight_decay >= 0 && std::isfinite(o.adamw.weight_decay),
+          "{}.weight_decay is {}, must not be negative", where, o.adamw.weight_decay);
   require(o.adamw.lr > 0 && std::isfinite(o.adamw.lr), "{}.lr is {}, must be positive", where, o.adamw.lr);
   require(o.adamw.ema_decay >= 0 && o.adamw.ema_decay < 1, "{}.ema_decay is {}, must be in [0, 1)", where,
           o.adamw.ema_decay);
@@ -107,6 +113,13 @@ void run(Common& common, const TrainFlags& flags, const char* kind, const json& 
   std::filesystem::create_directories(options.out);
 
   Model model(model_config, common.seed);
+  json start;
+  if (!flags.init.empty()) {
+    const auto [info, state] = read_model(flags.init);
+    require(info.kind == Model::kKind, "--init {} holds a {}, not a {}", flags.init, info.kind, Model::kKind);
+    load_state(named_parameters(model), state);
+    start = {{"sha256", info.sha256}, {"training", info.training}};
+  }
   for (const auto& [name, p] : named_parameters(model))
     p->variable = Variable(p->variable.value().to(common.target()));
   TrainingTask task;
@@ -121,13 +134,14 @@ void run(Common& common, const TrainFlags& flags, const char* kind, const json& 
                         {"version", DIFFSCM_VERSION},
                         {"device", name_of(common.target())},
                         {"options", config["train"][kind]}};
+  if (!start.is_null()) task.info.training["started_from"] = start;
   common.console.say(fmt::format("{}: {} parameters, {} images of {}, {} steps of {}, on {}", Model::kKind,
                                  parameter_count(model), dataset.size(), dataset.name, options.steps, options.batch,
                                  name_of(common.target())));
-  io::atomic_write(options.out / "config.json", config.dump(2) + "\n");
-
   const NoisyBatches batches(dataset, schedule, options.batch, options.seed, common.target());
-  const TrainingEnd end = train(task, batches, options, callbacks(common, kind));
+  TrainingCallbacks with = callbacks(common, kind);
+  with.begin = [&] { io::atomic_write(options.out / "config.json", dump(config, 2) + "\n"); };
+  const TrainingEnd end = train(task, batches, options, with);
   common.console.finish_progress();
   json summary = {{"out", options.out.string()},
                   {"peak_memory_mib", memory_statistics(common.target()).peak_bytes >> 20},
@@ -138,11 +152,11 @@ void run(Common& common, const TrainFlags& flags, const char* kind, const json& 
     // Report on what is saved: the moving average.
     load_state(task.parameters, read_model(options.out).second);
     summary.update(evaluate(model, schedule));
-    io::atomic_write(options.out / "evaluation.json", summary.dump(2) + "\n");
+    io::atomic_write(options.out / "evaluation.json", dump(summary, 2) + "\n");
   } else {
     common.console.say(fmt::format("{}: continue with --resume", summary["end"].get<std::string>()));
   }
-  if (common.json) fmt::print("{}\n", summary.dump());
+  if (common.json) fmt::print("{}\n", dump(summary));
   common.console.say(fmt::format("model: {}", (options.out / "model.safetensors").string()));
   if (end == TrainingEnd::stopped) throw Stopped{};
 }
@@ -187,6 +201,7 @@ void add_flags(CLI::App* command, TrainFlags& flags) {
   command->add_option("--data", flags.data, "mnist, digits, a folder of IDX or PNG files, or an .npz")
       ->capture_default_str();
   command->add_option("--out", flags.out, "the run's folder")->required();
+  command->add_option("--init", flags.init, "start from this model's weights, not from random ones");
   command->add_option("--steps", flags.steps, "optimiser steps (default: the preset's)")->check(CLI::PositiveNumber);
   command->add_option("--batch", flags.batch, "images per step (default: the preset's)")->check(CLI::PositiveNumber);
   command->add_option("--minutes", flags.minutes, "stop after this long; --resume continues")

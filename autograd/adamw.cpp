@@ -12,6 +12,7 @@ Adamw::Adamw(std::vector<Variable*> parameters, AdamwOptions options)
   int64_t total = 0;
   for (const Variable* p : parameters_) {
     offsets_.push_back(total);
+    count_ += p->value().numel();
     // 16 floats = 64 bytes: every parameter keeps the alignment that kernels like.
     total += (p->value().numel() + 15) / 16 * 16;
   }
@@ -35,7 +36,7 @@ void Adamw::step(double lr_scale) {
   const auto& ops = operators(values_.target());
   Tensor norm2({1}, values_.target());
   ops.sample_dot({1, gradients_.numel(), gradients_.data(), gradients_.data(), norm2.mutable_data()});
-  gradient_rms_ = std::sqrt(norm2.to_vector()[0] / static_cast<double>(gradients_.numel()));
+  gradient_rms_ = std::sqrt(norm2.to_vector()[0] / static_cast<double>(count_));
 
   ++steps_;
   const double t = static_cast<double>(steps_);

@@ -40,6 +40,7 @@ class Adamw {
  private:
   std::vector<Variable*> parameters_;
   std::vector<int64_t> offsets_;
+  int64_t count_ = 0;  // parameters, without the arena's padding
   AdamwOptions options_;
   Tensor values_, gradients_, m_, v_, ema_;
   int64_t steps_ = 0;

@@ -76,6 +76,10 @@ Variable conv2d(const Variable& x, const Variable& x1, const Variable& weight, c
                                       dbias ? dbias.mutable_data() : nullptr});
           sink.add(2, std::move(dweight));
           if (dbias) sink.add(3, std::move(dbias));
+        } else if (sink.wants(3)) {
+          Tensor dbias(bias_shape, dy.target());
+          ops.column_sum({dy.numel() / s.k, s.k, dy.data(), dbias.mutable_data()});
+          sink.add(3, std::move(dbias));
         }
         if (sink.wants(4)) sink.add(4, dy);
       });

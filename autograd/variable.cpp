@@ -10,6 +10,7 @@ class Node {
   uint64_t sequence = 0;  // creation order: a topological order of the tape
   std::vector<std::shared_ptr<Node>> inputs;
   Backward backward;  // empty for leaves
+  bool consumed = false;
   Tensor gradient;
 };
 
@@ -75,6 +76,7 @@ void backward(const Variable& root, Tensor seed) {
   for (size_t i = 0; i < order.size(); ++i) {
     // A copy: order may reallocate while it grows.
     const std::shared_ptr<Node> node = order[i];
+    require(!node->consumed, "backward: this tape was already consumed by an earlier backward()");
     for (const auto& input : node->inputs)
       if (input && seen.insert(input.get()).second) order.push_back(input);
   }
@@ -88,6 +90,7 @@ void backward(const Variable& root, Tensor seed) {
       node->backward(node->gradient, sink);
     }
     node->backward = nullptr;
+    node->consumed = true;
     node->inputs.clear();
     node->gradient = Tensor();
     node.reset();

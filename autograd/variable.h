@@ -59,7 +59,8 @@ class Variable {
 };
 
 // Propagates d root = seed to every leaf. The tape is consumed: lambdas and intermediate gradients are
-// released as they are used. Throws Error if nothing upstream of root needs a gradient.
+// released as they are used. Throws Error if nothing upstream of root needs a gradient, or if part of
+// the tape was already consumed.
 void backward(const Variable& root, Tensor seed);
 
 // While one of these lives, this thread records no tape.

@@ -112,7 +112,7 @@ def main():
     for job in jobs:
         mine, eager, jit = (value(job, name) for name in programs)
         lines.append(f"| {job[0]} | {job[1]} | {cell(mine)} | {cell(eager)} | {ratio(mine, eager)} | {cell(jit)} | "
-                     f"{ratio(mine, jit)} | {1000 * job[1] / mine:.1f} | "
+                     f"{ratio(mine, jit)} | {1000 * job[1] / mine:.3g} | "
                      f"{value(job, 'diffscm', 'peak_process_mib'):.0f} | "
                      f"{value(job, 'pytorch', 'peak_process_mib'):.0f} |")
     table = "\n".join(lines) + "\n"

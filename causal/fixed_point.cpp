@@ -8,8 +8,8 @@
 // Three safeguards make it descend where the step is far from a contraction. The base of every
 // trial is the best iterate so far; a trial that is worse is refused, but its secant is kept: it
 // says how the residual bends. Each refusal halves the damping beta and the reach of a step, each
-// success doubles them. After two refusals in a row the secants are not trusted and the trial is a
-// short plain step, which descends whenever the step is monotone, as it is for an exact score.
+// success doubles them. After kTrust refusals in a row the secants are not trusted and the trial is
+// a short plain step, which descends whenever the step is monotone, as it is for an exact score.
 //
 // Everything is per image: coefficients, acceptance, stopping. Only the loop is shared.
 #include "causal/fixed_point.h"
@@ -28,7 +28,8 @@ namespace {
 constexpr double kGreyLevels = 127.5;     // per unit of [-1, 1]
 constexpr double kRegularisation = 1e-6;  // of a Gram matrix with unit diagonal, in f32 accuracy
 constexpr double kRoundOff = 0x1p-23;     // of x, whose RMS is near 1 where A is large
-constexpr int kPatience = 8;              // evaluations granted for ...
+constexpr int kPatience = 40;             // evaluations granted for ...
+constexpr int kTrust = 6;                 // refusals in a row that leave the secants believed
 constexpr double kWorthwhile = 0.9;       // ... the residual to fall by this factor
 
 struct ImageState {
@@ -144,7 +145,7 @@ class StepSolver {
     for (size_t i = 0; i < n; ++i) {
       const ImageState& image = images_[i];
       mixing[i] = static_cast<float>(image.damping * plain_);
-      if (image.refusals < 2)
+      if (image.refusals < kTrust)
         gamma[i] = least_squares(image.gram, image.explains, columns, options_.memory);
       else
         gamma[i].assign(static_cast<size_t>(columns), 0.0);

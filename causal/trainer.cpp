@@ -63,13 +63,16 @@ class Run {
     const auto stored = nlohmann::json::parse(file.metadata["fingerprint"], nullptr, false);
     const auto state = nlohmann::json::parse(file.metadata["state"], nullptr, false);
     require(stored.is_object() && state.is_object() && state.contains("step") &&
-                state["step"].is_number_integer() && state["step"] >= 0,
+                state["step"].is_number_unsigned() &&
+                state.contains("seconds") && state["seconds"].is_number(),
             "{} is not a training checkpoint", path.string());
     const auto mine = fingerprint(task_, options_);
     for (const auto& [key, value] : mine.items())
       require(stored.contains(key) && stored[key] == value,
               "cannot resume {}: it was trained with {} = {}, now it is {}", options_.out.string(),
               key, stored.contains(key) ? stored[key].dump() : "nothing", value.dump());
+    require(state["step"] <= options_.steps, "{}: step {} of {} makes no sense", path.string(),
+            state["step"].dump(), options_.steps);
     for (const auto& [name, tensor] : arenas()) {
       const auto found = file.tensors.find(name);
       require(found != file.tensors.end() && found->second.shape() == tensor->shape(),
@@ -77,7 +80,7 @@ class Run {
       tensor->copy_from(found->second.to(tensor->target()));
     }
     optimiser_.set_steps(state["step"]);
-    earlier_seconds_ = state.value("seconds", 0.0);
+    earlier_seconds_ = state["seconds"];
     return true;
   }
 
@@ -163,6 +166,7 @@ TrainingEnd train(TrainingTask& task, const NoisyBatches& batches, const Trainin
             options.out.string());
     std::filesystem::remove(run.log_path());
   }
+  callbacks.begin();
   io::JsonlWriter log(run.log_path(), io::JsonlWriter::Mode::resume);
 
   Adamw& optimiser = run.optimiser();
@@ -186,7 +190,7 @@ TrainingEnd train(TrainingTask& task, const NoisyBatches& batches, const Trainin
 
     double mean = 0;
     for (const float l : loss.value().to_vector()) mean += l / static_cast<double>(n);
-    require(std::isfinite(mean), "the loss is {} at step {}: lower train.lr ({})", mean, step,
+    require(std::isfinite(mean), "the loss is {} at step {}: lower the learning rate, now {}", mean, step,
             options.adamw.lr);
     window_loss += mean;
     window_gradient += optimiser.gradient_rms();

@@ -36,6 +36,7 @@ struct TrainingProgress {
 };
 
 struct TrainingCallbacks {
+  std::function<void()> begin;  // once, when nothing prevents the run from starting or going on
   std::function<void(const TrainingProgress&)> progress;  // each log_every steps
   std::function<void(const std::string&)> message;        // one line for people
   std::function<bool()> stop;                             // true: finish this step, save, return

@@ -10,10 +10,5 @@ find_package(CURL REQUIRED)
 find_package(OpenSSL REQUIRED)
 pkg_check_modules(TOMLPLUSPLUS REQUIRED IMPORTED_TARGET tomlplusplus)
 pkg_check_modules(LIBZIP REQUIRED IMPORTED_TARGET libzip)
-# The OpenMP build of OpenBLAS, so that it shares one thread pool with our own kernels.
-find_library(OPENBLAS_LIBRARY NAMES openblas REQUIRED
-  PATHS /usr/lib/${CMAKE_LIBRARY_ARCHITECTURE}/openblas-openmp NO_DEFAULT_PATH)
-find_path(OPENBLAS_INCLUDE NAMES cblas.h REQUIRED
-  PATHS /usr/include/${CMAKE_LIBRARY_ARCHITECTURE}/openblas-openmp NO_DEFAULT_PATH)
 # stb_easy_font draws the labels of image grids.
 find_path(STB_INCLUDE NAMES stb_easy_font.h PATH_SUFFIXES stb REQUIRED)

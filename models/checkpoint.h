@@ -2,7 +2,6 @@
 // whose metadata carry everything needed to rebuild and trace the model.
 #pragma once
 
-#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -69,9 +68,9 @@ void write_model(const std::filesystem::path& path, const ModelInfo& info, const
 // a diffscm model.
 std::pair<ModelInfo, NamedTensors> read_model(const std::filesystem::path& path);
 
-// Refuses a configuration whose widest layer alone could not come from this file, before any memory is
-// asked for: a hostile configuration must not exhaust the machine.
-void check_plausible(const ModelInfo& info, int64_t widest_channels);
+// Refuses a configuration that needs more parameters than this file holds, before any memory is asked
+// for: a hostile configuration must not exhaust the machine. `least`: a lower bound of its parameters.
+void check_plausible(const ModelInfo& info, int64_t least);
 
 template <class Model>
 struct LoadedModel {
@@ -85,9 +84,7 @@ LoadedModel<Model> load_model(const std::filesystem::path& path, Target target) 
   auto [info, state] = read_model(path);
   require(info.kind == Model::kKind, "{} holds a {}, not a {}", info.path, info.kind, Model::kKind);
   const auto config = info.config.get<typename Model::Config>();
-  int64_t widest = 0;
-  for (const int64_t m : config.channel_mult) widest = std::max(widest, m * config.model_channels);
-  check_plausible(info, widest);
+  check_plausible(info, least_parameters(config));
   LoadedModel<Model> loaded{Model(config, 0), info};
   const auto parameters = named_parameters(loaded.model);
   try {

@@ -22,6 +22,8 @@ struct ClassifierConfig {
 void to_json(nlohmann::json& json, const ClassifierConfig& config);
 // Strict: unknown, missing or out-of-range entries throw Error naming them.
 void from_json(const nlohmann::json& json, ClassifierConfig& config);
+// A lower bound of the parameters, without building the model.
+int64_t least_parameters(const ClassifierConfig& config);
 
 class Classifier {
  public:

@@ -59,7 +59,27 @@ class Reader {
   std::set<std::string> known_;
 };
 
+// The convolutions of the residual blocks that every level has: the second of each is [c, 3, 3, c].
+int64_t least_block_parameters(const std::vector<int64_t>& channel_mult, int64_t model_channels,
+                               int64_t blocks) {
+  int64_t least = 0;
+  for (const int64_t m : channel_mult)
+    least += blocks * 9 * (m * model_channels) * (m * model_channels);
+  return least;
+}
+
 }  // namespace
+
+int64_t least_parameters(const UNetConfig& c) {
+  return least_block_parameters(c.channel_mult, c.model_channels, 2 * c.num_res_blocks + 1);
+}
+
+int64_t least_parameters(const ClassifierConfig& c) {
+  const int64_t size = c.image_size >> (c.channel_mult.size() - 1);
+  const int64_t channels = c.channel_mult.back() * c.model_channels;
+  return least_block_parameters(c.channel_mult, c.model_channels, c.num_res_blocks) +
+         (size * size + 1 + c.classes) * channels;  // the attention pool
+}
 
 void to_json(json& j, const UNetConfig& c) {
   j = {{"image_size", c.image_size},

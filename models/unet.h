@@ -22,6 +22,8 @@ struct UNetConfig {
 void to_json(nlohmann::json& json, const UNetConfig& config);
 // Strict: unknown, missing or out-of-range entries throw Error naming them.
 void from_json(const nlohmann::json& json, UNetConfig& config);
+// A lower bound of the parameters, without building the model.
+int64_t least_parameters(const UNetConfig& config);
 
 class UNet {
  public:

@@ -109,6 +109,8 @@ inline std::vector<MatmulCase> matmul_cases() {
       {"row", 1, 300, 200, false, true, true, false},
       {"column", 300, 1, 200, false, true, true, false},
       {"weight_gradient", 192, 64, 490, true, false, false, true, true, 0, 3e-6, true},
+      {"deep", 15, 35, 1100, false, true, true, true, false, 1},
+      {"deep_weight_gradient", 60, 270, 1030, true, false, false, true, true},
       {"empty_inner", 3, 4, 0, false, false, true, true},
       {"empty_inner_plain", 3, 4, 0, false, false, false, false},
   };

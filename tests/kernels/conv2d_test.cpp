@@ -218,10 +218,10 @@ TEST(Conv2d, WinogradStaysAccurateWithManyChannels) {
 
 TEST(Conv2d, ThreadsDoNotChangeAResult) {
   const int threads = omp_get_max_threads();
-  for (const ConvShape& s :
-       {shape(5, 7, 9, 20, 12, 40, 3), shape(1, 7, 7, 64, 0, 64, 3),
-        shape(5, 7, 9, 20, 0, 40, 3, 2), shape(4, 5, 5, 18, 0, 33, 3, 1, true),
-        shape(40, 8, 8, 1, 0, 32, 3), shape(7, 7, 7, 24, 40, 32, 1), shape(40, 8, 8, 32, 0, 1, 3)}) {
+  for (const ConvShape& s : {shape(5, 7, 9, 20, 12, 40, 3), shape(1, 7, 7, 64, 0, 64, 3),
+                             shape(5, 7, 9, 20, 0, 40, 3, 2), shape(4, 5, 5, 18, 0, 33, 3, 1, true),
+                             shape(40, 8, 8, 1, 0, 32, 3), shape(7, 7, 7, 24, 40, 32, 1),
+                             shape(40, 8, 8, 32, 0, 1, 3)}) {
     const Problem problem(s);
     for (Rung rung : {Rung::kDirect, Rung::kWinograd}) {
       const Selection selection{rung, best_isa()};
