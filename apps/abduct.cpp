@@ -29,32 +29,35 @@ void run(Common& common, Flags flags) {
   flags.options.method = parse_abduction_method(flags.abduction);
   as_usage([&] { validate(flags.options); });
   const DiffusionModel model(flags.model, common.target(), flags.steps);
-  flags.options.levels =
-      as_usage([&] { return model.chain().levels_of_fraction(flags.fraction); });
+  flags.options.levels = as_usage([&] { return model.chain().levels_of_fraction(flags.fraction); });
   const Selection selection = select(flags.data, model);
   std::filesystem::create_directories(flags.out);
 
   const auto start = std::chrono::steady_clock::now();
-  const int64_t total = static_cast<int64_t>(selection.index.size()), batches = (total + flags.batch - 1) / flags.batch;
+  const int64_t total = static_cast<int64_t>(selection.index.size()),
+                batches = (total + flags.batch - 1) / flags.batch;
   std::vector<Tensor> factuals, latents, reconstructions;
   std::vector<int64_t> labels;
   std::vector<double> roundtrip;
   std::vector<Json> lines;
   for (int64_t b = 0; b < batches; ++b) {
-    const std::vector<int64_t> index(selection.index.begin() + b * flags.batch,
-                                     selection.index.begin() + std::min(total, (b + 1) * flags.batch));
+    const std::vector<int64_t> index(
+        selection.index.begin() + b * flags.batch,
+        selection.index.begin() + std::min(total, (b + 1) * flags.batch));
     const Tensor factual = selection.dataset.images(index).to(model.target());
     // The bar counts both passes: abduction, then the reconstruction that measures it.
     const Progress bar = level_progress(common, "abduct", b, batches);
     const Abduction a = abduct(model.epsilon(), model.chain(), factual, flags.options,
                                [&](int done, int levels) { bar(done, 2 * levels); });
     const Tensor reconstruction =
-        sample(model.epsilon(), {}, model.chain(), flags.options.levels, a.latent, SamplerOptions{}, {},
-               [&](int done, int levels) { bar(levels + done, 2 * levels); });
+        sample(model.epsilon(), {}, model.chain(), flags.options.levels, a.latent, SamplerOptions{},
+               {}, [&](int done, int levels) { bar(levels + done, 2 * levels); });
     const std::vector<double> l1 = l1_grey_levels(reconstruction, factual);
     for (size_t i = 0; i < index.size(); ++i) {
       const bool measured = !a.residual.empty();
-      labels.push_back(selection.dataset.labels.empty() ? -1 : selection.dataset.labels[static_cast<size_t>(index[i])]);
+      labels.push_back(selection.dataset.labels.empty()
+                           ? -1
+                           : selection.dataset.labels[static_cast<size_t>(index[i])]);
       roundtrip.push_back(l1[i]);
       lines.push_back({{"index", index[i]},
                        {"label", labels.back()},
@@ -67,9 +70,11 @@ void run(Common& common, Flags flags) {
     latents.push_back(a.latent);
     reconstructions.push_back(clamp_to_image(reconstruction));
   }
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 
-  const Tensor factual = concatenate(factuals), latent = concatenate(latents), reconstruction = concatenate(reconstructions);
+  const Tensor factual = concatenate(factuals), latent = concatenate(latents),
+               reconstruction = concatenate(reconstructions);
   const std::filesystem::path out = flags.out;
   io::write_npz(out / "abduction.npz", {{"factual", io::NpyArray::from(factual)},
                                         {"latent", io::NpyArray::from(latent)},
@@ -84,12 +89,14 @@ void run(Common& common, Flags flags) {
     rows[1].images.push_back(io::grid_image(visible, i));
     rows[2].images.push_back(io::grid_image(reconstruction, i));
   }
-  io::write_grid(out / "grid.png", rows, {.title = fmt::format("abduction, {}", flags.abduction), .columns = {}});
+  io::write_grid(out / "grid.png", rows,
+                 {.title = fmt::format("abduction, {}", flags.abduction), .columns = {}});
   write_jsonl(out / "results.jsonl", lines);
 
   Json unconverged = Json::array();
   for (const Json& line : lines)
-    if (line["converged"].is_boolean() && !line["converged"].get<bool>()) unconverged.push_back(line["index"]);
+    if (line["converged"].is_boolean() && !line["converged"].get<bool>())
+      unconverged.push_back(line["index"]);
   const Json summary = {{"images", total},
                         {"roundtrip_l1_median", median(roundtrip)},
                         {"roundtrip_l1_max", *std::max_element(roundtrip.begin(), roundtrip.end())},
@@ -108,9 +115,11 @@ void run(Common& common, Flags flags) {
   if (common.json) {
     fmt::print("{}\n", summary.dump());
   } else if (!common.quiet) {
-    fmt::print("round trip: median {:.4f}, worst {:.4f} grey levels; {} of {} images not converged; {:.1f} s; picture: {}\n",
-               summary["roundtrip_l1_median"].get<double>(), summary["roundtrip_l1_max"].get<double>(),
-               unconverged.size(), total, seconds, (out / "grid.png").string());
+    fmt::print(
+        "round trip: median {:.4f}, worst {:.4f} grey levels; {} of {} images not converged; "
+        "{:.1f} s; picture: {}\n",
+        summary["roundtrip_l1_median"].get<double>(), summary["roundtrip_l1_max"].get<double>(),
+        unconverged.size(), total, seconds, (out / "grid.png").string());
   }
 }
 
@@ -119,19 +128,28 @@ void run(Common& common, Flags flags) {
 void add_abduct(CLI::App& app, Common& common) {
   CLI::App* command = app.add_subcommand("abduct", "Recover the exogenous noise of images");
   auto flags = std::make_shared<Flags>();
-  command->add_option("--model", flags->model, "diffusion model: a file or a run's folder")->required();
+  command->add_option("--model", flags->model, "diffusion model: a file or a run's folder")
+      ->required();
   add_data_flags(command, flags->data);
-  command->add_option("--steps", flags->steps, "levels of the chain (default: the model's)")->check(CLI::PositiveNumber);
-  command->add_option("--fraction", flags->fraction, "how far up the chain to go, 0 to 1")->capture_default_str();
-  command->add_option("--abduction", flags->abduction, "fixed-point (exact to --tolerance) or ddim (one pass)")
+  command->add_option("--steps", flags->steps, "levels of the chain (default: the model's)")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--fraction", flags->fraction, "how far up the chain to go, 0 to 1")
+      ->capture_default_str();
+  command
+      ->add_option("--abduction", flags->abduction,
+                   "fixed-point (exact to --tolerance) or ddim (one pass)")
       ->check(CLI::IsMember({"fixed-point", "ddim"}))
       ->capture_default_str();
-  command->add_option("--tolerance", flags->options.tolerance, "fixed-point: residual in grey levels")
+  command
+      ->add_option("--tolerance", flags->options.tolerance, "fixed-point: residual in grey levels")
       ->capture_default_str();
-  command->add_option("--max-iterations", flags->options.max_iterations,
-                      "fixed-point: network evaluations per image and level")
+  command
+      ->add_option("--max-iterations", flags->options.max_iterations,
+                   "fixed-point: network evaluations per image and level")
       ->capture_default_str();
-  command->add_option("--batch", flags->batch, "images at a time")->check(CLI::PositiveNumber)->capture_default_str();
+  command->add_option("--batch", flags->batch, "images at a time")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   command->add_option("--out", flags->out, "output folder")->required();
   command->callback([&common, flags] { run(common, *flags); });
 }

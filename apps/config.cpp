@@ -54,17 +54,18 @@ bool is_flag(const std::string& argument, const std::string& name) {
 
 void apply_override(json& config, const std::string& override) {
   const size_t equals = override.find('=');
-  require(equals != std::string::npos && equals > 0, "--set {}: expected name=value, such as train.diffusion.lr=1e-3",
-          override);
+  require(equals != std::string::npos && equals > 0,
+          "--set {}: expected name=value, such as train.diffusion.lr=1e-3", override);
   const std::string path = override.substr(0, equals), value = override.substr(equals + 1);
   json* target = &config;
   std::stringstream parts(path);
   for (std::string part; std::getline(parts, part, '.');) {
-    require(target->is_object() && target->contains(part), "--set {}: the configuration has no entry '{}'",
-            override, path);
+    require(target->is_object() && target->contains(part),
+            "--set {}: the configuration has no entry '{}'", override, path);
     target = &(*target)[part];
   }
-  require(!target->is_object(), "--set {}: '{}' is a section, set one of its entries", override, path);
+  require(!target->is_object(), "--set {}: '{}' is a section, set one of its entries", override,
+          path);
   json parsed;
   try {
     parsed = parse("value = " + value, "--set " + override)["value"];
@@ -72,8 +73,9 @@ void apply_override(json& config, const std::string& override) {
     parsed = value;  // a bare word: schedule=cosine
   }
   const bool numbers = target->is_number_float() && parsed.is_number();
-  require(numbers || target->type() == parsed.type(), "--set {}: {} is of type {}, the configuration has {} = {}",
-          override, parsed.dump(), parsed.type_name(), path, target->dump());
+  require(numbers || target->type() == parsed.type(),
+          "--set {}: {} is of type {}, the configuration has {} = {}", override, parsed.dump(),
+          parsed.type_name(), path, target->dump());
   *target = parsed;
 }
 
@@ -115,7 +117,8 @@ json load_config(const std::string& preset, const std::vector<std::string>& over
     std::vector<std::string> names;
     for (const auto& [name, unused] : presets()) names.push_back(name);
     require(std::filesystem::is_regular_file(preset),
-            "no preset or file '{}': choose one of {}, or give a TOML file", preset, fmt::join(names, ", "));
+            "no preset or file '{}': choose one of {}, or give a TOML file", preset,
+            fmt::join(names, ", "));
     config = read_toml(preset);
   }
 

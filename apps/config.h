@@ -17,12 +17,12 @@ std::string dump(const Json& json, int indent = -1) {
 // Name -> TOML text of the presets built into the program (configs/*.toml).
 const std::map<std::string, std::string>& presets();
 
-// `preset` is a preset's name or a TOML file; `overrides` are "a.b=value" with TOML values, and may only
-// change entries that exist. Throws Error naming what is wrong and the choices.
+// `preset` is a preset's name or a TOML file; `overrides` are "a.b=value" with TOML values, and may
+// only change entries that exist. Throws Error naming what is wrong and the choices.
 nlohmann::json load_config(const std::string& preset, const std::vector<std::string>& overrides);
 
-// The command line with the flags of its --config file added: "steps = 50" becomes --steps=50, a true
-// one its bare flag, a list one flag per value. Flags that the command line gives itself win.
+// The command line with the flags of its --config file added: "steps = 50" becomes --steps=50, a
+// true one its bare flag, a list one flag per value. Flags that the command line gives itself win.
 std::vector<std::string> expand_config_flags(std::vector<std::string> arguments);
 
 }  // namespace diffscm::apps

@@ -27,7 +27,9 @@ void install_stop_signal() {
   std::signal(SIGTERM, on_signal);
 }
 
-bool stop_requested() { return g_stop != 0; }
+bool stop_requested() {
+  return g_stop != 0;
+}
 
 std::string duration(double seconds) {
   const long s = std::lround(std::max(0.0, seconds));
@@ -53,13 +55,14 @@ void Console::progress(const std::string& what, double done, double total, doubl
   const double fraction = total > 0 ? std::clamp(done / total, 0.0, 1.0) : 1.0;
   const std::string eta = complete ? "done" : "eta " + duration(eta_seconds);
   if (!terminal) {
-    fmt::print(stderr, "{} {:.0f}/{:.0f} ({:.0f}%) {} {}\n", what, done, total, 100 * fraction, eta, note);
+    fmt::print(stderr, "{} {:.0f}/{:.0f} ({:.0f}%) {} {}\n", what, done, total, 100 * fraction, eta,
+               note);
     return;
   }
   constexpr int kWidth = 28;
   const int filled = static_cast<int>(fraction * kWidth);
-  fmt::print(stderr, "\r\033[K{} [{:#<{}}{:.<{}}] {:3.0f}% {} {}", what, "", filled, "", kWidth - filled,
-             100 * fraction, eta, note);
+  fmt::print(stderr, "\r\033[K{} [{:#<{}}{:.<{}}] {:3.0f}% {} {}", what, "", filled, "",
+             kWidth - filled, 100 * fraction, eta, note);
   std::fflush(stderr);
   bar_open_ = true;
   if (complete) finish_progress();

@@ -6,8 +6,8 @@
 
 namespace diffscm::apps {
 
-// After the first Ctrl-C (or SIGTERM) this is true and long work stops at the next safe point; a second
-// one ends the program at once.
+// After the first Ctrl-C (or SIGTERM) this is true and long work stops at the next safe point; a
+// second one ends the program at once.
 void install_stop_signal();
 bool stop_requested();
 // Thrown by long work that stopped on request: exit code 130.
@@ -22,8 +22,10 @@ class Console {
   bool quiet() const { return quiet_; }
   // One line for people.
   void say(const std::string& line);
-  // Redraws the bar on a terminal; elsewhere prints a plain line now and then. `note` follows the bar.
-  void progress(const std::string& what, double done, double total, double eta_seconds, const std::string& note);
+  // Redraws the bar on a terminal; elsewhere prints a plain line now and then. `note` follows the
+  // bar.
+  void progress(const std::string& what, double done, double total, double eta_seconds,
+                const std::string& note);
   // Leaves the bar as it is and starts a new line.
   void finish_progress();
 

@@ -24,16 +24,20 @@ struct Flags {
   int64_t batch = 32;
 };
 
-// "digit=5" -> 5. The categorical parent of these images is their label; "class" and "label" name it too.
+// "digit=5" -> 5. The categorical parent of these images is their label; "class" and "label" name
+// it too.
 int64_t parse_intervention(const std::string& text, int64_t classes) {
   const size_t equals = text.find('=');
   const std::string parent = text.substr(0, equals);
-  require(equals != std::string::npos && (parent == "digit" || parent == "class" || parent == "label"),
-          "--do {}: expected digit=VALUE (or class=, label=)", text);
+  require(
+      equals != std::string::npos && (parent == "digit" || parent == "class" || parent == "label"),
+      "--do {}: expected digit=VALUE (or class=, label=)", text);
   const std::string value = text.substr(equals + 1);
   const bool number =
-      !value.empty() && value.size() < 10 && std::all_of(value.begin(), value.end(), [](char c) { return c >= '0' && c <= '9'; });
-  require(number && std::stoll(value) < classes, "--do {}: '{}' is not a class from 0 to {}", text, value, classes - 1);
+      !value.empty() && value.size() < 10 &&
+      std::all_of(value.begin(), value.end(), [](char c) { return c >= '0' && c <= '9'; });
+  require(number && std::stoll(value) < classes, "--do {}: '{}' is not a class from 0 to {}", text,
+          value, classes - 1);
   return std::stoll(value);
 }
 
@@ -56,13 +60,16 @@ struct Images {
   std::vector<std::vector<Tensor>> counterfactual;  // [scale][batch]
 };
 
-void run_batch(Common& common, const Flags& flags, const DiffusionModel& model, const AntiCausalPredictor& predictor,
-               const Selection& selection, int64_t target, int64_t begin, std::vector<Outcome>& outcomes, Images& images) {
-  const int64_t total = static_cast<int64_t>(selection.index.size()), end = std::min(total, begin + flags.batch);
+void run_batch(Common& common, const Flags& flags, const DiffusionModel& model,
+               const AntiCausalPredictor& predictor, const Selection& selection, int64_t target,
+               int64_t begin, std::vector<Outcome>& outcomes, Images& images) {
+  const int64_t total = static_cast<int64_t>(selection.index.size()),
+                end = std::min(total, begin + flags.batch);
   const std::vector<int64_t> index(selection.index.begin() + begin, selection.index.begin() + end);
   const Tensor factual = selection.dataset.images(index).to(model.target());
   const Intervention intervention{
-      .gradient = predictor.gradient(std::vector<int64_t>(index.size(), target)), .conditional = {}};
+      .gradient = predictor.gradient(std::vector<int64_t>(index.size(), target)),
+      .conditional = {}};
   const int64_t batches = (total + flags.batch - 1) / flags.batch;
   const Counterfactual result =
       counterfactual(model.epsilon(), intervention, model.chain(), factual, flags.options,
@@ -70,9 +77,15 @@ void run_batch(Common& common, const Flags& flags, const DiffusionModel& model, 
 
   const std::vector<double> roundtrip = l1_grey_levels(result.reconstruction, factual);
   for (size_t i = 0; i < index.size(); ++i) {
-    Outcome o{.index = index[i], .label = -1, .roundtrip_l1 = roundtrip[i], .residual = nullptr, .converged = nullptr,
-              .evaluations = result.abduction.evaluations[i], .at_scale = {}};
-    if (!selection.dataset.labels.empty()) o.label = selection.dataset.labels[static_cast<size_t>(index[i])];
+    Outcome o{.index = index[i],
+              .label = -1,
+              .roundtrip_l1 = roundtrip[i],
+              .residual = nullptr,
+              .converged = nullptr,
+              .evaluations = result.abduction.evaluations[i],
+              .at_scale = {}};
+    if (!selection.dataset.labels.empty())
+      o.label = selection.dataset.labels[static_cast<size_t>(index[i])];
     if (!result.abduction.residual.empty()) {
       o.residual = result.abduction.residual[i];
       o.converged = result.abduction.converged[i] != 0;
@@ -85,7 +98,8 @@ void run_batch(Common& common, const Flags& flags, const DiffusionModel& model, 
     const auto p = predictor.predict(image);
     for (size_t i = 0; i < index.size(); ++i)
       outcomes[static_cast<size_t>(begin) + i].at_scale.push_back(
-          {l1[i], std::max_element(p[i].begin(), p[i].end()) - p[i].begin(), p[i][static_cast<size_t>(target)]});
+          {l1[i], std::max_element(p[i].begin(), p[i].end()) - p[i].begin(),
+           p[i][static_cast<size_t>(target)]});
     images.counterfactual[s].push_back(image);
   }
   images.factual.push_back(factual);
@@ -93,8 +107,10 @@ void run_batch(Common& common, const Flags& flags, const DiffusionModel& model, 
   images.reconstruction.push_back(clamp_to_image(result.reconstruction));
 }
 
-void write_images(const Flags& flags, const Images& images, const std::vector<Outcome>& outcomes, int64_t target) {
-  const Tensor factual = concatenate(images.factual), reconstruction = concatenate(images.reconstruction);
+void write_images(const Flags& flags, const Images& images, const std::vector<Outcome>& outcomes,
+                  int64_t target) {
+  const Tensor factual = concatenate(images.factual),
+               reconstruction = concatenate(images.reconstruction);
   std::vector<Tensor> by_scale;
   for (const auto& batches : images.counterfactual) by_scale.push_back(concatenate(batches));
   std::vector<int64_t> labels;
@@ -109,31 +125,35 @@ void write_images(const Flags& flags, const Images& images, const std::vector<Ou
     shape.insert(shape.begin(), static_cast<int64_t>(by_scale.size()));
     all = all.reshape(shape);
   }
-  io::write_npz(std::filesystem::path(flags.out) / "counterfactuals.npz",
-                {{"factual", io::NpyArray::from(factual)},
-                 {"reconstruction", io::NpyArray::from(reconstruction)},
-                 {"counterfactual", io::NpyArray::from(all)},
-                 {"latent", io::NpyArray::from(concatenate(images.latent))},
-                 {"label", io::NpyArray::from(labels, {n})},
-                 {"target", io::NpyArray::from(std::vector<int64_t>(static_cast<size_t>(n), target), {n})},
-                 {"scale", io::NpyArray::from(scales, {static_cast<int64_t>(scales.size())})}});
+  io::write_npz(
+      std::filesystem::path(flags.out) / "counterfactuals.npz",
+      {{"factual", io::NpyArray::from(factual)},
+       {"reconstruction", io::NpyArray::from(reconstruction)},
+       {"counterfactual", io::NpyArray::from(all)},
+       {"latent", io::NpyArray::from(concatenate(images.latent))},
+       {"label", io::NpyArray::from(labels, {n})},
+       {"target", io::NpyArray::from(std::vector<int64_t>(static_cast<size_t>(n), target), {n})},
+       {"scale", io::NpyArray::from(scales, {static_cast<int64_t>(scales.size())})}});
 
   // The picture shows the first images; all of them are in the archive.
   const int64_t shown = std::min<int64_t>(n, 16);
   std::vector<io::GridRow> rows{{"factual", {}}, {"rec (s=0)", {}}};
-  io::GridOptions grid{.title = fmt::format("do({}) with {} steps", flags.intervention, flags.steps), .columns = {}};
+  io::GridOptions grid{
+      .title = fmt::format("do({}) with {} steps", flags.intervention, flags.steps), .columns = {}};
   for (const double s : flags.options.scales) rows.push_back({fmt::format("s={:g}", s), {}});
   for (int64_t i = 0; i < shown; ++i) {
     const Outcome& o = outcomes[static_cast<size_t>(i)];
     grid.columns.push_back(o.label >= 0 ? fmt::format("{}", o.label) : fmt::format("#{}", o.index));
     rows[0].images.push_back(io::grid_image(factual, i));
     rows[1].images.push_back(io::grid_image(reconstruction, i));
-    for (size_t s = 0; s < by_scale.size(); ++s) rows[2 + s].images.push_back(io::grid_image(by_scale[s], i));
+    for (size_t s = 0; s < by_scale.size(); ++s)
+      rows[2 + s].images.push_back(io::grid_image(by_scale[s], i));
   }
   io::write_grid(std::filesystem::path(flags.out) / "grid.png", rows, grid);
 }
 
-std::vector<Json> result_lines(const Flags& flags, const std::vector<Outcome>& outcomes, int64_t target) {
+std::vector<Json> result_lines(const Flags& flags, const std::vector<Outcome>& outcomes,
+                               int64_t target) {
   std::vector<Json> lines;
   for (const Outcome& o : outcomes)
     for (size_t s = 0; s < o.at_scale.size(); ++s)
@@ -151,7 +171,8 @@ std::vector<Json> result_lines(const Flags& flags, const std::vector<Outcome>& o
   return lines;
 }
 
-Json summarise(const Flags& flags, const std::vector<Outcome>& outcomes, int64_t target, double seconds) {
+Json summarise(const Flags& flags, const std::vector<Outcome>& outcomes, int64_t target,
+               double seconds) {
   std::vector<double> roundtrip;
   Json unconverged = Json::array();
   for (const Outcome& o : outcomes) {
@@ -167,10 +188,11 @@ Json summarise(const Flags& flags, const std::vector<Outcome>& outcomes, int64_t
       p.push_back(o.at_scale[s].p_target);
       flipped += o.at_scale[s].predicted == target;
     }
-    scales.push_back({{"scale", flags.options.scales[s]},
-                      {"flip_rate", static_cast<double>(flipped) / static_cast<double>(outcomes.size())},
-                      {"l1_median", median(l1)},
-                      {"p_target_median", median(p)}});
+    scales.push_back(
+        {{"scale", flags.options.scales[s]},
+         {"flip_rate", static_cast<double>(flipped) / static_cast<double>(outcomes.size())},
+         {"l1_median", median(l1)},
+         {"p_target_median", median(p)}});
   }
   return {{"images", outcomes.size()},
           {"roundtrip_l1_median", median(roundtrip)},
@@ -183,14 +205,18 @@ Json summarise(const Flags& flags, const std::vector<Outcome>& outcomes, int64_t
 void print_table(const Flags& flags, const Json& summary) {
   fmt::print("\n{:>8} {:>10} {:>12} {:>12}\n", "scale s", "flip rate", "L1 median", "p(target)");
   for (const Json& s : summary["scales"])
-    fmt::print("{:>8g} {:>9.1f}% {:>12.2f} {:>12.3f}\n", s["scale"].get<double>(), 100 * s["flip_rate"].get<double>(),
-               s["l1_median"].get<double>(), s["p_target_median"].get<double>());
-  fmt::print("round trip (s = 0): median {:.4f}, worst {:.4f} grey levels; L1 in grey levels, 0-255\n",
-             summary["roundtrip_l1_median"].get<double>(), summary["roundtrip_l1_max"].get<double>());
+    fmt::print("{:>8g} {:>9.1f}% {:>12.2f} {:>12.3f}\n", s["scale"].get<double>(),
+               100 * s["flip_rate"].get<double>(), s["l1_median"].get<double>(),
+               s["p_target_median"].get<double>());
+  fmt::print(
+      "round trip (s = 0): median {:.4f}, worst {:.4f} grey levels; L1 in grey levels, 0-255\n",
+      summary["roundtrip_l1_median"].get<double>(), summary["roundtrip_l1_max"].get<double>());
   if (!summary["not_converged"].empty())
-    fmt::print("abduction did not converge for {} of {} images: index {}\n", summary["not_converged"].size(),
-               summary["images"].get<size_t>(), summary["not_converged"].dump());
-  fmt::print("{} images in {:.1f} s; picture: {}\n", summary["images"].get<size_t>(), summary["seconds"].get<double>(),
+    fmt::print("abduction did not converge for {} of {} images: index {}\n",
+               summary["not_converged"].size(), summary["images"].get<size_t>(),
+               summary["not_converged"].dump());
+  fmt::print("{} images in {:.1f} s; picture: {}\n", summary["images"].get<size_t>(),
+             summary["seconds"].get<double>(),
              (std::filesystem::path(flags.out) / "grid.png").string());
 }
 
@@ -212,13 +238,16 @@ void run(Common& common, Flags flags) {
   std::vector<Outcome> outcomes;
   Images images;
   images.counterfactual.resize(flags.options.scales.size());
-  for (int64_t begin = 0; begin < static_cast<int64_t>(selection.index.size()); begin += flags.batch)
+  for (int64_t begin = 0; begin < static_cast<int64_t>(selection.index.size());
+       begin += flags.batch)
     run_batch(common, flags, model, predictor, selection, target, begin, outcomes, images);
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 
   const Json summary = summarise(flags, outcomes, target, seconds);
   write_images(flags, images, outcomes, target);
-  write_jsonl(std::filesystem::path(flags.out) / "results.jsonl", result_lines(flags, outcomes, target));
+  write_jsonl(std::filesystem::path(flags.out) / "results.jsonl",
+              result_lines(flags, outcomes, target));
   const AbductionOptions& a = flags.options.abduction;
   write_run(flags.out, common,
             {{"data", flags.data.data},
@@ -244,31 +273,46 @@ void run(Common& common, Flags flags) {
 }  // namespace
 
 void add_counterfactual(CLI::App& app, Common& common) {
-  CLI::App* command =
-      app.add_subcommand("counterfactual", "What would these images have been under do(digit=value)?");
+  CLI::App* command = app.add_subcommand(
+      "counterfactual", "What would these images have been under do(digit=value)?");
   auto flags = std::make_shared<Flags>();
-  command->add_option("--model", flags->model, "diffusion model: a file or a run's folder")->required();
-  command->add_option("--classifier", flags->classifier, "anti-causal predictor: a file or a run's folder")->required();
+  command->add_option("--model", flags->model, "diffusion model: a file or a run's folder")
+      ->required();
+  command
+      ->add_option("--classifier", flags->classifier,
+                   "anti-causal predictor: a file or a run's folder")
+      ->required();
   add_data_flags(command, flags->data);
   command->add_option("--do", flags->intervention, "the intervention: digit=5")->required();
   command->add_option("--scale", flags->options.scales, "guidance scale s, or several: 0.1,0.7,2")
       ->delimiter(',')
       ->allow_extra_args(false)
       ->capture_default_str();
-  command->add_option("--steps", flags->steps, "levels of the chain (default: the model's)")->check(CLI::PositiveNumber);
-  command->add_option("--fraction", flags->fraction, "how far up the chain to go, 0 to 1")->capture_default_str();
-  command->add_option("--abduction", flags->abduction, "fixed-point (exact to --tolerance) or ddim (one pass)")
+  command->add_option("--steps", flags->steps, "levels of the chain (default: the model's)")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--fraction", flags->fraction, "how far up the chain to go, 0 to 1")
+      ->capture_default_str();
+  command
+      ->add_option("--abduction", flags->abduction,
+                   "fixed-point (exact to --tolerance) or ddim (one pass)")
       ->check(CLI::IsMember({"fixed-point", "ddim"}))
       ->capture_default_str();
-  command->add_option("--tolerance", flags->options.abduction.tolerance, "fixed-point: residual in grey levels")
+  command
+      ->add_option("--tolerance", flags->options.abduction.tolerance,
+                   "fixed-point: residual in grey levels")
       ->capture_default_str();
-  command->add_option("--max-iterations", flags->options.abduction.max_iterations,
-                      "fixed-point: network evaluations per image and level")
+  command
+      ->add_option("--max-iterations", flags->options.abduction.max_iterations,
+                   "fixed-point: network evaluations per image and level")
       ->capture_default_str();
-  command->add_option("--threshold", flags->threshold, "of the predicted clean image: none, clip or dynamic")
+  command
+      ->add_option("--threshold", flags->threshold,
+                   "of the predicted clean image: none, clip or dynamic")
       ->check(CLI::IsMember({"none", "clip", "dynamic"}))
       ->capture_default_str();
-  command->add_option("--batch", flags->batch, "images at a time")->check(CLI::PositiveNumber)->capture_default_str();
+  command->add_option("--batch", flags->batch, "images at a time")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   command->add_option("--out", flags->out, "output folder")->required();
   command->callback([&common, flags] { run(common, *flags); });
 }

@@ -26,7 +26,8 @@ NoiseSchedule schedule_of(const ModelInfo& info) {
 
 }  // namespace
 
-DiffusionModel::DiffusionModel(const std::string& path, Target target, int steps) : target_(target) {
+DiffusionModel::DiffusionModel(const std::string& path, Target target, int steps)
+    : target_(target) {
   auto loaded = load_model<UNet>(path, target);
   info_ = std::move(loaded.info);
   unet_ = std::make_unique<UNet>(std::move(loaded.model));
@@ -46,8 +47,8 @@ EpsilonModel DiffusionModel::epsilon() const {
 void DiffusionModel::check_fits(const data::Dataset& dataset) const {
   const Shape s = image_shape(1);
   require(dataset.height == s[1] && dataset.width == s[2] && dataset.channels == s[3],
-          "{} was trained on {}x{}x{} images, {} has {}x{}x{}", info_.path, s[1], s[2], s[3], dataset.name,
-          dataset.height, dataset.width, dataset.channels);
+          "{} was trained on {}x{}x{} images, {} has {}x{}x{}", info_.path, s[1], s[2], s[3],
+          dataset.name, dataset.height, dataset.width, dataset.channels);
 }
 
 AntiCausalPredictor::AntiCausalPredictor(const std::string& path, const DiffusionModel& model) {
@@ -56,13 +57,15 @@ AntiCausalPredictor::AntiCausalPredictor(const std::string& path, const Diffusio
   classifier_ = std::make_unique<Classifier>(std::move(loaded.model));
   const ClassifierConfig& c = classifier_->config();
   const Shape s = model.image_shape(1);
-  require(c.image_size == s[1] && c.in_channels == s[3], "{} reads {}x{}x{} images, {} makes {}x{}x{}", info_.path,
-          c.image_size, c.image_size, c.in_channels, model.info().path, s[1], s[2], s[3]);
+  require(c.image_size == s[1] && c.in_channels == s[3],
+          "{} reads {}x{}x{} images, {} makes {}x{}x{}", info_.path, c.image_size, c.image_size,
+          c.in_channels, model.info().path, s[1], s[2], s[3]);
   for (const char* name : {"schedule", "timesteps"})
-    require(info_.diffusion.value(name, nlohmann::json()) == model.info().diffusion.value(name, nlohmann::json()),
-            "{} was trained with diffusion {} = {}, {} with {}: they cannot work together", info_.path, name,
-            info_.diffusion.value(name, nlohmann::json()).dump(), model.info().path,
-            model.info().diffusion.value(name, nlohmann::json()).dump());
+    require(info_.diffusion.value(name, nlohmann::json()) ==
+                model.info().diffusion.value(name, nlohmann::json()),
+            "{} was trained with diffusion {} = {}, {} with {}: they cannot work together",
+            info_.path, name, info_.diffusion.value(name, nlohmann::json()).dump(),
+            model.info().path, model.info().diffusion.value(name, nlohmann::json()).dump());
 }
 
 GuidanceGradient AntiCausalPredictor::gradient(std::vector<int64_t> targets) const {
@@ -74,16 +77,20 @@ GuidanceGradient AntiCausalPredictor::gradient(std::vector<int64_t> targets) con
 std::vector<std::vector<float>> AntiCausalPredictor::predict(const Tensor& images) const {
   const std::vector<float> flat = classifier_->probabilities(images, /*t=*/0);
   std::vector<std::vector<float>> rows;
-  for (auto row = flat.begin(); row != flat.end(); row += classes()) rows.emplace_back(row, row + classes());
+  for (auto row = flat.begin(); row != flat.end(); row += classes())
+    rows.emplace_back(row, row + classes());
   return rows;
 }
 
 void add_data_flags(CLI::App* command, DataFlags& flags) {
-  command->add_option("--data", flags.data, "mnist, digits, a folder of IDX or PNG files, or an .npz")->required();
+  command
+      ->add_option("--data", flags.data, "mnist, digits, a folder of IDX or PNG files, or an .npz")
+      ->required();
   command->add_option("--split", flags.split, "train or test")
       ->check(CLI::IsMember({"train", "test"}))
       ->capture_default_str();
-  command->add_option("--index", flags.index, "which images: 7  0:10  0:100:10  3,5,9")->capture_default_str();
+  command->add_option("--index", flags.index, "which images: 7  0:10  0:100:10  3,5,9")
+      ->capture_default_str();
 }
 
 Selection select(const DataFlags& flags, const DiffusionModel& model) {
@@ -97,10 +104,13 @@ Progress level_progress(Common& common, const std::string& what, int64_t batch, 
   const auto start = std::chrono::steady_clock::now();
   return [&common, what, batch, batches, start](int done, int total) {
     if (stop_requested()) throw Stopped{};
-    const double elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    const double remaining = static_cast<double>(total - done) + static_cast<double>((batches - batch - 1) * total);
-    common.console.progress(what, static_cast<double>(batch * total + done), static_cast<double>(batches * total),
-                            elapsed / done * remaining, fmt::format("{:.1f} levels/s", done / elapsed));
+    const double elapsed =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    const double remaining =
+        static_cast<double>(total - done) + static_cast<double>((batches - batch - 1) * total);
+    common.console.progress(what, static_cast<double>(batch * total + done),
+                            static_cast<double>(batches * total), elapsed / done * remaining,
+                            fmt::format("{:.1f} levels/s", done / elapsed));
   };
 }
 
@@ -109,7 +119,8 @@ std::vector<double> l1_grey_levels(const Tensor& a, const Tensor& b) {
   const size_t n = static_cast<size_t>(a.dim(0)), elements = x.size() / n;
   std::vector<double> result(n, 0);
   for (size_t i = 0; i < x.size(); ++i)
-    result[i / elements] += std::abs(double{x[i]} - double{y[i]}) * 127.5 / static_cast<double>(elements);
+    result[i / elements] +=
+        std::abs(double{x[i]} - double{y[i]}) * 127.5 / static_cast<double>(elements);
   return result;
 }
 
@@ -138,14 +149,16 @@ double median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[m] : 0.5 * (values[m - 1] + values[m]);
 }
 
-void write_jsonl(const std::filesystem::path& path, const std::vector<nlohmann::ordered_json>& lines) {
+void write_jsonl(const std::filesystem::path& path,
+                 const std::vector<nlohmann::ordered_json>& lines) {
   io::atomic_write(path, [&](io::FileSink& sink) {
     for (const auto& line : lines) sink.write(dump(line) + "\n");
   });
 }
 
-void write_run(const std::filesystem::path& out, const Common& common, const nlohmann::ordered_json& options,
-               const std::vector<const ModelInfo*>& models, const nlohmann::ordered_json& summary) {
+void write_run(const std::filesystem::path& out, const Common& common,
+               const nlohmann::ordered_json& options, const std::vector<const ModelInfo*>& models,
+               const nlohmann::ordered_json& summary) {
   nlohmann::ordered_json run = {{"command", common.command_line},
                                 {"version", DIFFSCM_VERSION},
                                 {"device", name_of(common.target())},
@@ -154,8 +167,11 @@ void write_run(const std::filesystem::path& out, const Common& common, const nlo
                                 {"seed", common.seed},
                                 {"options", options}};
   for (const ModelInfo* m : models)
-    run["models"].push_back(
-        {{"path", m->path}, {"kind", m->kind}, {"sha256", m->sha256}, {"config", m->config}, {"data", m->data}});
+    run["models"].push_back({{"path", m->path},
+                             {"kind", m->kind},
+                             {"sha256", m->sha256},
+                             {"config", m->config},
+                             {"data", m->data}});
   run["summary"] = summary;
   io::atomic_write(out / "run.json", dump(run, 2) + "\n");
 }

@@ -69,19 +69,22 @@ struct Selection {
 };
 Selection select(const DataFlags& flags, const DiffusionModel& model);
 
-// A progress bar over levels of the chain, for batch `batch` of `batches`; throws Stopped on Ctrl-C.
+// A progress bar over levels of the chain, for batch `batch` of `batches`; throws Stopped on
+// Ctrl-C.
 Progress level_progress(Common& common, const std::string& what, int64_t batch, int64_t batches);
 
 // Mean |a - b| per image in grey levels (127.5 per unit).
 std::vector<double> l1_grey_levels(const Tensor& a, const Tensor& b);
-Tensor clamp_to_image(const Tensor& x);                       // to [-1, 1]
-Tensor concatenate(const std::vector<Tensor>& batches);       // along the first dimension
+Tensor clamp_to_image(const Tensor& x);                  // to [-1, 1]
+Tensor concatenate(const std::vector<Tensor>& batches);  // along the first dimension
 double median(std::vector<double> values);
 
 // One JSON object per line, all or nothing.
-void write_jsonl(const std::filesystem::path& path, const std::vector<nlohmann::ordered_json>& lines);
+void write_jsonl(const std::filesystem::path& path,
+                 const std::vector<nlohmann::ordered_json>& lines);
 // run.json: what was run, with what, on what, and what came out.
-void write_run(const std::filesystem::path& out, const Common& common, const nlohmann::ordered_json& options,
-               const std::vector<const ModelInfo*>& models, const nlohmann::ordered_json& summary);
+void write_run(const std::filesystem::path& out, const Common& common,
+               const nlohmann::ordered_json& options, const std::vector<const ModelInfo*>& models,
+               const nlohmann::ordered_json& summary);
 
 }  // namespace diffscm::apps

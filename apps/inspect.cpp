@@ -20,7 +20,8 @@ namespace fs = std::filesystem;
 
 Json describe_safetensors(const fs::path& path) {
   const io::Safetensors file = io::read_safetensors(path);
-  Json d = {{"path", path.string()}, {"format", "safetensors"}, {"sha256", io::sha256_of_file(path)}};
+  Json d = {
+      {"path", path.string()}, {"format", "safetensors"}, {"sha256", io::sha256_of_file(path)}};
   int64_t values = 0;
   for (const auto& [name, tensor] : file.tensors) values += tensor.numel();
   d["values"] = values;
@@ -64,7 +65,8 @@ Json describe_run(const fs::path& folder) {
     require(!json.is_discarded(), "{} is not JSON", (folder / name).string());
     d[name] = json;
   }
-  if (fs::exists(folder / "model.safetensors")) d["model"] = describe_safetensors(folder / "model.safetensors");
+  if (fs::exists(folder / "model.safetensors"))
+    d["model"] = describe_safetensors(folder / "model.safetensors");
   return d;
 }
 
@@ -79,7 +81,8 @@ Json describe(const std::string& what) {
   }
   if (path.extension() == ".safetensors") return describe_safetensors(path);
   if (path.extension() == ".npz") return describe_npz(path);
-  fail("cannot inspect {}: expected a .safetensors or .npz file, a run's folder or a data set", what);
+  fail("cannot inspect {}: expected a .safetensors or .npz file, a run's folder or a data set",
+       what);
 }
 
 // One "key: value" line per leaf, indented; long lists of tensors are left to --json.
@@ -91,7 +94,8 @@ void print(const Json& json, int indent) {
       fmt::print("{:{}}{}:\n", "", indent, key);
       print(value, indent + 2);
     } else {
-      fmt::print("{:{}}{}: {}\n", "", indent, key, value.is_string() ? value.get<std::string>() : dump(value));
+      fmt::print("{:{}}{}: {}\n", "", indent, key,
+                 value.is_string() ? value.get<std::string>() : dump(value));
     }
   }
 }
@@ -99,9 +103,11 @@ void print(const Json& json, int indent) {
 }  // namespace
 
 void add_inspect(CLI::App& app, Common& common) {
-  CLI::App* command = app.add_subcommand("inspect", "Say what a model, archive, run folder or data set is");
+  CLI::App* command =
+      app.add_subcommand("inspect", "Say what a model, archive, run folder or data set is");
   auto what = std::make_shared<std::string>();
-  command->add_option("what", *what, "a .safetensors or .npz file, a folder, mnist or digits")->required();
+  command->add_option("what", *what, "a .safetensors or .npz file, a folder, mnist or digits")
+      ->required();
   command->callback([&common, what] {
     const Json d = describe(*what);
     if (common.json) {

@@ -18,7 +18,8 @@ void add_common_options(CLI::App& app, Common& common) {
   app.add_option("--precision", common.precision, "f32, or bf16 on cuda and emu")
       ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str();
-  app.add_option("--threads", common.threads, "threads of the cpu target (0: all)")->capture_default_str();
+  app.add_option("--threads", common.threads, "threads of the cpu target (0: all)")
+      ->capture_default_str();
   app.add_option("--seed", common.seed, "seed of every random number")
       ->check([](const std::string& text) {  // strtoull would wrap it around
         return text.rfind('-', 0) == 0 ? text + " is negative" : std::string();
@@ -33,7 +34,8 @@ std::string joined(int argc, char** argv) {
   std::string line = "diffscm";
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
-    const bool plain = !argument.empty() && argument.find_first_of(" \t\n'\"\\$`*?&|;<>()[]{}") == std::string::npos;
+    const bool plain = !argument.empty() &&
+                       argument.find_first_of(" \t\n'\"\\$`*?&|;<>()[]{}") == std::string::npos;
     line += plain ? " " + argument : " '" + argument + "'";
   }
   return line;

@@ -31,9 +31,11 @@ std::vector<int64_t> wanted_classes(const std::string& text, int64_t count, int6
     for (size_t i = 0; i < targets.size(); ++i) targets[i] = static_cast<int64_t>(i) % classes;
     return targets;
   }
-  const bool number = !text.empty() && text.size() < 10 &&
-                      std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
-  require(number && std::stoll(text) < classes, "--class {}: give a class from 0 to {}, or all", text, classes - 1);
+  const bool number =
+      !text.empty() && text.size() < 10 &&
+      std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
+  require(number && std::stoll(text) < classes, "--class {}: give a class from 0 to {}, or all",
+          text, classes - 1);
   std::fill(targets.begin(), targets.end(), std::stoll(text));
   return targets;
 }
@@ -50,7 +52,8 @@ void run(Common& common, Flags flags) {
   std::vector<int64_t> targets;
   if (!flags.classifier.empty()) {
     predictor.emplace(flags.classifier, model);
-    targets = as_usage([&] { return wanted_classes(flags.wanted, flags.count, predictor->classes()); });
+    targets =
+        as_usage([&] { return wanted_classes(flags.wanted, flags.count, predictor->classes()); });
   }
   std::filesystem::create_directories(flags.out);
 
@@ -62,12 +65,15 @@ void run(Common& common, Flags flags) {
     std::vector<int64_t> index(static_cast<size_t>(n));
     std::iota(index.begin(), index.end(), begin);
     GuidanceGradient gradient;
-    if (predictor) gradient = predictor->gradient({targets.begin() + begin, targets.begin() + begin + n});
+    if (predictor)
+      gradient = predictor->gradient({targets.begin() + begin, targets.begin() + begin + n});
     const Tensor noise = initial_noise(model.image_shape(n), index, common.seed, model.target());
-    images.push_back(clamp_to_image(sample(model.epsilon(), gradient, model.chain(), 0, noise, flags.options, index,
-                                           level_progress(common, "sample", b, batches))));
+    images.push_back(
+        clamp_to_image(sample(model.epsilon(), gradient, model.chain(), 0, noise, flags.options,
+                              index, level_progress(common, "sample", b, batches))));
   }
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 
   const Tensor all = concatenate(images);
   const std::filesystem::path out = flags.out;
@@ -82,15 +88,18 @@ void run(Common& common, Flags flags) {
     summary["on_target_rate"] = static_cast<double>(hits) / static_cast<double>(flags.count);
   }
   io::write_npz(out / "samples.npz", arrays);
-  const int64_t side = predictor && flags.wanted == "all" ? predictor->classes()
-                                                        : static_cast<int64_t>(std::ceil(std::sqrt(flags.count)));
+  const int64_t side = predictor && flags.wanted == "all"
+                           ? predictor->classes()
+                           : static_cast<int64_t>(std::ceil(std::sqrt(flags.count)));
   std::vector<io::GridRow> rows;
   for (int64_t i = 0; i < std::min(flags.count, side * 20); ++i) {
     if (i % side == 0) rows.emplace_back();
     rows.back().images.push_back(io::grid_image(all, i));
   }
-  io::write_grid(out / "grid.png", rows,
-                 {.title = fmt::format("{} samples, {} steps", flags.sampler, model.chain().levels()), .columns = {}});
+  io::write_grid(
+      out / "grid.png", rows,
+      {.title = fmt::format("{} samples, {} steps", flags.sampler, model.chain().levels()),
+       .columns = {}});
   std::vector<const ModelInfo*> models{&model.info()};
   if (predictor) models.push_back(&predictor->info());
   write_run(out, common,
@@ -105,8 +114,11 @@ void run(Common& common, Flags flags) {
   if (common.json) {
     fmt::print("{}\n", summary.dump());
   } else if (!common.quiet) {
-    if (predictor) fmt::print("{:.1f}% are classified as asked; ", 100 * summary["on_target_rate"].get<double>());
-    fmt::print("{} images in {:.1f} s; picture: {}\n", flags.count, seconds, (out / "grid.png").string());
+    if (predictor)
+      fmt::print("{:.1f}% are classified as asked; ",
+                 100 * summary["on_target_rate"].get<double>());
+    fmt::print("{} images in {:.1f} s; picture: {}\n", flags.count, seconds,
+               (out / "grid.png").string());
   }
 }
 
@@ -115,20 +127,30 @@ void run(Common& common, Flags flags) {
 void add_sample(CLI::App& app, Common& common) {
   CLI::App* command = app.add_subcommand("sample", "Draw new images, optionally guided to a class");
   auto flags = std::make_shared<Flags>();
-  command->add_option("--model", flags->model, "diffusion model: a file or a run's folder")->required();
+  command->add_option("--model", flags->model, "diffusion model: a file or a run's folder")
+      ->required();
   command->add_option("--classifier", flags->classifier, "guides to --class");
   command->add_option("--class", flags->wanted, "the class to guide to, or all");
-  command->add_option("--scale", flags->options.guidance_scale, "guidance scale s")->capture_default_str();
+  command->add_option("--scale", flags->options.guidance_scale, "guidance scale s")
+      ->capture_default_str();
   command->add_option("--sampler", flags->sampler, "ddim, ddpm, ode or sde")
       ->check(CLI::IsMember({"ddim", "ddpm", "ode", "sde"}))
       ->capture_default_str();
-  command->add_option("--eta", flags->options.eta, "ddim: 0 deterministic to 1 ancestral")->capture_default_str();
-  command->add_option("--threshold", flags->threshold, "of the predicted clean image: none, clip or dynamic")
+  command->add_option("--eta", flags->options.eta, "ddim: 0 deterministic to 1 ancestral")
+      ->capture_default_str();
+  command
+      ->add_option("--threshold", flags->threshold,
+                   "of the predicted clean image: none, clip or dynamic")
       ->check(CLI::IsMember({"none", "clip", "dynamic"}))
       ->capture_default_str();
-  command->add_option("--steps", flags->steps, "levels of the chain (default: the model's)")->check(CLI::PositiveNumber);
-  command->add_option("--count", flags->count, "images")->check(CLI::Range(1, 1000000))->capture_default_str();
-  command->add_option("--batch", flags->batch, "images at a time")->check(CLI::PositiveNumber)->capture_default_str();
+  command->add_option("--steps", flags->steps, "levels of the chain (default: the model's)")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--count", flags->count, "images")
+      ->check(CLI::Range(1, 1000000))
+      ->capture_default_str();
+  command->add_option("--batch", flags->batch, "images at a time")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   command->add_option("--out", flags->out, "output folder")->required();
   command->callback([&common, flags] { run(common, *flags); });
 }

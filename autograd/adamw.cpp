@@ -35,16 +35,26 @@ void Adamw::step(double lr_scale) {
   }
   const auto& ops = operators(values_.target());
   Tensor norm2({1}, values_.target());
-  ops.sample_dot({1, gradients_.numel(), gradients_.data(), gradients_.data(), norm2.mutable_data()});
+  ops.sample_dot(
+      {1, gradients_.numel(), gradients_.data(), gradients_.data(), norm2.mutable_data()});
   gradient_rms_ = std::sqrt(norm2.to_vector()[0] / static_cast<double>(count_));
 
   ++steps_;
   const double t = static_cast<double>(steps_);
   const double decay = std::min(options_.ema_decay, (1 + t) / (10 + t));
-  ops.adamw({.n = values_.numel(), .step = steps_, .lr = options_.lr * lr_scale, .beta1 = options_.beta1,
-             .beta2 = options_.beta2, .eps = options_.eps, .weight_decay = options_.weight_decay,
-             .ema_decay = decay, .gradient_scale = 1, .gradient = gradients_.data(),
-             .parameter = values_.mutable_data(), .m = m_.mutable_data(), .v = v_.mutable_data(),
+  ops.adamw({.n = values_.numel(),
+             .step = steps_,
+             .lr = options_.lr * lr_scale,
+             .beta1 = options_.beta1,
+             .beta2 = options_.beta2,
+             .eps = options_.eps,
+             .weight_decay = options_.weight_decay,
+             .ema_decay = decay,
+             .gradient_scale = 1,
+             .gradient = gradients_.data(),
+             .parameter = values_.mutable_data(),
+             .m = m_.mutable_data(),
+             .v = v_.mutable_data(),
              .ema = ema_.mutable_data()});
 }
 

@@ -14,14 +14,15 @@ struct AdamwOptions {
   double ema_decay = 0.9999;
 };
 
-// Moves every parameter into one contiguous arena (each becomes a view of it), so that a step is one
-// pass of one operator. Source: Loshchilov & Hutter 2019, alg. 2.
+// Moves every parameter into one contiguous arena (each becomes a view of it), so that a step is
+// one pass of one operator. Source: Loshchilov & Hutter 2019, alg. 2.
 class Adamw {
  public:
   Adamw(std::vector<Variable*> parameters, AdamwOptions options);
 
-  // Applies the gradients that backward() left, and clears them. A parameter that received none counts
-  // as gradient 0. `lr_scale` multiplies the learning rate of this step (warm-up, annealing).
+  // Applies the gradients that backward() left, and clears them. A parameter that received none
+  // counts as gradient 0. `lr_scale` multiplies the learning rate of this step (warm-up,
+  // annealing).
   void step(double lr_scale = 1);
   int64_t steps() const { return steps_; }
   // Root mean square of the last step's gradient, over all parameters.

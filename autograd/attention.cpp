@@ -29,13 +29,15 @@ Variable pool_tokens(const Variable& x, const Variable& position) {
           to_string(position.shape()), to_string(x.shape()));
   const Target target = x.value().target();
   Tensor y({n, hw + 1, c}, target);
-  operators(target).pool_tokens({n, hw, c, x.value().data(), position.value().data(), y.mutable_data()});
+  operators(target).pool_tokens(
+      {n, hw, c, x.value().data(), position.value().data(), y.mutable_data()});
   return Variable::result(
       y, {x, position},
       [=, x_shape = x.shape(), p_shape = position.shape()](const Tensor& dy, GradientSink& sink) {
         Tensor dx = sink.wants(0) ? Tensor(x_shape, target) : Tensor();
         Tensor dposition = sink.wants(1) ? Tensor(p_shape, target) : Tensor();
-        operators(target).pool_tokens_backward({n, hw, c, dy.data(), dx ? dx.mutable_data() : nullptr,
+        operators(target).pool_tokens_backward({n, hw, c, dy.data(),
+                                                dx ? dx.mutable_data() : nullptr,
                                                 dposition ? dposition.mutable_data() : nullptr});
         if (dx) sink.add(0, std::move(dx));
         if (dposition) sink.add(1, std::move(dposition));

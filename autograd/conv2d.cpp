@@ -11,7 +11,8 @@ kernels::ConvShape conv_shape(const Variable& x, const Variable& x1, const Varia
   kernels::ConvShape s{.n = x.dim(0), .h = x.dim(1), .w = x.dim(2), .c0 = x.dim(3)};
   if (x1) {
     require(x1.value().rank() == 4 && x1.dim(0) == s.n && x1.dim(1) == s.h && x1.dim(2) == s.w,
-            "conv2d: inputs {} and {} cannot be concatenated", to_string(x.shape()), to_string(x1.shape()));
+            "conv2d: inputs {} and {} cannot be concatenated", to_string(x.shape()),
+            to_string(x1.shape()));
     s.c1 = x1.dim(3);
   }
   s.k = weight.dim(0);
@@ -27,8 +28,8 @@ kernels::ConvShape conv_shape(const Variable& x, const Variable& x1, const Varia
 // The weight in the target's preferred arrangement, kept with the weight until it changes.
 Tensor packed(const Tensor& weight, const kernels::ConvShape& shape, bool backward) {
   const auto& pack = operators(weight.target()).conv2d_pack;
-  const std::string key = fmt::format("conv2d {} {} {} {} {}", backward ? "backward" : "forward", shape.c0,
-                                      shape.c1, shape.stride, shape.upsample);
+  const std::string key = fmt::format("conv2d {} {} {} {} {}", backward ? "backward" : "forward",
+                                      shape.c0, shape.c1, shape.stride, shape.upsample);
   return weight.derived(key, [&] {
     int64_t floats = 0;
     pack({shape, backward, weight.data(), nullptr, &floats});
@@ -38,7 +39,9 @@ Tensor packed(const Tensor& weight, const kernels::ConvShape& shape, bool backwa
   });
 }
 
-const float* data_or_null(const Tensor& t) { return t && t.numel() > 0 ? t.data() : nullptr; }
+const float* data_or_null(const Tensor& t) {
+  return t && t.numel() > 0 ? t.data() : nullptr;
+}
 
 }  // namespace
 
@@ -53,12 +56,13 @@ Variable conv2d(const Variable& x, const Variable& x1, const Variable& weight, c
   const Tensor forward_weight = packed(weight.value(), s, false);
   operators(y.target())
       .conv2d({s, x.value().data(), data_or_null(x1.value()), weight.value().data(),
-               data_or_null(forward_weight), data_or_null(bias.value()), data_or_null(residual.value()),
-               y.mutable_data()});
+               data_or_null(forward_weight), data_or_null(bias.value()),
+               data_or_null(residual.value()), y.mutable_data()});
   return Variable::result(
       y, {x, x1, weight, bias, residual},
-      [s, x = weight.needs_gradient() ? x.value() : Tensor(), x1 = weight.needs_gradient() ? x1.value() : Tensor(),
-       weight = weight.value(), bias_shape = bias.shape()](const Tensor& dy, GradientSink& sink) {
+      [s, x = weight.needs_gradient() ? x.value() : Tensor(),
+       x1 = weight.needs_gradient() ? x1.value() : Tensor(), weight = weight.value(),
+       bias_shape = bias.shape()](const Tensor& dy, GradientSink& sink) {
         const auto& ops = operators(dy.target());
         if (sink.wants(0) || sink.wants(1)) {
           Tensor dx0({s.n, s.h, s.w, s.c0}, dy.target());
@@ -72,7 +76,8 @@ Variable conv2d(const Variable& x, const Variable& x1, const Variable& weight, c
         if (sink.wants(2)) {
           Tensor dweight(weight.shape(), dy.target());
           Tensor dbias = sink.wants(3) ? Tensor(bias_shape, dy.target()) : Tensor();
-          ops.conv2d_backward_weight({s, x.data(), data_or_null(x1), dy.data(), dweight.mutable_data(),
+          ops.conv2d_backward_weight({s, x.data(), data_or_null(x1), dy.data(),
+                                      dweight.mutable_data(),
                                       dbias ? dbias.mutable_data() : nullptr});
           sink.add(2, std::move(dweight));
           if (dbias) sink.add(3, std::move(dbias));

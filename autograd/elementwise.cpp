@@ -3,7 +3,8 @@
 namespace diffscm {
 
 Variable add(const Variable& a, const Variable& b) {
-  require(a.shape() == b.shape(), "add: shapes {} and {} differ", to_string(a.shape()), to_string(b.shape()));
+  require(a.shape() == b.shape(), "add: shapes {} and {} differ", to_string(a.shape()),
+          to_string(b.shape()));
   Tensor y(a.shape(), a.value().target());
   operators(y.target())
       .linear_combination({y.numel(), 1, a.value().data(), 1, b.value().data(), y.mutable_data()});
@@ -16,11 +17,13 @@ Variable add(const Variable& a, const Variable& b) {
 Variable negate(const Variable& x) {
   const auto minus = [](const Tensor& t) {
     Tensor y(t.shape(), t.target());
-    operators(t.target()).linear_combination({t.numel(), -1, t.data(), 0, nullptr, y.mutable_data()});
+    operators(t.target())
+        .linear_combination({t.numel(), -1, t.data(), 0, nullptr, y.mutable_data()});
     return y;
   };
-  return Variable::result(minus(x.value()), {x},
-                          [minus](const Tensor& dy, GradientSink& sink) { sink.add(0, minus(dy)); });
+  return Variable::result(minus(x.value()), {x}, [minus](const Tensor& dy, GradientSink& sink) {
+    sink.add(0, minus(dy));
+  });
 }
 
 Variable silu(const Variable& x) {

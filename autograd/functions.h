@@ -1,5 +1,5 @@
-// Differentiable operators. Each is a free function: compute the value, then a lambda that captures what
-// its backward needs. Images are [N,H,W,C], sequences [N,T,C], vectors [N,C]; f32.
+// Differentiable operators. Each is a free function: compute the value, then a lambda that captures
+// what its backward needs. Images are [N,H,W,C], sequences [N,T,C], vectors [N,C]; f32.
 #pragma once
 
 #include "autograd/variable.h"
@@ -24,8 +24,9 @@ struct GroupNormOptions {
 };
 // x [N,...,C0], x1 likewise or empty, gamma and beta [C], scale_shift [N,2C] or empty -> [N,...,C].
 // Contract: kernels/group_norm.h.
-Variable group_norm(const Variable& x, const Variable& x1, const Variable& gamma, const Variable& beta,
-                    const Variable& scale_shift, const GroupNormOptions& options = {});
+Variable group_norm(const Variable& x, const Variable& x1, const Variable& gamma,
+                    const Variable& beta, const Variable& scale_shift,
+                    const GroupNormOptions& options = {});
 
 // x [..., in], weight [out, in], bias [out] or empty, residual [..., out] or empty -> [..., out].
 Variable linear(const Variable& x, const Variable& weight, const Variable& bias,
@@ -37,8 +38,8 @@ Variable attention(const Variable& qkv, int64_t heads, kernels::QkvLayout layout
 Variable add(const Variable& a, const Variable& b);  // same shape
 Variable negate(const Variable& x);
 Variable silu(const Variable& x);
-Variable avg_pool(const Variable& x);                                       // 2x2, stride 2
-Variable pool_tokens(const Variable& x, const Variable& position);         // kernels/pool.h
+Variable avg_pool(const Variable& x);                               // 2x2, stride 2
+Variable pool_tokens(const Variable& x, const Variable& position);  // kernels/pool.h
 Variable reshape(const Variable& x, Shape shape);
 
 // Losses, one value per sample: [N]. Seed backward() with 1/N each for the batch mean.

@@ -2,20 +2,24 @@
 
 namespace diffscm {
 
-Variable group_norm(const Variable& x, const Variable& x1, const Variable& gamma, const Variable& beta,
-                    const Variable& scale_shift, const GroupNormOptions& options) {
+Variable group_norm(const Variable& x, const Variable& x1, const Variable& gamma,
+                    const Variable& beta, const Variable& scale_shift,
+                    const GroupNormOptions& options) {
   const Tensor& first = x.value();
-  require(first.rank() >= 2, "group_norm: input {} needs at least 2 dimensions", to_string(x.shape()));
+  require(first.rank() >= 2, "group_norm: input {} needs at least 2 dimensions",
+          to_string(x.shape()));
   const int64_t n = first.dim(0), c0 = first.dim(-1), c1 = x1 ? x1.dim(-1) : 0, c = c0 + c1;
   require(n > 0 && c0 > 0 && first.numel() > 0, "group_norm: empty input {}", to_string(x.shape()));
   const int64_t hw = first.numel() / (n * c0);
-  require(!x1 || x1.value().numel() == n * hw * c1, "group_norm: inputs {} and {} cannot be concatenated",
-          to_string(x.shape()), to_string(x1.shape()));
+  require(!x1 || x1.value().numel() == n * hw * c1,
+          "group_norm: inputs {} and {} cannot be concatenated", to_string(x.shape()),
+          to_string(x1.shape()));
   require(gamma.value().numel() == c && beta.value().numel() == c,
           "group_norm: gamma {} and beta {} for {} channels", to_string(gamma.shape()),
           to_string(beta.shape()), c);
   require(!scale_shift || scale_shift.value().numel() == n * 2 * c,
-          "group_norm: scale and shift {} for {} samples of {} channels", to_string(scale_shift.shape()), n, c);
+          "group_norm: scale and shift {} for {} samples of {} channels",
+          to_string(scale_shift.shape()), n, c);
 
   Shape shape = x.shape();
   shape.back() = c;
@@ -23,12 +27,22 @@ Variable group_norm(const Variable& x, const Variable& x1, const Variable& gamma
   Tensor mean({n, options.groups}, first.target()), rstd({n, options.groups}, first.target());
   const auto args = [=](const Tensor& x0, const Tensor& x1, const Tensor& gamma, const Tensor& beta,
                         const Tensor& scale_shift) {
-    return kernels::GroupNormArgs{.n = n, .hw = hw, .c0 = c0, .c1 = c1, .groups = options.groups,
-                                  .eps = options.eps, .silu = options.silu, .dropout = options.dropout,
-                                  .x0 = x0.data(), .x1 = x1 ? x1.data() : nullptr, .gamma = gamma.data(),
+    return kernels::GroupNormArgs{.n = n,
+                                  .hw = hw,
+                                  .c0 = c0,
+                                  .c1 = c1,
+                                  .groups = options.groups,
+                                  .eps = options.eps,
+                                  .silu = options.silu,
+                                  .dropout = options.dropout,
+                                  .x0 = x0.data(),
+                                  .x1 = x1 ? x1.data() : nullptr,
+                                  .gamma = gamma.data(),
                                   .beta = beta.data(),
                                   .scale_shift = scale_shift ? scale_shift.data() : nullptr,
-                                  .y = nullptr, .mean = nullptr, .rstd = nullptr};
+                                  .y = nullptr,
+                                  .mean = nullptr,
+                                  .rstd = nullptr};
   };
   kernels::GroupNormArgs forward =
       args(first, x1.value(), gamma.value(), beta.value(), scale_shift.value());
@@ -48,8 +62,13 @@ Variable group_norm(const Variable& x, const Variable& x1, const Variable& gamma
         Tensor dbeta = sink.wants(3) ? Tensor(beta.shape(), target) : Tensor();
         Tensor dscale_shift = sink.wants(4) ? Tensor(scale_shift.shape(), target) : Tensor();
         const auto out = [](Tensor& t) { return t ? t.mutable_data() : nullptr; };
-        kernels::GroupNormBackwardArgs backward{args(x0, x1, gamma, beta, scale_shift), dy.data(), out(dx0),
-                                                out(dx1), out(dgamma), out(dbeta), out(dscale_shift)};
+        kernels::GroupNormBackwardArgs backward{args(x0, x1, gamma, beta, scale_shift),
+                                                dy.data(),
+                                                out(dx0),
+                                                out(dx1),
+                                                out(dgamma),
+                                                out(dbeta),
+                                                out(dscale_shift)};
         // The backward only reads the statistics.
         backward.forward.mean = const_cast<float*>(mean.data());
         backward.forward.rstd = const_cast<float*>(rstd.data());

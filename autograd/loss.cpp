@@ -1,5 +1,5 @@
-// Losses give one value per sample. Their kernels compute value and gradient together, for unit weight;
-// the incoming gradient then scales each sample.
+// Losses give one value per sample. Their kernels compute value and gradient together, for unit
+// weight; the incoming gradient then scales each sample.
 #include "autograd/functions.h"
 
 namespace diffscm {
@@ -20,7 +20,8 @@ Tensor scale_samples(const Tensor& x, const Tensor& weight) {
 Variable mse_loss(const Variable& prediction, const Tensor& target) {
   const Tensor& p = prediction.value();
   require(p.shape() == target.shape() && p.rank() >= 1 && p.numel() > 0,
-          "mse_loss: prediction {} against target {}", to_string(p.shape()), to_string(target.shape()));
+          "mse_loss: prediction {} against target {}", to_string(p.shape()),
+          to_string(target.shape()));
   const int64_t n = p.dim(0), elements = p.numel() / n;
   Tensor loss({n}, p.target());
   const bool wanted = prediction.needs_gradient() && recording();
@@ -39,7 +40,8 @@ Variable log_softmax_at(const Variable& logits, const std::vector<int64_t>& labe
           "log_softmax_at: {} labels for logits {}", labels.size(), to_string(l.shape()));
   const int64_t n = l.dim(0), classes = l.dim(1);
   for (const int64_t label : labels)
-    require(label >= 0 && label < classes, "label {} is outside the {} classes of this model", label, classes);
+    require(label >= 0 && label < classes, "label {} is outside the {} classes of this model",
+            label, classes);
   const Tensor index = Tensor::from(labels, {n}, l.target());
   Tensor log_p({n}, l.target());
   const bool wanted = logits.needs_gradient() && recording();

@@ -19,9 +19,13 @@ thread_local bool t_recording = true;
 thread_local uint64_t t_sequence = 0;
 }  // namespace
 
-bool recording() { return t_recording; }
+bool recording() {
+  return t_recording;
+}
 NoGrad::NoGrad() : previous_(std::exchange(t_recording, false)) {}
-NoGrad::~NoGrad() { t_recording = previous_; }
+NoGrad::~NoGrad() {
+  t_recording = previous_;
+}
 
 void GradientSink::add(size_t input, Tensor gradient) {
   Node* node = inputs_[input].get();
@@ -30,12 +34,14 @@ void GradientSink::add(size_t input, Tensor gradient) {
     node->gradient = std::move(gradient);
     return;
   }
-  // The tensor taken over may be shared (one dy handed to two inputs), so the sum gets its own memory.
+  // The tensor taken over may be shared (one dy handed to two inputs), so the sum gets its own
+  // memory.
   require(node->gradient.shape() == gradient.shape(), "gradients of shapes {} and {} meet",
           to_string(node->gradient.shape()), to_string(gradient.shape()));
   Tensor sum(gradient.shape(), gradient.target());
   operators(sum.target())
-      .linear_combination({sum.numel(), 1, node->gradient.data(), 1, gradient.data(), sum.mutable_data()});
+      .linear_combination(
+          {sum.numel(), 1, node->gradient.data(), 1, gradient.data(), sum.mutable_data()});
   node->gradient = std::move(sum);
 }
 
@@ -48,8 +54,8 @@ Variable Variable::leaf(Tensor value) {
 
 Variable Variable::result(Tensor value, const std::vector<Variable>& inputs, Backward backward) {
   Variable v(std::move(value));
-  const bool wanted =
-      t_recording && std::any_of(inputs.begin(), inputs.end(), [](const Variable& i) { return i.node_; });
+  const bool wanted = t_recording && std::any_of(inputs.begin(), inputs.end(),
+                                                 [](const Variable& i) { return i.node_; });
   if (!wanted) return v;
   v.node_ = std::make_shared<Node>();
   v.node_->sequence = ++t_sequence;
@@ -69,8 +75,8 @@ void Variable::clear_gradient() {
 
 void backward(const Variable& root, Tensor seed) {
   require(root.node_ != nullptr, "backward: nothing upstream needs a gradient");
-  require(seed.shape() == root.shape(), "backward: seed {} for a root of shape {}", to_string(seed.shape()),
-          to_string(root.shape()));
+  require(seed.shape() == root.shape(), "backward: seed {} for a root of shape {}",
+          to_string(seed.shape()), to_string(root.shape()));
   std::vector<std::shared_ptr<Node>> order{root.node_};
   std::unordered_set<Node*> seen{root.node_.get()};
   for (size_t i = 0; i < order.size(); ++i) {

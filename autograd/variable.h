@@ -1,8 +1,8 @@
-// Reverse-mode automatic differentiation: a Variable is a value plus, when something upstream wants a
-// gradient, the node of the tape that made it.
+// Reverse-mode automatic differentiation: a Variable is a value plus, when something upstream wants
+// a gradient, the node of the tape that made it.
 //
-// The tape holds no values. Each operator's backward is a lambda that captures exactly the tensors it
-// needs; everything else is freed as soon as the last Variable naming it is gone.
+// The tape holds no values. Each operator's backward is a lambda that captures exactly the tensors
+// it needs; everything else is freed as soon as the last Variable naming it is gone.
 #pragma once
 
 #include <functional>
@@ -38,8 +38,8 @@ class Variable {
   Variable(Tensor value) : value_(std::move(value)) {}  // NOLINT: values are variables
   // A leaf whose gradient is wanted.
   static Variable leaf(Tensor value);
-  // The result of an operator. Records a node only if some input needs a gradient and no NoGrad lives;
-  // otherwise `backward` is dropped with all it captured.
+  // The result of an operator. Records a node only if some input needs a gradient and no NoGrad
+  // lives; otherwise `backward` is dropped with all it captured.
   static Variable result(Tensor value, const std::vector<Variable>& inputs, Backward backward);
 
   explicit operator bool() const { return static_cast<bool>(value_); }
@@ -58,9 +58,9 @@ class Variable {
   std::shared_ptr<Node> node_;
 };
 
-// Propagates d root = seed to every leaf. The tape is consumed: lambdas and intermediate gradients are
-// released as they are used. Throws Error if nothing upstream of root needs a gradient, or if part of
-// the tape was already consumed.
+// Propagates d root = seed to every leaf. The tape is consumed: lambdas and intermediate gradients
+// are released as they are used. Throws Error if nothing upstream of root needs a gradient, or if
+// part of the tape was already consumed.
 void backward(const Variable& root, Tensor seed);
 
 // While one of these lives, this thread records no tape.

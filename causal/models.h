@@ -1,5 +1,5 @@
-// What the causal procedures need from networks, and nothing more: so that every sampler, abduction and
-// counterfactual can be tested on distributions whose score is known in closed form.
+// What the causal procedures need from networks, and nothing more: so that every sampler, abduction
+// and counterfactual can be tested on distributions whose score is known in closed form.
 #pragma once
 
 #include <functional>

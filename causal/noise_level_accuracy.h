@@ -14,9 +14,11 @@ struct NoiseLevelAccuracy {
   double accuracy;  // 0 .. 1
 };
 
-// Accuracy on the first `images` of `dataset`, diffused to `levels` evenly spaced timesteps from 0 to T-1.
-std::vector<NoiseLevelAccuracy> noise_level_accuracy(const Classifier& classifier, const data::Dataset& dataset,
-                                                     const NoiseSchedule& schedule, int64_t images, int levels,
-                                                     uint64_t seed, Target target);
+// Accuracy on the first `images` of `dataset`, diffused to `levels` evenly spaced timesteps from 0
+// to T-1.
+std::vector<NoiseLevelAccuracy> noise_level_accuracy(const Classifier& classifier,
+                                                     const data::Dataset& dataset,
+                                                     const NoiseSchedule& schedule, int64_t images,
+                                                     int levels, uint64_t seed, Target target);
 
 }  // namespace diffscm

@@ -63,8 +63,8 @@ class Run {
     const auto stored = nlohmann::json::parse(file.metadata["fingerprint"], nullptr, false);
     const auto state = nlohmann::json::parse(file.metadata["state"], nullptr, false);
     require(stored.is_object() && state.is_object() && state.contains("step") &&
-                state["step"].is_number_unsigned() &&
-                state.contains("seconds") && state["seconds"].is_number(),
+                state["step"].is_number_unsigned() && state.contains("seconds") &&
+                state["seconds"].is_number(),
             "{} is not a training checkpoint", path.string());
     const auto mine = fingerprint(task_, options_);
     for (const auto& [key, value] : mine.items())
@@ -190,8 +190,8 @@ TrainingEnd train(TrainingTask& task, const NoisyBatches& batches, const Trainin
 
     double mean = 0;
     for (const float l : loss.value().to_vector()) mean += l / static_cast<double>(n);
-    require(std::isfinite(mean), "the loss is {} at step {}: lower the learning rate, now {}", mean, step,
-            options.adamw.lr);
+    require(std::isfinite(mean), "the loss is {} at step {}: lower the learning rate, now {}", mean,
+            step, options.adamw.lr);
     window_loss += mean;
     window_gradient += optimiser.gradient_rms();
     ++window_steps;

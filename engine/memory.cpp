@@ -9,8 +9,8 @@
 namespace diffscm {
 namespace {
 
-// Size classes: eight per power of two, so that at most 1/8 of a block is wasted and the few shapes of
-// a model fall into few classes.
+// Size classes: eight per power of two, so that at most 1/8 of a block is wasted and the few shapes
+// of a model fall into few classes.
 int64_t size_class(int64_t bytes) {
   constexpr int64_t kSmallest = 256;
   if (bytes <= kSmallest) return kSmallest;
@@ -68,12 +68,12 @@ class Pool {
 
  private:
   static void* system_allocate(int64_t bytes) {
-    return ::operator new(static_cast<size_t>(bytes), std::align_val_t{64}, std::nothrow);
+    return ::operator new (static_cast<size_t>(bytes), std::align_val_t{64}, std::nothrow);
   }
 
   void release_locked() {
     for (auto& [size, blocks] : free_) {
-      for (void* block : blocks) ::operator delete(block, std::align_val_t{64});
+      for (void* block : blocks) ::operator delete (block, std::align_val_t{64});
       blocks.clear();
     }
     statistics_.cached_bytes = 0;
@@ -94,13 +94,21 @@ Pool& pool(Target target) {
 
 }  // namespace
 
-MemoryStatistics memory_statistics(Target target) { return pool(target).statistics(); }
-void reset_peak_memory(Target target) { pool(target).reset_peak(); }
-void release_cached_memory(Target target) { pool(target).release(); }
+MemoryStatistics memory_statistics(Target target) {
+  return pool(target).statistics();
+}
+void reset_peak_memory(Target target) {
+  pool(target).reset_peak();
+}
+void release_cached_memory(Target target) {
+  pool(target).release();
+}
 
 Storage::Storage(int64_t bytes, Target target)
     : data_(pool(target).allocate(bytes)), bytes_(bytes), target_(target) {}
 
-Storage::~Storage() { pool(target_).deallocate(data_, bytes_); }
+Storage::~Storage() {
+  pool(target_).deallocate(data_, bytes_);
+}
 
 }  // namespace diffscm

@@ -1,4 +1,5 @@
-// Memory of tensors: one caching pool per target, and the reference-counted block that a Tensor shares.
+// Memory of tensors: one caching pool per target, and the reference-counted block that a Tensor
+// shares.
 #pragma once
 
 #include <cstddef>
@@ -21,8 +22,8 @@ void reset_peak_memory(Target target);
 // Gives every cached free block back to the system.
 void release_cached_memory(Target target);
 
-// A block of a target's memory, aligned to 64 bytes. Freed blocks return to the pool, by size class.
-// Throws Error when memory runs out, saying how much was asked, is in use and was cached.
+// A block of a target's memory, aligned to 64 bytes. Freed blocks return to the pool, by size
+// class. Throws Error when memory runs out, saying how much was asked, is in use and was cached.
 class Storage {
  public:
   Storage(int64_t bytes, Target target);

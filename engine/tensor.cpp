@@ -10,28 +10,36 @@
 
 namespace diffscm {
 
-int64_t size_of(Dtype dtype) { return dtype == Dtype::f32 ? 4 : 8; }
-const char* name_of(Dtype dtype) { return dtype == Dtype::f32 ? "f32" : "i64"; }
+int64_t size_of(Dtype dtype) {
+  return dtype == Dtype::f32 ? 4 : 8;
+}
+const char* name_of(Dtype dtype) {
+  return dtype == Dtype::f32 ? "f32" : "i64";
+}
 
 int64_t numel(const Shape& shape) {
   int64_t count = 1;
   for (const int64_t d : shape) {
     require(d >= 0, "shape {} has a negative dimension", to_string(shape));
-    require(d == 0 || count <= std::numeric_limits<int64_t>::max() / 16 / d, "shape {} is too large",
-            to_string(shape));
+    require(d == 0 || count <= std::numeric_limits<int64_t>::max() / 16 / d,
+            "shape {} is too large", to_string(shape));
     count *= d;
   }
   return count;
 }
 
-std::string to_string(const Shape& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+std::string to_string(const Shape& shape) {
+  return fmt::format("[{}]", fmt::join(shape, ", "));
+}
 
 Tensor::Tensor(Shape shape, Target target, Dtype dtype)
     : numel_(diffscm::numel(shape)), shape_(std::move(shape)), dtype_(dtype) {
   storage_ = std::make_shared<Storage>(numel_ * size_of(dtype), target);
 }
 
-Tensor Tensor::zeros(Shape shape, Target target) { return full(std::move(shape), 0, target); }
+Tensor Tensor::zeros(Shape shape, Target target) {
+  return full(std::move(shape), 0, target);
+}
 
 Tensor Tensor::full(Shape shape, float value, Target target) {
   Tensor t(std::move(shape));
@@ -57,7 +65,8 @@ Tensor Tensor::from(std::span<const int64_t> values, Shape shape, Target target)
 
 int64_t Tensor::dim(int i) const {
   const int index = i < 0 ? i + rank() : i;
-  require(index >= 0 && index < rank(), "dimension {} of a tensor of shape {}", i, to_string(shape_));
+  require(index >= 0 && index < rank(), "dimension {} of a tensor of shape {}", i,
+          to_string(shape_));
   return shape_[static_cast<size_t>(index)];
 }
 
@@ -68,7 +77,8 @@ Target Tensor::target() const {
 
 namespace {
 template <class T>
-T* element_pointer(const std::shared_ptr<Storage>& storage, int64_t offset, Dtype has, Dtype wanted) {
+T* element_pointer(const std::shared_ptr<Storage>& storage, int64_t offset, Dtype has,
+                   Dtype wanted) {
   require(storage != nullptr, "empty tensor");
   require(has == wanted, "tensor holds {}, not {}", name_of(has), name_of(wanted));
   return static_cast<T*>(storage->data()) + offset;
@@ -102,8 +112,8 @@ Tensor Tensor::reshape(Shape shape) const {
 
 Tensor Tensor::view(int64_t offset, Shape shape) const {
   const int64_t count = diffscm::numel(shape);
-  require(offset >= 0 && offset + count <= numel_, "view of {} elements at {} into {} elements", count,
-          offset, numel_);
+  require(offset >= 0 && offset + count <= numel_, "view of {} elements at {} into {} elements",
+          count, offset, numel_);
   Tensor t = *this;
   t.offset_ += offset;
   t.numel_ = count;
@@ -112,8 +122,8 @@ Tensor Tensor::view(int64_t offset, Shape shape) const {
 }
 
 Tensor Tensor::slice(int64_t begin, int64_t end) const {
-  require(rank() > 0 && begin >= 0 && begin <= end && end <= shape_[0], "slice {}:{} of shape {}", begin,
-          end, to_string(shape_));
+  require(rank() > 0 && begin >= 0 && begin <= end && end <= shape_[0], "slice {}:{} of shape {}",
+          begin, end, to_string(shape_));
   Shape shape = shape_;
   const int64_t row = shape_[0] == 0 ? 0 : numel_ / shape_[0];
   shape[0] = end - begin;

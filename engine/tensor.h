@@ -24,8 +24,9 @@ std::string to_string(const Shape& shape);  // "[2, 28, 28, 1]"
 
 class Storage;
 
-// Copying a Tensor shares its memory; clone() copies it. Always contiguous: reshape is free, there are
-// no strides. Memory comes from the target's pool (engine/memory.h) and is uninitialised unless said.
+// Copying a Tensor shares its memory; clone() copies it. Always contiguous: reshape is free, there
+// are no strides. Memory comes from the target's pool (engine/memory.h) and is uninitialised unless
+// said.
 class Tensor {
  public:
   Tensor() = default;
@@ -52,7 +53,8 @@ class Tensor {
   Tensor reshape(Shape shape) const;
   // Elements [begin, end) of the first dimension, sharing memory.
   Tensor slice(int64_t begin, int64_t end) const;
-  // `shape` elements starting `offset` elements into this tensor's memory, shared (parameter arenas).
+  // `shape` elements starting `offset` elements into this tensor's memory, shared (parameter
+  // arenas).
   Tensor view(int64_t offset, Shape shape) const;
   Tensor clone() const;
   Tensor to(Target target) const;

@@ -7,7 +7,8 @@ namespace diffscm::kernels {
 
 // How one token's 3C channels are cut. Both occur in guided-diffusion, and weights do not travel
 // between them: `per_head` = for each head [q | k | v] (QKVAttentionLegacy, the AttentionBlock);
-// `chunked` = [q of all heads | k of all heads | v of all heads] (QKVAttention, the attention pool).
+// `chunked` = [q of all heads | k of all heads | v of all heads] (QKVAttention, the attention
+// pool).
 enum class QkvLayout { per_head, chunked };
 
 // For head h of width D = C / heads, for each query token t < Tq:

@@ -45,8 +45,9 @@ struct Conv2dArgs {
   float* y;               // [N, P, Q, K]
 };
 
-// dX = transpose of the above with respect to X, split into dx0, dx1 and summed 2x2 when upsampling.
-// Every element of dx0 and dx1 is written. `packed` as above, from conv2d_pack with backward = true.
+// dX = transpose of the above with respect to X, split into dx0, dx1 and summed 2x2 when
+// upsampling. Every element of dx0 and dx1 is written. `packed` as above, from conv2d_pack with
+// backward = true.
 struct Conv2dBackwardInputArgs {
   ConvShape shape;
   const float* dy;      // [N, P, Q, K]

@@ -30,15 +30,16 @@ struct SiluBackwardArgs {
 
 // Sinusoidal embedding: emb[n, i] = cos(t[n] f_i), emb[n, half + i] = sin(t[n] f_i),
 // f_i = exp(-ln(10000) i / half), i < half = channels / 2 (cos first, as guided-diffusion has it).
-// Requires channels even. t is in original integer units, 0 .. 999. Angles in double before cos/sin.
+// Requires channels even. t is in original integer units, 0 .. 999. Angles in double before
+// cos/sin.
 struct TimestepEmbeddingArgs {
   int64_t n, channels;
   const float* t;  // [N]
   float* emb;      // [N, channels]
 };
 
-// y[n,e] = a[n] * x[n,e] + b[n] * z[n,e]: the forward diffusion x_t = sqrt(abar) x0 + sqrt(1-abar) eps
-// with one noise level per sample. y may alias x or z.
+// y[n,e] = a[n] * x[n,e] + b[n] * z[n,e]: the forward diffusion x_t = sqrt(abar) x0 + sqrt(1-abar)
+// eps with one noise level per sample. y may alias x or z.
 struct AddNoiseArgs {
   int64_t n, elements;
   const float* a;  // [N]
@@ -48,8 +49,8 @@ struct AddNoiseArgs {
   float* y;        // [N, elements]
 };
 
-// y[n] = sum_e x[n,e] * z[n,e], accumulated in double in a fixed order. The inner products of Anderson
-// acceleration and of per-image residuals.
+// y[n] = sum_e x[n,e] * z[n,e], accumulated in double in a fixed order. The inner products of
+// Anderson acceleration and of per-image residuals.
 struct SampleDotArgs {
   int64_t n, elements;
   const float* x;  // [N, elements]

@@ -9,8 +9,8 @@
 
 namespace diffscm {
 
-// Anything the user can cause: a bad file, flag, shape or device. The message is one line that names
-// the offending value and what to do about it.
+// Anything the user can cause: a bad file, flag, shape or device. The message is one line that
+// names the offending value and what to do about it.
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;

@@ -17,7 +17,8 @@ namespace diffscm::kernels {
 // Requires C % G == 0, HW >= 1. Every element of y, mean and rstd is written. y must not alias x.
 // Numerics: f32, two-pass variance (or an equivalent without cancellation).
 // Work: 2 reads and 1 write of X; ~12 FLOPs per element with SiLU.
-// Source: Wu & He 2018, arXiv:1803.08494, eq. 1-4; scale-shift: Dhariwal & Nichol 2021, eq. 3 (AdaGN).
+// Source: Wu & He 2018, arXiv:1803.08494, eq. 1-4; scale-shift: Dhariwal & Nichol 2021, eq. 3
+// (AdaGN).
 struct GroupNormArgs {
   int64_t n, hw, c0, c1, groups;
   float eps;
@@ -33,9 +34,10 @@ struct GroupNormArgs {
   float* rstd;               // [N, G]
 };
 
-// Gradients of the above given dy. The normalised value is recomputed from x, mean and rstd; nothing
-// else is saved. Null outputs are skipped (guidance needs dx only). Every non-null output is
-// overwritten. dgamma and dbeta sum over samples; bit-reproducible whatever the number of threads.
+// Gradients of the above given dy. The normalised value is recomputed from x, mean and rstd;
+// nothing else is saved. Null outputs are skipped (guidance needs dx only). Every non-null output
+// is overwritten. dgamma and dbeta sum over samples; bit-reproducible whatever the number of
+// threads.
 struct GroupNormBackwardArgs {
   GroupNormArgs forward;  // as passed to the forward (y is not read and may be null)
   const float* dy;        // [N, HW, C]

@@ -1,4 +1,5 @@
-// Matrix product with the epilogue that a linear layer needs, and the column sum of its bias gradient.
+// Matrix product with the epilogue that a linear layer needs, and the column sum of its bias
+// gradient.
 #pragma once
 
 #include <cstdint>
@@ -7,8 +8,9 @@ namespace diffscm::kernels {
 
 // c[m,n] = sum_k opA(a)[m,k] * opB(b)[k,n] + bias[n] + residual[m,n]   (row-major)
 // opA(a) is a[m*lda + k], or a[k*lda + m] when transpose_a; likewise b. residual is laid out like c
-// and may be c itself (accumulation). Every element of the M x N block of c is written, nothing else
-// of a row longer than N. A linear layer y = x W^T + b is: a = x, b = W [out, in], transpose_b.
+// and may be c itself (accumulation). Every element of the M x N block of c is written, nothing
+// else of a row longer than N. A linear layer y = x W^T + b is: a = x, b = W [out, in],
+// transpose_b.
 struct MatmulArgs {
   int64_t m, n, k;
   const float* a;

@@ -20,8 +20,8 @@ struct Stream {
   void* handle = nullptr;
 };
 
-// One entry of the table. Calling an entry that its target does not implement throws an Error naming
-// the operator and the target.
+// One entry of the table. Calling an entry that its target does not implement throws an Error
+// naming the operator and the target.
 template <class Args>
 struct Operator {
   const char* name = "";
@@ -65,7 +65,8 @@ struct OperatorTable {
   Operator<AbsQuantileArgs> abs_quantile;
   Operator<AdamwArgs> adamw;
 
-  // Calls visit(operator) for every entry in the order above: one list serves naming, printing, tests.
+  // Calls visit(operator) for every entry in the order above: one list serves naming, printing,
+  // tests.
   template <class Self, class F>
   static void each(Self& t, F&& visit) {
     visit("conv2d", t.conv2d);

@@ -30,9 +30,9 @@ struct PoolTokensArgs {
 };
 struct PoolTokensBackwardArgs {
   int64_t n, hw, c;
-  const float* dy;    // [N,HW+1,C]
-  float* dx;          // [N,HW,C] or null
-  float* dposition;   // [HW+1,C] or null
+  const float* dy;   // [N,HW+1,C]
+  float* dx;         // [N,HW,C] or null
+  float* dposition;  // [HW+1,C] or null
 };
 
 }  // namespace diffscm::kernels

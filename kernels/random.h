@@ -1,6 +1,6 @@
-// Counter-based random numbers: Philox 4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy
-// as 1, 2, 3", SC11). A number is a pure function of its key and its counter, so the same image gets
-// the same noise whatever the batch size, shard, thread count or target.
+// Counter-based random numbers: Philox 4x32-10 (Salmon et al. 2011, "Parallel random numbers: as
+// easy as 1, 2, 3", SC11). A number is a pure function of its key and its counter, so the same
+// image gets the same noise whatever the batch size, shard, thread count or target.
 #pragma once
 
 #include <cstdint>
@@ -8,8 +8,16 @@
 namespace diffscm::kernels {
 
 // What a stream of random numbers is for. Values are part of the reproducibility contract.
-enum class Purpose : uint32_t { init = 1, noise = 2, timestep = 3, order = 4, dropout = 5, sampler = 6,
-                                split = 7, world = 8 };
+enum class Purpose : uint32_t {
+  init = 1,
+  noise = 2,
+  timestep = 3,
+  order = 4,
+  dropout = 5,
+  sampler = 6,
+  split = 7,
+  world = 8
+};
 
 // Stream key: (seed, purpose, step) select the Philox key and the counter's high words:
 //   key     = (seed_lo, seed_hi ^ purpose * 0x9E3779B9)
@@ -20,14 +28,15 @@ struct RandomKey {
   uint32_t step = 0;
 };
 
-// Philox4x32-10 of one counter: the four 32-bit words in out. Header-only so that every target and the
-// host share one definition.
+// Philox4x32-10 of one counter: the four 32-bit words in out. Header-only so that every target and
+// the host share one definition.
 struct Philox {
   uint32_t word[4];
 };
 constexpr Philox philox(const RandomKey& key, uint64_t sample, uint32_t block) {
   uint32_t k0 = static_cast<uint32_t>(key.seed);
-  uint32_t k1 = static_cast<uint32_t>(key.seed >> 32) ^ (static_cast<uint32_t>(key.purpose) * 0x9E3779B9u);
+  uint32_t k1 =
+      static_cast<uint32_t>(key.seed >> 32) ^ (static_cast<uint32_t>(key.purpose) * 0x9E3779B9u);
   uint32_t c0 = block, c1 = static_cast<uint32_t>(sample), c2 = static_cast<uint32_t>(sample >> 32);
   uint32_t c3 = key.step;
   for (int round = 0; round < 10; ++round) {
@@ -50,7 +59,8 @@ constexpr float uniform01(uint32_t word) {
   return static_cast<float>((word >> 8) + 1) * (1.0f / 16777216.0f);
 }
 
-// y[i, e] = standard normal number e of sample index[i], by Box-Muller on each Philox block of four:
+// y[i, e] = standard normal number e of sample index[i], by Box-Muller on each Philox block of
+// four:
 //   (w0, w1) -> r = sqrt(-2 ln u0), y0 = r cos(2 pi u1), y1 = r sin(2 pi u1);  (w2, w3) -> y2, y3.
 struct NormalArgs {
   RandomKey key;
@@ -60,8 +70,8 @@ struct NormalArgs {
 };
 
 // Inverted dropout: element e of sample first_sample + n is dropped when its 16-bit draw is below
-// rate * 65536, otherwise multiplied by 1 / (1 - rate). Draw e is half (e & 1) of word ((e >> 1) & 3)
-// of Philox block e >> 3 (low half first). rate = 0: identity. Requires 0 <= rate < 1.
+// rate * 65536, otherwise multiplied by 1 / (1 - rate). Draw e is half (e & 1) of word ((e >> 1) &
+// 3) of Philox block e >> 3 (low half first). rate = 0: identity. Requires 0 <= rate < 1.
 struct Dropout {
   float rate = 0;
   RandomKey key{};

@@ -56,7 +56,8 @@ void AttentionBlock::visit(const std::string& prefix, const ParameterVisitor& vi
   proj_out.visit(prefix + ".proj_out", visitor);
 }
 
-AttentionPool::AttentionPool(int64_t pixels, int64_t channels, int64_t heads, int64_t out, Initializer& init)
+AttentionPool::AttentionPool(int64_t pixels, int64_t channels, int64_t heads, int64_t out,
+                             Initializer& init)
     : position{init.normal({pixels + 1, channels}, 1 / std::sqrt(static_cast<double>(channels))),
                FileLayout::transposed},
       qkv_proj(channels, 3 * channels, init, FileLayout::conv1d),
@@ -77,7 +78,9 @@ void AttentionPool::visit(const std::string& prefix, const ParameterVisitor& vis
 }
 
 TimeEmbedding::TimeEmbedding(int64_t channels, Initializer& init)
-    : first(channels, 4 * channels, init), second(4 * channels, 4 * channels, init), channels(channels) {}
+    : first(channels, 4 * channels, init),
+      second(4 * channels, 4 * channels, init),
+      channels(channels) {}
 
 Variable TimeEmbedding::forward(const Tensor& t) const {
   return silu(second.forward(silu(first.forward(timestep_embedding(t, channels)))));

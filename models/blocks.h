@@ -1,5 +1,5 @@
-// The blocks of the guided-diffusion U-Net (Dhariwal & Nichol 2021): residual, attention, attention pool.
-// Names of parameters in files follow that code.
+// The blocks of the guided-diffusion U-Net (Dhariwal & Nichol 2021): residual, attention, attention
+// pool. Names of parameters in files follow that code.
 #pragma once
 
 #include <optional>
@@ -11,7 +11,8 @@ namespace diffscm {
 // x [N,H,W,C0] (with x1 [N,H,W,C1] concatenated, or empty) and SiLU(emb) [N,E] -> [N,H',W',out]:
 //   h = conv3x3(down(SiLU(GN(x))));  (scale, shift) = Linear(SiLU(emb))
 //   y = skip(down(x)) + conv3x3(dropout(SiLU(GN(h) * (1 + scale) + shift)))
-// skip is the identity, or a 1x1 convolution when channels change; down is identity or 2x2 mean pooling.
+// skip is the identity, or a 1x1 convolution when channels change; down is identity or 2x2 mean
+// pooling.
 struct ResBlock {
   GroupNorm in_norm, out_norm;
   Conv2d in_conv, out_conv;
@@ -20,7 +21,8 @@ struct ResBlock {
   bool down = false;
   double dropout = 0;
 
-  ResBlock(int64_t in, int64_t out, int64_t emb_channels, double dropout, bool down, Initializer& init);
+  ResBlock(int64_t in, int64_t out, int64_t emb_channels, double dropout, bool down,
+           Initializer& init);
   Variable forward(const Variable& x, const Variable& x1, const Variable& silu_emb,
                    ForwardContext& context) const;
   void visit(const std::string& prefix, const ParameterVisitor& visitor);
@@ -37,7 +39,8 @@ struct AttentionBlock {
   void visit(const std::string& prefix, const ParameterVisitor& visitor);
 };
 
-// x [N,H,W,C] -> [N,out]: tokens are the mean and the pixels, plus a learned position; the mean asks.
+// x [N,H,W,C] -> [N,out]: tokens are the mean and the pixels, plus a learned position; the mean
+// asks.
 struct AttentionPool {
   Parameter position;  // [HW+1, C]
   Linear qkv_proj, c_proj;
@@ -48,8 +51,8 @@ struct AttentionPool {
   void visit(const std::string& prefix, const ParameterVisitor& visitor);
 };
 
-// SiLU(time_embed(t)): t [N] in original units -> Linear(C,4C), SiLU, Linear(4C,4C), SiLU -> [N,4C].
-// Every residual block begins with the last SiLU, so it is applied once here.
+// SiLU(time_embed(t)): t [N] in original units -> Linear(C,4C), SiLU, Linear(4C,4C), SiLU ->
+// [N,4C]. Every residual block begins with the last SiLU, so it is applied once here.
 struct TimeEmbedding {
   Linear first, second;
   int64_t channels;

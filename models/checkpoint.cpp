@@ -19,20 +19,25 @@ void swap_last_two(const float* src, int64_t a, int64_t b, int64_t c, float* dst
 
 Shape file_shape(const Shape& s, FileLayout layout) {
   switch (layout) {
-    case FileLayout::same: return s;
-    case FileLayout::oihw: return {s[0], s[3], s[1], s[2]};
-    case FileLayout::conv1d: return {s[0], s[1], 1};
-    case FileLayout::transposed: return {s[1], s[0]};
+    case FileLayout::same:
+      return s;
+    case FileLayout::oihw:
+      return {s[0], s[3], s[1], s[2]};
+    case FileLayout::conv1d:
+      return {s[0], s[1], 1};
+    case FileLayout::transposed:
+      return {s[1], s[0]};
   }
   fail("unknown file layout {}", static_cast<int>(layout));
 }
 
-nlohmann::json parse_metadata(const std::map<std::string, std::string>& metadata, const std::string& key,
-                              const std::string& path) {
+nlohmann::json parse_metadata(const std::map<std::string, std::string>& metadata,
+                              const std::string& key, const std::string& path) {
   const auto found = metadata.find(key);
   require(found != metadata.end(), "{}: the metadata lack '{}'", path, key);
   nlohmann::json json = nlohmann::json::parse(found->second, nullptr, /*allow_exceptions=*/false);
-  require(!json.is_discarded() && json.is_object(), "{}: metadata '{}' is not a JSON object", path, key);
+  require(!json.is_discarded() && json.is_object(), "{}: metadata '{}' is not a JSON object", path,
+          key);
   return json;
 }
 
@@ -49,9 +54,15 @@ Tensor to_file_layout(const Tensor& value, FileLayout layout) {
   const Shape& s = value.shape();
   switch (layout) {
     case FileLayout::same:
-    case FileLayout::conv1d: out.copy_from(host.reshape(out.shape())); break;
-    case FileLayout::oihw: swap_last_two(host.data(), s[0], s[1] * s[2], s[3], out.mutable_data()); break;
-    case FileLayout::transposed: swap_last_two(host.data(), 1, s[0], s[1], out.mutable_data()); break;
+    case FileLayout::conv1d:
+      out.copy_from(host.reshape(out.shape()));
+      break;
+    case FileLayout::oihw:
+      swap_last_two(host.data(), s[0], s[1] * s[2], s[3], out.mutable_data());
+      break;
+    case FileLayout::transposed:
+      swap_last_two(host.data(), 1, s[0], s[1], out.mutable_data());
+      break;
   }
   return out;
 }
@@ -60,22 +71,28 @@ void copy_from_file_layout(const std::string& name, const Tensor& source, Parame
   Tensor& value = parameter.variable.mutable_value();
   const Shape& s = value.shape();
   const Shape expected = file_shape(s, parameter.layout);
-  require(source.dtype() == Dtype::f32, "tensor '{}' holds {}, expected f32", name, name_of(source.dtype()));
+  require(source.dtype() == Dtype::f32, "tensor '{}' holds {}, expected f32", name,
+          name_of(source.dtype()));
   require(source.shape() == expected, "tensor '{}' has shape {}, this configuration needs {}", name,
           to_string(source.shape()), to_string(expected));
   Tensor host(s);
   switch (parameter.layout) {
     case FileLayout::same:
-    case FileLayout::conv1d: host.copy_from(source.reshape(s)); break;
+    case FileLayout::conv1d:
+      host.copy_from(source.reshape(s));
+      break;
     case FileLayout::oihw:
       swap_last_two(source.data(), s[0], s[3], s[1] * s[2], host.mutable_data());
       break;
-    case FileLayout::transposed: swap_last_two(source.data(), 1, s[1], s[0], host.mutable_data()); break;
+    case FileLayout::transposed:
+      swap_last_two(source.data(), 1, s[1], s[0], host.mutable_data());
+      break;
   }
   value.copy_from(host);
 }
 
-void load_state(const std::vector<std::pair<std::string, Parameter*>>& parameters, const NamedTensors& state) {
+void load_state(const std::vector<std::pair<std::string, Parameter*>>& parameters,
+                const NamedTensors& state) {
   for (const auto& [name, parameter] : parameters) {
     const auto found = state.find(name);
     require(found != state.end(), "tensor '{}' is missing", name);
@@ -87,23 +104,21 @@ void load_state(const std::vector<std::pair<std::string, Parameter*>>& parameter
     require(known.count(name) == 1, "unexpected tensor '{}' {}", name, to_string(tensor.shape()));
 }
 
-void write_model(const std::filesystem::path& path, const ModelInfo& info, const NamedTensors& state) {
+void write_model(const std::filesystem::path& path, const ModelInfo& info,
+                 const NamedTensors& state) {
   io::Safetensors file;
   file.tensors = state;
-  file.metadata = {{"format", kFormat},
-                   {"kind", info.kind},
-                   {"config", dump(info.config)},
-                   {"diffusion", dump(info.diffusion)},
-                   {"data", dump(info.data)},
-                   {"training", dump(info.training)}};
+  file.metadata = {{"format", kFormat},           {"kind", info.kind},
+                   {"config", dump(info.config)}, {"diffusion", dump(info.diffusion)},
+                   {"data", dump(info.data)},     {"training", dump(info.training)}};
   io::write_safetensors(path, file);
 }
 
 std::pair<ModelInfo, NamedTensors> read_model(const std::filesystem::path& given) {
   const std::filesystem::path path =
       std::filesystem::is_directory(given) ? given / "model.safetensors" : given;
-  require(std::filesystem::exists(path), "no model at {}: give a .safetensors file or a run's folder",
-          io::show(path));
+  require(std::filesystem::exists(path),
+          "no model at {}: give a .safetensors file or a run's folder", io::show(path));
   io::Safetensors file = io::read_safetensors(path);
   ModelInfo info;
   info.path = path.string();
@@ -121,16 +136,16 @@ std::pair<ModelInfo, NamedTensors> read_model(const std::filesystem::path& given
     if (tensor.dtype() != Dtype::f32) continue;
     const float* p = tensor.data();
     for (int64_t i = 0; i < tensor.numel(); ++i)
-      require(std::isfinite(p[i]), "{}: tensor '{}' holds {} at element {}: the file is damaged", info.path,
-              name, p[i], i);
+      require(std::isfinite(p[i]), "{}: tensor '{}' holds {} at element {}: the file is damaged",
+              info.path, name, p[i], i);
   }
   return {std::move(info), std::move(file.tensors)};
 }
 
 void check_plausible(const ModelInfo& info, int64_t least) {
   require(least <= info.parameters,
-          "{}: the configuration asks for {} values or more, but the file holds {}: it is damaged", info.path,
-          least, info.parameters);
+          "{}: the configuration asks for {} values or more, but the file holds {}: it is damaged",
+          info.path, least, info.parameters);
 }
 
 }  // namespace diffscm

@@ -1,5 +1,5 @@
-// Models in files: safetensors whose tensors carry guided-diffusion's names and PyTorch's layouts, and
-// whose metadata carry everything needed to rebuild and trace the model.
+// Models in files: safetensors whose tensors carry guided-diffusion's names and PyTorch's layouts,
+// and whose metadata carry everything needed to rebuild and trace the model.
 #pragma once
 
 #include <filesystem>
@@ -14,8 +14,8 @@
 namespace diffscm {
 
 // What a model file says about itself, beside its tensors. `diffusion`: schedule, timesteps,
-// sampling_steps. `data`: name, height, width, channels, classes. `training`: seed, steps, samples seen,
-// losses, command, version: free-form, for people.
+// sampling_steps. `data`: name, height, width, channels, classes. `training`: seed, steps, samples
+// seen, losses, command, version: free-form, for people.
 struct ModelInfo {
   std::string kind;
   nlohmann::json config, diffusion, data, training;
@@ -59,17 +59,21 @@ NamedTensors state_dict(Model& model) {
   return state;
 }
 
-// Strict: every tensor must be used and every parameter found, else Error naming the first that is not.
-void load_state(const std::vector<std::pair<std::string, Parameter*>>& parameters, const NamedTensors& state);
+// Strict: every tensor must be used and every parameter found, else Error naming the first that is
+// not.
+void load_state(const std::vector<std::pair<std::string, Parameter*>>& parameters,
+                const NamedTensors& state);
 
 // Atomic.
-void write_model(const std::filesystem::path& path, const ModelInfo& info, const NamedTensors& state);
-// `path` is a model file or a run's folder (its model.safetensors). Throws Error when the file is not
-// a diffscm model.
+void write_model(const std::filesystem::path& path, const ModelInfo& info,
+                 const NamedTensors& state);
+// `path` is a model file or a run's folder (its model.safetensors). Throws Error when the file is
+// not a diffscm model.
 std::pair<ModelInfo, NamedTensors> read_model(const std::filesystem::path& path);
 
-// Refuses a configuration that needs more parameters than this file holds, before any memory is asked
-// for: a hostile configuration must not exhaust the machine. `least`: a lower bound of its parameters.
+// Refuses a configuration that needs more parameters than this file holds, before any memory is
+// asked for: a hostile configuration must not exhaust the machine. `least`: a lower bound of its
+// parameters.
 void check_plausible(const ModelInfo& info, int64_t least);
 
 template <class Model>
@@ -78,7 +82,8 @@ struct LoadedModel {
   ModelInfo info;
 };
 
-// Builds the model that the file describes and fills it; for inference (no parameter wants a gradient).
+// Builds the model that the file describes and fills it; for inference (no parameter wants a
+// gradient).
 template <class Model>
 LoadedModel<Model> load_model(const std::filesystem::path& path, Target target) {
   auto [info, state] = read_model(path);

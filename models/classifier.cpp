@@ -37,10 +37,10 @@ Classifier::Classifier(const ClassifierConfig& config, Initializer init)
 }
 
 Variable Classifier::forward(const Variable& x, const Tensor& t, ForwardContext& context) const {
-  require(x.value().rank() == 4 && x.dim(1) == config_.image_size && x.dim(2) == config_.image_size &&
-              x.dim(3) == config_.in_channels,
-          "this classifier expects images [N,{0},{0},{1}], got {2}", config_.image_size, config_.in_channels,
-          to_string(x.shape()));
+  require(x.value().rank() == 4 && x.dim(1) == config_.image_size &&
+              x.dim(2) == config_.image_size && x.dim(3) == config_.in_channels,
+          "this classifier expects images [N,{0},{0},{1}], got {2}", config_.image_size,
+          config_.in_channels, to_string(x.shape()));
   require(t.numel() == x.dim(0), "{} timesteps for {} images", t.numel(), x.dim(0));
   const Variable emb = time_embed_.forward(t);
   Variable h = stem_.forward(x);
@@ -59,12 +59,14 @@ std::vector<float> Classifier::probabilities(const Tensor& x, double t) const {
       forward(x, Tensor::full({n}, static_cast<float>(t), x.target()), context).value();
   Tensor log_p({n}, x.target()), p({n, classes}, x.target());
   const Tensor label = Tensor::from(std::vector<int64_t>(n, 0), {n}, x.target());
-  operators(x.target()).log_softmax({n, classes, 1.0f, logits.data(), label.data_i64(),
-                                     log_p.mutable_data(), p.mutable_data(), nullptr});
+  operators(x.target())
+      .log_softmax({n, classes, 1.0f, logits.data(), label.data_i64(), log_p.mutable_data(),
+                    p.mutable_data(), nullptr});
   return p.to_vector();
 }
 
-Tensor Classifier::log_p_gradient(const Tensor& x, double t, const std::vector<int64_t>& labels) const {
+Tensor Classifier::log_p_gradient(const Tensor& x, double t,
+                                  const std::vector<int64_t>& labels) const {
   ForwardContext context;
   const Variable input = Variable::leaf(x);
   const Tensor timesteps = Tensor::full({x.dim(0)}, static_cast<float>(t), x.target());

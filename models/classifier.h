@@ -1,5 +1,5 @@
-// The anti-causal predictor p(parent | x_t): guided-diffusion's EncoderUNetModel with attention pooling,
-// trained on noisy images (Diff-SCM section 3.3; Dhariwal & Nichol 2021, section 4.1).
+// The anti-causal predictor p(parent | x_t): guided-diffusion's EncoderUNetModel with attention
+// pooling, trained on noisy images (Diff-SCM section 3.3; Dhariwal & Nichol 2021, section 4.1).
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -14,7 +14,8 @@ struct ClassifierConfig {
   int64_t image_size = 28;  // the attention pool's positions fix it
   int64_t in_channels = 1, classes = 10;
   int64_t model_channels = 32;
-  std::vector<int64_t> channel_mult{1, 2, 4, 4};  // per level; each level halves the image, rounding down
+  std::vector<int64_t> channel_mult{1, 2, 4,
+                                    4};  // per level; each level halves the image, rounding down
   int64_t num_res_blocks = 1;
   int64_t head_channels = 64;
   double dropout = 0;

@@ -37,15 +37,18 @@ class Reader {
 
   void read_counts(const char* name, std::vector<int64_t>& field, size_t least, int64_t most) {
     read(name, field);
-    require(field.size() >= least && field.size() <= 8, "{} configuration: '{}' has {} entries, must have {} to 8",
-            what_, name, field.size(), least);
+    require(field.size() >= least && field.size() <= 8,
+            "{} configuration: '{}' has {} entries, must have {} to 8", what_, name, field.size(),
+            least);
     for (const int64_t v : field)
-      require(v >= 1 && v <= most, "{} configuration: '{}' holds {}, must be from 1 to {}", what_, name, v, most);
+      require(v >= 1 && v <= most, "{} configuration: '{}' holds {}, must be from 1 to {}", what_,
+              name, v, most);
   }
 
   void read_rate(const char* name, double& field) {
     read(name, field);
-    require(field >= 0 && field < 1, "{} configuration: '{}' is {}, must be in [0, 1)", what_, name, field);
+    require(field >= 0 && field < 1, "{} configuration: '{}' is {}, must be in [0, 1)", what_, name,
+            field);
   }
 
   void finish() const {
@@ -105,7 +108,8 @@ void from_json(const json& j, UNetConfig& c) {
   reader.read_count("heads", c.heads, 256);
   reader.read_rate("dropout", c.dropout);
   reader.finish();
-  require(c.model_channels % 32 == 0, "U-Net configuration: 'model_channels' is {}, must be a multiple of 32",
+  require(c.model_channels % 32 == 0,
+          "U-Net configuration: 'model_channels' is {}, must be a multiple of 32",
           c.model_channels);
   require(c.image_size % (int64_t{1} << (c.channel_mult.size() - 1)) == 0,
           "U-Net configuration: images of {0}x{0} cannot be halved {1} times", c.image_size,
@@ -116,10 +120,14 @@ void from_json(const json& j, UNetConfig& c) {
 }
 
 void to_json(json& j, const ClassifierConfig& c) {
-  j = {{"image_size", c.image_size},       {"in_channels", c.in_channels},
-       {"classes", c.classes},             {"model_channels", c.model_channels},
-       {"channel_mult", c.channel_mult},   {"num_res_blocks", c.num_res_blocks},
-       {"head_channels", c.head_channels}, {"dropout", c.dropout}};
+  j = {{"image_size", c.image_size},
+       {"in_channels", c.in_channels},
+       {"classes", c.classes},
+       {"model_channels", c.model_channels},
+       {"channel_mult", c.channel_mult},
+       {"num_res_blocks", c.num_res_blocks},
+       {"head_channels", c.head_channels},
+       {"dropout", c.dropout}};
 }
 
 void from_json(const json& j, ClassifierConfig& c) {
@@ -134,7 +142,8 @@ void from_json(const json& j, ClassifierConfig& c) {
   reader.read_rate("dropout", c.dropout);
   reader.finish();
   require(c.model_channels % 32 == 0,
-          "classifier configuration: 'model_channels' is {}, must be a multiple of 32", c.model_channels);
+          "classifier configuration: 'model_channels' is {}, must be a multiple of 32",
+          c.model_channels);
   require((c.image_size >> (c.channel_mult.size() - 1)) >= 1,
           "classifier configuration: images of {0}x{0} cannot be halved {1} times", c.image_size,
           c.channel_mult.size() - 1);

@@ -5,7 +5,9 @@
 namespace diffscm {
 namespace {
 
-double fan_in_bound(int64_t fan_in) { return 1 / std::sqrt(static_cast<double>(fan_in)); }
+double fan_in_bound(int64_t fan_in) {
+  return 1 / std::sqrt(static_cast<double>(fan_in));
+}
 
 }  // namespace
 
@@ -24,13 +26,16 @@ Tensor Initializer::uniform(Shape shape, double bound) {
 Tensor Initializer::normal(Shape shape, double stddev) {
   Tensor t(std::move(shape));
   const std::vector<int64_t> stream{static_cast<int64_t>(next_++)};
-  operators(t.target()).normal({{seed_, kernels::Purpose::init, 0}, 1, t.numel(), stream.data(), t.mutable_data()});
+  operators(t.target())
+      .normal({{seed_, kernels::Purpose::init, 0}, 1, t.numel(), stream.data(), t.mutable_data()});
   const float scale = static_cast<float>(stddev);
-  operators(t.target()).linear_combination({t.numel(), scale, t.data(), 0, nullptr, t.mutable_data()});
+  operators(t.target())
+      .linear_combination({t.numel(), scale, t.data(), 0, nullptr, t.mutable_data()});
   return t;
 }
 
-Conv2d::Conv2d(int64_t in, int64_t out, int64_t filter, Initializer& init, Conv2dOptions options, bool zero)
+Conv2d::Conv2d(int64_t in, int64_t out, int64_t filter, Initializer& init, Conv2dOptions options,
+               bool zero)
     : options(options) {
   const double bound = zero ? 0 : fan_in_bound(in * filter * filter);
   weight = {init.uniform({out, filter, filter, in}, bound), FileLayout::oihw};
@@ -62,13 +67,14 @@ void Linear::visit(const std::string& prefix, const ParameterVisitor& visitor) {
 }
 
 GroupNorm::GroupNorm(int64_t channels, int64_t groups) : groups(groups) {
-  require(channels % groups == 0, "group norm: {} channels are not a multiple of {} groups", channels, groups);
+  require(channels % groups == 0, "group norm: {} channels are not a multiple of {} groups",
+          channels, groups);
   weight = {Tensor::full({channels}, 1)};
   bias = {Tensor::zeros({channels})};
 }
 
-Variable GroupNorm::forward(const Variable& x, const Variable& x1, const Variable& scale_shift, bool silu,
-                            const kernels::Dropout& dropout) const {
+Variable GroupNorm::forward(const Variable& x, const Variable& x1, const Variable& scale_shift,
+                            bool silu, const kernels::Dropout& dropout) const {
   return group_norm(x, x1, weight.variable, bias.variable, scale_shift,
                     {.groups = groups, .silu = silu, .dropout = dropout});
 }

@@ -21,12 +21,12 @@ struct Parameter {
   FileLayout layout = FileLayout::same;
 };
 
-// Called once per parameter with its dotted name in files ("input_blocks.1.0.in_layers.0.weight"). One
-// traversal serves counting, saving, strict loading and the optimiser's list.
+// Called once per parameter with its dotted name in files ("input_blocks.1.0.in_layers.0.weight").
+// One traversal serves counting, saving, strict loading and the optimiser's list.
 using ParameterVisitor = std::function<void(const std::string& name, Parameter& parameter)>;
 
-// Draws initial values; parameter i of a model has its own Philox stream, so adding one does not change
-// the values of those before it.
+// Draws initial values; parameter i of a model has its own Philox stream, so adding one does not
+// change the values of those before it.
 class Initializer {
  public:
   explicit Initializer(uint64_t seed) : seed_(seed) {}
@@ -72,7 +72,8 @@ struct GroupNorm {
   void visit(const std::string& prefix, const ParameterVisitor& visitor);
 };
 
-// What differs between training and inference: dropout and its random numbers. One per forward pass.
+// What differs between training and inference: dropout and its random numbers. One per forward
+// pass.
 struct ForwardContext {
   bool training = false;
   uint64_t seed = 0;

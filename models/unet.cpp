@@ -36,7 +36,8 @@ UNet::UNet(const UNetConfig& config, Initializer init)
       skips.push_back(channels);
     }
     if (level + 1 < levels) {
-      input_blocks_.emplace_back().downsample.emplace(channels, channels, 3, init, Conv2dOptions{.stride = 2});
+      input_blocks_.emplace_back().downsample.emplace(channels, channels, 3, init,
+                                                      Conv2dOptions{.stride = 2});
       skips.push_back(channels);
       downsample *= 2;
     }
@@ -67,10 +68,12 @@ UNet::UNet(const UNetConfig& config, Initializer init)
 
 Variable UNet::forward(const Variable& x, const Tensor& t, ForwardContext& context) const {
   require(x.value().rank() == 4 && x.dim(3) == config_.in_channels,
-          "this U-Net expects images [N,H,W,{}], got {}", config_.in_channels, to_string(x.shape()));
+          "this U-Net expects images [N,H,W,{}], got {}", config_.in_channels,
+          to_string(x.shape()));
   const int64_t multiple = int64_t{1} << (config_.channel_mult.size() - 1);
   require(x.dim(1) % multiple == 0 && x.dim(2) % multiple == 0,
-          "this U-Net needs image sides that are multiples of {}, got {}x{}", multiple, x.dim(1), x.dim(2));
+          "this U-Net needs image sides that are multiples of {}, got {}x{}", multiple, x.dim(1),
+          x.dim(2));
   require(t.numel() == x.dim(0), "{} timesteps for {} images", t.numel(), x.dim(0));
 
   const Variable emb = time_embed_.forward(t);
@@ -107,7 +110,9 @@ void UNet::visit(const ParameterVisitor& visitor) {
   const auto visit_stages = [&](const char* name, std::vector<Stage>& stages) {
     for (size_t i = 0; i < stages.size(); ++i) {
       int part = 0;  // torch's nn.Sequential numbers what is present
-      const auto prefix = [&](const char* suffix) { return fmt::format("{}.{}.{}{}", name, i, part++, suffix); };
+      const auto prefix = [&](const char* suffix) {
+        return fmt::format("{}.{}.{}{}", name, i, part++, suffix);
+      };
       Stage& stage = stages[i];
       if (stage.stem) stage.stem->visit(prefix(""), visitor);
       if (stage.block) stage.block->visit(prefix(""), visitor);

@@ -1,5 +1,5 @@
-// Inner products per sample. Double accumulators in eight interleaved lanes: the compiler vectorises
-// them, and the order of summation depends on the length alone.
+// Inner products per sample. Double accumulators in eight interleaved lanes: the compiler
+// vectorises them, and the order of summation depends on the length alone.
 #include "kernels/cpu/table.h"
 
 namespace diffscm::kernels::cpu {
