@@ -24,7 +24,7 @@ void validate(const AbductionOptions& o) {
   require(o.levels >= 0, "abduction over {} levels: give 1 or more, or 0 for the whole chain",
           o.levels);
   require(std::isfinite(o.tolerance) && o.tolerance > 0,
-          "abduction tolerance {}: give grey levels > 0 (0.005 is usual)", o.tolerance);
+          "abduction tolerance {}: give grey levels > 0 (0.002 is usual)", o.tolerance);
   require(o.max_iterations >= 1 && o.max_iterations <= 10'000,
           "{} abduction iterations: give 1 to 10000", o.max_iterations);
   require(o.memory >= 0 && o.memory <= kMaxAndersonMemory, "Anderson memory {}: give 0 to {}",

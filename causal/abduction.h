@@ -21,7 +21,7 @@ AbductionMethod parse_abduction_method(std::string_view name);
 struct AbductionOptions {
   AbductionMethod method = AbductionMethod::fixed_point;
   int levels = 0;            // L, how far up the chain; 0 = all of it
-  double tolerance = 5e-3;   // fixed_point: RMS over the image, in grey levels (127.5 per unit)
+  double tolerance = 2e-3;   // fixed_point: RMS over the image, in grey levels (127.5 per unit)
   int max_iterations = 100;  // fixed_point: network evaluations per image and level
   int memory = 5;            // fixed_point: Anderson memory, 0 .. 16; 0 = damped plain iteration
   ThresholdOptions threshold{};  // ddim only; any threshold forgets what it cuts off

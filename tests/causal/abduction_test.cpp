@@ -85,7 +85,7 @@ TEST(Abduction, NoOffByOne) {
   const Tensor x = images(4);
   const Chain chain(linear(), 100);
   for (const int levels : {1, 2, 75, 99, 100}) {
-    const Abduction u = abduct(gaussian_epsilon(), chain, x, {.levels = levels});
+    const Abduction u = abduct(gaussian_epsilon(), chain, x, {.levels = levels, .tolerance = 1e-4});
     EXPECT_LT(worst_grey_levels(x, decode(gaussian_epsilon(), chain, u, levels)), 5e-3) << levels;
     if (levels == 75) {
       EXPECT_GT(worst_grey_levels(x, decode(gaussian_epsilon(), chain, u, levels + 1)), 0.1)
@@ -148,7 +148,8 @@ TEST(Abduction, AndersonSolvesWherePlainIterationFails) {
 
   const Abduction damped = abduct(epsilon, chain, x, {.levels = 1, .memory = 0});
   EXPECT_EQ(damped.converged, std::vector<uint8_t>(4, 0));
-  const Abduction u = abduct(epsilon, chain, x, {.levels = 1, .max_iterations = 24});
+  const Abduction u =
+      abduct(epsilon, chain, x, {.levels = 1, .tolerance = 1e-4, .max_iterations = 24});
   EXPECT_EQ(u.converged, std::vector<uint8_t>(4, 1));
   EXPECT_LT(worst_grey_levels(x, decode(epsilon, chain, u, 1)), 1e-3);
 }
@@ -168,7 +169,8 @@ TEST(Abduction, BifurcatingScore) {
   EXPECT_EQ(u.converged, std::vector<uint8_t>(4, 1));
   // Off the border the round trip is exact; on it the decoder magnifies round-off without bound.
   EXPECT_LT(analytic::grey_levels(x, decode(epsilon, chain, u), 0), 0.01);
-  const Abduction damped = abduct(epsilon, chain, x, {.tolerance = 1e-4, .memory = 0});
+  const Abduction damped =
+      abduct(epsilon, chain, x, {.tolerance = 1e-4, .max_iterations = 24, .memory = 0});
   EXPECT_EQ(damped.converged, (std::vector<uint8_t>{1, 0, 0, 0}));
 }
 
@@ -186,7 +188,7 @@ TEST(Abduction, ReportsWhatCannotBeSolved) {
   EXPECT_EQ(u.converged, (std::vector<uint8_t>{1, 0}));
   EXPECT_NEAR(u.residual[1], 0.75 * 127.5, 0.1);
   for (const float v : u.latent.to_vector()) EXPECT_TRUE(std::isfinite(v));
-  EXPECT_LE(u.evaluations[1], 24);
+  EXPECT_LT(u.evaluations[1], 100);  // it gives up before the limit
 }
 
 TEST(Abduction, AnswersThatAreNotFiniteStayWithTheirImage) {
