@@ -16,5 +16,5 @@ fi
 
 "$diffscm" counterfactual \
   --model "weights/$data-unet.safetensors" --classifier "weights/$data-classifier.safetensors" \
-  --data "$data" --split test --index 0:10 --do digit=5 --scale 0.1,0.7,2 --out out/demo
-echo "demo: the picture is $PWD/out/demo/grid.png (rows: factual, reconstruction, do(digit=5) at s = 0.1, 0.7, 2)"
+  --data "$data" --split test --index 0:10 --do digit=5 --scale 0.1,0.7,2,4 --out out/demo
+echo "demo: the picture is $PWD/out/demo/grid.png (rows: factual, reconstruction, do(digit=5) at s = 0.1, 0.7, 2, 4)"
