@@ -17,19 +17,19 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct Flags {
-  std::string model, out, abduction = "fixed-point";
+  std::string model, out;
   DataFlags data;
-  AbductionOptions options;
-  int steps = 0;
-  double fraction = 1;
+  AbductionFlags abduction;
   int64_t batch = 32;
 };
 
 void run(Common& common, Flags flags) {
-  flags.options.method = parse_abduction_method(flags.abduction);
-  as_usage([&] { validate(flags.options); });
-  const DiffusionModel model(flags.model, common.target(), flags.steps);
-  flags.options.levels = as_usage([&] { return model.chain().levels_of_fraction(flags.fraction); });
+  AbductionOptions& options = flags.abduction.options;
+  options.method = parse_abduction_method(flags.abduction.method);
+  as_usage([&] { validate(options); });
+  const DiffusionModel model(flags.model, common.target(), flags.abduction.steps);
+  options.levels =
+      as_usage([&] { return model.chain().levels_of_fraction(flags.abduction.fraction); });
   const Selection selection = select(flags.data, model);
   std::filesystem::create_directories(flags.out);
 
@@ -47,11 +47,11 @@ void run(Common& common, Flags flags) {
     const Tensor factual = selection.dataset.images(index).to(model.target());
     // The bar counts both passes: abduction, then the reconstruction that measures it.
     const Progress bar = level_progress(common, "abduct", b, batches);
-    const Abduction a = abduct(model.epsilon(), model.chain(), factual, flags.options,
+    const Abduction a = abduct(model.epsilon(), model.chain(), factual, options,
                                [&](int done, int levels) { bar(done, 2 * levels); });
     const Tensor reconstruction =
-        sample(model.epsilon(), {}, model.chain(), flags.options.levels, a.latent, SamplerOptions{},
-               {}, [&](int done, int levels) { bar(levels + done, 2 * levels); });
+        sample(model.epsilon(), {}, model.chain(), options.levels, a.latent, SamplerOptions{}, {},
+               [&](int done, int levels) { bar(levels + done, 2 * levels); });
     const std::vector<double> l1 = l1_grey_levels(reconstruction, factual);
     for (size_t i = 0; i < index.size(); ++i) {
       const bool measured = !a.residual.empty();
@@ -90,7 +90,7 @@ void run(Common& common, Flags flags) {
     rows[2].images.push_back(io::grid_image(reconstruction, i));
   }
   io::write_grid(out / "grid.png", rows,
-                 {.title = fmt::format("abduction, {}", flags.abduction), .columns = {}});
+                 {.title = fmt::format("abduction, {}", flags.abduction.method), .columns = {}});
   write_jsonl(out / "results.jsonl", lines);
 
   Json unconverged = Json::array();
@@ -107,10 +107,10 @@ void run(Common& common, Flags flags) {
              {"split", flags.data.split},
              {"index", flags.data.index},
              {"steps", model.chain().levels()},
-             {"levels", flags.options.levels},
-             {"abduction", flags.abduction},
-             {"tolerance", flags.options.tolerance},
-             {"max_iterations", flags.options.max_iterations}},
+             {"levels", options.levels},
+             {"abduction", flags.abduction.method},
+             {"tolerance", options.tolerance},
+             {"max_iterations", options.max_iterations}},
             {&model.info()}, summary);
   if (common.json) {
     fmt::print("{}\n", summary.dump());
@@ -131,22 +131,7 @@ void add_abduct(CLI::App& app, Common& common) {
   command->add_option("--model", flags->model, "diffusion model: a file or a run's folder")
       ->required();
   add_data_flags(command, flags->data);
-  command->add_option("--steps", flags->steps, "levels of the chain (default: the model's)")
-      ->check(CLI::PositiveNumber);
-  command->add_option("--fraction", flags->fraction, "how far up the chain to go, 0 to 1")
-      ->capture_default_str();
-  command
-      ->add_option("--abduction", flags->abduction,
-                   "fixed-point (exact to --tolerance) or ddim (one pass)")
-      ->check(CLI::IsMember({"fixed-point", "ddim"}))
-      ->capture_default_str();
-  command
-      ->add_option("--tolerance", flags->options.tolerance, "fixed-point: residual in grey levels")
-      ->capture_default_str();
-  command
-      ->add_option("--max-iterations", flags->options.max_iterations,
-                   "fixed-point: network evaluations per image and level")
-      ->capture_default_str();
+  add_abduction_flags(command, flags->abduction);
   command->add_option("--batch", flags->batch, "images at a time")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();

@@ -16,11 +16,10 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct Flags {
-  std::string model, classifier, out, intervention, abduction = "fixed-point", threshold = "none";
+  std::string model, classifier, out, intervention, threshold = "none";
   DataFlags data;
+  AbductionFlags abduction;
   CounterfactualOptions options;
-  int steps = 0;
-  double fraction = 1;
   int64_t batch = 32;
 };
 
@@ -139,7 +138,8 @@ void write_images(const Flags& flags, const Images& images, const std::vector<Ou
   const int64_t shown = std::min<int64_t>(n, 16);
   std::vector<io::GridRow> rows{{"factual", {}}, {"rec (s=0)", {}}};
   io::GridOptions grid{
-      .title = fmt::format("do({}) with {} steps", flags.intervention, flags.steps), .columns = {}};
+      .title = fmt::format("do({}) with {} steps", flags.intervention, flags.abduction.steps),
+      .columns = {}};
   for (const double s : flags.options.scales) rows.push_back({fmt::format("s={:g}", s), {}});
   for (int64_t i = 0; i < shown; ++i) {
     const Outcome& o = outcomes[static_cast<size_t>(i)];
@@ -221,16 +221,17 @@ void print_table(const Flags& flags, const Json& summary) {
 }
 
 void run(Common& common, Flags flags) {
-  flags.options.abduction.method = parse_abduction_method(flags.abduction);
+  flags.options.abduction = flags.abduction.options;
+  flags.options.abduction.method = parse_abduction_method(flags.abduction.method);
   flags.options.threshold.kind = parse_threshold(flags.threshold);
   as_usage([&] { validate(flags.options); });
-  const DiffusionModel model(flags.model, common.target(), flags.steps);
+  const DiffusionModel model(flags.model, common.target(), flags.abduction.steps);
   const AntiCausalPredictor predictor(flags.classifier, model);
   const int64_t target =
       as_usage([&] { return parse_intervention(flags.intervention, predictor.classes()); });
-  flags.steps = model.chain().levels();
+  flags.abduction.steps = model.chain().levels();
   flags.options.abduction.levels =
-      as_usage([&] { return model.chain().levels_of_fraction(flags.fraction); });
+      as_usage([&] { return model.chain().levels_of_fraction(flags.abduction.fraction); });
   const Selection selection = select(flags.data, model);
   std::filesystem::create_directories(flags.out);
 
@@ -255,9 +256,9 @@ void run(Common& common, Flags flags) {
              {"index", flags.data.index},
              {"do", flags.intervention},
              {"scales", flags.options.scales},
-             {"steps", flags.steps},
+             {"steps", flags.abduction.steps},
              {"levels", a.levels},
-             {"abduction", flags.abduction},
+             {"abduction", flags.abduction.method},
              {"tolerance", a.tolerance},
              {"max_iterations", a.max_iterations},
              {"threshold", flags.threshold},
@@ -288,23 +289,7 @@ void add_counterfactual(CLI::App& app, Common& common) {
       ->delimiter(',')
       ->allow_extra_args(false)
       ->capture_default_str();
-  command->add_option("--steps", flags->steps, "levels of the chain (default: the model's)")
-      ->check(CLI::PositiveNumber);
-  command->add_option("--fraction", flags->fraction, "how far up the chain to go, 0 to 1")
-      ->capture_default_str();
-  command
-      ->add_option("--abduction", flags->abduction,
-                   "fixed-point (exact to --tolerance) or ddim (one pass)")
-      ->check(CLI::IsMember({"fixed-point", "ddim"}))
-      ->capture_default_str();
-  command
-      ->add_option("--tolerance", flags->options.abduction.tolerance,
-                   "fixed-point: residual in grey levels")
-      ->capture_default_str();
-  command
-      ->add_option("--max-iterations", flags->options.abduction.max_iterations,
-                   "fixed-point: network evaluations per image and level")
-      ->capture_default_str();
+  add_abduction_flags(command, flags->abduction);
   command
       ->add_option("--threshold", flags->threshold,
                    "of the predicted clean image: none, clip or dynamic")

@@ -93,6 +93,25 @@ void add_data_flags(CLI::App* command, DataFlags& flags) {
       ->capture_default_str();
 }
 
+void add_abduction_flags(CLI::App* command, AbductionFlags& flags) {
+  command->add_option("--steps", flags.steps, "levels of the chain (default: the model's)")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--fraction", flags.fraction, "how far up the chain to go, 0 to 1")
+      ->capture_default_str();
+  command
+      ->add_option("--abduction", flags.method,
+                   "fixed-point (exact to --tolerance) or ddim (one pass)")
+      ->check(CLI::IsMember({"fixed-point", "ddim"}))
+      ->capture_default_str();
+  command
+      ->add_option("--tolerance", flags.options.tolerance, "fixed-point: residual in grey levels")
+      ->capture_default_str();
+  command
+      ->add_option("--max-iterations", flags.options.max_iterations,
+                   "fixed-point: network evaluations per image and level")
+      ->capture_default_str();
+}
+
 Selection select(const DataFlags& flags, const DiffusionModel& model) {
   Selection s{data::load_dataset(flags.data, data::parse_split(flags.split)), {}};
   model.check_fits(s.dataset);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "apps/command.h"
+#include "causal/abduction.h"
 #include "causal/models.h"
 #include "causal/noise_schedule.h"
 #include "causal/progress.h"
@@ -62,6 +63,15 @@ struct DataFlags {
   std::string data, split = "test", index = "0:10";
 };
 void add_data_flags(CLI::App* command, DataFlags& flags);
+
+// How far up the chain, in how many levels, and by which method.
+struct AbductionFlags {
+  AbductionOptions options;
+  std::string method = "fixed-point";
+  int steps = 0;  // 0: the model's
+  double fraction = 1;
+};
+void add_abduction_flags(CLI::App* command, AbductionFlags& flags);
 
 struct Selection {
   data::Dataset dataset;
