@@ -1,0 +1,180 @@
+// diffscm train: what a run leaves, resuming it, refusing it.
+#include "tests/apps/commands.h"
+
+namespace diffscm {
+namespace {
+
+TEST(Train, LeavesAModelALogAndItsConfiguration) {
+  const fs::path run = world().unet();
+  for (const char* file : {"model.safetensors", "checkpoint.safetensors", "log.jsonl",
+                           "config.json", "evaluation.json"})
+    EXPECT_TRUE(fs::exists(run / file)) << file;
+  const auto log = io::read_jsonl(run / "log.jsonl");
+  ASSERT_EQ(log.size(), 2u);  // every 20 steps, and the last
+  EXPECT_EQ(log.back()["step"], 30);
+  EXPECT_EQ(read_json(run / "config.json")["unet"]["image_size"], 8);
+  const auto metadata = io::read_safetensors(run / "model.safetensors").metadata;
+  const json training = json::parse(metadata.at("training"));
+  EXPECT_EQ(training["samples_seen"], 120);
+  EXPECT_NE(training["command"].get<std::string>().find("train diffusion"), std::string::npos);
+  EXPECT_EQ(json::parse(metadata.at("data"))["size"], kImages);
+}
+
+TEST(Train, TheClassifierReportsItsAccuracyByNoiseLevel) {
+  const json levels =
+      read_json(fs::path(world().classifier()) / "evaluation.json")["accuracy_by_noise_level"];
+  ASSERT_EQ(levels.size(), 11u);
+  EXPECT_EQ(levels.front()["timestep"], 0);
+  EXPECT_EQ(levels.back()["timestep"], 999);
+  for (const json& l : levels) EXPECT_TRUE(l["accuracy"] >= 0 && l["accuracy"] <= 1);
+}
+
+TEST(Train, FlagsOverrideThePreset) {
+  const std::string out = fresh();
+  const Result r =
+      diffscm(train("diffusion", out) +
+              Arguments{"--steps", "4", "--batch", "2", "--seed", "9", "--log-every", "1", "--set",
+                        "train.diffusion.lr=5e-4", "--set", "diffusion.schedule=cosine", "--json"});
+  expect_success(r);
+  EXPECT_EQ(json::parse(r.out)["end"], "finished");
+  const auto log = io::read_jsonl(fs::path(out) / "log.jsonl");
+  ASSERT_EQ(log.size(), 4u);
+  EXPECT_EQ(log[3]["lr"], 5e-4);
+  const auto metadata = io::read_safetensors(fs::path(out) / "model.safetensors").metadata;
+  EXPECT_EQ(json::parse(metadata.at("training"))["seed"], 9);
+  EXPECT_EQ(json::parse(metadata.at("diffusion"))["schedule"], "cosine");
+}
+
+TEST(Train, ThePresetsHaveTheParametersOfDiffScm) {
+  const fs::path data = world() / "data28.npz";
+  write_data(data, 28);
+  for (const auto& [preset, kind, count] : {std::tuple{"mnist-fast", "diffusion", "1140929"},
+                                            {"mnist-paper", "diffusion", "10601473"}}) {
+    const std::string out = fresh();
+    const Result r = diffscm({"train", kind, "--preset", preset, "--data", data, "--out", out,
+                              "--steps", "1", "--batch", "1"});
+    expect_success(r);
+    EXPECT_NE(r.err.find(std::string(count) + " parameters"), std::string::npos) << r.err;
+    fs::remove_all(out);
+  }
+}
+
+TEST(Train, TheTinyPresetLearnsFromTheBuiltInDigits) {
+  const std::string out = fresh();
+  expect_success(diffscm({"train", "diffusion", "--preset", "tiny", "--data", "digits", "--out",
+                          out, "--steps", "4", "--batch", "4", "--quiet"}));
+  expect_success(diffscm({"abduct", "--model", out, "--data", "digits", "--index", "3,5", "--out",
+                          fresh(), "--steps", "2", "--quiet"}));
+  const Result r = diffscm({"inspect", "digits", "--json"});
+  expect_success(r);
+  EXPECT_EQ(json::parse(r.out)["test"]["images_per_class"].size(), 10u);
+}
+
+TEST(Train, KilledAndResumedEndsWithTheSameModel) {
+  const std::string whole = fresh(), parts = fresh();
+  const Arguments flags{"--steps", "60", "--checkpoint-every", "5", "--log-every", "1", "--quiet"};
+  expect_success(diffscm(train("diffusion", whole) + flags));
+  Program program(world().path(), train("diffusion", parts) + flags);
+  ASSERT_TRUE(program.run_until([&] { return fs::exists(parts + "/checkpoint.safetensors"); }));
+  program.signal(SIGKILL);
+  ASSERT_EQ(program.wait().code, 1000 + SIGKILL) << "it ended before it could be killed";
+  ASSERT_FALSE(fs::exists(parts + "/evaluation.json"));
+  expect_success(diffscm(train("diffusion", parts) + flags + Arguments{"--resume"}));
+  expect_same_models(whole, parts);
+  const auto log = io::read_jsonl(parts + "/log.jsonl");
+  ASSERT_EQ(log.size(), 60u);
+  for (size_t i = 0; i < 60; ++i) EXPECT_EQ(log[i]["step"], i + 1);
+}
+
+TEST(Train, CtrlCSavesACheckpointAndExits130) {
+  const std::string out = fresh();
+  const Arguments flags{"--steps", "100000", "--log-every", "1"};
+  for (const bool resume : {false, true}) {
+    Program program(world().path(), train("diffusion", out) + flags +
+                                        (resume ? Arguments{"--resume"} : Arguments{}));
+    const size_t before = resume ? io::read_jsonl(out + "/log.jsonl").size() : 0;
+    ASSERT_TRUE(program.run_until([&] {
+      return fs::exists(out + "/log.jsonl") &&
+             io::read_jsonl(out + "/log.jsonl").size() > before + 2;
+    }));
+    program.signal(resume ? SIGTERM : SIGINT);
+    const Result r = program.wait();
+    EXPECT_EQ(r.code, 130) << r.err;
+    EXPECT_NE(r.err.find("--resume"), std::string::npos) << r.err;
+    const auto metadata = io::read_safetensors(out + "/model.safetensors").metadata;
+    EXPECT_EQ(json::parse(metadata.at("training"))["steps"],
+              io::read_jsonl(out + "/log.jsonl").back()["step"]);
+  }
+}
+
+TEST(Train, ARefusedRunLeavesTheOldOneAsItWas) {
+  const std::string out = fresh();
+  const Arguments base = train("diffusion", out) + Arguments{"--steps", "2", "--quiet"};
+  expect_success(diffscm(base));
+  std::map<std::string, std::string> before;
+  for (const auto& file : fs::directory_iterator(out))
+    before[file.path().string()] = testing::get(file.path());
+  const Arguments other{"--set", "train.diffusion.lr=0.5"};
+  expect_failure(diffscm(base + other), 1, "add --resume");
+  expect_failure(diffscm(base + other + Arguments{"--resume"}), 1, "trained with lr = 0.002");
+  for (const auto& [path, bytes] : before) EXPECT_EQ(testing::get(path), bytes) << path;
+}
+
+TEST(Train, BadInputIsOneLineAndLeavesNothing) {
+  const auto refused = [&](const Arguments& a, int code, std::string_view part) {
+    SCOPED_TRACE(part);
+    const std::string out = fresh();
+    expect_failure(diffscm(a + Arguments{"--out", out}), code, part);
+    EXPECT_TRUE(is_empty(out));
+  };
+  const Arguments diffusion{"train", "diffusion"};
+  const Arguments preset{"--preset", world().preset()}, data{"--data", world().data()};
+  const Arguments good = diffusion + preset + data;
+  refused(diffusion + data, 2, "--preset");
+  refused(good + Arguments{"--frobnicate"}, 2, "--frobnicate");
+  refused(good + Arguments{"--steps", "0"}, 2, "--steps");
+  refused(good + Arguments{"--steps", "many"}, 2, "--steps");
+  refused(good + Arguments{"--batch", "-1"}, 2, "--batch");
+  refused(good + Arguments{"--seed", "-1"}, 2, "--seed");
+  refused(good + Arguments{"--device", "abacus"}, 2, "abacus");
+  refused(good + Arguments{"--device", "cuda"}, 1, "cuda");
+  refused(good + Arguments{"--precision", "bf16"}, 1, "bf16");
+  refused(good + Arguments{"--precision", "f8"}, 2, "f8");
+  refused(good + Arguments{"--threads", "-1"}, 2, "-1");
+  refused(diffusion + data + Arguments{"--preset", "huge"}, 1, "mnist-fast");
+  refused(diffusion + data + Arguments{"--preset", world().data()}, 1, "data.npz");
+  refused(diffusion + preset + Arguments{"--data", "nowhere.npz"}, 1, "nowhere.npz");
+  refused(diffusion + data + Arguments{"--preset", "mnist-fast"}, 1, "28x28x1");
+  const auto set = [&](const std::string& text, int code, std::string_view part) {
+    refused(good + Arguments{"--set", text}, code, part);
+  };
+  set("train.diffusion.lr", 2, "expected name=value");
+  set("train.diffusion.speed=1", 2, "no entry");
+  set("train.diffusion=1", 2, "is a section");
+  set("train.diffusion.lr=fast", 2, "fast");
+  set("train.diffusion.batch=1.5", 2, "1.5");
+  set("train.diffusion.batch=0", 1, "batch 0");
+  set("train.diffusion.warmup_steps=-5", 1, "-5");
+  set("train.diffusion.weight_decay=-1", 1, "weight_decay");
+  set("train.diffusion.lr=-1", 1, "lr is -1");
+  set("diffusion.sampling_steps=0", 1, "0");
+  set("diffusion.timesteps=2", 1, "2");
+  set("diffusion.schedule=zigzag", 1, "zigzag");
+  set("unet.model_channels=33", 1, "33");
+  set("unet.model_channels=-32", 1, "-32");
+  set("unet.heads=5", 1, "heads");
+}
+
+TEST(Train, AClassifierNeedsLabels) {
+  const fs::path data = world() / "unlabelled.npz";
+  auto arrays = io::read_npz(world().data());
+  arrays.erase("labels");
+  io::write_npz(data, arrays);
+  const std::string out = fresh();
+  const Result r = diffscm({"train", "classifier", "--preset", world().preset(), "--data", data,
+                            "--out", out, "--quiet"});
+  expect_failure(r, 1, "labels");
+}
+
+}  // namespace
+}  // namespace diffscm
