@@ -10,6 +10,8 @@ namespace diffscm::kernels {
 //   m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2
 //   p -= lr * (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
 //   ema = d ema + (1 - d) p
+// `schedule` = {lr, 1 - b1^t, 1 - b2^t, d} in the target's memory overrides step, lr and ema_decay
+// when it is not null: a recorded training step moves on at each replay.
 // g is multiplied by gradient_scale first. Work: 5 reads and 4 writes per parameter.
 // Source: Loshchilov & Hutter 2019, alg. 2 (decoupled decay, as torch.optim.AdamW).
 struct AdamwArgs {
@@ -20,7 +22,8 @@ struct AdamwArgs {
   float* parameter;
   float* m;
   float* v;
-  float* ema;  // or null
+  float* ema;                        // or null
+  const double* schedule = nullptr;  // [4] or null
 };
 
 }  // namespace diffscm::kernels

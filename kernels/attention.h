@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "kernels/bfloat16.h"
+
 namespace diffscm::kernels {
 
 // How one token's 3C channels are cut. Both occur in guided-diffusion, and weights do not travel
@@ -15,22 +17,26 @@ enum class QkvLayout { per_head, chunked };
 //   s[t,u] = <q[t], k[u]> / sqrt(D),  p = softmax over u < T,  out[t] = sum_u p[t,u] v[u]
 // `lse`[n,h,t] = log sum_u exp(s[t,u]) is what backward needs: the T x T scores are never stored.
 // queries = Tq <= T: only the first Tq tokens ask (the attention pool reads token 0 alone).
-// Every element of out and lse is written. f32, softmax in f32 with the maximum subtracted.
-// Work: 4 N heads Tq T D FLOPs.
-// Source: Vaswani et al. 2017, eq. 1; the log-sum-exp form: Dao et al. 2022, alg. 1-2.
-struct AttentionArgs {
+// Every element of out and lse is written. T is float or bf16; computed in f32 with the maximum
+// subtracted. Work: 4 N heads Tq T D FLOPs. Source: Vaswani et al. 2017, eq. 1; the log-sum-exp
+// form: Dao et al. 2022, alg. 1-2.
+template <class T>
+struct BasicAttentionArgs {
   int64_t n, tokens, queries, channels, heads;
   QkvLayout layout;
-  const float* qkv;  // [N, T, 3C]
-  float* out;        // [N, Tq, C]
-  float* lse;        // [N, heads, Tq]
+  const T* qkv;  // [N, T, 3C]
+  T* out;        // [N, Tq, C]
+  float* lse;    // [N, heads, Tq]
 };
+using AttentionArgs = BasicAttentionArgs<float>;
 
 // dqkv is overwritten everywhere (query gradients of tokens >= Tq are 0).
-struct AttentionBackwardArgs {
-  AttentionArgs forward;  // out and lse as the forward wrote them
-  const float* dout;      // [N, Tq, C]
-  float* dqkv;            // [N, T, 3C]
+template <class T>
+struct BasicAttentionBackwardArgs {
+  BasicAttentionArgs<T> forward;  // out and lse as the forward wrote them
+  const T* dout;                  // [N, Tq, C]
+  T* dqkv;                        // [N, T, 3C]
 };
+using AttentionBackwardArgs = BasicAttentionBackwardArgs<float>;
 
 }  // namespace diffscm::kernels

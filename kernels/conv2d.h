@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "kernels/bfloat16.h"
+
 namespace diffscm::kernels {
 
 // Geometry shared by forward and both backwards. The input image the filter sees is
@@ -30,43 +32,50 @@ struct ConvShape {
 // y[n,p,q,k] = bias[k] + residual[n,p,q,k]
 //            + sum_{r,s,c} weight[k,r,s,c] * X[n, p*stride + r - R/2, q*stride + s - S/2, c]
 // Outside the image X is 0. Every element of y is written. y must not alias x0 or x1; it may be
-// equal to residual. All f32, f32 accumulation (Winograd rungs: max error ~1e-5 relative to the
-// largest output; f32 direct rungs ~1e-6). Bit-reproducible, whatever the number of threads.
-// `packed` is what conv2d_pack wrote for this shape and weight, or null: then it is packed into
-// scratch on the spot.
-struct Conv2dArgs {
+// equal to residual. T is float or bf16, accumulation is f32 (Winograd rungs: max error ~1e-5
+// relative to the largest output; f32 direct rungs ~1e-6). Bit-reproducible, whatever the number of
+// threads. `packed` is what conv2d_pack wrote for this shape and weight, or null: then it is packed
+// into scratch on the spot.
+template <class T>
+struct BasicConv2dArgs {
   ConvShape shape;
-  const float* x0;        // [N, H, W, C0]
-  const float* x1;        // [N, H, W, C1] or null
-  const float* weight;    // [K, R, S, C]
-  const float* packed;    // or null
-  const float* bias;      // [K] or null
-  const float* residual;  // [N, P, Q, K] or null
-  float* y;               // [N, P, Q, K]
+  const T* x0;        // [N, H, W, C0]
+  const T* x1;        // [N, H, W, C1] or null
+  const T* weight;    // [K, R, S, C]
+  const T* packed;    // or null
+  const float* bias;  // [K] or null
+  const T* residual;  // [N, P, Q, K] or null
+  T* y;               // [N, P, Q, K]
 };
+using Conv2dArgs = BasicConv2dArgs<float>;
 
 // dX = transpose of the above with respect to X, split into dx0, dx1 and summed 2x2 when
 // upsampling. Every element of dx0 and dx1 is written. `packed` as above, from conv2d_pack with
 // backward = true.
-struct Conv2dBackwardInputArgs {
+template <class T>
+struct BasicConv2dBackwardInputArgs {
   ConvShape shape;
-  const float* dy;      // [N, P, Q, K]
-  const float* weight;  // [K, R, S, C]
-  const float* packed;  // or null
-  float* dx0;           // [N, H, W, C0]
-  float* dx1;           // [N, H, W, C1] or null
+  const T* dy;      // [N, P, Q, K]
+  const T* weight;  // [K, R, S, C]
+  const T* packed;  // or null
+  T* dx0;           // [N, H, W, C0]
+  T* dx1;           // [N, H, W, C1] or null
 };
+using Conv2dBackwardInputArgs = BasicConv2dBackwardInputArgs<float>;
 
 // dweight[k,r,s,c] = sum_{n,p,q} dy[n,p,q,k] * X[n, p*stride + r - R/2, q*stride + s - S/2, c]
-// dbias[k] = sum_{n,p,q} dy[n,p,q,k]. Both are overwritten. Bit-reproducible.
-struct Conv2dBackwardWeightArgs {
+// dbias[k] = sum_{n,p,q} dy[n,p,q,k]. Both are overwritten, in f32 whatever T
+// is: they are gradients of master weights. Bit-reproducible.
+template <class T>
+struct BasicConv2dBackwardWeightArgs {
   ConvShape shape;
-  const float* x0;  // [N, H, W, C0]
-  const float* x1;  // [N, H, W, C1] or null
-  const float* dy;  // [N, P, Q, K]
-  float* dweight;   // [K, R, S, C]
-  float* dbias;     // [K] or null
+  const T* x0;     // [N, H, W, C0]
+  const T* x1;     // [N, H, W, C1] or null
+  const T* dy;     // [N, P, Q, K]
+  float* dweight;  // [K, R, S, C]
+  float* dbias;    // [K] or null
 };
+using Conv2dBackwardWeightArgs = BasicConv2dBackwardWeightArgs<float>;
 
 // Rearranges a weight once for the algorithm that the target would choose for this shape (register
 // tiles, Winograd transform), so that inference does not repeat it in each call.

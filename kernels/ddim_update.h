@@ -19,9 +19,11 @@ enum class Threshold { none, clip, dynamic };
 // b > a moves towards the clean image (prediction), b < a away from it (abduction: DDIM inversion).
 // mean_shift is Sigma*s of classifier-guided DDPM (Dhariwal & Nichol 2021, alg. 1); s sqrt(1-a) g
 // is their alg. 2; dynamic thresholding: Saharia et al. 2022. DDIM: Song et al. 2021, eq. 12
-// and 16. The coefficients are computed in double by the operator. Requires 0 < a < 1, 0 <= b <= 1.
-// out may alias x; every element of out is written. x0 receives the final x0-prediction if not
-// null. Work: one read of each given input, one write of each output.
+// and 16. The coefficients are computed in double by the operator.
+// `levels` = {alpha_bar, alpha_bar_next} in the target's memory overrides the two scalars, so that
+// one recorded step serves the whole chain; then nothing checks their range. Requires 0 < a < 1, 0
+// <= b <= 1. out may alias x; every element of out is written. x0 receives the final x0-prediction
+// if not null. Work: one read of each given input, one write of each output.
 struct DdimUpdateArgs {
   int64_t n, elements;
   double alpha_bar, alpha_bar_next;
@@ -36,6 +38,7 @@ struct DdimUpdateArgs {
   const float* gradient = nullptr;    // or null: grad_x log p(parent = value | x)
   const float* noise = nullptr;       // or null: standard normal, needed when sigma > 0
   const float* quantile = nullptr;    // [N], needed for Threshold::dynamic
+  const double* levels = nullptr;     // [2] or null
   float* out;                         // [N, elements]
   float* x0 = nullptr;                // or null
 };
@@ -48,7 +51,8 @@ struct AbsQuantileArgs {
   double alpha_bar, q;
   const float* x;
   const float* eps;
-  float* quantile;  // [N]
+  float* quantile;                 // [N]
+  const double* levels = nullptr;  // [1] or null: alpha_bar in the target's memory, as above
 };
 
 }  // namespace diffscm::kernels

@@ -1,32 +1,48 @@
-// Small elementwise operators.
+// Small elementwise operators. T is float or bf16, computed in f32.
 #pragma once
 
 #include <cstdint>
 
+#include "kernels/bfloat16.h"
+
 namespace diffscm::kernels {
 
 // y[i] = a * x[i] + b * z[i]; z may be null (then b is ignored). y may alias x or z.
-struct LinearCombinationArgs {
+template <class T>
+struct BasicLinearCombinationArgs {
   int64_t n;
   float a;
-  const float* x;
+  const T* x;
   float b;
-  const float* z;
-  float* y;
+  const T* z;
+  T* y;
+};
+using LinearCombinationArgs = BasicLinearCombinationArgs<float>;
+
+// y = x, rounded to nearest even when To is bf16.
+template <class From, class To>
+struct CastArgs {
+  int64_t n;
+  const From* x;
+  To* y;
 };
 
 // y = x * sigmoid(x). y may alias x.  Backward: dx = dy * (s + x s (1 - s)), s = sigmoid(x).
-struct SiluArgs {
+template <class T>
+struct BasicSiluArgs {
   int64_t n;
-  const float* x;
-  float* y;
+  const T* x;
+  T* y;
 };
-struct SiluBackwardArgs {
+using SiluArgs = BasicSiluArgs<float>;
+template <class T>
+struct BasicSiluBackwardArgs {
   int64_t n;
-  const float* x;
-  const float* dy;
-  float* dx;
+  const T* x;
+  const T* dy;
+  T* dx;
 };
+using SiluBackwardArgs = BasicSiluBackwardArgs<float>;
 
 // Sinusoidal embedding: emb[n, i] = cos(t[n] f_i), emb[n, half + i] = sin(t[n] f_i),
 // f_i = exp(-ln(10000) i / half), i < half = channels / 2 (cos first, as guided-diffusion has it).

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "kernels/bfloat16.h"
 #include "kernels/random.h"
 
 namespace diffscm::kernels {
@@ -15,37 +16,40 @@ namespace diffscm::kernels {
 //   z = z * sigmoid(z)                        if silu
 //   y = dropout(z)                            if dropout.rate > 0: see random.h
 // Requires C % G == 0, HW >= 1. Every element of y, mean and rstd is written. y must not alias x.
-// Numerics: f32, two-pass variance (or an equivalent without cancellation).
-// Work: 2 reads and 1 write of X; ~12 FLOPs per element with SiLU.
-// Source: Wu & He 2018, arXiv:1803.08494, eq. 1-4; scale-shift: Dhariwal & Nichol 2021, eq. 3
-// (AdaGN).
-struct GroupNormArgs {
+// Numerics: T is float or bf16; computed in f32, two-pass variance (or an equivalent without
+// cancellation). Work: 2 reads and 1 write of X; ~12 FLOPs per element with SiLU. Source: Wu & He
+// 2018, arXiv:1803.08494, eq. 1-4; scale-shift: Dhariwal & Nichol 2021, eq. 3 (AdaGN).
+template <class T>
+struct BasicGroupNormArgs {
   int64_t n, hw, c0, c1, groups;
   float eps;
   bool silu;
   Dropout dropout;
-  const float* x0;           // [N, HW, C0]
-  const float* x1;           // [N, HW, C1] or null
+  const T* x0;               // [N, HW, C0]
+  const T* x1;               // [N, HW, C1] or null
   const float* gamma;        // [C]
   const float* beta;         // [C]
   const float* scale_shift;  // [N, 2C] or null
-  float* y;                  // [N, HW, C]
+  T* y;                      // [N, HW, C]
   float* mean;               // [N, G]
   float* rstd;               // [N, G]
 };
+using GroupNormArgs = BasicGroupNormArgs<float>;
 
 // Gradients of the above given dy. The normalised value is recomputed from x, mean and rstd;
 // nothing else is saved. Null outputs are skipped (guidance needs dx only). Every non-null output
 // is overwritten. dgamma and dbeta sum over samples; bit-reproducible whatever the number of
 // threads.
-struct GroupNormBackwardArgs {
-  GroupNormArgs forward;  // as passed to the forward (y is not read and may be null)
-  const float* dy;        // [N, HW, C]
-  float* dx0;             // [N, HW, C0]
-  float* dx1;             // [N, HW, C1] or null when c1 = 0
-  float* dgamma;          // [C] or null
-  float* dbeta;           // [C] or null
-  float* dscale_shift;    // [N, 2C] or null
+template <class T>
+struct BasicGroupNormBackwardArgs {
+  BasicGroupNormArgs<T> forward;  // as passed to the forward (y is not read and may be null)
+  const T* dy;                    // [N, HW, C]
+  T* dx0;                         // [N, HW, C0]
+  T* dx1;                         // [N, HW, C1] or null when c1 = 0
+  float* dgamma;                  // [C] or null
+  float* dbeta;                   // [C] or null
+  float* dscale_shift;            // [N, 2C] or null
 };
+using GroupNormBackwardArgs = BasicGroupNormBackwardArgs<float>;
 
 }  // namespace diffscm::kernels

@@ -3,6 +3,7 @@
 
 #include "kernels/adamw.h"
 #include "kernels/attention.h"
+#include "kernels/bfloat16.h"
 #include "kernels/conv2d.h"
 #include "kernels/ddim_update.h"
 #include "kernels/elementwise.h"
@@ -65,6 +66,27 @@ struct OperatorTable {
   Operator<AbsQuantileArgs> abs_quantile;
   Operator<AdamwArgs> adamw;
 
+  // The same operators on bf16 storage (--precision bf16), and the way there and back.
+  Operator<CastArgs<float, bf16>> cast_to_bf16;
+  Operator<CastArgs<bf16, float>> cast_to_f32;
+  Operator<BasicConv2dArgs<bf16>> conv2d_bf16;
+  Operator<BasicConv2dBackwardInputArgs<bf16>> conv2d_backward_input_bf16;
+  Operator<BasicConv2dBackwardWeightArgs<bf16>> conv2d_backward_weight_bf16;
+  Operator<BasicGroupNormArgs<bf16>> group_norm_bf16;
+  Operator<BasicGroupNormBackwardArgs<bf16>> group_norm_backward_bf16;
+  Operator<BasicAttentionArgs<bf16>> attention_bf16;
+  Operator<BasicAttentionBackwardArgs<bf16>> attention_backward_bf16;
+  Operator<BasicMatmulArgs<bf16>> matmul_bf16;
+  Operator<BasicMatmulArgs<bf16, float>> matmul_bf16_f32;
+  Operator<BasicColumnSumArgs<bf16>> column_sum_bf16;
+  Operator<BasicLinearCombinationArgs<bf16>> linear_combination_bf16;
+  Operator<BasicSiluArgs<bf16>> silu_bf16;
+  Operator<BasicSiluBackwardArgs<bf16>> silu_backward_bf16;
+  Operator<BasicAvgPoolArgs<bf16>> avg_pool_bf16;
+  Operator<BasicAvgPoolBackwardArgs<bf16>> avg_pool_backward_bf16;
+  Operator<BasicPoolTokensArgs<bf16>> pool_tokens_bf16;
+  Operator<BasicPoolTokensBackwardArgs<bf16>> pool_tokens_backward_bf16;
+
   // Calls visit(operator) for every entry in the order above: one list serves naming, printing,
   // tests.
   template <class Self, class F>
@@ -95,6 +117,25 @@ struct OperatorTable {
     visit("ddim_update", t.ddim_update);
     visit("abs_quantile", t.abs_quantile);
     visit("adamw", t.adamw);
+    visit("cast_to_bf16", t.cast_to_bf16);
+    visit("cast_to_f32", t.cast_to_f32);
+    visit("conv2d_bf16", t.conv2d_bf16);
+    visit("conv2d_backward_input_bf16", t.conv2d_backward_input_bf16);
+    visit("conv2d_backward_weight_bf16", t.conv2d_backward_weight_bf16);
+    visit("group_norm_bf16", t.group_norm_bf16);
+    visit("group_norm_backward_bf16", t.group_norm_backward_bf16);
+    visit("attention_bf16", t.attention_bf16);
+    visit("attention_backward_bf16", t.attention_backward_bf16);
+    visit("matmul_bf16", t.matmul_bf16);
+    visit("matmul_bf16_f32", t.matmul_bf16_f32);
+    visit("column_sum_bf16", t.column_sum_bf16);
+    visit("linear_combination_bf16", t.linear_combination_bf16);
+    visit("silu_bf16", t.silu_bf16);
+    visit("silu_backward_bf16", t.silu_backward_bf16);
+    visit("avg_pool_bf16", t.avg_pool_bf16);
+    visit("avg_pool_backward_bf16", t.avg_pool_backward_bf16);
+    visit("pool_tokens_bf16", t.pool_tokens_bf16);
+    visit("pool_tokens_backward_bf16", t.pool_tokens_backward_bf16);
   }
 };
 

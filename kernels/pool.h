@@ -1,38 +1,48 @@
-// Pooling and the token layout of the attention pool.
+// Pooling and the token layout of the attention pool. T is float or bf16, computed in f32.
 #pragma once
 
 #include <cstdint>
+
+#include "kernels/bfloat16.h"
 
 namespace diffscm::kernels {
 
 // Mean over 2x2 windows, stride 2; an odd last row or column is dropped, as torch's AvgPool2d(2, 2)
 // does: x [N,H,W,C] -> y [N,H/2,W/2,C].
-struct AvgPoolArgs {
+template <class T>
+struct BasicAvgPoolArgs {
   int64_t n, h, w, c;
-  const float* x;
-  float* y;
+  const T* x;
+  T* y;
 };
+using AvgPoolArgs = BasicAvgPoolArgs<float>;
 // dx is overwritten everywhere; the dropped row and column receive 0.
-struct AvgPoolBackwardArgs {
+template <class T>
+struct BasicAvgPoolBackwardArgs {
   int64_t n, h, w, c;
-  const float* dy;  // [N,H/2,W/2,C]
-  float* dx;        // [N,H,W,C]
+  const T* dy;  // [N,H/2,W/2,C]
+  T* dx;        // [N,H,W,C]
 };
+using AvgPoolBackwardArgs = BasicAvgPoolBackwardArgs<float>;
 
 // Tokens of guided-diffusion's AttentionPool2d: token 0 is the mean over pixels, tokens 1.. are the
 // pixels, plus a learned position: y[n,t,c] = token + position[t,c].
 //   x [N,HW,C], position [HW+1, C] -> y [N,HW+1,C]
-struct PoolTokensArgs {
+template <class T>
+struct BasicPoolTokensArgs {
   int64_t n, hw, c;
-  const float* x;
+  const T* x;
   const float* position;
-  float* y;
+  T* y;
 };
-struct PoolTokensBackwardArgs {
+using PoolTokensArgs = BasicPoolTokensArgs<float>;
+template <class T>
+struct BasicPoolTokensBackwardArgs {
   int64_t n, hw, c;
-  const float* dy;   // [N,HW+1,C]
-  float* dx;         // [N,HW,C] or null
+  const T* dy;       // [N,HW+1,C]
+  T* dx;             // [N,HW,C] or null
   float* dposition;  // [HW+1,C] or null
 };
+using PoolTokensBackwardArgs = BasicPoolTokensBackwardArgs<float>;
 
 }  // namespace diffscm::kernels

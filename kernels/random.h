@@ -22,11 +22,18 @@ enum class Purpose : uint32_t {
 // Stream key: (seed, purpose, step) select the Philox key and the counter's high words:
 //   key     = (seed_lo, seed_hi ^ purpose * 0x9E3779B9)
 //   counter = (block, sample_lo, sample_hi, step)      block = index of the group of 4 outputs
+// `step_at`, in the target's memory, overrides `step` when it is not null: a recorded training step
+// draws new numbers at each replay. Operators resolve it; philox() itself reads `step` only.
 struct RandomKey {
   uint64_t seed = 0;
   Purpose purpose = Purpose::noise;
   uint32_t step = 0;
+  const uint32_t* step_at = nullptr;
 };
+constexpr RandomKey resolved(RandomKey key) {
+  if (key.step_at != nullptr) key.step = *key.step_at;
+  return key;
+}
 
 // Philox4x32-10 of one counter: the four 32-bit words in out. Header-only so that every target and
 // the host share one definition.
