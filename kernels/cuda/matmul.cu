@@ -1,11 +1,99 @@
-// Matrix product: not implemented yet.
+// Matrix products: checks the arguments, cuts long sums, calls the tiled rung.
+//
+// The weight gradient of a linear layer is a small matrix summed over every token of a batch: a few
+// blocks would walk over tens of thousands of rows. Products with a transposed `a`, which only
+// weight gradients are, therefore cut k into slices; each slice writes a partial product, and the
+// partials are added in order. All other products sum k in one go, so that a row of c has the same
+// bits however many rows there are: one image gives the same result in every batch. The number of
+// slices follows from the shape alone.
+#include <algorithm>
+
+#include "kernels/cuda/matmul_rungs.h"
 #include "kernels/cuda/table.h"
 
 namespace diffscm::kernels::DIFFSCM_TARGET {
+namespace {
+
+constexpr int64_t kSplitBlocks = 256;  // about two for each multiprocessor of a large GPU
+constexpr int64_t kSlicesMax = 64;     // the partials must stay small beside a and b
+constexpr int64_t kSliceMin = 128;     // inner indices
+constexpr int64_t kSliceUnit = 32;     // a multiple of every rung's step
+constexpr int kSumThreads = 256;
+
+Split split_for(int64_t m, int64_t n, int64_t k, bool transpose_a) {
+  if (!transpose_a) return {1, k};
+  const int64_t wanted = ceil_div(kSplitBlocks, ceil_div(m, 64) * ceil_div(n, 64));
+  const int64_t slices = std::clamp<int64_t>(k / kSliceMin, 1, std::min(wanted, kSlicesMax));
+  const int64_t length = ceil_div(ceil_div(k, slices), kSliceUnit) * kSliceUnit;
+  return length >= k ? Split{1, k} : Split{static_cast<int>(ceil_div(k, length)), length};
+}
+
+// A thread adds up `kWidth` neighbouring elements.
+template <int kWidth, class U>
+__global__ void __launch_bounds__(kSumThreads)
+    sum_partials(const float* partials, int slices, int64_t m, int64_t n, const float* bias,
+                 const U* residual, U* c, int64_t ldc, bool vectored_c) {
+  const int64_t i = (static_cast<int64_t>(blockIdx.x) * kSumThreads + threadIdx.x) * kWidth;
+  if (i >= m * n) return;
+  Vector<float, kWidth> sum = load<kWidth>(partials + i);
+#pragma unroll 4
+  for (int slice = 1; slice < slices; ++slice) {
+    const auto x = load<kWidth>(partials + slice * m * n + i);
+#pragma unroll
+    for (int j = 0; j < kWidth; ++j) sum[j] += x[j];
+  }
+  const int64_t column = i % n, at = i / n * ldc + column;
+  write_run(sum, column, n, bias, residual ? residual + at : nullptr, c + at, vectored_c);
+}
 
 template <class T, class U>
-void matmul(const BasicMatmulArgs<T, U>&, Stream) {
-  fail("matmul: not implemented");
+void multiply(const BasicMatmulArgs<T, U>& args, const Split& split, Stream stream) {
+  matmul_tiled(args, split, stream);
+}
+
+void require_matrix(const char* name, int64_t columns, int64_t ld) {
+  require(ld >= columns, "matmul: the leading dimension of {} is {}, less than its {} columns",
+          name, ld, columns);
+}
+
+}  // namespace
+
+template <class U>
+void sum_slices(const float* partials, int slices, int64_t m, int64_t n, const float* bias,
+                const U* residual, U* c, int64_t ldc, Stream stream) {
+  const auto run = [&]<int kWidth>() {
+    const bool vectored_c = aligned16(c) && aligned16(residual) && ldc % kWidth == 0;
+    const auto blocks = static_cast<unsigned>(ceil_div(m * n, kSumThreads * kWidth));
+    launch<sum_partials<kWidth, U>>(blocks, kSumThreads, 0, stream, partials, slices, m, n, bias,
+                                    residual, c, ldc, vectored_c);
+  };
+  n % 4 == 0 ? run.template operator()<4>() : run.template operator()<1>();
+}
+template void sum_slices(const float*, int, int64_t, int64_t, const float*, const float*, float*,
+                         int64_t, Stream);
+template void sum_slices(const float*, int, int64_t, int64_t, const float*, const bf16*, bf16*,
+                         int64_t, Stream);
+
+template <class T, class U>
+void matmul(const BasicMatmulArgs<T, U>& args, Stream stream) {
+  const int64_t m = args.m, n = args.n, k = args.k;
+  require(m >= 0 && n >= 0 && k >= 0, "matmul: m, n, k are {}, {}, {}, expected >= 0", m, n, k);
+  require_matrix("a", args.transpose_a ? m : k, args.lda);
+  require_matrix("b", args.transpose_b ? k : n, args.ldb);
+  require_matrix("c", n, args.ldc);
+  if (m * n == 0) return;
+  require(args.c && (k == 0 || (args.a && args.b)), "matmul: a, b or c is null");
+
+  const Split split = split_for(m, n, k, args.transpose_a);
+  if (split.slices == 1) return multiply(args, split, stream);
+  auto* partials = static_cast<float*>(workspace(split.slices * m * n * sizeof(float), stream));
+  const BasicMatmulArgs<T, float> parts{m,       n,        k,
+                                        args.a,  args.lda, args.transpose_a,
+                                        args.b,  args.ldb, args.transpose_b,
+                                        nullptr, nullptr,  partials,
+                                        n};
+  multiply(parts, split, stream);
+  sum_slices(partials, split.slices, m, n, args.bias, args.residual, args.c, args.ldc, stream);
 }
 template void matmul(const BasicMatmulArgs<float, float>&, Stream);
 template void matmul(const BasicMatmulArgs<bf16, bf16>&, Stream);

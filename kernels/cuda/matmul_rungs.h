@@ -1,0 +1,52 @@
+// How matrices are multiplied, and what the launcher and the weight gradients of a
+// convolution share with them: the sum over a split inner dimension.
+#pragma once
+
+#include "kernels/cuda/device/cuda.h"
+
+namespace diffscm::kernels::DIFFSCM_TARGET {
+
+// A product cut into `slices` slices of `length` along k: slice i is written without bias and
+// residual at c + i * m * ldc. One slice of length k is the product itself.
+struct Split {
+  int slices;
+  int64_t length;
+};
+
+// Any operands. Arguments have been checked.
+template <class T, class U>
+void matmul_tiled(const BasicMatmulArgs<T, U>& args, const Split& split, Stream stream);
+
+// c[row, column] = sum_i partials[i][row, column] + bias[column] + residual[row, column], the
+// slices in order; partials are [slices, m, n]. bias and residual may be null, residual may be c.
+template <class U>
+void sum_slices(const float* partials, int slices, int64_t m, int64_t n, const float* bias,
+                const U* residual, U* c, int64_t ldc, Stream stream);
+
+// Adds bias and residual to kWidth neighbouring elements of c and writes them; both may be null.
+// Columns from n on do not exist. `vectored` says that the address allows one access.
+template <int kWidth, class U>
+__device__ inline void write_run(Vector<float, kWidth> x, int64_t column, int64_t n,
+                                 const float* bias, const U* residual, U* c, bool vectored) {
+  if (vectored && column + kWidth <= n) {
+    Vector<U, kWidth> y;
+    if (residual) y = load<kWidth>(residual);
+#pragma unroll
+    for (int i = 0; i < kWidth; ++i) {
+      if (bias) x[i] += bias[column + i];
+      if (residual) x[i] += to_float(y[i]);
+      y[i] = from_float<U>(x[i]);
+    }
+    store(c, y);
+  } else {
+#pragma unroll
+    for (int i = 0; i < kWidth; ++i) {
+      if (column + i >= n) break;
+      if (bias) x[i] += bias[column + i];
+      if (residual) x[i] += to_float(residual[i]);
+      c[i] = from_float<U>(x[i]);
+    }
+  }
+}
+
+}  // namespace diffscm::kernels::DIFFSCM_TARGET
