@@ -43,25 +43,29 @@ DIFFSCM_CLONES void update_with_average(int64_t n, const Coefficients& args, con
 
 void adamw(const AdamwArgs& args, Stream) {
   require(args.n >= 0, "adamw: n is {}, expected >= 0", args.n);
-  require(args.step >= 1, "adamw: step is {}, the first step is 1", args.step);
+  require(args.schedule || args.step >= 1, "adamw: step is {}, the first step is 1", args.step);
   require(args.beta1 >= 0 && args.beta1 < 1 && args.beta2 >= 0 && args.beta2 < 1,
           "adamw: beta1 is {} and beta2 {}, expected within [0, 1)", args.beta1, args.beta2);
   if (args.n == 0) return;
   require(args.gradient && args.parameter && args.m && args.v,
           "adamw: gradient, parameter, m or v is null");
   const double step = static_cast<double>(args.step);
+  const double scalars[] = {args.lr, 1 - std::pow(args.beta1, step), 1 - std::pow(args.beta2, step),
+                            args.ema_decay};
+  const double* schedule = args.schedule ? args.schedule : scalars;
+  const double lr = schedule[0], decay = schedule[3];
   const Coefficients k = {
       .gradient_scale = static_cast<float>(args.gradient_scale),
-      .keep = static_cast<float>(1 - args.lr * args.weight_decay),
+      .keep = static_cast<float>(1 - lr * args.weight_decay),
       .b1 = static_cast<float>(args.beta1),
       .c1 = static_cast<float>(1 - args.beta1),
       .b2 = static_cast<float>(args.beta2),
       .c2 = static_cast<float>(1 - args.beta2),
-      .rate = static_cast<float>(args.lr / (1 - std::pow(args.beta1, step))),
-      .root_scale = static_cast<float>(1 / std::sqrt(1 - std::pow(args.beta2, step))),
+      .rate = static_cast<float>(lr / schedule[1]),
+      .root_scale = static_cast<float>(1 / std::sqrt(schedule[2])),
       .eps = static_cast<float>(args.eps),
-      .ema = static_cast<float>(args.ema_decay),
-      .ema_new = static_cast<float>(1 - args.ema_decay),
+      .ema = static_cast<float>(decay),
+      .ema_new = static_cast<float>(1 - decay),
   };
   parallel_ranges(args.n, 1 << 14, [&](int64_t begin, int64_t end) {
     const int64_t n = end - begin;

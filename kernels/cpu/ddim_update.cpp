@@ -25,7 +25,9 @@ struct Coefficients {
 };
 
 Coefficients coefficients(const DdimUpdateArgs& args) {
-  const double a = args.alpha_bar, b = args.alpha_bar_next, sigma = args.sigma;
+  const double a = args.levels ? args.levels[0] : args.alpha_bar;
+  const double b = args.levels ? args.levels[1] : args.alpha_bar_next;
+  const double sigma = args.sigma;
   const double noise_a = std::sqrt(1 - a);
   return {
       .root_a = static_cast<float>(std::sqrt(a)),
@@ -120,9 +122,9 @@ float quantile_of(float* values, int64_t n, double q) {
 void ddim_update(const DdimUpdateArgs& args, Stream) {
   require(args.n >= 0 && args.elements >= 0, "ddim_update: n is {} and elements {}, expected >= 0",
           args.n, args.elements);
-  require(args.alpha_bar > 0 && args.alpha_bar < 1, "ddim_update: alpha_bar is {}, not in (0, 1)",
-          args.alpha_bar);
-  require(args.alpha_bar_next >= 0 && args.alpha_bar_next <= 1,
+  require(args.levels || (args.alpha_bar > 0 && args.alpha_bar < 1),
+          "ddim_update: alpha_bar is {}, not in (0, 1)", args.alpha_bar);
+  require(args.levels || (args.alpha_bar_next >= 0 && args.alpha_bar_next <= 1),
           "ddim_update: alpha_bar_next is {}, not in [0, 1]", args.alpha_bar_next);
   require(args.sigma >= 0, "ddim_update: sigma is {}, expected >= 0", args.sigma);
   if (args.n * args.elements == 0) return;
@@ -141,13 +143,14 @@ void ddim_update(const DdimUpdateArgs& args, Stream) {
 void abs_quantile(const AbsQuantileArgs& args, Stream) {
   require(args.n >= 0 && args.elements >= 1,
           "abs_quantile: n is {} and elements {}, expected >= 0 and >= 1", args.n, args.elements);
-  require(args.alpha_bar > 0 && args.alpha_bar <= 1, "abs_quantile: alpha_bar is {}, not in (0, 1]",
-          args.alpha_bar);
+  require(args.levels || (args.alpha_bar > 0 && args.alpha_bar <= 1),
+          "abs_quantile: alpha_bar is {}, not in (0, 1]", args.alpha_bar);
   require(args.q >= 0 && args.q <= 1, "abs_quantile: q is {}, not in [0, 1]", args.q);
   if (args.n == 0) return;
   require(args.x && args.eps && args.quantile, "abs_quantile: x, eps or quantile is null");
-  const auto noise_a = static_cast<float>(std::sqrt(1 - args.alpha_bar));
-  const auto inv_root_a = static_cast<float>(1 / std::sqrt(args.alpha_bar));
+  const double a = args.levels ? args.levels[0] : args.alpha_bar;
+  const auto noise_a = static_cast<float>(std::sqrt(1 - a));
+  const auto inv_root_a = static_cast<float>(1 / std::sqrt(a));
   // Selection costs about ten operations per element.
   parallel_tasks(args.n, args.n * args.elements * 10, [&](int64_t n) {
     thread_local Scratch<float> scratch;

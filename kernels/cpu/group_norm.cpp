@@ -156,8 +156,9 @@ void group_norm(const GroupNormArgs& args, Stream) {
   const GroupNormPlan plan(args);
   const int64_t c = plan.c;
   const int64_t stride = 2 * c * (plan.chunks + 1);  // per sample: moments, then coefficients
-  const bool drops = args.dropout.rate > 0;
-  const DropoutScale drop = dropout_scale(args.dropout);
+  const Dropout dropout = resolved(args.dropout);
+  const bool drops = dropout.rate > 0;
+  const DropoutScale drop = dropout_scale(dropout);
   thread_local Scratch<float> scratch;
   float* memory = scratch.get(args.n * stride);
 
@@ -178,8 +179,7 @@ void group_norm(const GroupNormArgs& args, Stream) {
     thread_local Scratch<uint32_t> words;
     const float* a = memory + n * stride + 2 * plan.chunks * c;
     const int64_t row = plan.first_row(chunk), rows = plan.rows(chunk);
-    const uint16_t* draws =
-        drops ? dropout_draws(args.dropout, n, row * c, rows * c, words) : nullptr;
+    const uint16_t* draws = drops ? dropout_draws(dropout, n, row * c, rows * c, words) : nullptr;
     for (int which = 0; which < (plan.c1 > 0 ? 2 : 1); ++which) {
       const Half half = half_of(plan, which);
       apply(rows, half, c, args.silu, input(args, plan, which, n, row), a + half.offset,

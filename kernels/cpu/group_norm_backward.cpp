@@ -188,8 +188,9 @@ void group_norm_backward(const GroupNormBackwardArgs& args, Stream) {
   const GroupNormPlan plan(f);
   const int64_t c = plan.c, stride = SampleMemory::size(plan);
   const int halves = plan.c1 > 0 ? 2 : 1;
-  const bool drops = f.dropout.rate > 0;
-  const DropoutScale drop = dropout_scale(f.dropout);
+  const Dropout dropout = resolved(f.dropout);
+  const bool drops = dropout.rate > 0;
+  const DropoutScale drop = dropout_scale(dropout);
   thread_local Scratch<float> scratch;
   float* memory = scratch.get(std::max<int64_t>(1, f.n) * stride);
   const auto at = [&](int which, int64_t n, int64_t chunk) {
@@ -200,7 +201,7 @@ void group_norm_backward(const GroupNormBackwardArgs& args, Stream) {
     thread_local Scratch<uint32_t> words;
     const SampleMemory m(memory + n * stride, c);
     const int64_t row = plan.first_row(chunk), rows = plan.rows(chunk);
-    const uint16_t* draws = drops ? dropout_draws(f.dropout, n, row * c, rows * c, words) : nullptr;
+    const uint16_t* draws = drops ? dropout_draws(dropout, n, row * c, rows * c, words) : nullptr;
     float* s1 = m.partial + 2 * chunk * c;
     for (int which = 0; which < halves; ++which) {
       const Half half = half_of(plan, which);

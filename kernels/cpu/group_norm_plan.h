@@ -59,6 +59,12 @@ inline DropoutScale dropout_scale(const Dropout& dropout) {
           static_cast<float>(1.0 / (1.0 - static_cast<double>(dropout.rate)))};
 }
 
+// A dropout whose key's step is read from memory where it lies there: once per call.
+inline Dropout resolved(Dropout dropout) {
+  dropout.key = kernels::resolved(dropout.key);
+  return dropout;
+}
+
 // Draws of elements [begin, begin + count) of a sample, as a pointer to the first.
 inline const uint16_t* dropout_draws(const Dropout& dropout, int64_t n, int64_t begin,
                                      int64_t count, Scratch<uint32_t>& scratch) {

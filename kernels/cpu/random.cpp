@@ -41,6 +41,7 @@ void normal(const NormalArgs& args, Stream) {
   require(args.elements <= int64_t{4} << 32,
           "normal: {} elements per sample, but a counter has room for {}", args.elements,
           int64_t{4} << 32);
+  const RandomKey key = resolved(args.key);
   const int64_t tiles = (args.elements + kTileWords - 1) / kTileWords;
   parallel_tasks(args.n * tiles, args.n * args.elements * 4, [&](int64_t task) {
     const int64_t n = task / tiles, begin = task % tiles * kTileWords;
@@ -48,10 +49,10 @@ void normal(const NormalArgs& args, Stream) {
     const auto block = static_cast<uint32_t>(begin / 4);
     float* y = args.y + n * args.elements + begin;
     if (begin + kTileWords <= args.elements) {
-      normal_tile(args.key, sample, block, y);
+      normal_tile(key, sample, block, y);
     } else {
       float last[kTileWords];
-      normal_tile(args.key, sample, block, last);
+      normal_tile(key, sample, block, last);
       std::memcpy(y, last, static_cast<size_t>(args.elements - begin) * sizeof(float));
     }
   });

@@ -101,6 +101,29 @@ TEST(Adamw, BitsDoNotDependOnThreads) {
   }
 }
 
+// A recorded step reads its schedule from memory; step, lr and ema_decay are then ignored.
+TEST(Adamw, ScheduleMayLieInMemory) {
+  for (const OperatorTable* table : tables()) {
+    for (const AdamwCase& k : adamw_cases()) {
+      if (k.timed) continue;
+      State scalar(k), memory(k);
+      table->adamw(scalar.args);
+      const AdamwArgs& a = scalar.args;
+      const double t = static_cast<double>(k.step);
+      const double schedule[] = {a.lr, 1 - std::pow(a.beta1, t), 1 - std::pow(a.beta2, t),
+                                 a.ema_decay};
+      memory.args.schedule = schedule;
+      memory.args.step = 0;
+      memory.args.lr = memory.args.ema_decay = -1;
+      table->adamw(memory.args);
+      expect_same_bits(memory.p, scalar.p, std::string(k.name) + " p");
+      expect_same_bits(memory.m, scalar.m, std::string(k.name) + " m");
+      expect_same_bits(memory.v, scalar.v, std::string(k.name) + " v");
+      expect_same_bits(memory.ema, scalar.ema, std::string(k.name) + " ema");
+    }
+  }
+}
+
 TEST(Adamw, RejectsBadArguments) {
   for (const OperatorTable* table : tables()) {
     State s(AdamwCase{"", 4, 1, true});

@@ -97,6 +97,26 @@ TEST(DdimUpdate, BitsDoNotDependOnThreads) {
   }
 }
 
+// A recorded step reads its levels from memory; the scalars are then ignored, bad ones too.
+TEST(DdimUpdate, LevelsMayLieInMemory) {
+  for (const OperatorTable* table : tables()) {
+    for (const DdimCase& k : ddim_cases()) {
+      if (k.timed) continue;
+      Step s(k);
+      table->ddim_update(s.args);
+      const double levels[] = {k.alpha_bar, k.alpha_bar_next};
+      Floats out = poisoned(k.n * k.elements), x0 = out;
+      s.args.levels = levels;
+      s.args.alpha_bar = s.args.alpha_bar_next = -1;
+      s.args.out = out.data();
+      s.args.x0 = x0.data();
+      table->ddim_update(s.args);
+      expect_same_bits(out, s.out, k.name);
+      if (k.x0) expect_same_bits(x0, s.x0, std::string(k.name) + " x0");
+    }
+  }
+}
+
 TEST(DdimUpdate, RejectsBadArguments) {
   for (const OperatorTable* table : tables()) {
     Step s(DdimCase{"", 1, 8, 0.5, 0.6});
@@ -134,6 +154,17 @@ TEST(AbsQuantile, MatchesReference) {
         for (int64_t b = 0; b < n; ++b) EXPECT_NEAR(quantile[b], expected[b], 1e-6) << elements;
       }
     }
+  }
+}
+
+TEST(AbsQuantile, LevelMayLieInMemory) {
+  for (const OperatorTable* table : tables()) {
+    const Floats x = random_floats(3 * 100, 1), eps = random_floats(3 * 100, 2);
+    const double level = 0.3;
+    Floats scalar = poisoned(3), memory = poisoned(3);
+    table->abs_quantile({3, 100, level, 0.9, x.data(), eps.data(), scalar.data()});
+    table->abs_quantile({3, 100, -1, 0.9, x.data(), eps.data(), memory.data(), &level});
+    expect_same_bits(memory, scalar, "level");
   }
 }
 

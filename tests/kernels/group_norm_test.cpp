@@ -235,6 +235,24 @@ TEST(GroupNorm, ConstantInputIsFinite) {
   }
 }
 
+// A recorded training step reads the step of its dropout from memory; the scalar is then ignored.
+TEST(GroupNorm, DropoutStepMayLieInMemory) {
+  for (const OperatorTable* table : tables()) {
+    Arrays a({"", 3, 49, 64, 0, 32, true, true, 0.1f});
+    Forward scalar = run(*table, a.args);
+    const Backward scalar_gradients = run_backward(*table, a.args, scalar, a.dy);
+    const uint32_t step = a.args.dropout.key.step;
+    a.args.dropout.key.step = step + 1;
+    EXPECT_NE(run(*table, a.args).y, scalar.y);
+    a.args.dropout.key.step_at = &step;
+    Forward memory = run(*table, a.args);
+    expect_same_bits(memory.y, scalar.y, "y");
+    const Backward gradients = run_backward(*table, a.args, memory, a.dy);
+    expect_same_bits(gradients.dx0, scalar_gradients.dx0, "dx0");
+    expect_same_bits(gradients.dgamma, scalar_gradients.dgamma, "dgamma");
+  }
+}
+
 TEST(GroupNorm, DropoutKeepsTheRightShare) {
   Dropout d{0.25f, {1, Purpose::dropout, 0}, 0};
   double kept = 0;

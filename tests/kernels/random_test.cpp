@@ -105,6 +105,18 @@ TEST(Normal, DependsOnKeyAndSampleAlone) {
   }
 }
 
+// A recorded step reads its number from memory; the scalar is then ignored.
+TEST(Normal, StepMayLieInMemory) {
+  for (const OperatorTable* table : tables()) {
+    const int64_t index[] = {2, 9};
+    const uint32_t step = 41;
+    Floats scalar = poisoned(2 * 300), memory = poisoned(2 * 300);
+    table->normal({{9, Purpose::noise, step}, 2, 300, index, scalar.data()});
+    table->normal({{9, Purpose::noise, 7, &step}, 2, 300, index, memory.data()});
+    expect_same_bits(memory, scalar, "step_at");
+  }
+}
+
 TEST(Normal, RejectsBadArguments) {
   for (const OperatorTable* table : tables()) {
     const int64_t index = 0;
