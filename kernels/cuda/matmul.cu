@@ -1,4 +1,7 @@
-// Matrix products: checks the arguments, cuts long sums, calls the tiled rung.
+// Matrix products: checks the arguments, picks a rung, calls.
+//
+// bf16 operands whose rows are whole 16-byte vectors go to the tensor cores (matmul_mma.cu),
+// everything else to the tiled rung (matmul_tiled.cu).
 //
 // The weight gradient of a linear layer is a small matrix summed over every token of a batch: a few
 // blocks would walk over tens of thousands of rows. Products with a transposed `a`, which only
@@ -43,11 +46,14 @@ __global__ void __launch_bounds__(kSumThreads)
     for (int j = 0; j < kWidth; ++j) sum[j] += x[j];
   }
   const int64_t column = i % n, at = i / n * ldc + column;
-  write_run(sum, column, n, bias, residual ? residual + at : nullptr, c + at, vectored_c);
+  write_run(sum.v, column, n, bias, residual ? residual + at : nullptr, c + at, vectored_c);
 }
 
 template <class T, class U>
 void multiply(const BasicMatmulArgs<T, U>& args, const Split& split, Stream stream) {
+  if constexpr (sizeof(T) == sizeof(bf16)) {
+    if (matmul_mma_supports(args)) return matmul_mma(args, split, stream);
+  }
   matmul_tiled(args, split, stream);
 }
 

@@ -30,8 +30,8 @@ struct Operand {
 
 template <int kTile, class T, class U>
 __global__ void __launch_bounds__(kTileThreads)
-    tiled_product(Operand<T> a, Operand<T> b, Split split, int64_t k, const float* bias,
-                  const U* residual, U* c, int64_t ldc, bool vectored_c) {
+    matmul_tiled_kernel(Operand<T> a, Operand<T> b, Split split, int64_t k, const float* bias,
+                        const U* residual, U* c, int64_t ldc, bool vectored_c) {
   using Tile = RegisterTile<kTile>;
   auto& shared = shared_memory<typename Tile::Shared>();
   const int64_t m = a.outers, n = b.outers, tiles_n = ceil_div(n, kTile);
@@ -67,7 +67,7 @@ void launch_tile(const BasicMatmulArgs<T, U>& args, const Split& split, Stream s
   const Operand<T> b{args.b, args.ldb, args.n, args.transpose_b, vectored(args.b, args.ldb)};
   const bool vectored_c = vectored(args.c, args.ldc) && aligned16(args.residual);
   const int64_t tiles = ceil_div(args.m, kTile) * ceil_div(args.n, kTile);
-  launch<tiled_product<kTile, T, U>>(
+  launch<matmul_tiled_kernel<kTile, T, U>>(
       dim3(static_cast<unsigned>(tiles), 1, static_cast<unsigned>(split.slices)), kTileThreads,
       sizeof(typename RegisterTile<kTile>::Shared), stream, a, b, split, args.k, args.bias,
       args.residual, args.c, args.ldc, vectored_c);

@@ -115,7 +115,7 @@ struct RegisterTile {
     for (int r = 0; r < kEach; ++r)
 #pragma unroll
       for (int run = 0; run < kRuns; ++run) {
-        Vector<float, kWidth> x;
+        float x[kWidth];
 #pragma unroll
         for (int i = 0; i < kWidth; ++i) x[i] = sum[r][run * kWidth + i];
         write(row() + r / kWidth * kApart + r % kWidth, column() + run * kApart, x);
