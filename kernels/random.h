@@ -69,6 +69,8 @@ constexpr float uniform01(uint32_t word) {
 // y[i, e] = standard normal number e of sample index[i], by Box-Muller on each Philox block of
 // four:
 //   (w0, w1) -> r = sqrt(-2 ln u0), y0 = r cos(2 pi u1), y1 = r sin(2 pi u1);  (w2, w3) -> y2, y3.
+// The words are the same on every target. So are the bits of y (kernels/box_muller.h), except on a
+// processor without fused multiply-add: there cpu's may differ by 4 units in the last place.
 struct NormalArgs {
   RandomKey key;
   int64_t n, elements;   // samples, numbers per sample

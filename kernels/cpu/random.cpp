@@ -1,34 +1,47 @@
 // Standard normal numbers from counters: Philox words for a tile of blocks, then Box-Muller on
 // pairs of words. A number depends on its key, sample and position alone, so tiles may be made in
-// any order by any thread. Logarithm, cosine and sine are our own (vector_math.h), because libm's
-// are scalar calls.
-#include <cmath>
+// any order by any thread.
 #include <cstring>
 
+#include "kernels/box_muller.h"
 #include "kernels/cpu/clones.h"
+#include "kernels/cpu/isa.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/philox_tile.h"
 #include "kernels/cpu/table.h"
-#include "kernels/cpu/vector_math.h"
 
 namespace diffscm::kernels::cpu {
 namespace {
 
 // y[i], y[i + 1] from words[i], words[i + 1].
-DIFFSCM_CLONES void box_muller(const uint32_t* words, float* y) {
+template <bool fused>
+DIFFSCM_INLINE void to_normal(const uint32_t* words, float* y) {
   for (int i = 0; i < kTileWords; i += 2) {
-    const float radius = std::sqrt(-2.0f * fast_log(uniform01(words[i])));
-    float cosine, sine;
-    cos_sin_turn(uniform01(words[i + 1]), cosine, sine);
-    y[i] = radius * cosine;
-    y[i + 1] = radius * sine;
+    const NormalPair pair = box_muller<fused>(words[i], words[i + 1]);
+    y[i] = pair.first;
+    y[i + 1] = pair.second;
   }
+}
+DIFFSCM_CLONES void to_normal_fused(const uint32_t* words, float* y) {
+  to_normal<true>(words, y);
+}
+void to_normal_separate(const uint32_t* words, float* y) {
+  to_normal<false>(words, y);
+}
+
+bool has_multiply_add() {
+#ifdef __FP_FAST_FMAF
+  return true;
+#else
+  return best_isa() != Isa::kV1;
+#endif
 }
 
 void normal_tile(const RandomKey& key, uint64_t sample, uint32_t first_block, float* y) {
   uint32_t words[kTileWords];
   philox_tiles(key, sample, first_block, 1, words);
-  box_muller(words, y);
+  static const auto convert = has_multiply_add() ? &to_normal_fused : &to_normal_separate;
+  convert(words, y);
 }
 
 }  // namespace

@@ -41,47 +41,6 @@ DIFFSCM_INLINE float sigmoid(float x) {
   return 1.0f / (1.0f + fast_exp(-x));
 }
 
-// Natural logarithm of a normal positive number; log(1) is exactly 0.
-DIFFSCM_INLINE float fast_log(float x) {
-  // x = m 2^e with m in [sqrt(1/2), sqrt(2)).
-  const uint32_t bits = std::bit_cast<uint32_t>(x) - 0x3F3504F3u;
-  const float e = static_cast<float>(static_cast<int32_t>(bits) >> 23);
-  const float m = std::bit_cast<float>((bits & 0x007FFFFFu) + 0x3F3504F3u);
-  const float f = m - 1.0f;
-  const float z = f * f;
-  float p = 7.0376836292e-2f;
-  p = p * f - 1.1514610310e-1f;
-  p = p * f + 1.1676998740e-1f;
-  p = p * f - 1.2420140846e-1f;
-  p = p * f + 1.4249322787e-1f;
-  p = p * f - 1.6668057665e-1f;
-  p = p * f + 2.0000714765e-1f;
-  p = p * f - 2.4999993993e-1f;
-  p = p * f + 3.3333331174e-1f;
-  float y = p * f * z;
-  y = y + e * -2.12194440e-4f;
-  y = y - 0.5f * z;
-  return (f + y) + e * 0.693359375f;
-}
-
-// cos and sin of 2 pi u for u in [0, 1]. The quarter turn is split off exactly, so the result is
-// accurate near its zeros as well.
-DIFFSCM_INLINE void cos_sin_turn(float u, float& cosine, float& sine) {
-  const float t = u * 4.0f + kRound;
-  const uint32_t quarter = std::bit_cast<uint32_t>(t);
-  const float r = (u * 4.0f - (t - kRound)) * 1.57079632679f;
-  const float z = r * r;
-  const float s = ((-1.9515295891e-4f * z + 8.3321608736e-3f) * z - 1.6666654611e-1f) * z * r + r;
-  const float c =
-      ((2.443315711809948e-5f * z - 1.388731625493765e-3f) * z + 4.166664568298827e-2f) * z * z -
-      0.5f * z + 1.0f;
-  const bool odd = quarter & 1u;
-  const uint32_t cos_sign = ((quarter + 1u) & 2u) << 30;
-  const uint32_t sin_sign = (quarter & 2u) << 30;
-  cosine = std::bit_cast<float>(std::bit_cast<uint32_t>(odd ? s : c) ^ cos_sign);
-  sine = std::bit_cast<float>(std::bit_cast<uint32_t>(odd ? c : s) ^ sin_sign);
-}
-
 // y[i] += sum_j a[j] x[j][i]: four rows at once, so that y is loaded and stored once for them.
 DIFFSCM_INLINE void add_four(int64_t n, const float* a, const float* x0, const float* x1,
                              const float* x2, const float* x3, float* y) {

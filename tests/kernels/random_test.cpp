@@ -1,4 +1,6 @@
 // Philox against the published vectors, and normal numbers against the scalar definition.
+#include "kernels/box_muller.h"
+#include "kernels/cpu/isa.h"
 #include "tests/kernels/support.h"
 #include "tests/op_cases.h"
 #include "tests/reference.h"
@@ -54,6 +56,34 @@ TEST(Normal, MatchesTheDefinition) {
           expected.push_back(reference::normal(key, static_cast<uint64_t>(sample), e));
       // Every number on its own: a wrong sine near a zero must not hide behind the largest.
       for (size_t i = 0; i < y.size(); ++i) ASSERT_NEAR(y[i], expected[i], 1e-6) << i;
+    }
+  }
+}
+
+// The same bits on every target: those that one scalar evaluation gives.
+TEST(Normal, BitsAreThoseOfTheDefinition) {
+#ifdef __FP_FAST_FMAF
+  const bool fused = true;
+#else
+  const bool fused = cpu::best_isa() != cpu::Isa::kV1;
+#endif
+  for (const OperatorTable* table : tables()) {
+    const RandomKey key{11, Purpose::noise, 6};
+    const int64_t index = 123456789, elements = 4 * 5000 + 2;
+    Floats y = poisoned(elements), expected;
+    table->normal({key, 1, elements, &index, y.data()});
+    for (uint32_t block = 0; block * 4 < elements; ++block) {
+      const Philox words = philox(key, static_cast<uint64_t>(index), block);
+      const NormalPair low = box_muller(words.word[0], words.word[1]);
+      const NormalPair high = box_muller(words.word[2], words.word[3]);
+      for (const float v : {low.first, low.second, high.first, high.second}) expected.push_back(v);
+    }
+    expected.resize(elements);
+    if (fused || table->target != std::string("cpu")) {
+      expect_same_bits(y, expected, table->target);
+    } else {
+      for (size_t i = 0; i < y.size(); ++i)
+        ASSERT_NEAR(y[i], expected[i], 4 * 1.2e-7f * std::abs(expected[i])) << i;
     }
   }
 }
