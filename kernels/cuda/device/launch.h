@@ -5,6 +5,7 @@
 #include <cuda_runtime.h>
 
 #include <string_view>
+#include <type_traits>
 
 #include "kernels/cuda/runtime.h"
 
@@ -29,7 +30,7 @@ constexpr std::string_view kernel_name() {
 // Arguments are converted to the kernel's own parameter types before their addresses are taken.
 template <auto kernel, class... P>
 void launch_as(void (*)(P...), dim3 grid, dim3 block, size_t shared_bytes, Stream stream,
-               P... args) {
+               std::type_identity_t<P>... args) {
   allow_shared_memory(reinterpret_cast<const void*>(kernel), shared_bytes);
   void* addresses[] = {static_cast<void*>(&args)..., nullptr};
   const cudaError_t status = cudaLaunchKernel(reinterpret_cast<const void*>(kernel), grid, block,
