@@ -3,6 +3,7 @@
 #include <set>
 
 #include "models/classifier.h"
+#include "models/mlp_ensemble.h"
 #include "models/unet.h"
 
 namespace diffscm {
@@ -84,6 +85,11 @@ int64_t least_parameters(const ClassifierConfig& c) {
          (size * size + 1 + c.classes) * channels;  // the attention pool
 }
 
+int64_t least_parameters(const MlpEnsembleConfig& c) {
+  return c.members * c.hidden *
+         (c.image_size * c.image_size * c.in_channels + c.hidden + c.classes);
+}
+
 void to_json(json& j, const UNetConfig& c) {
   j = {{"image_size", c.image_size},
        {"in_channels", c.in_channels},
@@ -147,6 +153,24 @@ void from_json(const json& j, ClassifierConfig& c) {
   require((c.image_size >> (c.channel_mult.size() - 1)) >= 1,
           "classifier configuration: images of {0}x{0} cannot be halved {1} times", c.image_size,
           c.channel_mult.size() - 1);
+}
+
+void to_json(json& j, const MlpEnsembleConfig& c) {
+  j = {{"image_size", c.image_size},
+       {"in_channels", c.in_channels},
+       {"classes", c.classes},
+       {"hidden", c.hidden},
+       {"members", c.members}};
+}
+
+void from_json(const json& j, MlpEnsembleConfig& c) {
+  Reader reader(j, "ensemble");
+  reader.read_count("image_size", c.image_size, 512);
+  reader.read_count("in_channels", c.in_channels, 64);
+  reader.read_count("classes", c.classes, 100000);
+  reader.read_count("hidden", c.hidden, 65536);
+  reader.read_count("members", c.members, 1000);
+  reader.finish();
 }
 
 }  // namespace diffscm
