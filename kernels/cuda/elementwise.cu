@@ -1,37 +1,196 @@
-// Elementwise operators: not implemented yet.
+// Small elementwise operators. All are bound by memory: each kernel is one loop over vectors of 16
+// bytes with two of them under way per thread (device/elements.h), computed in f32. Where an array
+// is not aligned to 16 bytes, the same kernel runs on single elements.
+//
+// Multiply-adds are written out, so that nvcc and the emulator round alike.
+#include "kernels/cuda/device/elements.h"
 #include "kernels/cuda/table.h"
 
 namespace diffscm::kernels::DIFFSCM_TARGET {
+namespace {
+
+constexpr int kFlight = 2;
+
+template <int width>
+struct Pair {
+  Numbers<width> x, z;
+};
+
+template <int width, class T>
+__global__ void __launch_bounds__(kElementThreads) combine(BasicLinearCombinationArgs<T> args) {
+  for_each_vector<width, kFlight>(
+      args.n,
+      [&](auto w, int64_t i) {
+        return Pair<w>{load_numbers<w>(args.x + i), load_numbers<w>(args.z + i)};
+      },
+      [&](auto w, int64_t i, const auto& in) {
+        Numbers<w> y;
+#pragma unroll
+        for (int j = 0; j < w; ++j) y[j] = fmaf(args.a, in.x[j], args.b * in.z[j]);
+        store_numbers(args.y + i, y);
+      });
+}
+
+template <int width, class T>
+__global__ void __launch_bounds__(kElementThreads) multiply(BasicLinearCombinationArgs<T> args) {
+  for_each_vector<width, kFlight>(
+      args.n, [&](auto w, int64_t i) { return load_numbers<w>(args.x + i); },
+      [&](auto w, int64_t i, auto x) {
+#pragma unroll
+        for (int j = 0; j < w; ++j) x[j] *= args.a;
+        store_numbers(args.y + i, x);
+      });
+}
+
+template <int width, class From, class To>
+__global__ void __launch_bounds__(kElementThreads) convert(CastArgs<From, To> args) {
+  for_each_vector<width, kFlight>(
+      args.n, [&](auto w, int64_t i) { return load_numbers<w>(args.x + i); },
+      [&](auto w, int64_t i, const auto& x) { store_numbers<w>(args.y + i, x); });
+}
+
+__device__ inline float sigmoid(float x) {
+  return 1.0f / (1.0f + expf(-x));
+}
+
+template <int width, class T>
+__global__ void __launch_bounds__(kElementThreads) silu_forward(BasicSiluArgs<T> args) {
+  for_each_vector<width, kFlight>(
+      args.n, [&](auto w, int64_t i) { return load_numbers<w>(args.x + i); },
+      [&](auto w, int64_t i, auto x) {
+#pragma unroll
+        for (int j = 0; j < w; ++j) x[j] *= sigmoid(x[j]);
+        store_numbers(args.y + i, x);
+      });
+}
+
+template <int width, class T>
+__global__ void __launch_bounds__(kElementThreads) silu_gradient(BasicSiluBackwardArgs<T> args) {
+  for_each_vector<width, kFlight>(
+      args.n,
+      [&](auto w, int64_t i) {
+        return Pair<w>{load_numbers<w>(args.x + i), load_numbers<w>(args.dy + i)};
+      },
+      [&](auto w, int64_t i, const auto& in) {
+        Numbers<w> dx;
+#pragma unroll
+        for (int j = 0; j < w; ++j) {
+          const float s = sigmoid(in.x[j]);
+          dx[j] = in.z[j] * fmaf(in.x[j] * s, 1.0f - s, s);
+        }
+        store_numbers(args.dx + i, dx);
+      });
+}
+
+// A vector lies within one sample: the launcher sees to it.
+template <int width>
+__global__ void __launch_bounds__(kElementThreads) noise_samples(AddNoiseArgs args) {
+  for_each_vector<width, kFlight>(
+      args.n * args.elements,
+      [&](auto w, int64_t i) {
+        return Pair<w>{load_numbers<w>(args.x + i), load_numbers<w>(args.z + i)};
+      },
+      [&](auto w, int64_t i, const auto& in) {
+        const int64_t sample = i / args.elements;
+        const float a = args.a[sample], b = args.b[sample];
+        Numbers<w> y;
+#pragma unroll
+        for (int j = 0; j < w; ++j) y[j] = fmaf(a, in.x[j], b * in.z[j]);
+        store_numbers(args.y + i, y);
+      });
+}
+
+// One thread per frequency and sample. Angles reach 999 radians, where f32 has lost five digits:
+// frequency, angle, sine and cosine are in double; there are only a few thousand of them.
+__global__ void __launch_bounds__(kElementThreads) embed_timesteps(TimestepEmbeddingArgs args) {
+  const int64_t half = args.channels / 2;
+  for_each_vector<1>(
+      args.n * half, [&](auto, int64_t i) { return args.t[i / half]; },
+      [&](auto, int64_t i, float t) {
+        const int64_t n = i / half, k = i % half;
+        const double log_period = 9.210340371976184;  // ln 10000
+        const double frequency =
+            exp(-log_period * static_cast<double>(k) / static_cast<double>(half));
+        const double angle = static_cast<double>(t) * frequency;
+        float* emb = args.emb + n * args.channels + k;
+        emb[0] = static_cast<float>(cos(angle));
+        emb[half] = static_cast<float>(sin(angle));
+      });
+}
+
+}  // namespace
 
 template <class T>
-void linear_combination(const BasicLinearCombinationArgs<T>&, Stream) {
-  fail("linear_combination: not implemented");
+void linear_combination(const BasicLinearCombinationArgs<T>& args, Stream stream) {
+  require(args.n >= 0, "linear_combination: n is {}, expected >= 0", args.n);
+  if (args.n == 0) return;
+  require(args.x && args.y, "linear_combination: x or y is null");
+  constexpr int kWidth = kVector<T>;
+  const bool aligned = aligned16(args.x) && aligned16(args.z) && aligned16(args.y);
+  if (args.z)
+    launch_elements<combine<kWidth, T>, combine<1, T>>(args.n, kWidth, aligned, stream, args);
+  else
+    launch_elements<multiply<kWidth, T>, multiply<1, T>>(args.n, kWidth, aligned, stream, args);
 }
 template void linear_combination(const BasicLinearCombinationArgs<float>&, Stream);
 template void linear_combination(const BasicLinearCombinationArgs<bf16>&, Stream);
+
 template <class From, class To>
-void cast(const CastArgs<From, To>&, Stream) {
-  fail("cast: not implemented");
+void cast(const CastArgs<From, To>& args, Stream stream) {
+  require(args.n >= 0, "cast: n is {}, expected >= 0", args.n);
+  if (args.n == 0) return;
+  require(args.x && args.y, "cast: x or y is null");
+  // 16 bytes of bf16, and two vectors of f32.
+  constexpr int kWidth = kVector<bf16>;
+  launch_elements<convert<kWidth, From, To>, convert<1, From, To>>(
+      args.n, kWidth, aligned16(args.x) && aligned16(args.y), stream, args);
 }
 template void cast(const CastArgs<float, bf16>&, Stream);
 template void cast(const CastArgs<bf16, float>&, Stream);
+
 template <class T>
-void silu(const BasicSiluArgs<T>&, Stream) {
-  fail("silu: not implemented");
+void silu(const BasicSiluArgs<T>& args, Stream stream) {
+  require(args.n >= 0, "silu: n is {}, expected >= 0", args.n);
+  if (args.n == 0) return;
+  require(args.x && args.y, "silu: x or y is null");
+  constexpr int kWidth = kVector<T>;
+  launch_elements<silu_forward<kWidth, T>, silu_forward<1, T>>(
+      args.n, kWidth, aligned16(args.x) && aligned16(args.y), stream, args);
 }
 template void silu(const BasicSiluArgs<float>&, Stream);
 template void silu(const BasicSiluArgs<bf16>&, Stream);
+
 template <class T>
-void silu_backward(const BasicSiluBackwardArgs<T>&, Stream) {
-  fail("silu_backward: not implemented");
+void silu_backward(const BasicSiluBackwardArgs<T>& args, Stream stream) {
+  require(args.n >= 0, "silu_backward: n is {}, expected >= 0", args.n);
+  if (args.n == 0) return;
+  require(args.x && args.dy && args.dx, "silu_backward: x, dy or dx is null");
+  constexpr int kWidth = kVector<T>;
+  launch_elements<silu_gradient<kWidth, T>, silu_gradient<1, T>>(
+      args.n, kWidth, aligned16(args.x) && aligned16(args.dy) && aligned16(args.dx), stream, args);
 }
 template void silu_backward(const BasicSiluBackwardArgs<float>&, Stream);
 template void silu_backward(const BasicSiluBackwardArgs<bf16>&, Stream);
-void timestep_embedding(const TimestepEmbeddingArgs&, Stream) {
-  fail("timestep_embedding: not implemented");
+
+void timestep_embedding(const TimestepEmbeddingArgs& args, Stream stream) {
+  require(args.n >= 0, "timestep_embedding: n is {}, expected >= 0", args.n);
+  require(args.channels >= 2 && args.channels % 2 == 0,
+          "timestep_embedding: channels is {}, expected an even number >= 2", args.channels);
+  if (args.n == 0) return;
+  require(args.t && args.emb, "timestep_embedding: t or emb is null");
+  launch<embed_timesteps>(element_grid(args.n * args.channels / 2, 1), dim3(kElementThreads), 0,
+                          stream, args);
 }
-void add_noise(const AddNoiseArgs&, Stream) {
-  fail("add_noise: not implemented");
+
+void add_noise(const AddNoiseArgs& args, Stream stream) {
+  require(args.n >= 0 && args.elements >= 0, "add_noise: n is {} and elements {}, expected >= 0",
+          args.n, args.elements);
+  if (args.n * args.elements == 0) return;
+  require(args.a && args.b && args.x && args.z && args.y, "add_noise: an array is null");
+  constexpr int kWidth = kVector<float>;
+  const bool aligned = aligned16(args.x) && aligned16(args.z) && aligned16(args.y);
+  launch_elements<noise_samples<kWidth>, noise_samples<1>>(
+      args.n * args.elements, kWidth, aligned && args.elements % kWidth == 0, stream, args);
 }
 
 }  // namespace diffscm::kernels::DIFFSCM_TARGET
