@@ -1,0 +1,97 @@
+#include "kernels/emulator/tensor_cores.h"
+
+#include <bit>
+#include <cstring>
+
+#include "kernels/emulator/block.h"
+
+namespace diffscm::kernels::emulator {
+namespace {
+
+float low(uint32_t pair) {
+  return std::bit_cast<float>(pair << 16);
+}
+float high(uint32_t pair) {
+  return std::bit_cast<float>(pair & 0xffff0000u);
+}
+
+}  // namespace
+
+// Products of two bf16 are exact in f32; their sums are formed in the order of k. (A tensor core
+// adds in another order and with another rounding: results on a GPU differ in the last bits.)
+void mma_m16n8k16(const Operands& lanes) {
+  using Row = float __attribute__((vector_size(32)));
+  float a[16][16];
+  float b[16][8];
+  float d[16][8];
+  for (int lane = 0; lane < 32; ++lane) {
+    const int g = lane / 4, t = 2 * (lane % 4);
+    const auto* ra = static_cast<const uint32_t*>(lanes[lane]->in);
+    const auto* rb = static_cast<const uint32_t*>(lanes[lane]->in2);
+    const auto* rd = static_cast<const float*>(lanes[lane]->out);
+    for (int i = 0; i < 4; ++i) {
+      const int row = g + 8 * (i % 2), column = t + 8 * (i / 2);
+      a[row][column] = low(ra[i]);
+      a[row][column + 1] = high(ra[i]);
+      d[g + 8 * (i / 2)][t + i % 2] = rd[i];
+    }
+    for (int i = 0; i < 2; ++i) {
+      b[t + 8 * i][g] = low(rb[i]);
+      b[t + 8 * i + 1][g] = high(rb[i]);
+    }
+  }
+  Row rows[16];
+  std::memcpy(rows, b, sizeof(rows));
+  for (int row = 0; row < 16; ++row) {
+    Row sum;
+    std::memcpy(&sum, d[row], sizeof(sum));
+    for (int k = 0; k < 16; ++k) sum += a[row][k] * rows[k];
+    std::memcpy(d[row], &sum, sizeof(sum));
+  }
+  for (int lane = 0; lane < 32; ++lane) {
+    const int g = lane / 4, t = 2 * (lane % 4);
+    auto* rd = static_cast<float*>(lanes[lane]->out);
+    for (int i = 0; i < 4; ++i) rd[i] = d[g + 8 * (i / 2)][t + i % 2];
+  }
+}
+
+void ldmatrix(const Operands& lanes) {
+  const bool transposed = lanes[0]->width == 1;
+  for (int matrix = 0; matrix < lanes[0]->argument; ++matrix) {
+    uint16_t m[8][8];
+    for (int row = 0; row < 8; ++row) std::memcpy(m[row], lanes[8 * matrix + row]->in, 16);
+    for (int lane = 0; lane < 32; ++lane) {
+      const int g = lane / 4, t = 2 * (lane % 4);
+      static_cast<uint32_t*>(lanes[lane]->out)[matrix] =
+          transposed ? m[t][g] | uint32_t{m[t + 1][g]} << 16
+                     : m[g][t] | uint32_t{m[g][t + 1]} << 16;
+    }
+  }
+}
+
+}  // namespace diffscm::kernels::emulator
+
+namespace diffscm::kernels::emu {
+
+using emulator::WarpOperation;
+
+void emulate_mma_m16n8k16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
+                          const char* file, int line) {
+  WarpOperation operation{
+      .kind = WarpOperation::Kind::mma, .in = a, .in2 = b, .out = d, .site = {file, line}};
+  emulator::warp_operation(operation, 0xffffffffu);
+}
+
+void emulate_ldmatrix(uint32_t* registers, int matrices, const void* row, bool transposed,
+                      const char* file, int line) {
+  if (reinterpret_cast<uintptr_t>(row) % 16 != 0) misaligned(row, 16, file, line);
+  WarpOperation operation{.kind = WarpOperation::Kind::ldmatrix,
+                          .in = row,
+                          .out = registers,
+                          .argument = matrices,
+                          .width = transposed ? 1 : 0,
+                          .site = {file, line}};
+  emulator::warp_operation(operation, 0xffffffffu);
+}
+
+}  // namespace diffscm::kernels::emu
