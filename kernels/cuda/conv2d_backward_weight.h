@@ -1,0 +1,124 @@
+// The weight gradient as a matrix product over pixels, and what its rungs share.
+//
+//   dweight[k, (r,s,c)] = sum over output pixels i of dy[i, k] * patches[i, (r,s,c)]
+//
+// where row i of `patches` holds the R x S x C inputs that the filter meets at output pixel i. The
+// matrix `patches` (nine times the image for a 3x3 filter) is never built: PatchView finds its
+// elements in x0 and x1. dy and patches are both stored with a pixel's channels side by side, that
+// is with the summed index slow: both are read in whole rows.
+//
+// The result is small and the sum long (64 x 576 over a million pixels), so the pixels are cut into
+// slices, each of which gives partial sums; a second kernel adds those in order. The number of
+// slices follows from the shape alone, so results are bit-reproducible.
+#pragma once
+
+#include <algorithm>
+
+#include "kernels/cuda/device/divisor.h"
+#include "kernels/cuda/matmul_rungs.h"
+
+namespace diffscm::kernels::DIFFSCM_TARGET {
+
+template <class T>
+struct PatchView {
+  const T *x0, *x1;
+  int64_t c0, c1, columns;
+  int h, w, in_h, in_w, filter, stride, upsample;
+  Divisor image, row;  // output pixels in an image and in a row of it
+
+  explicit PatchView(const BasicConv2dBackwardWeightArgs<T>& args)
+      : x0(args.x0),
+        x1(args.x1),
+        c0(args.shape.c0),
+        c1(args.shape.c1),
+        columns(args.shape.r * args.shape.s * args.shape.c()),
+        h(static_cast<int>(args.shape.h)),
+        w(static_cast<int>(args.shape.w)),
+        in_h(static_cast<int>(args.shape.in_h())),
+        in_w(static_cast<int>(args.shape.in_w())),
+        filter(static_cast<int>(args.shape.r)),
+        stride(args.shape.stride),
+        upsample(args.shape.upsample),
+        image(args.shape.p() * args.shape.q()),
+        row(args.shape.q()) {}
+
+  // A column (r, s, c): its channel in x0 or x1 and its offset from the filter's centre. x is null
+  // past the last column.
+  struct Column {
+    const T* x;
+    int64_t channels;
+    int dh, dw;
+  };
+  __device__ Column column(int64_t index) const {
+    const int64_t tap = index / (c0 + c1), c = index % (c0 + c1);
+    const bool second = c >= c0;
+    return {index >= columns ? nullptr : (second ? x1 + (c - c0) : x0 + c), second ? c1 : c0,
+            static_cast<int>(tap / filter) - filter / 2,
+            static_cast<int>(tap % filter) - filter / 2};
+  }
+
+  // Where the filter's centre lies at an output pixel, given as the distance from a slice's first.
+  struct Pixel {
+    int64_t n;
+    int h, w;
+  };
+  struct Origin {
+    int64_t n;
+    uint32_t rest;
+  };
+  __device__ Origin origin(int64_t pixel) const {
+    return {pixel / image.value(), static_cast<uint32_t>(pixel % image.value())};
+  }
+  __device__ Pixel pixel(const Origin& origin, uint32_t distance) const {
+    const uint32_t i = origin.rest + distance, n = image.quotient(i);
+    const uint32_t in_image = image.remainder(i, n), p = row.quotient(in_image);
+    return {origin.n + n, static_cast<int>(p) * stride,
+            static_cast<int>(row.remainder(in_image, p)) * stride};
+  }
+
+  // The element, or null where the filter hangs over the image's edge.
+  __device__ const T* find(const Pixel& pixel, const Column& column) const {
+    const int at_h = pixel.h + column.dh, at_w = pixel.w + column.dw;
+    if (column.x == nullptr || static_cast<unsigned>(at_h) >= static_cast<unsigned>(in_h) ||
+        static_cast<unsigned>(at_w) >= static_cast<unsigned>(in_w))
+      return nullptr;
+    const int64_t stored = (pixel.n * h + (at_h >> upsample)) * w + (at_w >> upsample);
+    return column.x + stored * column.channels;
+  }
+};
+
+// Cuts the pixels into slices so that tiles times slices come near `blocks_wanted`, runs
+// run(split, out) for all of them, where slice i belongs at out + i * K * R * S * C, and adds them.
+template <class T, class Run>
+void sum_over_pixels(const BasicConv2dBackwardWeightArgs<T>& args, int64_t tiles,
+                     int64_t blocks_wanted, Stream stream, Run run) {
+  constexpr int64_t kSliceMin = 256, kSliceMax = int64_t{1} << 30;  // pixels
+  constexpr int64_t kSliceUnit = 32;  // a multiple of every rung's step
+  const ConvShape& s = args.shape;
+  const int64_t pixels = s.n * s.p() * s.q(), columns = s.r * s.s * s.c();
+  const int64_t slices = std::max(std::min(ceil_div(blocks_wanted, tiles), pixels / kSliceMin),
+                                  pixels / kSliceMax + 1);
+  const int64_t length = ceil_div(ceil_div(pixels, slices), kSliceUnit) * kSliceUnit;
+  const Split split{static_cast<int>(ceil_div(pixels, length)), length};
+  if (split.slices == 1) return run(split, args.dweight);
+  auto* partials =
+      static_cast<float*>(workspace(split.slices * s.k * columns * sizeof(float), stream));
+  run(split, partials);
+  sum_slices<float>(partials, split.slices, s.k, columns, nullptr, nullptr, args.dweight, columns,
+                    stream);
+}
+
+// The rungs, for arguments that have been checked; they write dweight, not dbias.
+
+// Any shape, f32 arithmetic.
+template <class T>
+void conv2d_backward_weight_tiled(const BasicConv2dBackwardWeightArgs<T>& args, Stream stream);
+
+// Tensor cores: whole 16-byte vectors of channels everywhere.
+void conv2d_backward_weight_mma(const BasicConv2dBackwardWeightArgs<bf16>& args, Stream stream);
+inline bool conv2d_backward_weight_mma_supports(const BasicConv2dBackwardWeightArgs<bf16>& args) {
+  return (args.shape.c0 | args.shape.c1 | args.shape.k) % kVector<bf16> == 0 &&
+         aligned16(args.x0) && aligned16(args.x1) && aligned16(args.dy);
+}
+
+}  // namespace diffscm::kernels::DIFFSCM_TARGET

@@ -1,0 +1,82 @@
+// Weight gradient of the convolution, the tensor-core rung: bf16 inputs, f32 sums and result.
+//
+// A block computes a tile of dweight, output channels by filter columns (r, s, c), over one slice
+// of the pixels (conv2d_backward_weight.h). A step takes 32 pixels: 32 rows of dy and 32 rows of
+// the patches, each row a run of channels, go to shared memory as they lie in device memory, in
+// chunks of 16 bytes by cp.async; a chunk is eight channels of one tap, and where the filter hangs
+// over the edge it is filled with zeros. mma wants both operands with the pixel as the fast index:
+// ldmatrix transposes both on the way to registers (mma_tile.h).
+//
+// Every tap reads the image again, nine times in all for a 3x3 filter, but from the L2 cache: the
+// tiles of one slice run at the same time.
+#include "kernels/cuda/conv2d_backward_weight.h"
+#include "kernels/cuda/mma_tile.h"
+
+namespace diffscm::kernels::DIFFSCM_TARGET {
+namespace {
+
+constexpr int64_t kBlocksWanted = 264;  // two for each multiprocessor of a large GPU
+
+template <class Tile>
+__global__ void __launch_bounds__(Tile::kThreads)
+    conv2d_backward_weight_mma_kernel(PatchView<bf16> view, const bf16* dy, int64_t k,
+                                      int64_t pixels, Split split, float* out, bool vectored_out) {
+  auto& shared = shared_memory<typename Tile::Shared>();
+  const int64_t tiles_n = ceil_div(view.columns, Tile::kColumnsN);
+  const int64_t row0 = blockIdx.x / tiles_n * Tile::kRowsM;
+  const int64_t column0 = blockIdx.x % tiles_n * Tile::kColumnsN;
+  const int64_t begin = blockIdx.z * split.length;
+  const int64_t end = begin + split.length < pixels ? begin + split.length : pixels;
+
+  const auto patch = view.column(column0 + threadIdx.x % Tile::B::kChunks * 8);
+  const auto origin = view.origin(begin);
+  Tile tile;
+  tile.accumulate(shared, ceil_div(end - begin, Tile::kStep), [&](auto& stage, int64_t step) {
+    const int64_t first = step * Tile::kStep;
+    stage.a.template each_chunk<Tile::kThreads>([&](bf16* to, int row, int column) {
+      const int64_t pixel = begin + first + row, channel = row0 + column;
+      const bool inside = pixel < end && channel < k;
+      async_copy_16(to, inside ? dy + pixel * k + channel : dy, inside);
+    });
+    stage.b.template each_chunk<Tile::kThreads>([&](bf16* to, int row, int) {
+      const auto distance = static_cast<uint32_t>(first + row);
+      const bf16* from =
+          begin + distance < end ? view.find(view.pixel(origin, distance), patch) : nullptr;
+      async_copy_16(to, from ? from : view.x0, from != nullptr);
+    });
+  });
+
+  tile.template each_run<kVector<float>>(shared, [&](int r, int column, const auto& sums) {
+    const int64_t row = row0 + r;
+    if (row >= k || column0 + column >= view.columns) return;
+    write_run<kVector<float>, float>(sums, column0 + column, view.columns, nullptr, nullptr,
+                                     out + (blockIdx.z * k + row) * view.columns + column0 + column,
+                                     vectored_out);
+  });
+}
+
+template <int kM, int kN, int kWarpM, int kWarpN>
+void run_tile(const BasicConv2dBackwardWeightArgs<bf16>& args, Stream stream) {
+  using Tile = MmaTile<kM, kN, kWarpM, kWarpN, false, false>;
+  const ConvShape& s = args.shape;
+  const PatchView<bf16> view(args);
+  const int64_t tiles = ceil_div(s.k, kM) * ceil_div(view.columns, kN);
+  const bool vectored_out = aligned16(args.dweight);  // there are 8 n columns
+  sum_over_pixels(args, tiles, kBlocksWanted, stream, [&](const Split& split, float* out) {
+    launch<conv2d_backward_weight_mma_kernel<Tile>>(
+        dim3(static_cast<unsigned>(tiles), 1, static_cast<unsigned>(split.slices)), Tile::kThreads,
+        sizeof(typename Tile::Shared), stream, view, args.dy, s.k, s.n * s.p() * s.q(), split, out,
+        vectored_out);
+  });
+}
+
+}  // namespace
+
+void conv2d_backward_weight_mma(const BasicConv2dBackwardWeightArgs<bf16>& args, Stream stream) {
+  const int64_t k = args.shape.k;
+  if (k <= 32) return run_tile<32, 64, 32, 32>(args, stream);
+  if (k <= 64) return run_tile<64, 128, 32, 64>(args, stream);
+  run_tile<128, 128, 64, 32>(args, stream);
+}
+
+}  // namespace diffscm::kernels::DIFFSCM_TARGET

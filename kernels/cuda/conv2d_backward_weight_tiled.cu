@@ -1,0 +1,121 @@
+// Weight gradient of the convolution, the tiled rung: any shape, f32 arithmetic.
+//
+// A block computes a square tile of dweight, output channels by filter columns (r, s, c), over one
+// slice of the pixels (conv2d_backward_weight.h), with the sums in registers (register_tile.h). A
+// thread always copies the same column of the patches, so it works out r, s and c once; each step
+// it only finds the next pixel, two divisions by constants of the launch, done as multiplications.
+// Channels that are no multiple of four (the image itself has one or three) make a vector straddle
+// filter taps: there every element is found by itself.
+#include "kernels/cuda/conv2d_backward_weight.h"
+#include "kernels/cuda/register_tile.h"
+
+namespace diffscm::kernels::DIFFSCM_TARGET {
+namespace {
+
+constexpr int64_t kBlocksWanted = 512;
+
+// Four neighbouring columns of the patches: one address if they lie in one tap and tensor.
+template <class T, bool kVectored>
+struct FourColumns {
+  using View = PatchView<T>;
+  typename View::Column at[kVectored ? 1 : 4];
+
+  __device__ FourColumns(const View& view, int64_t column) {
+#pragma unroll
+    for (int i = 0; i < (kVectored ? 1 : 4); ++i) at[i] = view.column(column + i);
+  }
+  __device__ Vector<float, 4> fetch(const View& view, const typename View::Pixel& pixel) const {
+    if constexpr (kVectored) {
+      const T* p = view.find(pixel, at[0]);
+      return load_four(p, p ? 4 : 0, true);
+    } else {
+      Vector<float, 4> x;
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const T* p = view.find(pixel, at[i]);
+        x[i] = p ? to_float(*p) : 0.0f;
+      }
+      return x;
+    }
+  }
+};
+
+template <int kTile, bool kVectored, class T>
+__global__ void __launch_bounds__(kTileThreads)
+    conv2d_backward_weight_tiled_kernel(PatchView<T> view, const T* dy, int64_t k, int64_t pixels,
+                                        Split split, float* out, bool vectored_dy,
+                                        bool vectored_out) {
+  using Tile = RegisterTile<kTile>;
+  auto& shared = shared_memory<typename Tile::Shared>();
+  const int64_t tiles_n = ceil_div(view.columns, kTile);
+  const int64_t row0 = blockIdx.x / tiles_n * kTile, column0 = blockIdx.x % tiles_n * kTile;
+  const int64_t begin = blockIdx.z * split.length;
+  const int64_t end = begin + split.length < pixels ? begin + split.length : pixels;
+
+  Tile tile;
+  const typename Tile::Place place(false);
+  const int64_t channel = row0 + place.outer;
+  const FourColumns<T, kVectored> columns(view, column0 + place.outer);
+  const auto origin = view.origin(begin);
+  tile.accumulate(
+      shared, ceil_div(end - begin, Tile::kStep), place,
+      [&](int64_t step) {
+        const int64_t pixel = begin + step * Tile::kStep + place.inner;
+        return load_four(dy + pixel * k + channel, pixel < end ? k - channel : 0, vectored_dy);
+      },
+      place,
+      [&](int64_t step) {
+        const int64_t distance = step * Tile::kStep + place.inner;
+        if (begin + distance >= end) return Vector<float, 4>{};
+        return columns.fetch(view, view.pixel(origin, static_cast<uint32_t>(distance)));
+      });
+
+  tile.each_run([&](int r, int column, const auto& sums) {
+    const int64_t row = row0 + r;
+    if (row >= k) return;
+    write_run<Tile::kWidth, float>(sums, column0 + column, view.columns, nullptr, nullptr,
+                                   out + (blockIdx.z * k + row) * view.columns + column0 + column,
+                                   vectored_out);
+  });
+}
+
+template <int kTile, bool kVectored, class T>
+void run_tile(const BasicConv2dBackwardWeightArgs<T>& args, Stream stream) {
+  const ConvShape& s = args.shape;
+  const PatchView<T> view(args);
+  const int64_t tiles = ceil_div(s.k, kTile) * ceil_div(view.columns, kTile);
+  const bool vectored_dy = aligned16(args.dy) && s.k % 4 == 0;
+  const bool vectored_out = aligned16(args.dweight) && view.columns % 4 == 0;
+  sum_over_pixels(args, tiles, kBlocksWanted, stream, [&](const Split& split, float* out) {
+    launch<conv2d_backward_weight_tiled_kernel<kTile, kVectored, T>>(
+        dim3(static_cast<unsigned>(tiles), 1, static_cast<unsigned>(split.slices)), kTileThreads,
+        sizeof(typename RegisterTile<kTile>::Shared), stream, view, args.dy, s.k,
+        s.n * s.p() * s.q(), split, out, vectored_dy, vectored_out);
+  });
+}
+
+// The largest tile that the shorter side of the gradient fills.
+template <bool kVectored, class T>
+void run_vectored(const BasicConv2dBackwardWeightArgs<T>& args, Stream stream) {
+  const int64_t side = std::min(args.shape.k, args.shape.r * args.shape.s * args.shape.c());
+  if constexpr (kVectored) {  // four separate columns and 64 sums are too much for the registers
+    if (side > 64) return run_tile<128, kVectored>(args, stream);
+  }
+  if (side > 32) return run_tile<64, kVectored>(args, stream);
+  run_tile<32, kVectored>(args, stream);
+}
+
+}  // namespace
+
+template <class T>
+void conv2d_backward_weight_tiled(const BasicConv2dBackwardWeightArgs<T>& args, Stream stream) {
+  const ConvShape& s = args.shape;
+  if ((s.c0 | s.c1) % 4 == 0 && aligned16(args.x0) && aligned16(args.x1))
+    run_vectored<true>(args, stream);
+  else
+    run_vectored<false>(args, stream);
+}
+template void conv2d_backward_weight_tiled(const BasicConv2dBackwardWeightArgs<float>&, Stream);
+template void conv2d_backward_weight_tiled(const BasicConv2dBackwardWeightArgs<bf16>&, Stream);
+
+}  // namespace diffscm::kernels::DIFFSCM_TARGET
