@@ -3,6 +3,8 @@
 // bf16 operands whose rows are whole 16-byte vectors go to the tensor cores (matmul_mma.cu),
 // everything else to the tiled rung (matmul_tiled.cu).
 //
+// On the target cuda plain products may also go to cuBLAS (cublas.h): DIFFSCM_GEMM=own|cublas.
+//
 // The weight gradient of a linear layer is a small matrix summed over every token of a batch: a few
 // blocks would walk over tens of thousands of rows. Products with a transposed `a`, which only
 // weight gradients are, therefore cut k into slices; each slice writes a partial product, and the
@@ -13,6 +15,9 @@
 
 #include "kernels/cuda/matmul_rungs.h"
 #include "kernels/cuda/table.h"
+#ifdef __CUDACC__
+#include "kernels/cuda/cublas.h"
+#endif
 
 namespace diffscm::kernels::DIFFSCM_TARGET {
 namespace {
@@ -38,9 +43,9 @@ __global__ void __launch_bounds__(kSumThreads)
                  const U* residual, U* c, int64_t ldc, bool vectored_c) {
   const int64_t i = (static_cast<int64_t>(blockIdx.x) * kSumThreads + threadIdx.x) * kWidth;
   if (i >= m * n) return;
-  Vector<float, kWidth> sum = load<kWidth>(partials + i);
+  Vector<float, kWidth> sum{};
 #pragma unroll 4
-  for (int slice = 1; slice < slices; ++slice) {
+  for (int slice = 0; slice < slices; ++slice) {
     const auto x = load<kWidth>(partials + slice * m * n + i);
 #pragma unroll
     for (int j = 0; j < kWidth; ++j) sum[j] += x[j];
@@ -80,6 +85,33 @@ template void sum_slices(const float*, int, int64_t, int64_t, const float*, cons
 template void sum_slices(const float*, int, int64_t, int64_t, const float*, const bf16*, bf16*,
                          int64_t, Stream);
 
+#ifdef __CUDACC__
+// cuBLAS adds a product to what is in c: bias and residual are put there first.
+template <class T, class U>
+void multiply_with_cublas(const BasicMatmulArgs<T, U>& args, Stream stream) {
+  if (args.bias || (args.residual && args.residual != args.c))
+    sum_slices(nullptr, 0, args.m, args.n, args.bias, args.residual, args.c, args.ldc, stream);
+  const auto type = [](size_t size) {
+    return size == sizeof(bf16) ? cublas::Type::bf16 : cublas::Type::f32;
+  };
+  const cublas::Product product{.m = args.m,
+                                .n = args.n,
+                                .k = args.k,
+                                .a = args.a,
+                                .lda = args.lda,
+                                .transpose_a = args.transpose_a,
+                                .b = args.b,
+                                .ldb = args.ldb,
+                                .transpose_b = args.transpose_b,
+                                .c = args.c,
+                                .ldc = args.ldc,
+                                .in = type(sizeof(T)),
+                                .out = type(sizeof(U)),
+                                .accumulate = args.bias != nullptr || args.residual != nullptr};
+  cublas::multiply(product, stream);
+}
+#endif
+
 template <class T, class U>
 void matmul(const BasicMatmulArgs<T, U>& args, Stream stream) {
   const int64_t m = args.m, n = args.n, k = args.k;
@@ -90,6 +122,9 @@ void matmul(const BasicMatmulArgs<T, U>& args, Stream stream) {
   if (m * n == 0) return;
   require(args.c && (k == 0 || (args.a && args.b)), "matmul: a, b or c is null");
 
+#ifdef __CUDACC__
+  if (k > 0 && cublas::preferred()) return multiply_with_cublas(args, stream);
+#endif
   const Split split = split_for(m, n, k, args.transpose_a);
   if (split.slices == 1) return multiply(args, split, stream);
   auto* partials = static_cast<float*>(workspace(split.slices * m * n * sizeof(float), stream));

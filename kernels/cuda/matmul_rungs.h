@@ -29,7 +29,8 @@ bool matmul_mma_supports(const BasicMatmulArgs<bf16, U>& args) {
 }
 
 // c[row, column] = sum_i partials[i][row, column] + bias[column] + residual[row, column], the
-// slices in order; partials are [slices, m, n]. bias and residual may be null, residual may be c.
+// slices in order; partials are [slices, m, n], slices may be 0. bias and residual may be null,
+// residual may be c.
 template <class U>
 void sum_slices(const float* partials, int slices, int64_t m, int64_t n, const float* bias,
                 const U* residual, U* c, int64_t ldc, Stream stream);

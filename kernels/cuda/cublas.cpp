@@ -1,0 +1,187 @@
+// The few functions of cuBLAS that a matrix product needs are declared here and fetched with
+// dlopen: neither its headers nor its library are needed to build, and none has to be there to run.
+#include "kernels/cuda/cublas.h"
+
+#include <dlfcn.h>
+#include <glob.h>
+
+#include <cstdlib>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "kernels/cuda/runtime.h"
+
+namespace diffscm::kernels::cuda::cublas {
+namespace {
+
+// cublas_api.h, versions 12 and 13.
+using Handle = void*;
+using Status = int;
+constexpr Status kSuccess = 0;
+constexpr int kNotTransposed = 0, kTransposed = 1;
+constexpr int kCompute32F = 68, kDefaultAlgorithm = -1;
+constexpr int kDefaultMath = 0, kNoReducedPrecisionSums = 16;
+using Create = Status(Handle*);
+using SetStream = Status(Handle, cudaStream_t);
+using SetWorkspace = Status(Handle, void*, size_t);
+using SetMathMode = Status(Handle, int);
+using StatusString = const char*(Status);
+using GemmEx = Status(Handle, int transa, int transb, int64_t m, int64_t n, int64_t k,
+                      const void* alpha, const void* a, cudaDataType a_type, int64_t lda,
+                      const void* b, cudaDataType b_type, int64_t ldb, const void* beta, void* c,
+                      cudaDataType c_type, int64_t ldc, int compute, int algorithm);
+
+constexpr size_t kWorkspace = 32 << 20;  // what cuBLAS recommends for Hopper
+
+std::string_view environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value ? value : "";
+}
+
+// Folders that may hold the library; "" is the loader's own path.
+std::vector<std::string> folders() {
+  const std::string wish(environment("DIFFSCM_CUBLAS"));
+  if (!wish.empty()) return {wish};
+  std::vector<std::string> found{""};
+  for (const char* home : {"CUDA_HOME", "CUDA_PATH"})
+    if (const auto value = environment(home); !value.empty())
+      found.push_back(std::string(value) + "/lib64");
+  found.push_back("/usr/local/cuda/lib64");
+  std::vector<std::string> prefixes;
+  for (const char* prefix : {"VIRTUAL_ENV", "CONDA_PREFIX"})
+    if (const auto value = environment(prefix); !value.empty()) prefixes.emplace_back(value);
+  if (const auto home = environment("HOME"); !home.empty())
+    prefixes.push_back(std::string(home) + "/.local");
+  prefixes.insert(prefixes.end(), {"/usr/local", "/usr"});
+  for (const std::string& prefix : prefixes) {
+    glob_t matches{};
+    const std::string pattern = prefix + "/lib/python3*/*-packages/nvidia/cu*/lib";
+    if (glob(pattern.c_str(), 0, nullptr, &matches) == 0)
+      found.insert(found.end(), matches.gl_pathv, matches.gl_pathv + matches.gl_pathc);
+    globfree(&matches);
+  }
+  return found;
+}
+
+struct Library {
+  void* file = nullptr;
+  std::string searched;
+  Create* create;
+  SetStream* set_stream;
+  SetWorkspace* set_workspace;
+  SetMathMode* set_math_mode;
+  StatusString* status_string;
+  GemmEx* gemm_ex;
+
+  Library() {
+    for (const std::string& folder : folders()) {
+      const bool is_file = folder.find(".so") != std::string::npos;
+      searched += (searched.empty() ? "" : ", ") + (folder.empty() ? "the loader's path" : folder);
+      if (is_file && open(folder)) return;
+      for (const char* version : {"13", "12"}) {
+        if (is_file) break;
+        const std::string prefix = folder.empty() ? "" : folder + "/";
+        // The library needs its other half, which need not be on the loader's path.
+        dlopen((prefix + "libcublasLt.so." + version).c_str(), RTLD_NOW | RTLD_GLOBAL);
+        if (open(prefix + "libcublas.so." + version)) return;
+      }
+    }
+  }
+
+  bool open(const std::string& path) {
+    file = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (file == nullptr) return false;
+    const bool complete =
+        fetch(create, "cublasCreate_v2") && fetch(set_stream, "cublasSetStream_v2") &&
+        fetch(set_workspace, "cublasSetWorkspace_v2") &&
+        fetch(set_math_mode, "cublasSetMathMode") &&
+        fetch(status_string, "cublasGetStatusString") && fetch(gemm_ex, "cublasGemmEx_64");
+    if (!complete) file = nullptr;  // older than version 12
+    return complete;
+  }
+
+  template <class F>
+  bool fetch(F*& function, const char* name) {
+    function = reinterpret_cast<F*>(dlsym(file, name));
+    return function != nullptr;
+  }
+
+  void check(Status status, std::string_view what) const {
+    require(status == kSuccess, "cuBLAS: {}: {}", what, status_string(status));
+  }
+};
+
+const Library& library() {
+  static const Library loaded;
+  return loaded;
+}
+
+// A handle with workspace of its own, so that recorded graphs hold nothing that cuBLAS allocated
+// on the way. One per stream: products on different streams may overlap.
+Handle create_handle(cudaStream_t stream) {
+  const Library& lib = library();
+  // Allocating is allowed while a graph is recorded if this thread asks for no protection.
+  cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
+  cuda::check(cudaThreadExchangeStreamCaptureMode(&mode), "preparing cuBLAS");
+  Handle handle = nullptr;
+  void* workspace = nullptr;
+  const Status created = lib.create(&handle);
+  const cudaError_t allocated = cudaMalloc(&workspace, kWorkspace);
+  cuda::check(cudaThreadExchangeStreamCaptureMode(&mode), "preparing cuBLAS");
+  lib.check(created, "creating a handle");
+  cuda::check(allocated, "allocating cuBLAS's workspace");
+  lib.check(lib.set_stream(handle, stream), "setting the stream");
+  lib.check(lib.set_workspace(handle, workspace, kWorkspace), "setting the workspace");
+  lib.check(lib.set_math_mode(handle, kDefaultMath | kNoReducedPrecisionSums),
+            "setting the arithmetic");
+  return handle;
+}
+
+Handle handle_for(Stream stream) {
+  static std::mutex mutex;
+  static std::unordered_map<cudaStream_t, Handle> handles;
+  const std::lock_guard lock(mutex);
+  Handle& handle = handles[cuda_stream(stream)];
+  if (handle == nullptr) handle = create_handle(cuda_stream(stream));
+  return handle;
+}
+
+}  // namespace
+
+bool preferred() {
+  static const bool wanted = [] {
+    const auto wish = environment("DIFFSCM_GEMM");
+    require(wish.empty() || wish == "own" || wish == "cublas",
+            "DIFFSCM_GEMM={}: unknown, choose own or cublas", wish);
+    if (wish == "own") return false;
+    const bool loaded = library().file != nullptr;
+    require(loaded || (wish.empty() && environment("DIFFSCM_CUBLAS").empty()),
+            "cuBLAS: no usable libcublas.so.13 or .12 in {}; set DIFFSCM_CUBLAS to its folder, or "
+            "DIFFSCM_GEMM=own",
+            library().searched);
+    return loaded;
+  }();
+  return wanted;
+}
+
+void prepare(Stream stream) {
+  if (preferred()) handle_for(stream);
+}
+
+// cuBLAS counts columns first: seen that way every row-major matrix is its transpose, and
+// c' = op(b)' op(a)'.
+void multiply(const Product& p, Stream stream) {
+  const auto type = [](Type t) { return t == Type::f32 ? CUDA_R_32F : CUDA_R_16BF; };
+  const float one = 1.0f, beta = p.accumulate ? 1.0f : 0.0f;
+  const Library& lib = library();
+  lib.check(lib.gemm_ex(handle_for(stream), p.transpose_b ? kTransposed : kNotTransposed,
+                        p.transpose_a ? kTransposed : kNotTransposed, p.n, p.m, p.k, &one, p.b,
+                        type(p.in), p.ldb, p.a, type(p.in), p.lda, &beta, p.c, type(p.out), p.ldc,
+                        kCompute32F, kDefaultAlgorithm),
+            fmt::format("a product of m={} n={} k={}", p.m, p.n, p.k));
+}
+
+}  // namespace diffscm::kernels::cuda::cublas
