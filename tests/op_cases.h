@@ -1,8 +1,10 @@
 // Each operator's cases, declared once: shapes (odd ones included), parameters, tolerance, and the
 // work of one call. The tests run them against the double reference on every target; the benchmark
-// runs those marked `timed`. Convolution's cases are in tests/kernels/conv2d_reference.h.
+// runs those marked `timed`. Convolution's cases are in tests/conv_cases.h.
 //
-// A tolerance bounds max |actual - expected| relative to the largest |expected| of that output.
+// A tolerance bounds max |actual - expected| relative to the largest |expected| of that output, for
+// f32 storage; with bf16, rounding the output comes on top (tests/kernels/support.h). work() says
+// what a case costs where each thread is emulated: elements, or FLOPs / 100.
 #pragma once
 
 #include <cstdint>
@@ -26,6 +28,7 @@ struct GroupNormCase {
 
   int64_t c() const { return c0 + c1; }
   int64_t size() const { return n * hw * c(); }
+  double work() const { return static_cast<double>(size()); }
   double bytes() const { return 3 * kFloat * static_cast<double>(size()); }
   double backward_bytes() const { return 5 * kFloat * static_cast<double>(size()); }
 };
@@ -45,10 +48,18 @@ inline std::vector<GroupNormCase> group_norm_cases() {
       {"straddling_seam", 2, 49, 40, 24, 32, true, true, 0.1f},
       {"straddling_odd", 3, 15, 7, 8, 5, true, true, 0.25f},
       {"concat", 2, 196, 64, 32, 32, true, false},
+      {"seam_within_vector", 2, 25, 9, 7, 8, true, true},
+      {"seam_at_vector", 2, 25, 8, 24, 4, true, false, 0.2f},
+      {"three_channels", 3, 35, 3, 0, 3, true, true},
+      {"groups_of_72", 2, 49, 72, 0, 1, true, false},
+      {"96_channels", 1, 49, 96, 0, 32, true, true},
+      {"one_long_group", 1, 4000, 1, 0, 1, true, false},
       {"wide", 1, 16, 512, 512, 32, true, true},
       {"large_mean", 2, 196, 64, 0, 32, true, true, 0, 1000.0f, 2e-4},
       {"mnist_first", 1, 784, 32, 0, 32, true, true, 0, 0, 3e-6, true},
       {"mnist_28x28x32", 16, 784, 32, 0, 32, true, true, 0, 0, 3e-6, true},
+      {"mnist_pair", 2, 784, 32, 0, 32, true, true, 0.1f},
+      {"mnist_pair_64+32", 2, 784, 64, 32, 32, true, false},
       {"mnist_28x28x32_dropout", 16, 784, 32, 0, 32, true, true, 0.1f, 0, 3e-6, true},
       {"mnist_28x28_64+32", 16, 784, 64, 32, 32, true, false, 0, 0, 3e-6, true},
       {"mnist_14x14x64", 16, 196, 64, 0, 32, true, true, 0, 0, 3e-6, true},
@@ -65,6 +76,7 @@ struct AttentionCase {
   bool timed = false;
 
   double flops() const { return 4.0 * static_cast<double>(n * queries * tokens * channels); }
+  double work() const { return flops() / 100; }
 };
 
 inline std::vector<AttentionCase> attention_cases() {
@@ -78,6 +90,12 @@ inline std::vector<AttentionCase> attention_cases() {
       {"one_token", 2, 1, 1, 8, 2, QkvLayout::per_head},
       {"width_one", 2, 5, 5, 3, 3, QkvLayout::chunked},
       {"long", 1, 130, 130, 32, 1, QkvLayout::per_head},
+      {"mnist_pair", 2, 49, 49, 64, 1, QkvLayout::per_head},
+      {"wide_head", 1, 20, 20, 128, 1, QkvLayout::per_head},
+      {"head_of_24", 2, 33, 33, 72, 3, QkvLayout::chunked},
+      {"head_of_40", 1, 17, 17, 40, 1, QkvLayout::per_head},
+      {"tile_and_one", 1, 65, 65, 16, 1, QkvLayout::chunked},
+      {"one_query_of_many", 3, 197, 1, 48, 3, QkvLayout::per_head},
       {"large_scores", 2, 20, 20, 16, 1, QkvLayout::per_head, 12, 1e-4},
   };
 }
@@ -92,6 +110,7 @@ struct MatmulCase {
   bool timed = false;
 
   double flops() const { return 2.0 * static_cast<double>(m * n * k); }
+  double work() const { return flops() / 100; }
 };
 
 inline std::vector<MatmulCase> matmul_cases() {
@@ -111,6 +130,12 @@ inline std::vector<MatmulCase> matmul_cases() {
       {"weight_gradient", 192, 64, 490, true, false, false, true, true, 0, 3e-6, true},
       {"deep", 15, 35, 1100, false, true, true, true, false, 1},
       {"deep_weight_gradient", 60, 270, 1030, true, false, false, true, true},
+      {"tile", 64, 64, 64, false, true, false, false},
+      {"tiles_and_one", 129, 65, 33, false, true, true, true},
+      {"tile_less_one", 63, 127, 31, true, false, true, false},
+      {"one_inner", 70, 70, 1, false, false, false, false},
+      {"eights", 40, 24, 72, false, true, true, true, false, 8},
+      {"classes", 2, 10, 128, false, true, true, false},
       {"empty_inner", 3, 4, 0, false, false, true, true},
       {"empty_inner_plain", 3, 4, 0, false, false, false, false},
   };
@@ -126,6 +151,7 @@ struct DdimCase {
   double tolerance = 3e-6;
   bool timed = false;
 
+  double work() const { return static_cast<double>(n * elements); }
   double bytes() const {
     const int streams = 3 + uncond + gradient + (sigma > 0) + x0;
     return kFloat * streams * static_cast<double>(n * elements);
@@ -162,6 +188,7 @@ struct AdamwCase {
   double tolerance = 2e-6;
   bool timed = false;
 
+  double work() const { return static_cast<double>(n); }
   double bytes() const { return kFloat * (ema ? 9.0 : 7.0) * static_cast<double>(n); }
 };
 
@@ -180,7 +207,8 @@ struct ImageCase {
   int64_t n, h, w, c;
 };
 inline std::vector<ImageCase> pool_cases() {
-  return {{2, 28, 28, 32}, {3, 7, 7, 64}, {1, 5, 4, 3}, {2, 3, 9, 17}, {1, 2, 2, 1}, {2, 1, 5, 3}};
+  return {{2, 28, 28, 32}, {3, 7, 7, 64}, {1, 5, 4, 3},  {2, 3, 9, 17}, {1, 2, 2, 1},
+          {2, 1, 5, 3},    {2, 4, 6, 40}, {1, 7, 7, 72}, {3, 14, 14, 8}};
 }
 
 // Loops over [N, elements].

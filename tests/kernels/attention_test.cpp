@@ -8,51 +8,72 @@ namespace {
 
 using namespace test;
 
-struct AttentionRun {
-  Floats qkv, dout, out, lse, dqkv;
-  AttentionArgs args;
+// With bf16 storage the probabilities (and, going back, the score gradients) are rounded to bf16
+// before they enter the second matrix product, as the tensor core wants them: each term of a sum
+// moves by up to 2^-8 of itself. The scores do not, so lse stays as exact as with f32.
+template <class T>
+constexpr double kOperands = kRounding<T>;
 
-  explicit AttentionRun(const AttentionCase& k)
-      : qkv(random_floats(k.n * k.tokens * 3 * k.channels, 1, std::sqrt(k.scale))),
-        dout(random_floats(k.n * k.queries * k.channels, 2)),
-        out(poisoned(k.n * k.queries * k.channels)),
-        lse(poisoned(k.n * k.heads * k.queries)),
-        dqkv(poisoned(k.n * k.tokens * 3 * k.channels)) {
-    args = {k.n,      k.tokens,   k.queries,  k.channels, k.heads,
-            k.layout, qkv.data(), out.data(), lse.data()};
+template <class T>
+struct AttentionRun {
+  const Device& d;
+  Array<const T> qkv, dout;
+  Array<T> out, dqkv;
+  Array<float> lse;
+  BasicAttentionArgs<T> args;
+
+  AttentionRun(const Device& device, const AttentionCase& k)
+      : d(device),
+        qkv(d.input<T>(random_floats(k.n * k.tokens * 3 * k.channels, 1, std::sqrt(k.scale)))),
+        dout(d.input<T>(random_floats(k.n * k.queries * k.channels, 2))),
+        out(d.output<T>(k.n * k.queries * k.channels)),
+        dqkv(d.output<T>(k.n * k.tokens * 3 * k.channels)),
+        lse(d.output(k.n * k.heads * k.queries)) {
+    args = {k.n, k.tokens, k.queries, k.channels, k.heads, k.layout, qkv, out, lse};
   }
-  void forward(const OperatorTable& table) { table.attention(args); }
-  void backward(const OperatorTable& table) {
-    table.attention_backward({args, dout.data(), dqkv.data()});
+  void forward() { pick<T>(d.table.attention, d.table.attention_bf16)(args); }
+  void backward() {
+    pick<T>(d.table.attention_backward, d.table.attention_backward_bf16)({args, dout, dqkv});
   }
 };
 
-reference::Attention in_double(const AttentionCase& k, const Floats& qkv) {
-  return {k.n, k.tokens, k.queries, k.channels, k.heads, k.layout, to_double(qkv)};
+reference::Attention in_double(const AttentionCase& k, const Doubles& qkv) {
+  return {k.n, k.tokens, k.queries, k.channels, k.heads, k.layout, qkv};
 }
 
-TEST(Attention, MatchesReference) {
-  for (const OperatorTable* table : tables()) {
-    for (const AttentionCase& k : attention_cases()) {
-      AttentionRun r(k);
-      r.forward(*table);
-      const reference::Attention s = in_double(k, r.qkv);
-      const reference::AttentionResult expected = reference::attention(s);
-      expect_close(r.out, expected.out, k.tolerance, std::string(k.name) + " out");
-      expect_close(r.lse, expected.lse, k.tolerance, std::string(k.name) + " lse");
-      r.backward(*table);
-      expect_close(r.dqkv, reference::attention_backward(s, to_double(r.dout)), 2 * k.tolerance,
-                   std::string(k.name) + " dqkv");
-    }
+template <class T>
+void check(const Device& d, const AttentionCase& k) {
+  AttentionRun<T> r(d, k);
+  r.forward();
+  const reference::Attention s = in_double(k, r.qkv.doubles());
+  const reference::AttentionResult expected = reference::attention(s);
+  const std::string name = k.name;
+  expect_close(r.out, expected.out, k.tolerance + kOperands<T>, name + " out");
+  expect_close(r.lse, expected.lse, k.tolerance, name + " lse");
+  r.backward();
+  expect_close(r.dqkv, reference::attention_backward(s, r.dout.doubles()),
+               2 * (k.tolerance + kOperands<T>), name + " dqkv");
+}
+
+TYPED_TARGET_TEST(Attention, MatchesReference) {
+  for (const AttentionCase& k : attention_cases()) {
+    if (!d.affords(k.work())) continue;
+    check<T>(d, k);
   }
+}
+
+TYPED_TARGET_TEST(Attention, AnyAlignment) {
+  d.offset = 1;
+  for (const AttentionCase& k : attention_cases())
+    if (k.work() < 5e4) check<T>(d, k);
 }
 
 TEST(Attention, ReferenceGradientIsTheDerivative) {
   for (const AttentionCase& k : attention_cases()) {
     if (k.tokens * k.channels > 300) continue;
-    const AttentionRun r(k);
-    reference::Attention s = in_double(k, r.qkv);
-    const Doubles dout = to_double(r.dout);
+    const reference::Attention s = in_double(
+        k, to_double(random_floats(k.n * k.tokens * 3 * k.channels, 1, std::sqrt(k.scale))));
+    const Doubles dout = to_double(random_floats(k.n * k.queries * k.channels, 2));
     check_gradient(
         [&](const Doubles& qkv) {
           reference::Attention changed = s;
@@ -63,70 +84,66 @@ TEST(Attention, ReferenceGradientIsTheDerivative) {
   }
 }
 
-TEST(Attention, TokensThatDoNotAskHaveNoQueryGradient) {
-  for (const OperatorTable* table : tables()) {
-    const AttentionCase k{"", 2, 6, 2, 8, 2, QkvLayout::chunked};
-    AttentionRun r(k);
-    r.forward(*table);
-    r.backward(*table);
-    const reference::Attention s = in_double(k, r.qkv);
-    for (int64_t t = 2; t < 6; ++t) EXPECT_EQ(r.dqkv[s.at(1, t, 0, 1, 3)], 0.0f);
-    EXPECT_NE(r.dqkv[s.at(1, 1, 0, 1, 3)], 0.0f);
-    EXPECT_NE(r.dqkv[s.at(1, 5, 1, 1, 3)], 0.0f);
+TYPED_TARGET_TEST(Attention, TokensThatDoNotAskHaveNoQueryGradient) {
+  const AttentionCase k{"", 2, 6, 2, 8, 2, QkvLayout::chunked};
+  AttentionRun<T> r(d, k);
+  r.forward();
+  r.backward();
+  const reference::Attention s = in_double(k, r.qkv.doubles());
+  const Floats dqkv = r.dqkv.floats();
+  for (int64_t t = 2; t < 6; ++t) EXPECT_EQ(dqkv[s.at(1, t, 0, 1, 3)], 0.0f);
+  EXPECT_NE(dqkv[s.at(1, 1, 0, 1, 3)], 0.0f);
+  EXPECT_NE(dqkv[s.at(1, 5, 1, 1, 3)], 0.0f);
+}
+
+TYPED_TARGET_TEST(Attention, LayoutsDiffer) {
+  AttentionCase k{"", 1, 5, 5, 8, 2, QkvLayout::per_head};
+  AttentionRun<T> a(d, k);
+  k.layout = QkvLayout::chunked;
+  AttentionRun<T> b(d, k);
+  a.forward();
+  b.forward();
+  EXPECT_NE(a.out.floats(), b.out.floats());
+}
+
+TYPED_TARGET_TEST(Attention, BitsDoNotDependOnRunOrBatch) {
+  for (const AttentionCase& k : attention_cases()) {
+    if (!d.affords(2 * k.work())) continue;
+    expect_reproducible(
+        d,
+        [&]() -> std::vector<Floats> {
+          AttentionRun<T> r(d, k);
+          r.forward();
+          r.backward();
+          return {r.out.floats(), r.lse.floats(), r.dqkv.floats()};
+        },
+        k.name);
+    AttentionRun<T> all(d, k);
+    all.forward();
+    AttentionCase single = k;
+    single.n = 1;
+    AttentionRun<T> one(d, single);
+    one.args.qkv = all.qkv + (k.n - 1) * k.tokens * 3 * k.channels;
+    one.forward();
+    expect_same_bits(one.out.floats(), row(all.out.floats(), k.n, k.n - 1), k.name);
   }
 }
 
-TEST(Attention, LayoutsDiffer) {
-  for (const OperatorTable* table : tables()) {
-    AttentionCase k{"", 1, 5, 5, 8, 2, QkvLayout::per_head};
-    AttentionRun a(k);
-    k.layout = QkvLayout::chunked;
-    AttentionRun b(k);
-    a.forward(*table);
-    b.forward(*table);
-    EXPECT_NE(a.out, b.out);
-  }
-}
-
-TEST(Attention, BitsDoNotDependOnThreadsOrBatch) {
-  for (const OperatorTable* table : tables()) {
-    for (const AttentionCase& k : attention_cases()) {
-      expect_thread_independent(
-          [&]() -> std::vector<Floats> {
-            AttentionRun r(k);
-            r.forward(*table);
-            r.backward(*table);
-            return {r.out, r.lse, r.dqkv};
-          },
-          k.name);
-      AttentionRun all(k);
-      all.forward(*table);
-      AttentionCase single = k;
-      single.n = 1;
-      AttentionRun one(single);
-      one.qkv = row(all.qkv, k.n, k.n - 1);
-      one.args.qkv = one.qkv.data();
-      one.forward(*table);
-      expect_same_bits(one.out, row(all.out, k.n, k.n - 1), k.name);
-    }
-  }
-}
-
-TEST(Attention, RejectsBadArguments) {
-  for (const OperatorTable* table : tables()) {
-    AttentionRun r(AttentionCase{"", 1, 4, 2, 8, 2, QkvLayout::per_head});
-    const auto with = [&](auto change) {
-      AttentionArgs args = r.args;
-      change(args);
-      table->attention(args);
-    };
-    EXPECT_NO_THROW(with([](AttentionArgs& a) { a.n = 0; }));
-    EXPECT_THROW(with([](AttentionArgs& a) { a.heads = 3; }), Error);
-    EXPECT_THROW(with([](AttentionArgs& a) { a.queries = 5; }), Error);
-    EXPECT_THROW(with([](AttentionArgs& a) { a.queries = 0; }), Error);
-    EXPECT_THROW(with([](AttentionArgs& a) { a.lse = nullptr; }), Error);
-    EXPECT_THROW(table->attention_backward({r.args, nullptr, r.dqkv.data()}), Error);
-  }
+TYPED_TARGET_TEST(Attention, RejectsBadArguments) {
+  AttentionRun<T> r(d, AttentionCase{"", 1, 4, 2, 8, 2, QkvLayout::per_head});
+  using Args = BasicAttentionArgs<T>;
+  const auto with = [&](auto change) {
+    Args args = r.args;
+    change(args);
+    pick<T>(d.table.attention, d.table.attention_bf16)(args);
+  };
+  EXPECT_NO_THROW(with([](Args& a) { a.n = 0; }));
+  EXPECT_THROW(with([](Args& a) { a.heads = 3; }), Error);
+  EXPECT_THROW(with([](Args& a) { a.queries = 5; }), Error);
+  EXPECT_THROW(with([](Args& a) { a.queries = 0; }), Error);
+  EXPECT_THROW(with([](Args& a) { a.lse = nullptr; }), Error);
+  const auto& backward = pick<T>(d.table.attention_backward, d.table.attention_backward_bf16);
+  EXPECT_THROW(backward({r.args, nullptr, r.dqkv}), Error);
 }
 
 }  // namespace

@@ -1,332 +1,231 @@
-// The cpu convolution against plain loops in double precision: every rung, every instruction set.
-#include <gtest/gtest.h>
-#include <omp.h>
-
-#include <algorithm>
-#include <cmath>
-#include <limits>
-#include <string>
-#include <vector>
-
-#include "kernels/cpu/conv2d_rungs.h"
-#include "kernels/cpu/table.h"
-#include "kernels/error.h"
+// The convolution of every target against plain loops in double precision, and its contract: every
+// output element written, the residual may be the output, packing changes nothing.
+#include "tests/conv_cases.h"
 #include "tests/kernels/conv2d_reference.h"
+#include "tests/kernels/support.h"
 
-namespace diffscm::kernels::cpu {
+namespace diffscm::kernels {
 namespace {
 
-using Floats = std::vector<float>;
+using namespace test;
 
-Floats random_floats(int64_t count, uint64_t seed) {
-  Floats out(count);
-  uint64_t state = seed * 0x9E3779B97F4A7C15u + 1;
-  for (float& x : out) {  // sum of four uniforms: near enough to normal
-    float sum = -2.0f;
-    for (int i = 0; i < 4; ++i) {
-      state = state * 6364136223846793005u + 1442695040888963407u;
-      sum += static_cast<float>(state >> 40) / static_cast<float>(1 << 24);
-    }
-    x = sum * 1.7f;
-  }
-  return out;
+// Beyond this many FLOPs the double loops take too long and the cpu target is the reference.
+constexpr double kReferenceFlops = 1e8;
+constexpr double kTolerance = 4e-6;  // f32 sums of products
+constexpr double kWinograd = 2e-5;   // the cpu target's transforms lose a little
+
+double tolerance(const Device& d) {
+  return d.is("cpu") ? kWinograd : kTolerance;
 }
 
-Floats poison(int64_t count) {
-  return Floats(count, std::numeric_limits<float>::quiet_NaN());
-}
-
-// One shape with its data; x is concatenated, x0 and x1 are what the library is given.
+// One shape with its data on a device.
+template <class T>
 struct Problem {
+  const Device& d;
   ConvShape s;
-  Floats x, x0, x1, weight, bias, residual, dy;
+  Array<const T> x0, x1, weight, residual, dy;
+  Array<const float> bias;
 
-  explicit Problem(const ConvShape& shape) : s(shape) {
-    const int64_t pixels = s.n * s.h * s.w, outputs = s.n * s.p() * s.q() * s.k;
-    x = random_floats(pixels * s.c(), 1);
-    for (int64_t i = 0; i < pixels * s.c(); ++i) (i % s.c() < s.c0 ? x0 : x1).push_back(x[i]);
-    weight = random_floats(s.k * s.r * s.s * s.c(), 2);
-    bias = random_floats(s.k, 3);
-    residual = random_floats(outputs, 4);
-    dy = random_floats(outputs, 5);
+  Problem(const Device& device, const ConvShape& shape)
+      : d(device),
+        s(shape),
+        x0(d.input<T>(random_floats(s.n * s.h * s.w * s.c0, 1))),
+        x1(d.input<T>(random_floats(s.n * s.h * s.w * s.c1, 2))),
+        weight(d.input<T>(random_floats(s.k * s.r * s.s * s.c(), 3))),
+        residual(d.input<T>(random_floats(outputs(), 4))),
+        dy(d.input<T>(random_floats(outputs(), 5))),
+        bias(d.input(random_floats(s.k, 6))) {}
+
+  int64_t outputs() const { return s.n * s.p() * s.q() * s.k; }
+
+  // The input as the filter sees it, channels of x0 and x1 side by side.
+  Floats concatenated() const { return interleave(x0.floats(), x1.floats()); }
+  Floats interleave(const Floats& first, const Floats& second) const {
+    Floats x;
+    for (int64_t i = 0; i < s.n * s.h * s.w; ++i) {
+      x.insert(x.end(), first.begin() + i * s.c0, first.begin() + (i + 1) * s.c0);
+      x.insert(x.end(), second.begin() + i * s.c1, second.begin() + (i + 1) * s.c1);
+    }
+    return x;
   }
-  const float* second() const { return s.c1 > 0 ? x1.data() : nullptr; }
 
-  Floats packed(bool backward, const Selection& selection) const {
-    int64_t floats = -1;
-    run_conv2d_pack({s, backward, weight.data(), nullptr, &floats}, selection);
-    EXPECT_GE(floats, 0);
-    Floats out = poison(floats);
-    if (floats > 0) run_conv2d_pack({s, backward, weight.data(), out.data(), nullptr}, selection);
-    return out;
-  }
-
-  Floats forward(const Selection& selection, bool extras, bool pack = false) const {
-    Floats y = poison(s.n * s.p() * s.q() * s.k);
-    const Floats w = pack ? packed(false, selection) : Floats();
-    run_conv2d({s, x0.data(), second(), weight.data(), w.empty() ? nullptr : w.data(),
-                extras ? bias.data() : nullptr, extras ? residual.data() : nullptr, y.data()},
-               selection);
+  Array<T> forward(bool extras, const T* packed = nullptr) const {
+    auto y = d.output<T>(outputs());
+    pick<T>(d.table.conv2d,
+            d.table.conv2d_bf16)({s, x0, x1, weight, packed, extras ? bias.data() : nullptr,
+                                  extras ? residual.data() : nullptr, y});
     return y;
   }
 
-  // Interleaved again as the concatenated image.
-  Floats backward_input(const Selection& selection, bool pack = false) const {
-    Floats dx0 = poison(x0.size()), dx1 = poison(x1.size()), dx;
-    const Floats w = pack ? packed(true, selection) : Floats();
-    run_conv2d_backward_input({s, dy.data(), weight.data(), w.empty() ? nullptr : w.data(),
-                               dx0.data(), s.c1 > 0 ? dx1.data() : nullptr},
-                              selection);
-    for (int64_t i = 0; i < s.n * s.h * s.w; ++i) {
-      dx.insert(dx.end(), dx0.begin() + i * s.c0, dx0.begin() + (i + 1) * s.c0);
-      dx.insert(dx.end(), dx1.begin() + i * s.c1, dx1.begin() + (i + 1) * s.c1);
-    }
-    return dx;
+  struct Inputs {
+    Array<T> dx0, dx1;
+  };
+  Inputs backward_input(const T* packed = nullptr) const {
+    Inputs g{d.output<T>(x0.size()), d.output<T>(x1.size())};
+    pick<T>(d.table.conv2d_backward_input,
+            d.table.conv2d_backward_input_bf16)({s, dy, weight, packed, g.dx0, g.dx1});
+    return g;
   }
 
-  // dweight, then dbias.
-  Floats backward_weight(const Selection& selection) const {
-    Floats g = poison(weight.size() + s.k);
-    run_conv2d_backward_weight(
-        {s, x0.data(), second(), dy.data(), g.data(), g.data() + weight.size()}, selection);
+  struct Weights {
+    Array<float> dweight, dbias;
+  };
+  Weights backward_weight(bool with_bias = true) const {
+    Weights g{d.output(weight.size()), d.output(with_bias ? s.k : 0)};
+    pick<T>(d.table.conv2d_backward_weight,
+            d.table.conv2d_backward_weight_bf16)({s, x0, x1, dy, g.dweight, g.dbias});
     return g;
   }
 };
 
-// Largest difference relative to the largest expected value; NaN anywhere gives infinity.
-double error(const Floats& got, const std::vector<double>& want) {
-  EXPECT_EQ(got.size(), want.size());
-  double difference = 0.0, scale = 0.0;
-  for (size_t i = 0; i < got.size(); ++i) {
-    if (!std::isfinite(got[i])) return std::numeric_limits<double>::infinity();
-    difference = std::max(difference, std::abs(got[i] - want[i]));
-    scale = std::max(scale, std::abs(want[i]));
+template <class T>
+void check_against_reference(const Device& d, const ConvShape& s, const std::string& name) {
+  const Problem<T> p(d, s);
+  const Floats x = p.concatenated(), weight = p.weight.floats();
+  expect_close(p.forward(false), reference::conv2d(s, x, weight, {}, {}), tolerance(d), name);
+  expect_close(p.forward(true),
+               reference::conv2d(s, x, weight, p.bias.floats(), p.residual.floats()), tolerance(d),
+               name + " with bias and residual");
+  const reference::Gradients want = reference::conv2d_backward(s, x, weight, p.dy.floats());
+  const auto inputs = p.backward_input();
+  expect_close(p.interleave(inputs.dx0.floats(), inputs.dx1.floats()), want.x, tolerance(d),
+               name + " dx", kRounding<T>);
+  const auto weights = p.backward_weight();
+  expect_close(weights.dweight, want.weight, tolerance(d), name + " dweight");
+  expect_close(weights.dbias, want.bias, tolerance(d), name + " dbias");
+  expect_same_bits(p.backward_weight(false).dweight, weights.dweight, name + " without dbias");
+}
+
+TYPED_TARGET_TEST(Conv2d, MatchesReference) {
+  for (const ConvCase& k : conv_cases())
+    if (k.flops() <= kReferenceFlops && d.affords(k.work()))
+      check_against_reference<T>(d, k.shape, k.name());
+}
+
+TYPED_TARGET_TEST(Conv2d, AnyAlignment) {
+  d.offset = 1;
+  for (const ConvShape& s : tile_conv_shapes())
+    if (s.flops() < 2'000'000) check_against_reference<T>(d, s, ConvCase{s}.name());
+}
+
+// At a batch that fills a GPU, with the cpu target as the reference.
+TYPED_TARGET_TEST_ON("cuda", Conv2d, LargeBatchMatchesCpu) {
+  const Device cpu(kTargets[0]);
+  for (const ConvCase& k : conv_cases()) {
+    if (k.flops() <= kReferenceFlops) continue;
+    const Problem<T> p(d, k.shape);
+    const Problem<float> q(cpu, k.shape);
+    const auto& s = k.shape;
+    const auto x0 = cpu.input(p.x0.floats()), x1 = cpu.input(p.x1.floats());
+    const auto weight = cpu.input(p.weight.floats()), residual = cpu.input(p.residual.floats());
+    const auto dy = cpu.input(p.dy.floats());
+    auto y = cpu.output(p.outputs()), dx0 = cpu.output(x0.size()), dx1 = cpu.output(x1.size());
+    auto dweight = cpu.output(weight.size()), dbias = cpu.output(s.k);
+    cpu.table.conv2d({s, x0, x1, weight, nullptr, q.bias, residual, y});
+    cpu.table.conv2d_backward_input({s, dy, weight, nullptr, dx0, dx1});
+    cpu.table.conv2d_backward_weight({s, x0, x1, dy, dweight, dbias});
+    expect_close(p.forward(true), y.doubles(), kWinograd, k.name());
+    const auto inputs = p.backward_input();
+    expect_close(inputs.dx0, dx0.doubles(), kWinograd, k.name() + " dx0");
+    expect_close(inputs.dx1, dx1.doubles(), kWinograd, k.name() + " dx1");
+    const auto weights = p.backward_weight();
+    expect_close(weights.dweight, dweight.doubles(), kWinograd, k.name() + " dweight");
+    expect_close(weights.dbias, dbias.doubles(), kWinograd, k.name() + " dbias");
   }
-  return difference / scale;
 }
 
-std::string describe(const ConvShape& s, const Selection& selection) {
-  return fmt::format("n={} {}x{} c0={} c1={} k={} r={} stride={} upsample={} rung={} isa={}", s.n,
-                     s.h, s.w, s.c0, s.c1, s.k, s.r, s.stride, s.upsample,
-                     selection.rung ? static_cast<int>(*selection.rung) : -1,
-                     static_cast<int>(selection.isa));
+TYPED_TARGET_TEST(Conv2d, IsReproducible) {
+  for (const ConvShape& s :
+       {conv_shape(5, 7, 9, 20, 12, 40, 3), conv_shape(2, 14, 14, 64, 0, 64, 3),
+        conv_shape(3, 5, 5, 18, 0, 33, 3, 1, true), conv_shape(7, 7, 7, 24, 40, 32, 1)}) {
+    const Problem<T> p(d, s);
+    expect_reproducible(
+        d,
+        [&]() -> std::vector<Floats> {
+          const auto inputs = p.backward_input();
+          const auto weights = p.backward_weight();
+          return {p.forward(true).floats(), inputs.dx0.floats(), inputs.dx1.floats(),
+                  weights.dweight.floats(), weights.dbias.floats()};
+        },
+        ConvCase{s}.name());
+  }
 }
 
-std::vector<Isa> isas() {
-  std::vector<Isa> out;
-  for (Isa isa : {Isa::kV1, Isa::kV3, Isa::kV4})
-    if (isa_supported(isa)) out.push_back(isa);
-  return out;
+TYPED_TARGET_TEST(Conv2d, ResidualMayBeTheOutput) {
+  for (const ConvShape& s : {conv_shape(2, 7, 6, 20, 0, 24, 3), conv_shape(2, 5, 5, 20, 0, 24, 1),
+                             conv_shape(1, 7, 7, 64, 0, 64, 3), conv_shape(1, 7, 7, 32, 0, 1, 3)}) {
+    const Problem<T> p(d, s);
+    auto y = d.inout<T>(p.residual.floats());
+    pick<T>(d.table.conv2d, d.table.conv2d_bf16)({s, p.x0, p.x1, p.weight, nullptr, p.bias, y, y});
+    expect_same_bits(y, p.forward(true), ConvCase{s}.name());
+  }
 }
 
-struct Expected {
-  std::vector<double> plain, full;  // forward without and with bias and residual
-  reference::Gradients gradients;
-
-  explicit Expected(const Problem& p)
-      : plain(reference::conv2d(p.s, p.x, p.weight, {}, {})),
-        full(reference::conv2d(p.s, p.x, p.weight, p.bias, p.residual)),
-        gradients(reference::conv2d_backward(p.s, p.x, p.weight, p.dy)) {}
-};
-
-void check(const Problem& problem, const Expected& want, const Selection& selection) {
-  SCOPED_TRACE(describe(problem.s, selection));
-  const double tolerance = rung_for(problem.s, selection) == Rung::kWinograd ? 2e-5 : 4e-6;
-  EXPECT_LE(error(problem.forward(selection, false), want.plain), tolerance) << "forward";
-  const Floats y = problem.forward(selection, true), dx = problem.backward_input(selection);
-  EXPECT_LE(error(y, want.full), tolerance) << "forward, bias, residual";
-  EXPECT_LE(error(dx, want.gradients.x), tolerance) << "backward input";
-  const Floats got = problem.backward_weight(selection);
-  const auto split = got.begin() + problem.weight.size();
-  EXPECT_LE(error(Floats(got.begin(), split), want.gradients.weight), tolerance) << "dweight";
-  EXPECT_LE(error(Floats(split, got.end()), want.gradients.bias), tolerance) << "dbias";
-  EXPECT_EQ(problem.forward(selection, true, true), y) << "packed";
-  EXPECT_EQ(problem.backward_input(selection, true), dx) << "packed";
-}
-
-ConvShape shape(int64_t n, int64_t h, int64_t w, int64_t c0, int64_t c1, int64_t k, int64_t r,
-                int stride = 1, bool upsample = false) {
-  return {.n = n,
-          .h = h,
-          .w = w,
-          .c0 = c0,
-          .c1 = c1,
-          .k = k,
-          .r = r,
-          .s = r,
-          .stride = stride,
-          .upsample = upsample};
-}
-
-std::vector<ConvShape> small_shapes() {
-  return {
-      shape(2, 5, 7, 3, 0, 5, 3),
-      shape(1, 1, 1, 1, 0, 1, 3),
-      shape(3, 1, 1, 4, 0, 3, 1),
-      shape(2, 6, 5, 3, 4, 6, 3),
-      shape(2, 5, 7, 17, 16, 19, 3),
-      shape(2, 9, 8, 32, 32, 33, 3),
-      shape(2, 5, 7, 3, 0, 5, 3, 2),
-      shape(2, 7, 7, 17, 0, 34, 3, 2),
-      shape(1, 8, 6, 5, 0, 20, 3, 2),
-      shape(1, 1, 1, 2, 0, 2, 3, 2),
-      shape(1, 2, 1, 2, 0, 2, 3, 2),
-      shape(2, 5, 7, 3, 0, 5, 1, 2),
-      shape(2, 4, 6, 20, 0, 3, 1, 2),
-      shape(2, 5, 7, 3, 0, 5, 1),
-      shape(2, 5, 7, 17, 3, 21, 1),
-      shape(1, 3, 5, 2, 2, 3, 1),
-      shape(1, 3, 5, 3, 30, 70, 1),
-      shape(2, 5, 7, 3, 0, 5, 3, 1, true),
-      shape(1, 1, 1, 2, 0, 3, 3, 1, true),
-      shape(2, 3, 4, 18, 0, 35, 3, 1, true),
-      shape(2, 7, 7, 16, 0, 16, 3, 1, true),
-      shape(3, 28, 28, 1, 0, 32, 3),
-      shape(2, 28, 28, 32, 0, 1, 3),
-      shape(1, 28, 28, 3, 0, 18, 3),
-      shape(1, 9, 17, 18, 0, 3, 3),
-      shape(19, 3, 3, 20, 0, 24, 3),
-      shape(40, 1, 2, 3, 0, 2, 3),
-      shape(1, 7, 7, 64, 0, 64, 3),
-      shape(2, 7, 7, 33, 31, 64, 3),
-      shape(1, 14, 14, 16, 0, 48, 3, 2),
-      shape(1, 2, 2, 80, 0, 112, 3),
-      shape(1, 4, 4, 5, 0, 1, 3, 1, true),
+// A packed weight gives the bits that packing on the spot gives, and depends on the channels alone.
+TARGET_TEST(Conv2d, PackingChangesNothing) {
+  const auto pack = [&](const Problem<float>& p, bool backward) {
+    int64_t floats = -1;
+    d.table.conv2d_pack({p.s, backward, p.weight, nullptr, &floats});
+    EXPECT_GE(floats, 0);
+    auto packed = d.output(floats);
+    if (floats > 0) d.table.conv2d_pack({p.s, backward, p.weight, packed, nullptr});
+    return packed;
   };
-}
-
-TEST(Conv2d, EveryRungAndIsaMatchesTheReference) {
-  for (const ConvShape& s : small_shapes()) {
-    const Problem problem(s);
-    const Expected want(problem);
-    check(problem, want, {Rung::kNaive, Isa::kV1});
-    for (Isa isa : isas()) {
-      check(problem, want, {std::nullopt, isa});
-      check(problem, want, {Rung::kDirect, isa});
-      check(problem, want, {Rung::kWinograd, isa});
-    }
+  for (const ConvShape& s :
+       {conv_shape(1, 5, 5, 24, 0, 32, 3), conv_shape(2, 7, 7, 33, 31, 64, 3),
+        conv_shape(1, 5, 5, 20, 0, 24, 3, 2), conv_shape(1, 5, 5, 20, 0, 24, 1),
+        conv_shape(1, 5, 5, 18, 0, 33, 3, 1, true), conv_shape(1, 7, 7, 1, 0, 32, 3)}) {
+    const Problem<float> p(d, s);
+    const std::string name = ConvCase{s}.name();
+    const auto forward = pack(p, false), backward = pack(p, true);
+    expect_same_bits(p.forward(true, forward), p.forward(true), name);
+    expect_same_bits(p.backward_input(backward).dx0, p.backward_input().dx0, name + " dx0");
+    ConvShape larger = s;
+    larger.n = 3;
+    larger.h = larger.w = 14;
+    const Problem<float> q(d, larger);
+    expect_same_bits(pack(q, false), forward, name + " packed for another size");
+    expect_same_bits(pack(q, true), backward, name + " packed for another size");
   }
 }
 
-TEST(Conv2d, WinogradStaysAccurateWithManyChannels) {
-  for (const ConvShape& s : {shape(2, 8, 8, 256, 0, 64, 3), shape(2, 4, 4, 128, 128, 256, 3),
-                             shape(1, 4, 4, 256, 0, 128, 3, 1, true)}) {
-    const Problem problem(s);
-    check(problem, Expected(problem), {Rung::kWinograd, best_isa()});
-  }
-}
-
-TEST(Conv2d, ThreadsDoNotChangeAResult) {
-  const int threads = omp_get_max_threads();
-  for (const ConvShape& s : {shape(5, 7, 9, 20, 12, 40, 3), shape(1, 7, 7, 64, 0, 64, 3),
-                             shape(5, 7, 9, 20, 0, 40, 3, 2), shape(4, 5, 5, 18, 0, 33, 3, 1, true),
-                             shape(40, 8, 8, 1, 0, 32, 3), shape(7, 7, 7, 24, 40, 32, 1),
-                             shape(40, 8, 8, 32, 0, 1, 3)}) {
-    const Problem problem(s);
-    for (Rung rung : {Rung::kDirect, Rung::kWinograd}) {
-      const Selection selection{rung, best_isa()};
-      SCOPED_TRACE(describe(s, selection));
-      omp_set_num_threads(1);
-      const Floats y = problem.forward(selection, true), dx = problem.backward_input(selection);
-      const Floats dw = problem.backward_weight(selection);
-      for (int count : {2, 3, 7}) {
-        omp_set_num_threads(count);
-        EXPECT_EQ(problem.forward(selection, true), y);
-        EXPECT_EQ(problem.backward_input(selection), dx);
-        EXPECT_EQ(problem.backward_weight(selection), dw);
-      }
-      omp_set_num_threads(threads);
-    }
-  }
-}
-
-TEST(Conv2d, ASampleDoesNotDependOnItsBatch) {
-  for (const ConvShape& s : {shape(7, 7, 9, 20, 12, 40, 3), shape(7, 7, 7, 64, 0, 64, 3, 2),
-                             shape(7, 4, 5, 18, 0, 33, 3, 1, true), shape(7, 5, 5, 40, 9, 32, 1)}) {
-    const Selection selection{std::nullopt, best_isa()};
-    SCOPED_TRACE(describe(s, selection));
-    const Problem all(s);
-    ConvShape alone = s;
-    alone.n = 1;
-    Problem last(alone);
-    last.x0.assign(all.x0.end() - last.x0.size(), all.x0.end());
-    last.x1.assign(all.x1.end() - last.x1.size(), all.x1.end());
-    last.dy.assign(all.dy.end() - last.dy.size(), all.dy.end());
-    const Floats y = all.forward(selection, false), y1 = last.forward(selection, false);
-    EXPECT_EQ(y1, Floats(y.end() - y1.size(), y.end()));
-    const Floats dx = all.backward_input(selection), dx1 = last.backward_input(selection);
-    EXPECT_EQ(dx1, Floats(dx.end() - dx1.size(), dx.end()));
-  }
-}
-
-TEST(Conv2d, OnePackedWeightServesEveryBatchAndResolution) {
-  const Selection selection{std::nullopt, best_isa()};
-  const Problem small(shape(1, 3, 3, 24, 0, 32, 3)), large(shape(9, 28, 30, 24, 0, 32, 3));
-  ASSERT_EQ(small.weight, large.weight);
-  EXPECT_EQ(small.packed(false, selection), large.packed(false, selection));
-  EXPECT_EQ(small.packed(true, selection), large.packed(true, selection));
-}
-
-TEST(Conv2d, ResidualMayBeTheOutput) {
-  for (Rung rung : {Rung::kNaive, Rung::kDirect, Rung::kWinograd}) {
-    for (const ConvShape& s : {shape(2, 7, 6, 20, 0, 24, 3), shape(2, 5, 5, 20, 0, 24, 1)}) {
-      const Problem problem(s);
-      const Selection selection{rung, best_isa()};
-      Floats y = problem.residual;
-      run_conv2d({s, problem.x0.data(), nullptr, problem.weight.data(), nullptr,
-                  problem.bias.data(), y.data(), y.data()},
-                 selection);
-      EXPECT_EQ(y, problem.forward(selection, true)) << describe(s, selection);
-    }
-  }
-}
-
-TEST(Conv2d, EnvironmentValuesAreParsedOrRefused) {
-  EXPECT_FALSE(parse_selection("", "").rung.has_value());
-  EXPECT_EQ(parse_selection("", "").isa, best_isa());
-  EXPECT_EQ(parse_selection("winograd", "v1").rung, Rung::kWinograd);
-  EXPECT_EQ(parse_selection("direct", "v1").isa, Isa::kV1);
-  for (const char* conv : {"tiled", "mma", "hopper", "cudnn", "fast"})
-    EXPECT_THROW(parse_selection(conv, ""), Error) << conv;
-  EXPECT_THROW(parse_selection("", "v2"), Error);
-}
-
-TEST(Conv2d, ForcedWinogradFallsToDirect) {
-  const Selection forced{Rung::kWinograd, best_isa()};
-  EXPECT_EQ(rung_for(shape(1, 8, 8, 32, 0, 32, 3), forced), Rung::kWinograd);
-  EXPECT_EQ(rung_for(shape(1, 8, 8, 32, 0, 32, 1), forced), Rung::kDirect);
-  EXPECT_EQ(rung_for(shape(1, 8, 8, 32, 0, 32, 3, 2), forced), Rung::kDirect);
-}
-
-TEST(Conv2d, BadArgumentsThrow) {
-  Floats buffer(4096);
-  float* p = buffer.data();
+TYPED_TARGET_TEST(Conv2d, RejectsBadArguments) {
+  const auto in = d.input<T>(Floats(2048));
+  auto out = d.output<T>(2048);
+  const T* p = in;
+  T* y = out;
+  const auto& conv2d = pick<T>(d.table.conv2d, d.table.conv2d_bf16);
   const auto run = [&](const ConvShape& s) {
-    conv2d({s, p, s.c1 > 0 ? p : nullptr, p, nullptr, nullptr, nullptr, p + 2048}, {});
+    conv2d({s, p, s.c1 > 0 ? p : nullptr, p, nullptr, nullptr, nullptr, y});
   };
-  EXPECT_NO_THROW(run(shape(1, 2, 2, 3, 0, 2, 3)));
-  EXPECT_THROW(run(shape(0, 2, 2, 3, 0, 2, 3)), Error);
-  EXPECT_THROW(run(shape(1, -2, 2, 3, 0, 2, 3)), Error);
-  EXPECT_THROW(run(shape(1, 2, 2, 0, 0, 2, 3)), Error);
-  EXPECT_THROW(run(shape(1, 2, 2, 3, -1, 2, 3)), Error);
-  EXPECT_THROW(run(shape(1, 2, 2, 3, 0, 2, 5)), Error);
-  EXPECT_THROW(run(shape(1, 2, 2, 3, 0, 2, 3, 3)), Error);
-  EXPECT_THROW(run(shape(1, 2, 2, 3, 0, 2, 1, 1, true)), Error);
-  EXPECT_THROW(run(shape(1, 2, 2, 3, 0, 2, 3, 2, true)), Error);
-  EXPECT_THROW(run(shape(1, 2, 2, 3, 2, 2, 3, 2)), Error);
-  EXPECT_THROW(run(shape(1, 2, 2, 3, 2, 2, 3, 1, true)), Error);
-  const ConvShape good = shape(1, 2, 2, 3, 0, 2, 3);
-  EXPECT_THROW(conv2d({good, nullptr, nullptr, p, nullptr, nullptr, nullptr, p}, {}), Error);
-  EXPECT_THROW(conv2d({good, p, p, p, nullptr, nullptr, nullptr, p}, {}), Error);
-  EXPECT_THROW(conv2d_backward_input({good, p, p, nullptr, nullptr, nullptr}, {}), Error);
-  EXPECT_THROW(conv2d_backward_weight({good, p, nullptr, p, nullptr, nullptr}, {}), Error);
-  EXPECT_THROW(conv2d_pack({good, false, p, nullptr, nullptr}, {}), Error);
+  EXPECT_NO_THROW(run(conv_shape(1, 2, 2, 3, 0, 2, 3)));
+  EXPECT_THROW(run(conv_shape(0, 2, 2, 3, 0, 2, 3)), Error);
+  EXPECT_THROW(run(conv_shape(1, -2, 2, 3, 0, 2, 3)), Error);
+  EXPECT_THROW(run(conv_shape(1, 2, 2, 0, 0, 2, 3)), Error);
+  EXPECT_THROW(run(conv_shape(1, 2, 2, 3, -1, 2, 3)), Error);
+  EXPECT_THROW(run(conv_shape(1, 2, 2, 3, 0, 2, 5)), Error);
+  EXPECT_THROW(run(conv_shape(1, 2, 2, 3, 0, 2, 3, 3)), Error);
+  EXPECT_THROW(run(conv_shape(1, 2, 2, 3, 0, 2, 1, 1, true)), Error);
+  EXPECT_THROW(run(conv_shape(1, 2, 2, 3, 0, 2, 3, 2, true)), Error);
+  EXPECT_THROW(run(conv_shape(1, 2, 2, 3, 2, 2, 3, 2)), Error);
+  EXPECT_THROW(run(conv_shape(1, 2, 2, 3, 2, 2, 3, 1, true)), Error);
+  const ConvShape good = conv_shape(1, 2, 2, 3, 0, 2, 3);
+  EXPECT_THROW(conv2d({good, nullptr, nullptr, p, nullptr, nullptr, nullptr, y}), Error);
+  EXPECT_THROW(conv2d({good, p, p, p, nullptr, nullptr, nullptr, y}), Error);
+  const auto& backward_input =
+      pick<T>(d.table.conv2d_backward_input, d.table.conv2d_backward_input_bf16);
+  EXPECT_THROW(backward_input({good, p, p, nullptr, nullptr, nullptr}), Error);
+  const auto& backward_weight =
+      pick<T>(d.table.conv2d_backward_weight, d.table.conv2d_backward_weight_bf16);
+  EXPECT_THROW(backward_weight({good, p, nullptr, p, nullptr, nullptr}), Error);
+  const auto weight = d.input(Floats(64));
+  EXPECT_THROW(d.table.conv2d_pack({good, false, weight, nullptr, nullptr}), Error);
   try {
-    run(shape(1, 2, 2, 3, 0, 2, 3, 3));
+    run(conv_shape(1, 2, 2, 3, 0, 2, 3, 3));
   } catch (const Error& e) {
     EXPECT_NE(std::string(e.what()).find("stride must be 1 or 2, got 3"), std::string::npos);
   }
 }
 
 }  // namespace
-}  // namespace diffscm::kernels::cpu
+}  // namespace diffscm::kernels

@@ -9,14 +9,19 @@ namespace {
 using namespace test;
 
 struct Step {
-  Floats x, eps, eps_uncond, gradient, noise, quantile, out, x0;
+  Array<const float> x, eps, eps_uncond, gradient, noise, quantile;
+  Array<float> out, x0;
   DdimUpdateArgs args;
 
-  explicit Step(const DdimCase& k) {
-    const int64_t size = k.n * k.elements;
-    x = random_floats(size, 1, 1.5f);
-    eps = random_floats(size, 2);
-    out = poisoned(size);
+  Step(const Device& d, const DdimCase& k)
+      : x(d.input(random_floats(k.n * k.elements, 1, 1.5f))),
+        eps(d.input(random_floats(k.n * k.elements, 2))),
+        eps_uncond(d.input(k.uncond ? random_floats(k.n * k.elements, 3) : Floats{})),
+        gradient(d.input(k.gradient ? random_floats(k.n * k.elements, 4) : Floats{})),
+        noise(d.input(k.sigma > 0 ? random_floats(k.n * k.elements, 5) : Floats{})),
+        quantile(d.input(k.threshold == Threshold::dynamic ? quantiles(k.n) : Floats{})),
+        out(d.output(k.n * k.elements)),
+        x0(d.output(k.x0 ? k.n * k.elements : 0)) {
     args = {.n = k.n,
             .elements = k.elements,
             .alpha_bar = k.alpha_bar,
@@ -26,164 +31,161 @@ struct Step {
             .mean_shift = k.mean_shift,
             .condition_scale = k.condition_scale,
             .threshold = k.threshold,
-            .x = x.data(),
-            .eps = eps.data(),
-            .out = out.data()};
-    if (k.uncond) args.eps_uncond = (eps_uncond = random_floats(size, 3)).data();
-    if (k.gradient) args.gradient = (gradient = random_floats(size, 4)).data();
-    if (k.sigma > 0) args.noise = (noise = random_floats(size, 5)).data();
-    if (k.threshold == Threshold::dynamic) {
-      for (int64_t n = 0; n < k.n; ++n) quantile.push_back(0.6f + 0.8f * static_cast<float>(n));
-      args.quantile = quantile.data();
-    }
-    if (k.x0) args.x0 = (x0 = poisoned(size)).data();
+            .x = x,
+            .eps = eps,
+            .eps_uncond = eps_uncond,
+            .gradient = gradient,
+            .noise = noise,
+            .quantile = quantile,
+            .out = out,
+            .x0 = x0};
+  }
+
+  static Floats quantiles(int64_t n) {
+    Floats q;
+    for (int64_t i = 0; i < n; ++i) q.push_back(0.6f + 0.8f * static_cast<float>(i));
+    return q;
   }
 };
 
-TEST(DdimUpdate, MatchesReferenceAlsoInPlace) {
-  for (const OperatorTable* table : tables()) {
-    for (const DdimCase& k : ddim_cases()) {
-      Step s(k);
-      Doubles out, x0;
-      for (int64_t i = 0; i < k.n * k.elements; ++i) {
-        const double uncond = k.uncond ? s.eps_uncond[i] : 0,
-                     gradient = k.gradient ? s.gradient[i] : 0;
-        const double noise = k.sigma > 0 ? s.noise[i] : 0;
-        const reference::DdimStep step =
-            reference::ddim(s.args, s.x[i], s.eps[i], k.uncond ? &uncond : nullptr,
-                            k.gradient ? &gradient : nullptr, k.sigma > 0 ? &noise : nullptr,
-                            s.quantile.empty() ? 0 : s.quantile[i / k.elements]);
-        out.push_back(step.out);
-        x0.push_back(step.x0);
-      }
-      table->ddim_update(s.args);
-      expect_close(s.out, out, k.tolerance, k.name);
-      if (k.x0) expect_close(s.x0, x0, k.tolerance, std::string(k.name) + " x0");
-      s.args.out = s.x.data();
-      table->ddim_update(s.args);
-      expect_same_bits(s.x, s.out, std::string(k.name) + " in place");
+TARGET_TEST(DdimUpdate, MatchesReferenceAlsoInPlace) {
+  for (const DdimCase& k : ddim_cases()) {
+    d.offset = k.elements % 2;
+    Step s(d, k);
+    const Doubles x = s.x.doubles(), eps = s.eps.doubles(), uncond = s.eps_uncond.doubles();
+    const Doubles gradient = s.gradient.doubles(), noise = s.noise.doubles();
+    const Doubles quantile = s.quantile.doubles();
+    const auto at = [](const Doubles& v, int64_t i) { return v.empty() ? nullptr : &v[i]; };
+    Doubles out, x0;
+    for (int64_t i = 0; i < k.n * k.elements; ++i) {
+      const reference::DdimStep step =
+          reference::ddim(s.args, x[i], eps[i], at(uncond, i), at(gradient, i), at(noise, i),
+                          quantile.empty() ? 0 : quantile[i / k.elements]);
+      out.push_back(step.out);
+      x0.push_back(step.x0);
     }
-  }
-}
-
-// Abduction then prediction with the same eps is the identity: what makes DDIM invertible.
-TEST(DdimUpdate, InvertsItself) {
-  for (const OperatorTable* table : tables()) {
-    Step s(DdimCase{"", 2, 100, 0.7, 0.2});
-    Floats back = poisoned(200);
-    table->ddim_update(s.args);
-    DdimUpdateArgs args = s.args;
-    args.alpha_bar = 0.2;
-    args.alpha_bar_next = 0.7;
-    args.x = s.out.data();
-    args.out = back.data();
-    args.x0 = nullptr;
-    table->ddim_update(args);
-    expect_close(back, to_double(s.x), 2e-6, "inverse");
-  }
-}
-
-TEST(DdimUpdate, BitsDoNotDependOnThreads) {
-  for (const OperatorTable* table : tables()) {
-    for (const DdimCase& k : ddim_cases()) {
-      expect_thread_independent(
-          [&]() -> std::vector<Floats> {
-            Step s(k);
-            table->ddim_update(s.args);
-            return {s.out};
-          },
-          k.name);
-    }
+    d.table.ddim_update(s.args);
+    expect_close(s.out, out, k.tolerance, k.name);
+    if (k.x0) expect_close(s.x0, x0, k.tolerance, std::string(k.name) + " x0");
+    auto in_place = d.inout(s.x.floats());
+    s.args.x = s.args.out = in_place;
+    d.table.ddim_update(s.args);
+    expect_same_bits(in_place, s.out, std::string(k.name) + " in place");
   }
 }
 
 // A recorded step reads its levels from memory; the scalars are then ignored, bad ones too.
-TEST(DdimUpdate, LevelsMayLieInMemory) {
-  for (const OperatorTable* table : tables()) {
-    for (const DdimCase& k : ddim_cases()) {
-      if (k.timed) continue;
-      Step s(k);
-      table->ddim_update(s.args);
-      const double levels[] = {k.alpha_bar, k.alpha_bar_next};
-      Floats out = poisoned(k.n * k.elements), x0 = out;
-      s.args.levels = levels;
-      s.args.alpha_bar = s.args.alpha_bar_next = -1;
-      s.args.out = out.data();
-      s.args.x0 = x0.data();
-      table->ddim_update(s.args);
-      expect_same_bits(out, s.out, k.name);
-      if (k.x0) expect_same_bits(x0, s.x0, std::string(k.name) + " x0");
-    }
+TARGET_TEST(DdimUpdate, LevelsMayLieInMemory) {
+  for (const DdimCase& k : ddim_cases()) {
+    if (k.timed) continue;
+    Step direct(d, k), indirect(d, k);
+    const auto levels = d.input(std::vector<double>{k.alpha_bar, k.alpha_bar_next});
+    indirect.args.levels = levels;
+    indirect.args.alpha_bar = indirect.args.alpha_bar_next = -1;
+    d.table.ddim_update(direct.args);
+    d.table.ddim_update(indirect.args);
+    expect_same_bits(indirect.out, direct.out, k.name);
+    if (k.x0) expect_same_bits(indirect.x0, direct.x0, k.name);
   }
 }
 
-TEST(DdimUpdate, RejectsBadArguments) {
-  for (const OperatorTable* table : tables()) {
-    Step s(DdimCase{"", 1, 8, 0.5, 0.6});
-    const auto with = [&](auto change) {
-      DdimUpdateArgs args = s.args;
-      change(args);
-      table->ddim_update(args);
-    };
-    EXPECT_NO_THROW(with([](DdimUpdateArgs& a) { a.n = 0; }));
-    EXPECT_THROW(with([](DdimUpdateArgs& a) { a.alpha_bar = 0; }), Error);
-    EXPECT_THROW(with([](DdimUpdateArgs& a) { a.alpha_bar = 1; }), Error);
-    EXPECT_THROW(with([](DdimUpdateArgs& a) { a.alpha_bar_next = 1.01; }), Error);
-    EXPECT_THROW(with([](DdimUpdateArgs& a) { a.alpha_bar_next = std::nan(""); }), Error);
-    EXPECT_THROW(with([](DdimUpdateArgs& a) { a.sigma = 0.1; }), Error);
-    EXPECT_THROW(with([](DdimUpdateArgs& a) { a.threshold = Threshold::dynamic; }), Error);
-    EXPECT_THROW(with([](DdimUpdateArgs& a) { a.eps = nullptr; }), Error);
+// Abduction then prediction with the same eps is the identity: what makes DDIM invertible.
+TARGET_TEST(DdimUpdate, InvertsItself) {
+  Step s(d, DdimCase{"", 2, 100, 0.7, 0.2});
+  auto back = d.output(200);
+  d.table.ddim_update(s.args);
+  DdimUpdateArgs args = s.args;
+  args.alpha_bar = 0.2;
+  args.alpha_bar_next = 0.7;
+  args.x = s.out;
+  args.out = back;
+  args.x0 = nullptr;
+  d.table.ddim_update(args);
+  expect_close(back, s.x.doubles(), 2e-6, "inverse");
+}
+
+TARGET_TEST(DdimUpdate, IsReproducible) {
+  for (const DdimCase& k : ddim_cases()) {
+    if (!d.affords(2 * k.work())) continue;
+    expect_reproducible(
+        d,
+        [&]() -> std::vector<Floats> {
+          Step s(d, k);
+          d.table.ddim_update(s.args);
+          return {s.out.floats()};
+        },
+        k.name);
   }
 }
 
-TEST(AbsQuantile, MatchesReference) {
-  for (const OperatorTable* table : tables()) {
-    for (const auto [n, elements] : rows_cases()) {
-      for (const double q : {0.0, 0.5, 0.9, 0.995, 1.0}) {
-        const Floats x = random_floats(n * elements, 1), eps = random_floats(n * elements, 2);
-        Floats quantile = poisoned(n);
-        table->abs_quantile({n, elements, 0.3, q, x.data(), eps.data(), quantile.data()});
-        Doubles expected;
-        for (int64_t b = 0; b < n; ++b) {
-          Doubles x0;
-          for (int64_t e = b * elements; e < (b + 1) * elements; ++e)
-            x0.push_back((x[e] - std::sqrt(0.7) * eps[e]) / std::sqrt(0.3));
-          expected.push_back(reference::abs_quantile(x0, q));
-        }
+TARGET_TEST(DdimUpdate, RejectsBadArguments) {
+  Step s(d, DdimCase{"", 1, 8, 0.5, 0.6});
+  const auto with = [&](auto change) {
+    DdimUpdateArgs args = s.args;
+    change(args);
+    d.table.ddim_update(args);
+  };
+  EXPECT_NO_THROW(with([](DdimUpdateArgs& a) { a.n = 0; }));
+  EXPECT_THROW(with([](DdimUpdateArgs& a) { a.alpha_bar = 0; }), Error);
+  EXPECT_THROW(with([](DdimUpdateArgs& a) { a.alpha_bar = 1; }), Error);
+  EXPECT_THROW(with([](DdimUpdateArgs& a) { a.alpha_bar_next = 1.01; }), Error);
+  EXPECT_THROW(with([](DdimUpdateArgs& a) { a.alpha_bar_next = std::nan(""); }), Error);
+  EXPECT_THROW(with([](DdimUpdateArgs& a) { a.sigma = 0.1; }), Error);
+  EXPECT_THROW(with([](DdimUpdateArgs& a) { a.threshold = Threshold::dynamic; }), Error);
+  EXPECT_THROW(with([](DdimUpdateArgs& a) { a.eps = nullptr; }), Error);
+}
+
+TARGET_TEST(AbsQuantile, MatchesReference) {
+  for (const auto [n, elements] : rows_cases()) {
+    d.offset = elements % 2;
+    const auto x = d.input(random_floats(n * elements, 1));
+    const auto eps = d.input(random_floats(n * elements, 2));
+    const Doubles xs = x.doubles(), es = eps.doubles();
+    for (const double q : {0.0, 0.5, 0.9, 0.995, 1.0}) {
+      auto quantile = d.output(n);
+      d.table.abs_quantile({n, elements, 0.3, q, x, eps, quantile});
+      const Floats actual = quantile.floats();
+      for (int64_t b = 0; b < n; ++b) {
+        Doubles x0;
+        for (int64_t e = b * elements; e < (b + 1) * elements; ++e)
+          x0.push_back((xs[e] - std::sqrt(0.7) * es[e]) / std::sqrt(0.3));
         // Absolute, of numbers of size 1: the smallest |x0| is what is left of a cancellation.
-        for (int64_t b = 0; b < n; ++b) EXPECT_NEAR(quantile[b], expected[b], 1e-6) << elements;
+        EXPECT_NEAR(actual[b], reference::abs_quantile(x0, q), 1e-6) << elements;
       }
+      const auto level = d.input(std::vector<double>{0.3});
+      auto again = d.output(n);
+      d.table.abs_quantile({n, elements, -1, q, x, eps, again, level});
+      expect_same_bits(again, quantile, "with its level in memory");
     }
   }
 }
 
-TEST(AbsQuantile, LevelMayLieInMemory) {
-  for (const OperatorTable* table : tables()) {
-    const Floats x = random_floats(3 * 100, 1), eps = random_floats(3 * 100, 2);
-    const double level = 0.3;
-    Floats scalar = poisoned(3), memory = poisoned(3);
-    table->abs_quantile({3, 100, level, 0.9, x.data(), eps.data(), scalar.data()});
-    table->abs_quantile({3, 100, -1, 0.9, x.data(), eps.data(), memory.data(), &level});
-    expect_same_bits(memory, scalar, "level");
+// Many equal values, as a clipped image has them: order statistics must not lose count.
+TARGET_TEST(AbsQuantile, Ties) {
+  Floats values;
+  for (int i = 0; i < 1000; ++i) values.push_back(i % 3 == 0 ? 0.25f : i % 3 == 1 ? -0.5f : 0.75f);
+  const auto x = d.input(values), eps = d.input(Floats(1000));
+  for (const double q : {0.2, 0.4, 0.7, 0.999}) {
+    Doubles x0;
+    for (const double v : to_double(values)) x0.push_back(v / std::sqrt(0.5));
+    auto quantile = d.output(1);
+    d.table.abs_quantile({1, 1000, 0.5, q, x, eps, quantile});
+    EXPECT_NEAR(quantile.floats()[0], reference::abs_quantile(x0, q), 1e-6) << q;
   }
 }
 
-TEST(AbsQuantile, NanAndBadArguments) {
-  for (const OperatorTable* table : tables()) {
-    Floats x = random_floats(20, 1), quantile = poisoned(2);
-    const Floats eps(20, 0.0f);
-    x[3] = std::numeric_limits<float>::quiet_NaN();
-    table->abs_quantile({2, 10, 0.5, 0.9, x.data(), eps.data(), quantile.data()});
-    EXPECT_TRUE(std::isnan(quantile[0]));
-    EXPECT_FALSE(std::isnan(quantile[1]));
-    EXPECT_THROW(table->abs_quantile({2, 10, 0.5, 1.1, x.data(), eps.data(), quantile.data()}),
-                 Error);
-    EXPECT_THROW(table->abs_quantile({2, 0, 0.5, 0.9, x.data(), eps.data(), quantile.data()}),
-                 Error);
-    EXPECT_THROW(table->abs_quantile({2, 10, 0, 0.9, x.data(), eps.data(), quantile.data()}),
-                 Error);
-    EXPECT_THROW(table->abs_quantile({2, 10, 0.5, 0.9, x.data(), nullptr, quantile.data()}), Error);
-  }
+TARGET_TEST(AbsQuantile, NanAndBadArguments) {
+  Floats values = random_floats(20, 1);
+  values[3] = std::numeric_limits<float>::quiet_NaN();
+  const auto x = d.input(values), eps = d.input(Floats(20));
+  auto quantile = d.output(2);
+  d.table.abs_quantile({2, 10, 0.5, 0.9, x, eps, quantile});
+  EXPECT_TRUE(std::isnan(quantile.floats()[0]));
+  EXPECT_FALSE(std::isnan(quantile.floats()[1]));
+  EXPECT_THROW(d.table.abs_quantile({2, 10, 0.5, 1.1, x, eps, quantile}), Error);
+  EXPECT_THROW(d.table.abs_quantile({2, 0, 0.5, 0.9, x, eps, quantile}), Error);
+  EXPECT_THROW(d.table.abs_quantile({2, 10, 0, 0.9, x, eps, quantile}), Error);
+  EXPECT_THROW(d.table.abs_quantile({2, 10, 0.5, 0.9, x, nullptr, quantile}), Error);
 }
 
 }  // namespace

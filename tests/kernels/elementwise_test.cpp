@@ -1,4 +1,5 @@
-// Elementwise operators against the double reference, in place as well, and SiLU at the extremes.
+// Elementwise operators against the double reference, in place and misaligned as well, and SiLU at
+// the extremes.
 #include "tests/kernels/support.h"
 #include "tests/op_cases.h"
 #include "tests/reference.h"
@@ -10,77 +11,81 @@ using namespace test;
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr int64_t kSizes[] = {1, 15, 16, 33, 1000, 100003};
+constexpr int64_t kOffsets[] = {0, 1};  // arrays that allow 16-byte accesses, and some that do not
 
-TEST(LinearCombination, MatchesReferenceAlsoInPlace) {
-  for (const OperatorTable* table : tables()) {
-    for (const int64_t n : kSizes) {
-      const Floats x = random_floats(n, 1), z = random_floats(n, 2);
-      Doubles both, one;
-      for (int64_t i = 0; i < n; ++i) {
-        both.push_back(1.5 * x[i] - 0.25 * z[i]);
-        one.push_back(1.5 * x[i]);
-      }
-      Floats y = poisoned(n), in_x = x, in_z = z;
-      table->linear_combination({n, 1.5f, x.data(), -0.25f, z.data(), y.data()});
-      table->linear_combination({n, 1.5f, in_x.data(), -0.25f, z.data(), in_x.data()});
-      table->linear_combination({n, 1.5f, x.data(), -0.25f, in_z.data(), in_z.data()});
-      expect_close(y, both, 2e-7, "linear_combination");
-      expect_same_bits(in_x, y, "y is x");
-      expect_same_bits(in_z, y, "y is z");
-      y = poisoned(n);
-      table->linear_combination({n, 1.5f, x.data(), kInfinity, nullptr, y.data()});
-      expect_close(y, one, 2e-7, "linear_combination without z");
+TYPED_TARGET_TEST(LinearCombination, MatchesReferenceAlsoInPlace) {
+  const auto& combine = pick<T>(d.table.linear_combination, d.table.linear_combination_bf16);
+  for (const int64_t n : kSizes) {
+    d.offset = kOffsets[n % 2];
+    const auto x = d.input<T>(random_floats(n, 1)), z = d.input<T>(random_floats(n, 2));
+    auto y = d.output<T>(n);
+    auto in_x = d.inout<T>(x.floats()), in_z = d.inout<T>(z.floats());
+    const Doubles xs = x.doubles(), zs = z.doubles();
+    Doubles both, one;
+    for (int64_t i = 0; i < n; ++i) {
+      both.push_back(1.5 * xs[i] - 0.25 * zs[i]);
+      one.push_back(1.5 * xs[i]);
     }
+    combine({n, 1.5f, x, -0.25f, z, y});
+    combine({n, 1.5f, in_x, -0.25f, z, in_x});
+    combine({n, 1.5f, x, -0.25f, in_z, in_z});
+    expect_close(y, both, 2e-7, "linear_combination");
+    expect_same_bits(in_x, y, "y is x");
+    expect_same_bits(in_z, y, "y is z");
+    y.poison();
+    combine({n, 1.5f, x, kInfinity, nullptr, y});
+    expect_close(y, one, 2e-7, "linear_combination without z");
   }
 }
 
-TEST(Silu, MatchesReferenceAlsoInPlace) {
-  for (const OperatorTable* table : tables()) {
-    for (const int64_t n : kSizes) {
-      const Floats x = random_floats(n, 1, 4), dy = random_floats(n, 2);
-      Floats y = poisoned(n), in_place = x, dx = poisoned(n);
-      table->silu({n, x.data(), y.data()});
-      table->silu({n, in_place.data(), in_place.data()});
-      table->silu_backward({n, x.data(), dy.data(), dx.data()});
-      expect_close(y, reference::silu(to_double(x)), 3e-7, "silu");
-      expect_same_bits(in_place, y, "silu in place");
-      expect_close(dx, reference::silu_backward(to_double(x), to_double(dy)), 1e-6,
-                   "silu_backward");
-    }
+TYPED_TARGET_TEST(Silu, MatchesReferenceAlsoInPlace) {
+  const auto& silu = pick<T>(d.table.silu, d.table.silu_bf16);
+  const auto& silu_backward = pick<T>(d.table.silu_backward, d.table.silu_backward_bf16);
+  for (const int64_t n : kSizes) {
+    d.offset = kOffsets[n % 2];
+    const auto x = d.input<T>(random_floats(n, 1, 4)), dy = d.input<T>(random_floats(n, 2));
+    auto y = d.output<T>(n), dx = d.output<T>(n), in_place = d.inout<T>(x.floats());
+    silu({n, x, y});
+    silu({n, in_place, in_place});
+    silu_backward({n, x, dy, dx});
+    expect_close(y, reference::silu(x.doubles()), 3e-7, "silu");
+    expect_same_bits(in_place, y, "silu in place");
+    expect_close(dx, reference::silu_backward(x.doubles(), dy.doubles()), 1e-6, "silu_backward");
   }
 }
 
 // Relative to each value, not to the largest: this is where the exponential's own error shows.
-TEST(Silu, IsAccurateOverItsRange) {
-  for (const OperatorTable* table : tables()) {
-    Floats x;
-    for (float v = -85; v < 85; v += 0.0137f) x.push_back(v);
-    Floats y = poisoned(static_cast<int64_t>(x.size()));
-    table->silu({static_cast<int64_t>(x.size()), x.data(), y.data()});
-    for (size_t i = 0; i < x.size(); ++i) {
-      const double expected = x[i] * reference::sigmoid(x[i]);
-      ASSERT_NEAR(y[i], expected, 3e-7 * std::abs(expected)) << x[i];
-    }
+TARGET_TEST(Silu, IsAccurateOverItsRange) {
+  Floats x;
+  for (float v = -85; v < 85; v += 0.0137f) x.push_back(v);
+  const auto n = static_cast<int64_t>(x.size());
+  const auto in = d.input(x);
+  auto y = d.output(n);
+  d.table.silu({n, in, y});
+  const Floats actual = y.floats();
+  for (size_t i = 0; i < x.size(); ++i) {
+    const double expected = x[i] * reference::sigmoid(x[i]);
+    ASSERT_NEAR(actual[i], expected, 3e-7 * std::abs(expected)) << x[i];
   }
 }
 
-TEST(Silu, Extremes) {
-  for (const OperatorTable* table : tables()) {
-    Floats x(64, std::numeric_limits<float>::quiet_NaN());
-    x[0] = kInfinity;
-    x[1] = 1000;
-    x[2] = -1000;
-    x[3] = 0;
-    x[4] = -89.5f;
-    Floats y(64);
-    table->silu({64, x.data(), y.data()});
-    EXPECT_EQ(y[0], kInfinity);
-    EXPECT_EQ(y[1], 1000);
-    EXPECT_EQ(y[2], 0);
-    EXPECT_EQ(y[3], 0);
-    EXPECT_NEAR(y[4], 0, 1e-36);
-    for (size_t i = 5; i < y.size(); ++i) EXPECT_TRUE(std::isnan(y[i]));
-  }
+TYPED_TARGET_TEST(Silu, Extremes) {
+  Floats values(64, std::numeric_limits<float>::quiet_NaN());
+  values[0] = kInfinity;
+  values[1] = 1024;
+  values[2] = -1024;
+  values[3] = 0;
+  values[4] = -89.5f;
+  const auto x = d.input<T>(values);
+  auto out = d.output<T>(64);
+  pick<T>(d.table.silu, d.table.silu_bf16)({64, x, out});
+  const Floats y = out.floats();
+  EXPECT_EQ(y[0], kInfinity);
+  EXPECT_EQ(y[1], 1024);
+  EXPECT_EQ(y[2], 0);
+  EXPECT_EQ(y[3], 0);
+  EXPECT_NEAR(y[4], 0, 1e-36);
+  for (size_t i = 5; i < y.size(); ++i) EXPECT_TRUE(std::isnan(y[i]));
 }
 
 TEST(Silu, ReferenceGradientIsTheDerivative) {
@@ -89,49 +94,103 @@ TEST(Silu, ReferenceGradientIsTheDerivative) {
                  reference::silu_backward(x, dy), "silu");
 }
 
-TEST(TimestepEmbedding, MatchesReference) {
-  for (const OperatorTable* table : tables()) {
-    const Floats t = {0, 1, 17, 500, 999, 3.25f};
-    for (const int64_t channels : {2, 32, 128, 130}) {
-      Floats emb = poisoned(6 * channels);
-      table->timestep_embedding({6, channels, t.data(), emb.data()});
-      expect_close(emb, reference::timestep_embedding(channels, to_double(t)), 1e-7, "embedding");
+// Every bf16 value there is survives the way to f32 and back; what lies between two rounds to the
+// nearer one and, half way, to the even one.
+TARGET_TEST_ON("emu cuda", Cast, IsExactAndRoundsToNearestEven) {
+  std::vector<bf16> all;
+  Floats between;
+  for (uint32_t bits = 0; bits < 65536; ++bits) {
+    all.push_back({static_cast<uint16_t>(bits)});
+    for (const uint32_t low : {0x0001u, 0x7fffu, 0x8000u, 0x8001u, 0xffffu})
+      between.push_back(std::bit_cast<float>(bits << 16 | low));
+  }
+  const auto n = static_cast<int64_t>(all.size()), m = static_cast<int64_t>(between.size());
+  const auto is_nan = [](bf16 x) { return (x.bits & 0x7fff) > 0x7f80; };
+
+  const auto x = d.input(all);
+  auto wide = d.output(n);
+  auto back = d.output<bf16>(n);
+  d.table.cast_to_f32({n, x, wide});
+  d.table.cast_to_bf16({n, wide, back});
+  const Floats widened = wide.values();
+  const std::vector<bf16> returned = back.values();
+  for (int64_t i = 0; i < n; ++i) {
+    if (is_nan(all[i])) {
+      ASSERT_TRUE(std::isnan(widened[i]) && is_nan(returned[i])) << i;
+    } else {
+      ASSERT_EQ(std::bit_cast<uint32_t>(widened[i]), static_cast<uint32_t>(all[i].bits) << 16);
+      ASSERT_EQ(returned[i].bits, all[i].bits);
     }
-    Floats emb(6);
-    EXPECT_THROW(table->timestep_embedding({1, 3, t.data(), emb.data()}), Error);
-    EXPECT_THROW(table->timestep_embedding({1, 0, t.data(), emb.data()}), Error);
+  }
+
+  const auto y = d.input(between);
+  auto rounded = d.output<bf16>(m);
+  d.table.cast_to_bf16({m, y, rounded});
+  const std::vector<bf16> actual = rounded.values();
+  for (int64_t i = 0; i < m; ++i) {
+    if (std::isnan(between[i])) {
+      ASSERT_TRUE(is_nan(actual[i])) << i;
+      continue;
+    }
+    const auto below = static_cast<uint32_t>(i / 5);  // towards zero
+    const uint32_t low = std::bit_cast<uint32_t>(between[i]) & 0xffff;
+    const bool up = low > 0x8000 || (low == 0x8000 && below % 2 == 1);
+    ASSERT_EQ(actual[i].bits, below + up) << between[i];
   }
 }
 
-TEST(AddNoise, MatchesReferenceAlsoInPlace) {
-  for (const OperatorTable* table : tables()) {
-    for (const auto [n, elements] : rows_cases()) {
-      const Floats a = random_floats(n, 1), b = random_floats(n, 2);
-      const Floats x = random_floats(n * elements, 3), z = random_floats(n * elements, 4);
-      Doubles expected;
-      for (int64_t i = 0; i < n * elements; ++i)
-        expected.push_back(static_cast<double>(a[i / elements]) * x[i] +
-                           static_cast<double>(b[i / elements]) * z[i]);
-      Floats y = poisoned(n * elements), in_z = z;
-      table->add_noise({n, elements, a.data(), b.data(), x.data(), z.data(), y.data()});
-      table->add_noise({n, elements, a.data(), b.data(), x.data(), in_z.data(), in_z.data()});
-      expect_close(y, expected, 2e-7, "add_noise");
-      expect_same_bits(in_z, y, "add_noise in place");
-    }
+TARGET_TEST_ON("emu cuda", Cast, EverySizeAndAlignment) {
+  for (const int64_t n : kSizes) {
+    d.offset = kOffsets[n % 2];
+    const auto x = d.input(random_floats(n, 1));
+    auto narrow = d.output<bf16>(n);
+    auto wide = d.output(n);
+    d.table.cast_to_bf16({n, x, narrow});
+    d.table.cast_to_f32({n, narrow, wide});
+    expect_close(narrow, x.doubles(), 0, "cast_to_bf16");
+    expect_same_bits(wide, narrow, "cast_to_f32");
   }
 }
 
-TEST(Elementwise, EmptyIsFineAndNullIsNot) {
-  for (const OperatorTable* table : tables()) {
-    EXPECT_NO_THROW(table->silu({0, nullptr, nullptr}));
-    EXPECT_NO_THROW(table->linear_combination({0, 1, nullptr, 1, nullptr, nullptr}));
-    EXPECT_NO_THROW(table->add_noise({0, 5, nullptr, nullptr, nullptr, nullptr, nullptr}));
-    EXPECT_THROW(table->silu({4, nullptr, nullptr}), Error);
-    EXPECT_THROW(table->silu({-1, nullptr, nullptr}), Error);
-    EXPECT_THROW(table->silu_backward({4, nullptr, nullptr, nullptr}), Error);
-    EXPECT_THROW(table->linear_combination({4, 1, nullptr, 1, nullptr, nullptr}), Error);
-    EXPECT_THROW(table->add_noise({2, 2, nullptr, nullptr, nullptr, nullptr, nullptr}), Error);
+TARGET_TEST(TimestepEmbedding, MatchesReference) {
+  const auto t = d.input(Floats{0, 1, 17, 500, 999, 3.25f});
+  for (const int64_t channels : {2, 32, 128, 130}) {
+    auto emb = d.output(6 * channels);
+    d.table.timestep_embedding({6, channels, t, emb});
+    expect_close(emb, reference::timestep_embedding(channels, t.doubles()), 1e-7, "embedding");
   }
+  auto emb = d.output(6);
+  EXPECT_THROW(d.table.timestep_embedding({1, 3, t, emb}), Error);
+  EXPECT_THROW(d.table.timestep_embedding({1, 0, t, emb}), Error);
+}
+
+TARGET_TEST(AddNoise, MatchesReferenceAlsoInPlace) {
+  for (const auto [n, elements] : rows_cases()) {
+    d.offset = kOffsets[elements % 2];
+    const auto a = d.input(random_floats(n, 1)), b = d.input(random_floats(n, 2));
+    const auto x = d.input(random_floats(n * elements, 3));
+    const auto z = d.input(random_floats(n * elements, 4));
+    auto y = d.output(n * elements), in_z = d.inout(z.floats());
+    Doubles expected;
+    const Doubles as = a.doubles(), bs = b.doubles(), xs = x.doubles(), zs = z.doubles();
+    for (int64_t i = 0; i < n * elements; ++i)
+      expected.push_back(as[i / elements] * xs[i] + bs[i / elements] * zs[i]);
+    d.table.add_noise({n, elements, a, b, x, z, y});
+    d.table.add_noise({n, elements, a, b, x, in_z, in_z});
+    expect_close(y, expected, 2e-7, "add_noise");
+    expect_same_bits(in_z, y, "add_noise in place");
+  }
+}
+
+TARGET_TEST(Elementwise, EmptyIsFineAndNullIsNot) {
+  EXPECT_NO_THROW(d.table.silu({0, nullptr, nullptr}));
+  EXPECT_NO_THROW(d.table.linear_combination({0, 1, nullptr, 1, nullptr, nullptr}));
+  EXPECT_NO_THROW(d.table.add_noise({0, 5, nullptr, nullptr, nullptr, nullptr, nullptr}));
+  EXPECT_THROW(d.table.silu({4, nullptr, nullptr}), Error);
+  EXPECT_THROW(d.table.silu({-1, nullptr, nullptr}), Error);
+  EXPECT_THROW(d.table.silu_backward({4, nullptr, nullptr, nullptr}), Error);
+  EXPECT_THROW(d.table.linear_combination({4, 1, nullptr, 1, nullptr, nullptr}), Error);
+  EXPECT_THROW(d.table.add_noise({2, 2, nullptr, nullptr, nullptr, nullptr, nullptr}), Error);
 }
 
 }  // namespace

@@ -10,17 +10,19 @@ namespace {
 
 using namespace test;
 
+template <class T>
 struct Arrays {
-  Floats x0, x1, gamma, beta, scale_shift, dy;
-  GroupNormArgs args;
+  Array<const T> x0, x1, dy;
+  Array<const float> gamma, beta, scale_shift;
+  BasicGroupNormArgs<T> args;
 
-  explicit Arrays(const GroupNormCase& k) {
-    x0 = random_floats(k.n * k.hw * k.c0, 1, 1, k.offset);
-    x1 = random_floats(k.n * k.hw * k.c1, 2, 2, k.offset);
-    gamma = random_floats(k.c(), 3, 0.5f, 1);
-    beta = random_floats(k.c(), 4, 0.5f);
-    if (k.scale_shift) scale_shift = random_floats(k.n * 2 * k.c(), 5, 0.5f);
-    dy = random_floats(k.size(), 6);
+  Arrays(const Device& d, const GroupNormCase& k)
+      : x0(d.input<T>(random_floats(k.n * k.hw * k.c0, 1, 1, k.offset))),
+        x1(d.input<T>(random_floats(k.n * k.hw * k.c1, 2, 2, k.offset))),
+        dy(d.input<T>(random_floats(k.size(), 6))),
+        gamma(d.input(random_floats(k.c(), 3, 0.5f, 1))),
+        beta(d.input(random_floats(k.c(), 4, 0.5f))),
+        scale_shift(d.input(k.scale_shift ? random_floats(k.n * 2 * k.c(), 5, 0.5f) : Floats{})) {
     args = {.n = k.n,
             .hw = k.hw,
             .c0 = k.c0,
@@ -29,11 +31,11 @@ struct Arrays {
             .eps = 1e-5f,
             .silu = k.silu,
             .dropout = {k.dropout, {77, Purpose::dropout, 3}, 5},
-            .x0 = x0.data(),
-            .x1 = data_or_null(x1),
-            .gamma = gamma.data(),
-            .beta = beta.data(),
-            .scale_shift = data_or_null(scale_shift),
+            .x0 = x0,
+            .x1 = x1,
+            .gamma = gamma,
+            .beta = beta,
+            .scale_shift = scale_shift,
             .y = nullptr,
             .mean = nullptr,
             .rstd = nullptr};
@@ -48,13 +50,14 @@ struct Arrays {
                            args.eps,
                            args.silu,
                            {},
-                           to_double(gamma),
-                           to_double(beta),
-                           to_double(scale_shift),
+                           gamma.doubles(),
+                           beta.doubles(),
+                           scale_shift.doubles(),
                            {}};
+    const Doubles first = x0.doubles(), second = x1.doubles();
     for (int64_t p = 0; p < args.n * args.hw; ++p) {
-      for (int64_t i = 0; i < args.c0; ++i) s.x.push_back(x0[p * args.c0 + i]);
-      for (int64_t i = 0; i < args.c1; ++i) s.x.push_back(x1[p * args.c1 + i]);
+      for (int64_t i = 0; i < args.c0; ++i) s.x.push_back(first[p * args.c0 + i]);
+      for (int64_t i = 0; i < args.c1; ++i) s.x.push_back(second[p * args.c1 + i]);
     }
     for (int64_t n = 0; n < args.n && args.dropout.rate > 0; ++n)
       for (int64_t e = 0; e < args.hw * c; ++e)
@@ -63,40 +66,43 @@ struct Arrays {
   }
 };
 
+template <class T>
 struct Forward {
-  Floats y, mean, rstd;
+  Array<T> y;
+  Array<float> mean, rstd;
 };
-Forward run(const OperatorTable& table, GroupNormArgs args) {
-  Forward r{poisoned(args.n * args.hw * (args.c0 + args.c1)), poisoned(args.n * args.groups),
-            poisoned(args.n * args.groups)};
-  args.y = r.y.data();
-  args.mean = r.mean.data();
-  args.rstd = r.rstd.data();
-  table.group_norm(args);
+template <class T>
+Forward<T> run(const Device& d, BasicGroupNormArgs<T> args) {
+  Forward<T> r{d.output<T>(args.n * args.hw * (args.c0 + args.c1)), d.output(args.n * args.groups),
+               d.output(args.n * args.groups)};
+  args.y = r.y;
+  args.mean = r.mean;
+  args.rstd = r.rstd;
+  pick<T>(d.table.group_norm, d.table.group_norm_bf16)(args);
   return r;
 }
 
+template <class T>
 struct Backward {
-  Floats dx0, dx1, dgamma, dbeta, dscale_shift;
+  Array<T> dx0, dx1;
+  Array<float> dgamma, dbeta, dscale_shift;
 };
-Backward run_backward(const OperatorTable& table, GroupNormArgs args, Forward& forward,
-                      const Floats& dy) {
+template <class T>
+Backward<T> run_backward(const Device& d, BasicGroupNormArgs<T> args, const Forward<T>& forward,
+                         const T* dy) {
   const int64_t c = args.c0 + args.c1;
-  args.mean = forward.mean.data();
-  args.rstd = forward.rstd.data();
-  Backward r{poisoned(args.n * args.hw * args.c0),
-             poisoned(args.n * args.hw * args.c1),
-             poisoned(c),
-             poisoned(c),
-             {}};
-  if (args.scale_shift) r.dscale_shift = poisoned(args.n * 2 * c);
-  table.group_norm_backward({.forward = args,
-                             .dy = dy.data(),
-                             .dx0 = r.dx0.data(),
-                             .dx1 = r.dx1.empty() ? nullptr : r.dx1.data(),
-                             .dgamma = r.dgamma.data(),
-                             .dbeta = r.dbeta.data(),
-                             .dscale_shift = args.scale_shift ? r.dscale_shift.data() : nullptr});
+  args.mean = forward.mean;
+  args.rstd = forward.rstd;
+  Backward<T> r{d.output<T>(args.n * args.hw * args.c0), d.output<T>(args.n * args.hw * args.c1),
+                d.output(c), d.output(c), d.output(args.scale_shift ? args.n * 2 * c : 0)};
+  pick<T>(d.table.group_norm_backward,
+          d.table.group_norm_backward_bf16)({.forward = args,
+                                             .dy = dy,
+                                             .dx0 = r.dx0,
+                                             .dx1 = r.dx1,
+                                             .dgamma = r.dgamma,
+                                             .dbeta = r.dbeta,
+                                             .dscale_shift = r.dscale_shift});
   return r;
 }
 
@@ -108,45 +114,60 @@ Doubles channels(const Doubles& x, int64_t c, int64_t begin, int64_t end) {
   return part;
 }
 
-TEST(GroupNorm, MatchesReference) {
-  for (const OperatorTable* table : tables()) {
-    for (const GroupNormCase& k : group_norm_cases()) {
-      const Arrays a(k);
-      const Forward actual = run(*table, a.args);
-      const reference::GroupNormResult expected = reference::group_norm(a.in_double());
-      expect_close(actual.y, expected.y, k.tolerance, std::string(k.name) + " y");
-      expect_close(actual.mean, expected.mean, k.tolerance, std::string(k.name) + " mean");
-      expect_close(actual.rstd, expected.rstd, k.tolerance, std::string(k.name) + " rstd");
-    }
-  }
+template <class T>
+void check(const Device& d, const GroupNormCase& k) {
+  const Arrays<T> a(d, k);
+  const Forward<T> actual = run(d, a.args);
+  const reference::GroupNormResult expected = reference::group_norm(a.in_double());
+  const std::string name = k.name;
+  expect_close(actual.y, expected.y, k.tolerance, name + " y");
+  expect_close(actual.mean, expected.mean, k.tolerance, name + " mean");
+  expect_close(actual.rstd, expected.rstd, k.tolerance, name + " rstd");
 }
 
-TEST(GroupNorm, BackwardMatchesReference) {
-  for (const OperatorTable* table : tables()) {
-    for (const GroupNormCase& k : group_norm_cases()) {
-      const Arrays a(k);
-      Forward forward = run(*table, a.args);
-      const Backward actual = run_backward(*table, a.args, forward, a.dy);
-      const reference::GroupNormGradients expected =
-          reference::group_norm_backward(a.in_double(), to_double(a.dy));
-      const std::string name = k.name;
-      const double tolerance = 2 * k.tolerance;
-      expect_close(actual.dx0, channels(expected.dx, k.c(), 0, k.c0), tolerance, name + " dx0");
-      expect_close(actual.dx1, channels(expected.dx, k.c(), k.c0, k.c()), tolerance, name + " dx1");
-      expect_close(actual.dgamma, expected.dgamma, tolerance, name + " dgamma");
-      expect_close(actual.dbeta, expected.dbeta, tolerance, name + " dbeta");
-      if (k.scale_shift)
-        expect_close(actual.dscale_shift, expected.dscale_shift, tolerance, name + " dscale_shift");
-    }
+template <class T>
+void check_backward(const Device& d, const GroupNormCase& k) {
+  const Arrays<T> a(d, k);
+  const Forward<T> forward = run(d, a.args);
+  const Backward<T> actual = run_backward<T>(d, a.args, forward, a.dy);
+  const reference::GroupNormGradients expected =
+      reference::group_norm_backward(a.in_double(), a.dy.doubles());
+  const std::string name = k.name;
+  const double tolerance = 2 * k.tolerance;
+  expect_close(actual.dx0, channels(expected.dx, k.c(), 0, k.c0), tolerance, name + " dx0");
+  expect_close(actual.dx1, channels(expected.dx, k.c(), k.c0, k.c()), tolerance, name + " dx1");
+  expect_close(actual.dgamma, expected.dgamma, tolerance, name + " dgamma");
+  expect_close(actual.dbeta, expected.dbeta, tolerance, name + " dbeta");
+  if (k.scale_shift)
+    expect_close(actual.dscale_shift, expected.dscale_shift, tolerance, name + " dscale_shift");
+}
+
+TYPED_TARGET_TEST(GroupNorm, MatchesReference) {
+  for (const GroupNormCase& k : group_norm_cases())
+    if (d.affords(k.work())) check<T>(d, k);
+}
+
+TYPED_TARGET_TEST(GroupNorm, BackwardMatchesReference) {
+  for (const GroupNormCase& k : group_norm_cases())
+    if (d.affords(k.work())) check_backward<T>(d, k);
+}
+
+TYPED_TARGET_TEST(GroupNorm, AnyAlignment) {
+  d.offset = 1;
+  for (const GroupNormCase& k : group_norm_cases()) {
+    if (k.work() > 3e4) continue;
+    check<T>(d, k);
+    check_backward<T>(d, k);
   }
 }
 
 TEST(GroupNorm, ReferenceGradientIsTheDerivative) {
+  const Device d(kTargets[0]);
   for (const GroupNormCase& k : group_norm_cases()) {
     if (k.size() > 5000 || k.offset != 0) continue;
-    const Arrays a(k);
+    const Arrays<float> a(d, k);
     const reference::GroupNorm s = a.in_double();
-    const Doubles dy = to_double(a.dy);
+    const Doubles dy = a.dy.doubles();
     const reference::GroupNormGradients g = reference::group_norm_backward(s, dy);
     const auto loss_with = [&](Doubles reference::GroupNorm::*member) {
       return [&, member](const Doubles& value) {
@@ -165,136 +186,135 @@ TEST(GroupNorm, ReferenceGradientIsTheDerivative) {
   }
 }
 
-TEST(GroupNorm, BitsDoNotDependOnThreads) {
-  for (const OperatorTable* table : tables()) {
-    for (const GroupNormCase& k : group_norm_cases()) {
-      const Arrays a(k);
-      expect_thread_independent(
-          [&]() -> std::vector<Floats> {
-            Forward f = run(*table, a.args);
-            Backward b = run_backward(*table, a.args, f, a.dy);
-            return {f.y, f.mean, f.rstd, b.dx0, b.dx1, b.dgamma, b.dbeta, b.dscale_shift};
-          },
-          k.name);
+TYPED_TARGET_TEST(GroupNorm, IsReproducible) {
+  for (const GroupNormCase& k : group_norm_cases()) {
+    if (!d.affords(2 * k.work())) continue;
+    const Arrays<T> a(d, k);
+    expect_reproducible(
+        d,
+        [&]() -> std::vector<Floats> {
+          const Forward<T> f = run(d, a.args);
+          const Backward<T> b = run_backward<T>(d, a.args, f, a.dy);
+          return {f.y.floats(),   f.mean.floats(),   f.rstd.floats(),  b.dx0.floats(),
+                  b.dx1.floats(), b.dgamma.floats(), b.dbeta.floats(), b.dscale_shift.floats()};
+        },
+        k.name);
+  }
+}
+
+TYPED_TARGET_TEST(GroupNorm, BitsDoNotDependOnBatch) {
+  for (const GroupNormCase& k : group_norm_cases()) {
+    if (!d.affords(2 * k.work())) continue;
+    const Arrays<T> a(d, k);
+    const Forward<T> all = run(d, a.args);
+    const Backward<T> all_back = run_backward<T>(d, a.args, all, a.dy);
+    for (int64_t n = 0; n < std::min<int64_t>(k.n, 3); ++n) {
+      BasicGroupNormArgs<T> one = a.args;
+      one.n = 1;
+      one.x0 += n * k.hw * k.c0;
+      if (one.x1) one.x1 += n * k.hw * k.c1;
+      if (one.scale_shift) one.scale_shift += n * 2 * k.c();
+      one.dropout.first_sample += n;
+      const Forward<T> alone = run(d, one);
+      expect_same_bits(alone.y.floats(), row(all.y.floats(), k.n, n), k.name);
+      const Backward<T> back = run_backward<T>(d, one, alone, a.dy + n * k.hw * k.c());
+      expect_same_bits(back.dx0.floats(), row(all_back.dx0.floats(), k.n, n), k.name);
     }
   }
 }
 
-TEST(GroupNorm, BitsDoNotDependOnBatch) {
-  for (const OperatorTable* table : tables()) {
-    for (const GroupNormCase& k : group_norm_cases()) {
-      const Arrays a(k);
-      Forward all = run(*table, a.args);
-      const Backward all_back = run_backward(*table, a.args, all, a.dy);
-      for (int64_t n = 0; n < std::min<int64_t>(k.n, 3); ++n) {
-        GroupNormArgs one = a.args;
-        one.n = 1;
-        one.x0 += n * k.hw * k.c0;
-        if (one.x1) one.x1 += n * k.hw * k.c1;
-        if (one.scale_shift) one.scale_shift += n * 2 * k.c();
-        one.dropout.first_sample += n;
-        Forward alone = run(*table, one);
-        expect_same_bits(alone.y, row(all.y, k.n, n), k.name);
-        const Backward back = run_backward(*table, one, alone, row(a.dy, k.n, n));
-        expect_same_bits(back.dx0, row(all_back.dx0, k.n, n), k.name);
-      }
-    }
-  }
+TYPED_TARGET_TEST(GroupNorm, NullOutputsAreSkipped) {
+  const GroupNormCase k{"", 2, 9, 10, 6, 4, true, true};
+  const Arrays<T> a(d, k);
+  const Forward<T> f = run(d, a.args);
+  const Backward<T> all = run_backward<T>(d, a.args, f, a.dy);
+  const auto& backward = pick<T>(d.table.group_norm_backward, d.table.group_norm_backward_bf16);
+  BasicGroupNormBackwardArgs<T> args{};
+  args.forward = a.args;
+  args.forward.mean = f.mean;
+  args.forward.rstd = f.rstd;
+  args.dy = a.dy;
+  auto dx1 = d.output<T>(k.n * k.hw * k.c1);
+  args.dx1 = dx1;
+  backward(args);
+  expect_same_bits(dx1, all.dx1, "dx1 alone");
+  auto dgamma = d.output(k.c());
+  args.dx1 = nullptr;
+  args.dgamma = dgamma;
+  backward(args);
+  expect_same_bits(dgamma, all.dgamma, "dgamma alone");
 }
 
-TEST(GroupNorm, NullOutputsAreSkipped) {
-  for (const OperatorTable* table : tables()) {
-    const GroupNormCase k{"", 2, 9, 10, 6, 4, true, true};
-    const Arrays a(k);
-    Forward f = run(*table, a.args);
-    const Backward all = run_backward(*table, a.args, f, a.dy);
-    GroupNormBackwardArgs args{};
-    args.forward = a.args;
-    args.forward.mean = f.mean.data();
-    args.forward.rstd = f.rstd.data();
-    args.dy = a.dy.data();
-    Floats only = poisoned(k.n * k.hw * k.c1);
-    args.dx1 = only.data();
-    table->group_norm_backward(args);
-    expect_same_bits(only, all.dx1, "dx1 alone");
-    args.dx1 = nullptr;
-    only = poisoned(k.c());
-    args.dgamma = only.data();
-    table->group_norm_backward(args);
-    expect_same_bits(only, all.dgamma, "dgamma alone");
-  }
-}
-
-TEST(GroupNorm, ConstantInputIsFinite) {
-  for (const OperatorTable* table : tables()) {
-    Arrays a(GroupNormCase{"", 1, 49, 32, 0, 32, false, false});
-    std::fill(a.x0.begin(), a.x0.end(), 3.0f);
-    const Forward f = run(*table, a.args);
-    for (size_t i = 0; i < f.y.size(); ++i) EXPECT_NEAR(f.y[i], a.beta[i % 32], 1e-3);
-    EXPECT_NEAR(f.rstd[0], 1 / std::sqrt(1e-5), 1e-2);
-  }
-}
-
-// A recorded training step reads the step of its dropout from memory; the scalar is then ignored.
-TEST(GroupNorm, DropoutStepMayLieInMemory) {
-  for (const OperatorTable* table : tables()) {
-    Arrays a({"", 3, 49, 64, 0, 32, true, true, 0.1f});
-    Forward scalar = run(*table, a.args);
-    const Backward scalar_gradients = run_backward(*table, a.args, scalar, a.dy);
-    const uint32_t step = a.args.dropout.key.step;
-    a.args.dropout.key.step = step + 1;
-    EXPECT_NE(run(*table, a.args).y, scalar.y);
-    a.args.dropout.key.step_at = &step;
-    Forward memory = run(*table, a.args);
-    expect_same_bits(memory.y, scalar.y, "y");
-    const Backward gradients = run_backward(*table, a.args, memory, a.dy);
-    expect_same_bits(gradients.dx0, scalar_gradients.dx0, "dx0");
-    expect_same_bits(gradients.dgamma, scalar_gradients.dgamma, "dgamma");
-  }
+TYPED_TARGET_TEST(GroupNorm, ConstantInputIsFinite) {
+  Arrays<T> a(d, GroupNormCase{"", 1, 49, 32, 0, 32, false, false});
+  const auto x = d.input<T>(Floats(49 * 32, 3.0f));
+  a.args.x0 = x;
+  const Forward<T> f = run(d, a.args);
+  const Floats y = f.y.floats(), beta = a.beta.floats();
+  for (size_t i = 0; i < y.size(); ++i) EXPECT_NEAR(y[i], beta[i % 32], 1e-3 + 2 * kRounding<T>);
+  EXPECT_NEAR(f.rstd.floats()[0], 1 / std::sqrt(1e-5), 1e-2);
 }
 
 TEST(GroupNorm, DropoutKeepsTheRightShare) {
-  Dropout d{0.25f, {1, Purpose::dropout, 0}, 0};
+  const Dropout dropout{0.25f, {1, Purpose::dropout, 0}, 0};
   double kept = 0;
   const int64_t n = 100000;
-  for (int64_t e = 0; e < n; ++e) kept += reference::dropout_factor(d, 9, e) > 0;
+  for (int64_t e = 0; e < n; ++e) kept += reference::dropout_factor(dropout, 9, e) > 0;
   EXPECT_NEAR(kept / n, 0.75, 0.005);  // 3.6 standard deviations
 }
 
-TEST(GroupNorm, NanIsNotHidden) {
-  for (const OperatorTable* table : tables()) {
-    Arrays a(GroupNormCase{"", 2, 9, 32, 0, 8, true, false});
-    a.x0[4] = std::numeric_limits<float>::quiet_NaN();
-    const Forward f = run(*table, a.args);
-    EXPECT_TRUE(std::isnan(f.y[4]) && std::isnan(f.mean[1]));
-    EXPECT_FALSE(std::isnan(f.y[9 * 32 + 4]));  // the other sample is untouched
-  }
+// A recorded training step reads the step of its dropout from memory; the scalar is then ignored.
+TYPED_TARGET_TEST(GroupNorm, DropoutStepMayLieInMemory) {
+  Arrays<T> a(d, GroupNormCase{"", 3, 49, 64, 0, 32, true, true, 0.1f});
+  const Forward<T> scalar = run(d, a.args);
+  const Backward<T> scalar_gradients = run_backward<T>(d, a.args, scalar, a.dy);
+  const auto step = d.input(std::vector<uint32_t>{a.args.dropout.key.step});
+  ++a.args.dropout.key.step;
+  EXPECT_NE(run(d, a.args).y.floats(), scalar.y.floats());
+  a.args.dropout.key.step_at = step;
+  const Forward<T> memory = run(d, a.args);
+  expect_same_bits(memory.y, scalar.y, "y");
+  const Backward<T> gradients = run_backward<T>(d, a.args, memory, a.dy);
+  expect_same_bits(gradients.dx0, scalar_gradients.dx0, "dx0");
+  expect_same_bits(gradients.dgamma, scalar_gradients.dgamma, "dgamma");
 }
 
-TEST(GroupNorm, RejectsBadArguments) {
-  for (const OperatorTable* table : tables()) {
-    const GroupNormCase k{"", 1, 4, 8, 0, 4, true, false};
-    const Arrays a(k);
-    const auto with = [&](auto change) {
-      Floats y = poisoned(k.size()), mean = poisoned(8), rstd = poisoned(8);
-      GroupNormArgs args = a.args;
-      args.y = y.data();
-      args.mean = mean.data();
-      args.rstd = rstd.data();
-      change(args);
-      table->group_norm(args);
-    };
-    EXPECT_NO_THROW(with([](GroupNormArgs&) {}));
-    EXPECT_NO_THROW(with([](GroupNormArgs& g) { g.n = 0; }));
-    EXPECT_THROW(with([](GroupNormArgs& g) { g.groups = 3; }), Error);
-    EXPECT_THROW(with([](GroupNormArgs& g) { g.groups = 0; }), Error);
-    EXPECT_THROW(with([](GroupNormArgs& g) { g.hw = 0; }), Error);
-    EXPECT_THROW(with([](GroupNormArgs& g) { g.c1 = 4; }), Error);
-    EXPECT_THROW(with([](GroupNormArgs& g) { g.dropout.rate = 1; }), Error);
-    EXPECT_THROW(with([](GroupNormArgs& g) { g.gamma = nullptr; }), Error);
-    EXPECT_THROW(with([](GroupNormArgs& g) { g.y = nullptr; }), Error);
-    EXPECT_THROW(with([](GroupNormArgs& g) { g.n = -1; }), Error);
-  }
+TYPED_TARGET_TEST(GroupNorm, NanIsNotHidden) {
+  Arrays<T> a(d, GroupNormCase{"", 2, 9, 32, 0, 8, true, false});
+  Floats values = a.x0.floats();
+  values[4] = std::numeric_limits<float>::quiet_NaN();
+  const auto x = d.input<T>(values);
+  a.args.x0 = x;
+  const Forward<T> f = run(d, a.args);
+  const Floats y = f.y.floats();
+  EXPECT_TRUE(std::isnan(y[4]) && std::isnan(f.mean.floats()[1]));
+  EXPECT_FALSE(std::isnan(y[9 * 32 + 4]));  // the other sample is untouched
+}
+
+TYPED_TARGET_TEST(GroupNorm, RejectsBadArguments) {
+  const GroupNormCase k{"", 1, 4, 8, 0, 4, true, false};
+  const Arrays<T> a(d, k);
+  using Args = BasicGroupNormArgs<T>;
+  const auto with = [&](auto change) {
+    auto y = d.output<T>(k.size());
+    auto mean = d.output(8), rstd = d.output(8);
+    Args args = a.args;
+    args.y = y;
+    args.mean = mean;
+    args.rstd = rstd;
+    change(args);
+    pick<T>(d.table.group_norm, d.table.group_norm_bf16)(args);
+  };
+  EXPECT_NO_THROW(with([](Args&) {}));
+  EXPECT_NO_THROW(with([](Args& g) { g.n = 0; }));
+  EXPECT_THROW(with([](Args& g) { g.groups = 3; }), Error);
+  EXPECT_THROW(with([](Args& g) { g.groups = 0; }), Error);
+  EXPECT_THROW(with([](Args& g) { g.hw = 0; }), Error);
+  EXPECT_THROW(with([](Args& g) { g.c1 = 4; }), Error);
+  EXPECT_THROW(with([](Args& g) { g.dropout.rate = 1; }), Error);
+  EXPECT_THROW(with([](Args& g) { g.gamma = nullptr; }), Error);
+  EXPECT_THROW(with([](Args& g) { g.y = nullptr; }), Error);
+  EXPECT_THROW(with([](Args& g) { g.n = -1; }), Error);
 }
 
 }  // namespace

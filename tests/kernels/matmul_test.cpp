@@ -8,137 +8,172 @@ namespace {
 
 using namespace test;
 
-TEST(Matmul, MatchesReference) {
-  for (const OperatorTable* table : tables()) {
-    for (const MatmulCase& k : matmul_cases()) {
-      const int64_t rows_a = k.transpose_a ? k.k : k.m, rows_b = k.transpose_b ? k.n : k.k;
-      const int64_t lda = (k.transpose_a ? k.m : k.k) + k.padding;
-      const int64_t ldb = (k.transpose_b ? k.k : k.n) + k.padding, ldc = k.n + k.padding;
-      const Floats a = random_floats(rows_a * lda, 1), b = random_floats(rows_b * ldb, 2);
-      const Floats bias = k.bias ? random_floats(k.n, 3) : Floats{};
-      const Floats residual = random_floats(k.m * ldc, 4);
-      Floats c = k.in_place ? residual : poisoned(k.m * ldc);
-      const Floats before = c;
-      table->matmul({.m = k.m,
-                     .n = k.n,
-                     .k = k.k,
-                     .a = a.data(),
-                     .lda = lda,
-                     .transpose_a = k.transpose_a,
-                     .b = b.data(),
-                     .ldb = ldb,
-                     .transpose_b = k.transpose_b,
-                     .bias = data_or_null(bias),
-                     .residual = !k.residual ? nullptr : (k.in_place ? c.data() : residual.data()),
-                     .c = c.data(),
-                     .ldc = ldc});
-      const reference::Matrix initial{to_double(residual), ldc};
-      const Doubles expected = reference::matmul(k.m, k.n, k.k, {to_double(a), lda, k.transpose_a},
-                                                 {to_double(b), ldb, k.transpose_b},
-                                                 to_double(bias), k.residual ? &initial : nullptr);
-      Floats block;
-      for (int64_t i = 0; i < k.m; ++i) {
-        for (int64_t j = 0; j < ldc; ++j) {
-          const size_t at = static_cast<size_t>(i * ldc + j);
-          if (j < k.n)
-            block.push_back(c[at]);
-          else  // past the block nothing may be touched
-            EXPECT_EQ(std::bit_cast<uint32_t>(c[at]), std::bit_cast<uint32_t>(before[at]))
-                << k.name;
-        }
-      }
-      expect_close(block, expected, k.tolerance, k.name);
+// T: storage of a and b; U: of residual and c.
+template <class T, class U>
+void check(const Device& d, const Operator<BasicMatmulArgs<T, U>>& matmul, const MatmulCase& k) {
+  const int64_t rows_a = k.transpose_a ? k.k : k.m, rows_b = k.transpose_b ? k.n : k.k;
+  const int64_t lda = (k.transpose_a ? k.m : k.k) + k.padding;
+  const int64_t ldb = (k.transpose_b ? k.k : k.n) + k.padding, ldc = k.n + k.padding;
+  const auto a = d.input<T>(random_floats(rows_a * lda, 1));
+  const auto b = d.input<T>(random_floats(rows_b * ldb, 2));
+  const auto bias = d.input(k.bias ? random_floats(k.n, 3) : Floats{});
+  const auto residual = d.input<U>(random_floats(k.m * ldc, 4));
+  Array<U> c = k.in_place ? d.inout<U>(residual.floats()) : d.output<U>(k.m * ldc);
+  const Floats before = c.floats();
+  matmul({.m = k.m,
+          .n = k.n,
+          .k = k.k,
+          .a = a,
+          .lda = lda,
+          .transpose_a = k.transpose_a,
+          .b = b,
+          .ldb = ldb,
+          .transpose_b = k.transpose_b,
+          .bias = bias,
+          .residual = !k.residual ? nullptr : (k.in_place ? c.data() : residual.data()),
+          .c = c,
+          .ldc = ldc});
+  const reference::Matrix initial{residual.doubles(), ldc};
+  const Doubles expected = reference::matmul(k.m, k.n, k.k, {a.doubles(), lda, k.transpose_a},
+                                             {b.doubles(), ldb, k.transpose_b}, bias.doubles(),
+                                             k.residual ? &initial : nullptr);
+  const Floats after = c.floats();
+  Floats block, beyond, beyond_before;  // past the block nothing may be touched
+  for (int64_t i = 0; i < k.m * ldc; ++i) {
+    if (i % ldc < k.n) {
+      block.push_back(after[i]);
+    } else {
+      beyond.push_back(after[i]);
+      beyond_before.push_back(before[i]);
     }
   }
+  expect_close(block, expected, k.tolerance, k.name, kRounding<U>);
+  expect_same_bits(beyond, beyond_before, std::string(k.name) + " past the block");
 }
 
-TEST(Matmul, BitsDoNotDependOnThreadsOrRows) {
-  for (const OperatorTable* table : tables()) {
-    const int64_t m = 150, n = 300, k = 1100;
-    const Floats a = random_floats(m * k, 1), b = random_floats(n * k, 2);
-    const auto product = [&](int64_t row, int64_t rows) {
-      Floats c = poisoned(rows * n);
-      table->matmul({rows, n, k, a.data() + row * k, k, false, b.data(), k, true, nullptr, nullptr,
-                     c.data(), n});
-      return c;
-    };
-    expect_thread_independent([&]() -> std::vector<Floats> { return {product(0, m)}; }, "matmul");
-    const Floats all = product(0, m);
-    for (const int64_t at : {int64_t{0}, int64_t{77}, m - 1})
-      expect_same_bits(product(at, 1), row(all, m, at), "one row alone");
+template <class T, class U>
+void check_all(Device& d, const Operator<BasicMatmulArgs<T, U>>& matmul) {
+  for (const MatmulCase& k : matmul_cases()) {
+    if (!d.affords(k.work())) continue;
+    check(d, matmul, k);
+    if (k.work() > 2e4) continue;
+    d.offset = 1;
+    check(d, matmul, k);
+    d.offset = 0;
   }
 }
 
-TEST(Matmul, RejectsBadArguments) {
-  for (const OperatorTable* table : tables()) {
-    Floats a(12), b(12), c(12);
-    const auto with = [&](auto change) {
-      MatmulArgs args{.m = 3,
-                      .n = 3,
-                      .k = 4,
-                      .a = a.data(),
-                      .lda = 4,
-                      .transpose_a = false,
-                      .b = b.data(),
-                      .ldb = 3,
-                      .transpose_b = false,
-                      .bias = nullptr,
-                      .residual = nullptr,
-                      .c = c.data(),
-                      .ldc = 3};
-      change(args);
-      table->matmul(args);
-    };
-    EXPECT_NO_THROW(with([](MatmulArgs&) {}));
-    EXPECT_NO_THROW(with([](MatmulArgs& m) { m.m = 0; }));
-    EXPECT_THROW(with([](MatmulArgs& m) { m.lda = 3; }), Error);
-    EXPECT_THROW(with([](MatmulArgs& m) { m.ldb = 2; }), Error);
-    EXPECT_THROW(with([](MatmulArgs& m) { m.ldc = 2; }), Error);
-    EXPECT_THROW(with([](MatmulArgs& m) { m.k = -1; }), Error);
-    EXPECT_THROW(with([](MatmulArgs& m) { m.c = nullptr; }), Error);
-    EXPECT_THROW(with([](MatmulArgs& m) { m.a = nullptr; }), Error);
+TYPED_TARGET_TEST(Matmul, MatchesReference) {
+  check_all(d, pick<T>(d.table.matmul, d.table.matmul_bf16));
+}
+
+// Weight gradients: operands in bf16, result in f32, so nothing is lost to rounding it.
+TARGET_TEST_ON("emu cuda", Matmul, WideResultMatchesReference) {
+  check_all(d, d.table.matmul_bf16_f32);
+}
+
+TYPED_TARGET_TEST(Matmul, IsReproducible) {
+  const int64_t m = 33, n = 40, k = 1100;
+  const auto a = d.input<T>(random_floats(m * k, 1)), b = d.input<T>(random_floats(n * k, 2));
+  expect_reproducible(
+      d,
+      [&]() -> std::vector<Floats> {
+        auto c = d.output<T>(m * n);
+        pick<T>(d.table.matmul,
+                d.table.matmul_bf16)({m, n, k, a, k, false, b, k, true, nullptr, nullptr, c, n});
+        return {c.floats()};
+      },
+      "matmul");
+}
+
+// The cpu target promises more: neither threads nor the number of rows change a row's bits.
+TARGET_TEST_ON("cpu", Matmul, BitsDoNotDependOnThreadsOrRows) {
+  const int64_t m = 150, n = 300, k = 1100;
+  const auto a = d.input(random_floats(m * k, 1)), b = d.input(random_floats(n * k, 2));
+  const auto product = [&](int64_t row, int64_t rows) {
+    auto c = d.output(rows * n);
+    d.table.matmul({rows, n, k, a + row * k, k, false, b, k, true, nullptr, nullptr, c, n});
+    return c.floats();
+  };
+  expect_reproducible(
+      d, [&]() -> std::vector<Floats> { return {product(0, m)}; }, "matmul");
+  const Floats all = product(0, m);
+  for (const int64_t at : {int64_t{0}, int64_t{77}, m - 1})
+    expect_same_bits(product(at, 1), row(all, m, at), "one row alone");
+}
+
+TYPED_TARGET_TEST(Matmul, RejectsBadArguments) {
+  const auto a = d.input<T>(Floats(12)), b = d.input<T>(Floats(12));
+  auto c = d.output<T>(12);
+  const auto with = [&](auto change) {
+    BasicMatmulArgs<T> args{.m = 3,
+                            .n = 3,
+                            .k = 4,
+                            .a = a,
+                            .lda = 4,
+                            .transpose_a = false,
+                            .b = b,
+                            .ldb = 3,
+                            .transpose_b = false,
+                            .bias = nullptr,
+                            .residual = nullptr,
+                            .c = c,
+                            .ldc = 3};
+    change(args);
+    pick<T>(d.table.matmul, d.table.matmul_bf16)(args);
+  };
+  using Args = BasicMatmulArgs<T>;
+  EXPECT_NO_THROW(with([](Args&) {}));
+  EXPECT_NO_THROW(with([](Args& m) { m.m = 0; }));
+  EXPECT_THROW(with([](Args& m) { m.lda = 3; }), Error);
+  EXPECT_THROW(with([](Args& m) { m.ldb = 2; }), Error);
+  EXPECT_THROW(with([](Args& m) { m.ldc = 2; }), Error);
+  EXPECT_THROW(with([](Args& m) { m.k = -1; }), Error);
+  EXPECT_THROW(with([](Args& m) { m.c = nullptr; }), Error);
+  EXPECT_THROW(with([](Args& m) { m.a = nullptr; }), Error);
+}
+
+TYPED_TARGET_TEST(ColumnSum, MatchesReference) {
+  const auto& column_sum = pick<T>(d.table.column_sum, d.table.column_sum_bf16);
+  for (const auto [rows, columns] :
+       {RowsCase{1, 1}, {3, 17}, {64, 5}, {65, 5}, {50, 130}, {5000, 6}, {1536, 192}}) {
+    d.offset = columns % 2;
+    const auto x = d.input<T>(random_floats(rows * columns, 1));
+    auto y = d.output(columns);
+    column_sum({rows, columns, x, y});
+    expect_close(y, reference::column_sum(rows, columns, x.doubles()), 2e-6, "column_sum");
+    expect_reproducible(
+        d,
+        [&]() -> std::vector<Floats> {
+          auto again = d.output(columns);
+          column_sum({rows, columns, x, again});
+          return {again.floats()};
+        },
+        "column_sum");
   }
 }
 
-TEST(ColumnSum, MatchesReference) {
-  for (const OperatorTable* table : tables()) {
-    for (const auto [rows, columns] : {RowsCase{1, 1}, {3, 17}, {64, 5}, {65, 5}, {3136, 192}}) {
-      const Floats x = random_floats(rows * columns, 1);
-      Floats y = poisoned(columns);
-      table->column_sum({rows, columns, x.data(), y.data()});
-      expect_close(y, reference::column_sum(rows, columns, to_double(x)), 2e-6, "column_sum");
-      expect_thread_independent(
-          [&]() -> std::vector<Floats> {
-            Floats again = poisoned(columns);
-            table->column_sum({rows, columns, x.data(), again.data()});
-            return {again};
-          },
-          "column_sum");
-    }
-  }
+TYPED_TARGET_TEST(ColumnSum, NoRowsGiveZeros) {
+  const auto& column_sum = pick<T>(d.table.column_sum, d.table.column_sum_bf16);
+  const auto x = d.input<T>(Floats(4));
+  auto y = d.output(4);
+  column_sum({0, 4, nullptr, y});
+  EXPECT_EQ(y.floats(), Floats(4, 0.0f));
+  EXPECT_THROW(column_sum({2, 4, nullptr, y}), Error);
+  EXPECT_THROW(column_sum({-1, 4, x, y}), Error);
 }
 
-TEST(ColumnSum, NoRowsGiveZeros) {
-  for (const OperatorTable* table : tables()) {
-    Floats y = poisoned(4);
-    table->column_sum({0, 4, nullptr, y.data()});
-    EXPECT_EQ(y, Floats(4, 0.0f));
-    EXPECT_THROW(table->column_sum({2, 4, nullptr, y.data()}), Error);
-    EXPECT_THROW(table->column_sum({-1, 4, y.data(), y.data()}), Error);
-  }
-}
-
-TEST(SampleDot, MatchesReference) {
-  for (const OperatorTable* table : tables()) {
-    for (const auto [n, elements] : rows_cases()) {
-      const Floats x = random_floats(n * elements, 1), z = random_floats(n * elements, 2);
-      Floats y = poisoned(n);
-      table->sample_dot({n, elements, x.data(), z.data(), y.data()});
-      Doubles expected(static_cast<size_t>(n));
-      for (int64_t i = 0; i < n * elements; ++i)
-        expected[i / elements] += static_cast<double>(x[i]) * static_cast<double>(z[i]);
-      expect_close(y, expected, 1e-6, "sample_dot");
-    }
+TARGET_TEST(SampleDot, MatchesReference) {
+  for (const auto [n, elements] : rows_cases()) {
+    d.offset = elements % 2;
+    const auto x = d.input(random_floats(n * elements, 1));
+    const auto z = d.input(random_floats(n * elements, 2));
+    auto y = d.output(n);
+    d.table.sample_dot({n, elements, x, z, y});
+    Doubles expected(static_cast<size_t>(n));
+    const Doubles xs = x.doubles(), zs = z.doubles();
+    for (int64_t i = 0; i < n * elements; ++i) expected[i / elements] += xs[i] * zs[i];
+    expect_close(y, expected, 1e-6, "sample_dot");
   }
 }
 

@@ -12,18 +12,18 @@ std::string name_of(const ImageCase& k) {
   return fmt::format("[{}, {}, {}, {}]", k.n, k.h, k.w, k.c);
 }
 
-TEST(AvgPool, MatchesReference) {
-  for (const OperatorTable* table : tables()) {
-    for (const ImageCase& k : pool_cases()) {
-      const auto [n, h, w, c] = k;
-      const Floats x = random_floats(n * h * w * c, 1);
-      const Floats dy = random_floats(n * (h / 2) * (w / 2) * c, 2);
-      Floats y = poisoned(static_cast<int64_t>(dy.size())), dx = poisoned(n * h * w * c);
-      table->avg_pool({n, h, w, c, x.data(), y.data()});
-      table->avg_pool_backward({n, h, w, c, dy.data(), dx.data()});
-      expect_close(y, reference::avg_pool(n, h, w, c, to_double(x)), 3e-7, name_of(k));
-      expect_close(dx, reference::avg_pool_backward(n, h, w, c, to_double(dy)), 1e-7, name_of(k));
-    }
+TYPED_TARGET_TEST(AvgPool, MatchesReference) {
+  for (const ImageCase& k : pool_cases()) {
+    d.offset = k.c % 2;
+    const auto [n, h, w, c] = k;
+    const int64_t pooled = n * (h / 2) * (w / 2) * c;
+    const auto x = d.input<T>(random_floats(n * h * w * c, 1));
+    const auto dy = d.input<T>(random_floats(pooled, 2));
+    auto y = d.output<T>(pooled), dx = d.output<T>(n * h * w * c);
+    pick<T>(d.table.avg_pool, d.table.avg_pool_bf16)({n, h, w, c, x, y});
+    pick<T>(d.table.avg_pool_backward, d.table.avg_pool_backward_bf16)({n, h, w, c, dy, dx});
+    expect_close(y, reference::avg_pool(n, h, w, c, x.doubles()), 3e-7, name_of(k));
+    expect_close(dx, reference::avg_pool_backward(n, h, w, c, dy.doubles()), 1e-7, name_of(k));
   }
 }
 
@@ -35,29 +35,31 @@ TEST(AvgPool, ReferenceGradientIsTheDerivative) {
                  reference::avg_pool_backward(n, h, w, c, dy), "avg_pool", 200);
 }
 
-TEST(PoolTokens, MatchesReference) {
-  for (const OperatorTable* table : tables()) {
-    for (const ImageCase& k : pool_cases()) {
-      const int64_t n = k.n, hw = k.h * k.w, c = k.c;
-      const Floats x = random_floats(n * hw * c, 1), position = random_floats((hw + 1) * c, 2);
-      const Floats dy = random_floats(n * (hw + 1) * c, 3);
-      Floats y = poisoned(n * (hw + 1) * c), dx = poisoned(n * hw * c);
-      Floats dposition = poisoned((hw + 1) * c);
-      table->pool_tokens({n, hw, c, x.data(), position.data(), y.data()});
-      table->pool_tokens_backward({n, hw, c, dy.data(), dx.data(), dposition.data()});
-      expect_close(y, reference::pool_tokens(n, hw, c, to_double(x), to_double(position)), 1e-6,
-                   name_of(k));
-      const auto expected = reference::pool_tokens_backward(n, hw, c, to_double(dy));
-      expect_close(dx, expected.dx, 3e-7, name_of(k) + " dx");
-      expect_close(dposition, expected.dposition, 3e-7, name_of(k) + " dposition");
+TYPED_TARGET_TEST(PoolTokens, MatchesReference) {
+  const auto& forward = pick<T>(d.table.pool_tokens, d.table.pool_tokens_bf16);
+  const auto& backward = pick<T>(d.table.pool_tokens_backward, d.table.pool_tokens_backward_bf16);
+  for (const ImageCase& k : pool_cases()) {
+    d.offset = k.c % 2;
+    const int64_t n = k.n, hw = k.h * k.w, c = k.c;
+    const auto x = d.input<T>(random_floats(n * hw * c, 1));
+    const auto position = d.input(random_floats((hw + 1) * c, 2));
+    const auto dy = d.input<T>(random_floats(n * (hw + 1) * c, 3));
+    auto y = d.output<T>(n * (hw + 1) * c), dx = d.output<T>(n * hw * c);
+    auto dposition = d.output((hw + 1) * c);
+    forward({n, hw, c, x, position, y});
+    backward({n, hw, c, dy, dx, dposition});
+    expect_close(y, reference::pool_tokens(n, hw, c, x.doubles(), position.doubles()), 1e-6,
+                 name_of(k));
+    const auto expected = reference::pool_tokens_backward(n, hw, c, dy.doubles());
+    expect_close(dx, expected.dx, 3e-7, name_of(k) + " dx");
+    expect_close(dposition, expected.dposition, 3e-7, name_of(k) + " dposition");
 
-      Floats alone = poisoned(n * hw * c);
-      table->pool_tokens_backward({n, hw, c, dy.data(), alone.data(), nullptr});
-      expect_same_bits(alone, dx, "dx alone");
-      alone = poisoned((hw + 1) * c);
-      table->pool_tokens_backward({n, hw, c, dy.data(), nullptr, alone.data()});
-      expect_same_bits(alone, dposition, "dposition alone");
-    }
+    auto dx_alone = d.output<T>(n * hw * c);
+    backward({n, hw, c, dy, dx_alone, nullptr});
+    expect_same_bits(dx_alone, dx, "dx alone");
+    auto dposition_alone = d.output((hw + 1) * c);
+    backward({n, hw, c, dy, nullptr, dposition_alone});
+    expect_same_bits(dposition_alone, dposition, "dposition alone");
   }
 }
 
@@ -74,34 +76,33 @@ TEST(PoolTokens, ReferenceGradientIsTheDerivative) {
                  position, g.dposition, "dposition");
 }
 
-TEST(Pool, BitsDoNotDependOnThreads) {
-  for (const OperatorTable* table : tables()) {
-    const int64_t n = 5, h = 15, w = 14, c = 48;
-    const Floats x = random_floats(n * h * w * c, 1), position = random_floats((h * w + 1) * c, 2);
-    expect_thread_independent(
-        [&]() -> std::vector<Floats> {
-          Floats y = poisoned(n * (h / 2) * (w / 2) * c), tokens = poisoned(n * (h * w + 1) * c);
-          Floats dx = poisoned(n * h * w * c), dposition = poisoned((h * w + 1) * c);
-          table->avg_pool({n, h, w, c, x.data(), y.data()});
-          table->pool_tokens({n, h * w, c, x.data(), position.data(), tokens.data()});
-          table->pool_tokens_backward({n, h * w, c, tokens.data(), dx.data(), dposition.data()});
-          return {y, tokens, dx, dposition};
-        },
-        "pool");
-  }
+TARGET_TEST(Pool, IsReproducible) {
+  const int64_t n = 5, h = 15, w = 14, c = 48;
+  const auto x = d.input(random_floats(n * h * w * c, 1));
+  const auto position = d.input(random_floats((h * w + 1) * c, 2));
+  expect_reproducible(
+      d,
+      [&]() -> std::vector<Floats> {
+        auto y = d.output(n * (h / 2) * (w / 2) * c), tokens = d.output(n * (h * w + 1) * c);
+        auto dx = d.output(n * h * w * c), dposition = d.output((h * w + 1) * c);
+        d.table.avg_pool({n, h, w, c, x, y});
+        d.table.pool_tokens({n, h * w, c, x, position, tokens});
+        d.table.pool_tokens_backward({n, h * w, c, tokens, dx, dposition});
+        return {y.floats(), tokens.floats(), dx.floats(), dposition.floats()};
+      },
+      "pool");
 }
 
-TEST(Pool, RejectsBadArguments) {
-  for (const OperatorTable* table : tables()) {
-    Floats x(64), y(64);
-    EXPECT_NO_THROW(table->avg_pool({0, 4, 4, 4, nullptr, nullptr}));
-    EXPECT_THROW(table->avg_pool({1, 0, 4, 4, x.data(), y.data()}), Error);
-    EXPECT_THROW(table->avg_pool({1, 4, 4, 4, nullptr, y.data()}), Error);
-    EXPECT_THROW(table->avg_pool_backward({1, 4, 4, 4, x.data(), nullptr}), Error);
-    EXPECT_THROW(table->pool_tokens({1, 0, 4, x.data(), x.data(), y.data()}), Error);
-    EXPECT_THROW(table->pool_tokens({1, 4, 4, x.data(), nullptr, y.data()}), Error);
-    EXPECT_THROW(table->pool_tokens_backward({1, 4, 4, nullptr, y.data(), nullptr}), Error);
-  }
+TARGET_TEST(Pool, RejectsBadArguments) {
+  const auto x = d.input(Floats(64));
+  auto y = d.output(64);
+  EXPECT_NO_THROW(d.table.avg_pool({0, 4, 4, 4, nullptr, nullptr}));
+  EXPECT_THROW(d.table.avg_pool({1, 0, 4, 4, x, y}), Error);
+  EXPECT_THROW(d.table.avg_pool({1, 4, 4, 4, nullptr, y}), Error);
+  EXPECT_THROW(d.table.avg_pool_backward({1, 4, 4, 4, x, nullptr}), Error);
+  EXPECT_THROW(d.table.pool_tokens({1, 0, 4, x, x, y}), Error);
+  EXPECT_THROW(d.table.pool_tokens({1, 4, 4, x, nullptr, y}), Error);
+  EXPECT_THROW(d.table.pool_tokens_backward({1, 4, 4, nullptr, y, nullptr}), Error);
 }
 
 }  // namespace

@@ -43,121 +43,110 @@ TEST(Philox, UniformIsInHalfOpenInterval) {
   EXPECT_EQ(uniform01(~0u), 1.0f);
 }
 
-TEST(Normal, MatchesTheDefinition) {
-  for (const OperatorTable* table : tables()) {
-    const std::vector<int64_t> index = {0, 7, int64_t{5} << 33};
-    for (const int64_t elements : {1, 2, 5, 127, 128, 129, 1000}) {
-      const RandomKey key{0x123456789abcdef0, Purpose::sampler, 4};
-      Floats y = poisoned(3 * elements);
-      table->normal({key, 3, elements, index.data(), y.data()});
-      Doubles expected;
-      for (const int64_t sample : index)
-        for (int64_t e = 0; e < elements; ++e)
-          expected.push_back(reference::normal(key, static_cast<uint64_t>(sample), e));
-      // Every number on its own: a wrong sine near a zero must not hide behind the largest.
-      for (size_t i = 0; i < y.size(); ++i) ASSERT_NEAR(y[i], expected[i], 1e-6) << i;
-    }
+TARGET_TEST(Normal, MatchesTheDefinition) {
+  const std::vector<int64_t> samples = {0, 7, int64_t{5} << 33};
+  const auto index = d.input(samples);
+  const RandomKey key{0x123456789abcdef0, Purpose::sampler, 4};
+  for (const int64_t elements : {1, 2, 5, 127, 128, 129, 1000}) {
+    d.offset = elements % 2;
+    auto y = d.output(3 * elements);
+    d.table.normal({key, 3, elements, index, y});
+    Doubles expected;
+    for (const int64_t sample : samples)
+      for (int64_t e = 0; e < elements; ++e)
+        expected.push_back(reference::normal(key, static_cast<uint64_t>(sample), e));
+    // Every number on its own: a wrong sine near a zero must not hide behind the largest.
+    const Floats actual = y.floats();
+    for (size_t i = 0; i < actual.size(); ++i) ASSERT_NEAR(actual[i], expected[i], 1e-6) << i;
   }
 }
 
 // The same bits on every target: those that one scalar evaluation gives.
-TEST(Normal, BitsAreThoseOfTheDefinition) {
+TARGET_TEST(Normal, BitsAreThoseOfTheDefinition) {
 #ifdef __FP_FAST_FMAF
   const bool fused = true;
 #else
   const bool fused = cpu::best_isa() != cpu::Isa::kV1;
 #endif
-  for (const OperatorTable* table : tables()) {
-    const RandomKey key{11, Purpose::noise, 6};
-    const int64_t index = 123456789, elements = 4 * 5000 + 2;
-    Floats y = poisoned(elements), expected;
-    table->normal({key, 1, elements, &index, y.data()});
-    for (uint32_t block = 0; block * 4 < elements; ++block) {
-      const Philox words = philox(key, static_cast<uint64_t>(index), block);
-      const NormalPair low = box_muller(words.word[0], words.word[1]);
-      const NormalPair high = box_muller(words.word[2], words.word[3]);
-      for (const float v : {low.first, low.second, high.first, high.second}) expected.push_back(v);
-    }
-    expected.resize(elements);
-    if (fused || table->target != std::string("cpu")) {
-      expect_same_bits(y, expected, table->target);
-    } else {
-      for (size_t i = 0; i < y.size(); ++i)
-        ASSERT_NEAR(y[i], expected[i], 4 * 1.2e-7f * std::abs(expected[i])) << i;
-    }
+  const RandomKey key{11, Purpose::noise, 6};
+  const int64_t sample = 123456789, elements = 4 * 5000 + 2;
+  const auto index = d.input(std::vector<int64_t>{sample});
+  auto out = d.output(elements);
+  d.table.normal({key, 1, elements, index, out});
+  Floats expected;
+  for (uint32_t block = 0; block * 4 < elements; ++block) {
+    const Philox words = philox(key, static_cast<uint64_t>(sample), block);
+    const NormalPair low = box_muller(words.word[0], words.word[1]);
+    const NormalPair high = box_muller(words.word[2], words.word[3]);
+    for (const float v : {low.first, low.second, high.first, high.second}) expected.push_back(v);
+  }
+  expected.resize(static_cast<size_t>(elements));
+  const Floats y = out.floats();
+  if (fused || !d.is("cpu")) {
+    expect_same_bits(y, expected, "normal");
+  } else {
+    for (size_t i = 0; i < y.size(); ++i)
+      ASSERT_NEAR(y[i], expected[i], 4 * 1.2e-7f * std::abs(expected[i])) << i;
   }
 }
 
-TEST(Normal, MomentsAndIndependence) {
-  for (const OperatorTable* table : tables()) {
-    const int64_t n = 1 << 20;
-    const int64_t index = 3;
-    Floats y = poisoned(n);
-    table->normal({{1, Purpose::noise, 0}, 1, n, &index, y.data()});
-    double mean = 0, second = 0, third = 0, fourth = 0, neighbours = 0, beyond = 0;
-    for (int64_t i = 0; i < n; ++i) {
-      const double v = y[i];
-      mean += v / n;
-      second += v * v / n;
-      third += v * v * v / n;
-      fourth += v * v * v * v / n;
-      beyond += std::abs(v) > 1.959964 ? 1.0 / n : 0;
-      if (i > 0) neighbours += v * y[i - 1] / n;
-    }
-    // Five standard deviations of each estimate at n = 2^20, that is 5 / 1024 times its spread.
-    EXPECT_NEAR(mean, 0, 0.0049);
-    EXPECT_NEAR(second, 1, 0.0069);
-    EXPECT_NEAR(third, 0, 0.019);
-    EXPECT_NEAR(fourth, 3, 0.048);
-    EXPECT_NEAR(neighbours, 0, 0.0049);
-    EXPECT_NEAR(beyond, 0.05, 0.0011);
+TARGET_TEST(Normal, MomentsAndIndependence) {
+  const int64_t n = 1 << 20;
+  const auto index = d.input(std::vector<int64_t>{3});
+  auto out = d.output(n);
+  d.table.normal({{1, Purpose::noise, 0}, 1, n, index, out});
+  const Floats y = out.floats();
+  double mean = 0, second = 0, third = 0, fourth = 0, neighbours = 0, beyond = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const double v = y[i];
+    mean += v / n;
+    second += v * v / n;
+    third += v * v * v / n;
+    fourth += v * v * v * v / n;
+    beyond += std::abs(v) > 1.959964 ? 1.0 / n : 0;
+    if (i > 0) neighbours += v * y[i - 1] / n;
   }
+  // Five standard deviations of each estimate at n = 2^20, that is 5 / 1024 times its spread.
+  EXPECT_NEAR(mean, 0, 0.0049);
+  EXPECT_NEAR(second, 1, 0.0069);
+  EXPECT_NEAR(third, 0, 0.019);
+  EXPECT_NEAR(fourth, 3, 0.048);
+  EXPECT_NEAR(neighbours, 0, 0.0049);
+  EXPECT_NEAR(beyond, 0.05, 0.0011);
 }
 
-TEST(Normal, DependsOnKeyAndSampleAlone) {
-  for (const OperatorTable* table : tables()) {
-    const int64_t elements = 300;
-    const auto draw = [&](RandomKey key, std::vector<int64_t> index) {
-      Floats y = poisoned(static_cast<int64_t>(index.size()) * elements);
-      table->normal({key, static_cast<int64_t>(index.size()), elements, index.data(), y.data()});
-      return y;
-    };
-    const RandomKey key{9, Purpose::noise, 2};
-    const Floats batch = draw(key, {4, 5, 6});
-    expect_same_bits(draw(key, {6}), row(batch, 3, 2), "sample 6 alone");
-    EXPECT_NE(draw(key, {7}), row(batch, 3, 2));
-    EXPECT_NE(draw({10, Purpose::noise, 2}, {6}), row(batch, 3, 2));
-    EXPECT_NE(draw({9, Purpose::sampler, 2}, {6}), row(batch, 3, 2));
-    EXPECT_NE(draw({9, Purpose::noise, 3}, {6}), row(batch, 3, 2));
-    expect_thread_independent(
-        [&]() -> std::vector<Floats> { return {draw(key, std::vector<int64_t>(64, 5))}; },
-        "normal");
-  }
+TARGET_TEST(Normal, DependsOnKeyAndSampleAlone) {
+  const int64_t elements = 300;
+  const auto draw = [&](RandomKey key, const std::vector<int64_t>& samples) {
+    const auto n = static_cast<int64_t>(samples.size());
+    const auto index = d.input(samples);
+    auto y = d.output(n * elements);
+    d.table.normal({key, n, elements, index, y});
+    return y.floats();
+  };
+  const RandomKey key{9, Purpose::noise, 2};
+  const Floats batch = draw(key, {4, 5, 6});
+  expect_same_bits(draw(key, {6}), row(batch, 3, 2), "sample 6 alone");
+  EXPECT_NE(draw(key, {7}), row(batch, 3, 2));
+  EXPECT_NE(draw({10, Purpose::noise, 2}, {6}), row(batch, 3, 2));
+  EXPECT_NE(draw({9, Purpose::sampler, 2}, {6}), row(batch, 3, 2));
+  EXPECT_NE(draw({9, Purpose::noise, 3}, {6}), row(batch, 3, 2));
+  expect_reproducible(
+      d, [&]() -> std::vector<Floats> { return {draw(key, std::vector<int64_t>(64, 5))}; },
+      "normal");
+  const auto step = d.input(std::vector<uint32_t>{2});
+  expect_same_bits(draw({9, Purpose::noise, 77, step}, {4, 5, 6}), batch, "step in memory");
 }
 
-// A recorded step reads its number from memory; the scalar is then ignored.
-TEST(Normal, StepMayLieInMemory) {
-  for (const OperatorTable* table : tables()) {
-    const int64_t index[] = {2, 9};
-    const uint32_t step = 41;
-    Floats scalar = poisoned(2 * 300), memory = poisoned(2 * 300);
-    table->normal({{9, Purpose::noise, step}, 2, 300, index, scalar.data()});
-    table->normal({{9, Purpose::noise, 7, &step}, 2, 300, index, memory.data()});
-    expect_same_bits(memory, scalar, "step_at");
-  }
-}
-
-TEST(Normal, RejectsBadArguments) {
-  for (const OperatorTable* table : tables()) {
-    const int64_t index = 0;
-    Floats y(4);
-    EXPECT_NO_THROW(table->normal({{}, 0, 4, nullptr, nullptr}));
-    EXPECT_NO_THROW(table->normal({{}, 1, 0, &index, nullptr}));
-    EXPECT_THROW(table->normal({{}, 1, 4, nullptr, y.data()}), Error);
-    EXPECT_THROW(table->normal({{}, 1, 4, &index, nullptr}), Error);
-    EXPECT_THROW(table->normal({{}, -1, 4, &index, y.data()}), Error);
-    EXPECT_THROW(table->normal({{}, 1, int64_t{1} << 40, &index, y.data()}), Error);
-  }
+TARGET_TEST(Normal, RejectsBadArguments) {
+  const auto index = d.input(std::vector<int64_t>{0});
+  auto y = d.output(4);
+  EXPECT_NO_THROW(d.table.normal({{}, 0, 4, nullptr, nullptr}));
+  EXPECT_NO_THROW(d.table.normal({{}, 1, 0, index, nullptr}));
+  EXPECT_THROW(d.table.normal({{}, 1, 4, nullptr, y}), Error);
+  EXPECT_THROW(d.table.normal({{}, 1, 4, index, nullptr}), Error);
+  EXPECT_THROW(d.table.normal({{}, -1, 4, index, y}), Error);
+  EXPECT_THROW(d.table.normal({{}, 1, int64_t{1} << 40, index, y}), Error);
 }
 
 }  // namespace

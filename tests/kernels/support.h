@@ -1,5 +1,5 @@
-// What every kernel test needs: inputs, poisoned outputs, comparison with a double reference,
-// central differences, and the list of targets under test.
+// What every kernel test needs besides a device: inputs, comparison with a double reference,
+// central differences, reproducibility.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -15,17 +15,10 @@
 #include <string>
 #include <vector>
 
-#include "kernels/cpu/table.h"
+#include "tests/kernels/device.h"
+#include "tests/kernels/target_test.h"
 
 namespace diffscm::kernels::test {
-
-using Floats = std::vector<float>;
-using Doubles = std::vector<double>;
-
-// Every table whose operators work on host memory.
-inline std::vector<const OperatorTable*> tables() {
-  return {&cpu::operators()};
-}
 
 // Standard normal inputs; the same seed gives the same numbers.
 inline Floats random_floats(int64_t n, uint32_t seed, float scale = 1, float offset = 0) {
@@ -36,27 +29,27 @@ inline Floats random_floats(int64_t n, uint32_t seed, float scale = 1, float off
   return x;
 }
 
-// An output before the call: an element that stays NaN was not written.
-inline Floats poisoned(int64_t n) {
-  return Floats(static_cast<size_t>(n), std::numeric_limits<float>::quiet_NaN());
-}
-
 inline Doubles to_double(const Floats& x) {
   return Doubles(x.begin(), x.end());
 }
 
-inline const float* data_or_null(const Floats& x) {
-  return x.empty() ? nullptr : x.data();
-}
+// What storing a result as T adds to its error, relative to the result itself: bf16 has 8
+// significant bits, so rounding to nearest moves a value by at most 2^-8 of itself. Everything else
+// in an operator is computed in f32 and judged by the same tolerance as with f32 storage.
+template <class T>
+inline constexpr double kRounding = std::is_same_v<T, bf16> ? 1.0 / 256 : 0;
 
+// |actual - expected| <= tolerance * (largest |expected|) + rounding * |expected|, element by
+// element.
 inline void expect_close(const Floats& actual, const Doubles& expected, double tolerance,
-                         const std::string& what) {
+                         const std::string& what, double rounding = 0) {
   ASSERT_EQ(actual.size(), expected.size()) << what;
   double largest = 1e-30, worst = 0;
   size_t where = 0;
   for (const double e : expected) largest = std::max(largest, std::abs(e));
   for (size_t i = 0; i < actual.size(); ++i) {
-    const double error = std::abs(static_cast<double>(actual[i]) - expected[i]);
+    const double error =
+        std::abs(static_cast<double>(actual[i]) - expected[i]) - rounding * std::abs(expected[i]);
     if (!(error <= worst)) {  // so that a NaN counts
       worst = error;
       where = i;
@@ -66,7 +59,12 @@ inline void expect_close(const Floats& actual, const Doubles& expected, double t
   EXPECT_TRUE(worst <= tolerance * largest)
       << what << ": element " << where << " is " << actual[where] << ", expected "
       << expected[where] << " (relative error " << worst / largest << ", allowed " << tolerance
-      << ")";
+      << (rounding > 0 ? " besides the rounding to bf16)" : ")");
+}
+template <class T>
+void expect_close(const Array<T>& actual, const Doubles& expected, double tolerance,
+                  const std::string& what) {
+  expect_close(actual.floats(), expected, tolerance, what, kRounding<T>);
 }
 
 inline void expect_same_bits(const Floats& a, const Floats& b, const std::string& what) {
@@ -74,6 +72,10 @@ inline void expect_same_bits(const Floats& a, const Floats& b, const std::string
   for (size_t i = 0; i < a.size(); ++i)
     ASSERT_EQ(std::bit_cast<uint32_t>(a[i]), std::bit_cast<uint32_t>(b[i]))
         << what << ": element " << i;
+}
+template <class T, class U>
+void expect_same_bits(const Array<T>& a, const Array<U>& b, const std::string& what) {
+  expect_same_bits(a.floats(), b.floats(), what);
 }
 
 // Checks d f / d x against central differences, all in double, at up to `samples` positions.
@@ -101,17 +103,18 @@ inline double dot(const Doubles& a, const Doubles& b) {
   return sum;
 }
 
-// Runs f with several numbers of threads and expects the same bits from its outputs.
-inline void expect_thread_independent(const std::function<std::vector<Floats>()>& f,
-                                      const std::string& what) {
+// Runs f again (on the cpu with several numbers of threads) and expects the same bits.
+inline void expect_reproducible(const Device& d, const std::function<std::vector<Floats>()>& f,
+                                const std::string& what) {
   const int before = omp_get_max_threads();
-  omp_set_num_threads(1);
-  const std::vector<Floats> one = f();
-  for (const int threads : {2, 3, 5}) {
+  const std::vector<int> counts = d.is("cpu") ? std::vector{1, 2, 3, 5} : std::vector{1, before};
+  std::vector<Floats> first;
+  for (const int threads : counts) {
     omp_set_num_threads(threads);
-    const std::vector<Floats> many = f();
-    for (size_t i = 0; i < one.size(); ++i)
-      expect_same_bits(one[i], many[i], what + " output " + std::to_string(i));
+    const std::vector<Floats> again = f();
+    if (first.empty()) first = again;
+    for (size_t i = 0; i < first.size(); ++i)
+      expect_same_bits(first[i], again[i], what + " output " + std::to_string(i));
   }
   omp_set_num_threads(before);
 }

@@ -1,0 +1,139 @@
+// The convolution's cases, as tests/op_cases.h has the other operators'.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "kernels/conv2d.h"
+
+namespace diffscm::kernels {
+
+struct ConvCase {
+  ConvShape shape;
+  bool timed = false;
+
+  double flops() const { return static_cast<double>(shape.flops()); }
+  double work() const { return flops() / 100; }
+  std::string name() const {
+    const ConvShape& s = shape;
+    std::string name = std::to_string(s.n) + "x" + std::to_string(s.h) + "x" + std::to_string(s.w) +
+                       "x" + std::to_string(s.c0);
+    if (s.c1 > 0) name += "+" + std::to_string(s.c1);
+    name += "->" + std::to_string(s.k) + "_" + std::to_string(s.r) + "x" + std::to_string(s.s);
+    if (s.stride > 1) name += "_stride2";
+    if (s.upsample) name += "_upsample";
+    return name;
+  }
+};
+
+inline ConvShape conv_shape(int64_t n, int64_t h, int64_t w, int64_t c0, int64_t c1, int64_t k,
+                            int64_t r, int stride = 1, bool upsample = false) {
+  return {.n = n,
+          .h = h,
+          .w = w,
+          .c0 = c0,
+          .c1 = c1,
+          .k = k,
+          .r = r,
+          .s = r,
+          .stride = stride,
+          .upsample = upsample};
+}
+
+// Odd sizes everywhere, every combination of what the operator can do.
+inline std::vector<ConvShape> odd_conv_shapes() {
+  return {
+      conv_shape(2, 5, 7, 3, 0, 5, 3),
+      conv_shape(1, 1, 1, 1, 0, 1, 3),
+      conv_shape(3, 1, 1, 4, 0, 3, 1),
+      conv_shape(2, 6, 5, 3, 4, 6, 3),
+      conv_shape(2, 5, 7, 17, 16, 19, 3),
+      conv_shape(2, 9, 8, 32, 32, 33, 3),
+      conv_shape(2, 5, 7, 3, 0, 5, 3, 2),
+      conv_shape(2, 7, 7, 17, 0, 34, 3, 2),
+      conv_shape(1, 8, 6, 5, 0, 20, 3, 2),
+      conv_shape(1, 1, 1, 2, 0, 2, 3, 2),
+      conv_shape(1, 2, 1, 2, 0, 2, 3, 2),
+      conv_shape(2, 5, 7, 3, 0, 5, 1, 2),
+      conv_shape(2, 4, 6, 20, 0, 3, 1, 2),
+      conv_shape(2, 5, 7, 3, 0, 5, 1),
+      conv_shape(2, 5, 7, 17, 3, 21, 1),
+      conv_shape(1, 3, 5, 2, 2, 3, 1),
+      conv_shape(1, 3, 5, 3, 30, 70, 1),
+      conv_shape(2, 5, 7, 3, 0, 5, 3, 1, true),
+      conv_shape(1, 1, 1, 2, 0, 3, 3, 1, true),
+      conv_shape(2, 3, 4, 18, 0, 35, 3, 1, true),
+      conv_shape(2, 7, 7, 16, 0, 16, 3, 1, true),
+      conv_shape(3, 28, 28, 1, 0, 32, 3),
+      conv_shape(2, 28, 28, 32, 0, 1, 3),
+      conv_shape(1, 28, 28, 3, 0, 18, 3),
+      conv_shape(1, 9, 17, 18, 0, 3, 3),
+      conv_shape(19, 3, 3, 20, 0, 24, 3),
+      conv_shape(40, 1, 2, 3, 0, 2, 3),
+      conv_shape(1, 7, 7, 64, 0, 64, 3),
+      conv_shape(2, 7, 7, 33, 31, 64, 3),
+      conv_shape(1, 14, 14, 16, 0, 48, 3, 2),
+      conv_shape(1, 2, 2, 80, 0, 112, 3),
+      conv_shape(1, 4, 4, 5, 0, 1, 3, 1, true),
+  };
+}
+
+// What tiles and vectors of 8, 16, 32 and 64 meet: sizes at, below and above them, seams that cut
+// them, images of one pixel, one output channel, reductions of one.
+inline std::vector<ConvShape> tile_conv_shapes() {
+  return {
+      conv_shape(1, 5, 3, 8, 0, 24, 3),
+      conv_shape(2, 5, 3, 24, 0, 8, 3),
+      conv_shape(1, 7, 7, 32, 0, 40, 3),
+      conv_shape(1, 7, 7, 40, 0, 32, 3),
+      conv_shape(1, 7, 7, 72, 0, 96, 3),
+      conv_shape(1, 5, 3, 96, 0, 72, 3),
+      conv_shape(1, 5, 3, 128, 0, 128, 3),
+      conv_shape(1, 1, 1, 128, 0, 64, 3),
+      conv_shape(3, 1, 1, 64, 0, 128, 1),
+      conv_shape(2, 14, 14, 8, 0, 8, 3),
+      conv_shape(1, 14, 14, 64, 0, 3, 3),
+      conv_shape(1, 14, 14, 3, 0, 64, 3),
+      conv_shape(2, 7, 7, 1, 0, 1, 3),
+      conv_shape(2, 7, 7, 1, 0, 1, 1),
+      conv_shape(1, 7, 7, 24, 16, 32, 3),  // seams at a multiple of 8, of 4, of nothing
+      conv_shape(1, 7, 7, 12, 20, 32, 3),
+      conv_shape(1, 7, 7, 13, 51, 32, 3),
+      conv_shape(1, 7, 7, 1, 7, 8, 3),
+      conv_shape(1, 7, 7, 40, 24, 64, 1),
+      conv_shape(2, 5, 3, 9, 31, 40, 1),
+      conv_shape(1, 14, 14, 32, 0, 64, 3, 2),
+      conv_shape(2, 7, 7, 40, 0, 24, 3, 2),
+      conv_shape(1, 7, 7, 64, 0, 64, 1, 2),
+      conv_shape(1, 7, 7, 32, 0, 32, 3, 1, true),
+      conv_shape(1, 5, 3, 24, 0, 40, 3, 1, true),
+      conv_shape(1, 17, 9, 32, 0, 64, 3),
+      conv_shape(9, 4, 4, 32, 0, 32, 3),
+  };
+}
+
+// The layers of the MNIST models (docs: the U-Net with 32 channels and the classifier).
+inline std::vector<ConvShape> mnist_conv_shapes(int64_t n) {
+  return {
+      conv_shape(n, 28, 28, 1, 0, 32, 3),           conv_shape(n, 28, 28, 32, 0, 32, 3),
+      conv_shape(n, 28, 28, 32, 0, 32, 3, 2),       conv_shape(n, 14, 14, 32, 0, 64, 3),
+      conv_shape(n, 14, 14, 64, 0, 64, 3),          conv_shape(n, 14, 14, 32, 0, 64, 1),
+      conv_shape(n, 14, 14, 64, 0, 64, 3, 2),       conv_shape(n, 7, 7, 64, 0, 64, 3),
+      conv_shape(n, 7, 7, 64, 64, 64, 3),           conv_shape(n, 7, 7, 64, 64, 64, 1),
+      conv_shape(n, 7, 7, 64, 0, 64, 3, 1, true),   conv_shape(n, 14, 14, 64, 32, 64, 3),
+      conv_shape(n, 14, 14, 64, 0, 64, 3, 1, true), conv_shape(n, 28, 28, 64, 32, 32, 3),
+      conv_shape(n, 28, 28, 32, 32, 32, 1),         conv_shape(n, 28, 28, 32, 0, 1, 3),
+  };
+}
+
+inline std::vector<ConvCase> conv_cases() {
+  std::vector<ConvCase> cases;
+  for (const ConvShape& s : odd_conv_shapes()) cases.push_back({s});
+  for (const ConvShape& s : tile_conv_shapes()) cases.push_back({s});
+  for (const ConvShape& s : mnist_conv_shapes(1)) cases.push_back({s, true});
+  for (const ConvShape& s : mnist_conv_shapes(64)) cases.push_back({s, true});
+  return cases;
+}
+
+}  // namespace diffscm::kernels
