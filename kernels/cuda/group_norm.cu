@@ -1,11 +1,290 @@
-// Group norm: not implemented yet.
+// Group normalisation, forward. group_norm.h explains how a sample is cut.
+//
+// Slabs (one kernel). A block starts all its loads at once (cp.async straight into shared memory:
+// no registers, no waiting), then makes three passes over what has arrived: sum, squared
+// deviations from the mean, output. Two passes for the statistics because E[x^2] - E[x]^2 cancels.
+// A thread touches only what it has copied itself, so the only barriers are those of the two sums.
+// Several blocks share a multiprocessor; while one computes, others load or store.
+//
+// Chunks (three kernels). The same statistics per channel and chunk, from registers; their exact
+// combination into groups (Chan, Golub & LeVeque 1983); then the output from a second reading of x.
+#include "kernels/cuda/group_norm.h"
+
+#include <algorithm>
+
+#include "kernels/cuda/device/async_copy.h"
 #include "kernels/cuda/table.h"
 
 namespace diffscm::kernels::DIFFSCM_TARGET {
+namespace {
+
+// The slab itself, [pixels][columns] vectors, follows in shared memory.
+template <int V>
+struct alignas(16) NormShared {
+  float partial[kNormThreads * V];  // [channel][rows]
+  float mean[kSlabChannels], rstd[kSlabChannels];
+};
+
+// What follows the statistics, for V channels of one pixel.
+template <bool kDrop, class T, int V>
+__device__ inline Vector<T, V> output(const Vector<T, V>& x, const float (&mean)[V],
+                                      const float (&scale)[V], const float (&bias)[V], bool silu,
+                                      const DropoutScale& drop, const RandomKey& key,
+                                      uint64_t sample, int64_t e) {
+  [[maybe_unused]] uint32_t draw[V];
+  if constexpr (kDrop) dropout_draws<V>(key, sample, e, draw);
+  Vector<T, V> y;
+#pragma unroll
+  for (int j = 0; j < V; ++j) {
+    float z = (to_float(x[j]) - mean[j]) * scale[j] + bias[j];
+    if (silu) z *= sigmoid(z);
+    if constexpr (kDrop) z = draw[j] < drop.threshold ? 0.0f : z * drop.scale;
+    y[j] = from_float<T>(z);
+  }
+  return y;
+}
+
+template <class T, int V, bool kDrop>
+__global__ void __launch_bounds__(kNormThreads)
+    group_norm_slab(BasicGroupNormArgs<T> args, GroupNormPlan plan, DropoutScale drop) {
+  NormShared<V>& shared = shared_memory<NormShared<V>>();
+  auto* slab = reinterpret_cast<Vector<T, V>*>(&shared + 1);
+  const int64_t n = blockIdx.x / plan.slabs;
+  const int first = static_cast<int>(blockIdx.x) % plan.slabs * plan.slab_channels;
+  const int end = std::min(first + plan.slab_channels, plan.c);
+  const int columns = plan.slab_channels / V, hw = static_cast<int>(plan.hw);
+  const Place place = Place::of<V>(columns, first, end, hw);
+  const Column<const T> x = column_of(args.x0, args.x1, plan, n, place.channel);
+
+  for (int p = place.row; p < hw; p += place.rows) {
+    Vector<T, V>* to = slab + p * columns + place.column;
+    if constexpr (sizeof(T) * V == 16) {
+      async_copy_16(to, x.data + p * x.stride, true);
+    } else {
+      *to = load<V>(x.data + p * x.stride);
+    }
+  }
+  async_copy_commit();
+  Weights<V> weights;
+  weights.read(args, plan, n, place);
+  async_copy_wait<0>();
+
+  const int d = plan.group_channels, groups = (end - first) / d;
+  const float count = static_cast<float>(hw) * static_cast<float>(d);
+  float sum[V] = {};
+  for (int p = place.row; p < hw; p += place.rows) {
+    const Vector<T, V> v = slab[p * columns + place.column];
+#pragma unroll
+    for (int j = 0; j < V; ++j) sum[j] += to_float(v[j]);
+  }
+  store_partial(shared.partial, place, sum);
+  __syncthreads();
+  sum_runs(shared.partial, groups, d * place.rows,
+           [&](int g, float total) { shared.mean[g] = total / count; });
+  __syncthreads();
+
+  float mean[V], squares[V] = {};
+#pragma unroll
+  for (int j = 0; j < V; ++j)
+    mean[j] = place.active ? shared.mean[(place.channel - first + j) / d] : 0.0f;
+  for (int p = place.row; p < hw; p += place.rows) {
+    const Vector<T, V> v = slab[p * columns + place.column];
+#pragma unroll
+    for (int j = 0; j < V; ++j) {
+      const float deviation = to_float(v[j]) - mean[j];
+      squares[j] += deviation * deviation;
+    }
+  }
+  store_partial(shared.partial, place, squares);
+  __syncthreads();
+  sum_runs(shared.partial, groups, d * place.rows, [&](int g, float total) {
+    const float rstd = 1.0f / sqrtf(total / count + args.eps);
+    const int64_t at = n * plan.groups + first / d + g;
+    shared.rstd[g] = args.rstd[at] = rstd;
+    args.mean[at] = shared.mean[g];
+  });
+  __syncthreads();
+
+  float scale[V];
+#pragma unroll
+  for (int j = 0; j < V; ++j)
+    scale[j] = place.active ? shared.rstd[(place.channel - first + j) / d] * weights.weight[j] : 0;
+  const RandomKey key = kDrop ? resolved(args.dropout.key) : RandomKey{};
+  const auto sample = static_cast<uint64_t>(args.dropout.first_sample + n);
+  for (int p = place.row; p < hw; p += place.rows) {
+    const int64_t e = static_cast<int64_t>(p) * plan.c + place.channel;
+    store<V>(args.y + n * plan.hw * plan.c + e,
+             output<kDrop>(slab[p * columns + place.column], mean, scale, weights.bias, args.silu,
+                           drop, key, sample, e));
+  }
+}
+
+// moments [N][chunks][2][C]: per channel the sum over the chunk's pixels and the sum of squared
+// deviations from the chunk's own mean. A thread takes eight pixels at a time, and merges their
+// moments into its own.
+template <class T, int V>
+__global__ void __launch_bounds__(kNormThreads)
+    channel_moments(BasicGroupNormArgs<T> args, GroupNormPlan plan, float* moments) {
+  NormShared<V>& shared = shared_memory<NormShared<V>>();
+  float* channel_sum = reinterpret_cast<float*>(&shared + 1);  // [channels of the tile]
+  const auto [n, chunk, begin, pixels, first, end] = Tile::of<V>(plan);
+  const Place place = Place::of<V>(plan.tile_columns, first, end, pixels);
+  Column<const T> x = column_of(args.x0, args.x1, plan, n, place.channel);
+  x.data += begin * x.stride;
+
+  float sum[V] = {}, squares[V] = {}, taken = 0;
+  for (int p0 = place.row; p0 < pixels; p0 += kChunkBatch * place.rows) {
+    Vector<T, V> v[kChunkBatch];
+    int batch = 0;
+#pragma unroll
+    for (int k = 0; k < kChunkBatch; ++k) {
+      const int p = p0 + k * place.rows;
+      if (p < pixels) {
+        v[k] = load<V>(x.data + p * x.stride);
+        batch = k + 1;
+      }
+    }
+    const float size = static_cast<float>(batch);
+#pragma unroll
+    for (int j = 0; j < V; ++j) {
+      float s = 0, q = 0;
+#pragma unroll
+      for (int k = 0; k < kChunkBatch; ++k) s += k < batch ? to_float(v[k][j]) : 0.0f;
+      const float mean = s / size;
+#pragma unroll
+      for (int k = 0; k < kChunkBatch; ++k) {
+        const float deviation = k < batch ? to_float(v[k][j]) - mean : 0.0f;
+        q += deviation * deviation;
+      }
+      if (taken > 0) {
+        const float delta = mean - sum[j] / taken;
+        q += delta * delta * (taken * size / (taken + size));
+      }
+      sum[j] += s;
+      squares[j] += q;
+    }
+    taken += size;
+  }
+
+  float* out = moments + (n * plan.chunks + chunk) * 2 * plan.c + first;
+  store_partial(shared.partial, place, sum);
+  __syncthreads();
+  sum_runs(shared.partial, end - first, place.rows,
+           [&](int c, float total) { channel_sum[c] = out[c] = total; });
+  __syncthreads();
+  if (taken > 0) {
+#pragma unroll
+    for (int j = 0; j < V; ++j) {
+      const float mean = channel_sum[place.column * V + j] / static_cast<float>(pixels);
+      const float delta = sum[j] / taken - mean;
+      squares[j] += delta * delta * taken;
+    }
+  }
+  store_partial(shared.partial, place, squares);
+  __syncthreads();
+  sum_runs(shared.partial, end - first, place.rows,
+           [&](int c, float total) { out[plan.c + c] = total; });
+}
+
+// One block per sample and group: its channels' moments over all chunks become mean and rstd.
+constexpr int kCombineThreads = 128;
+struct CombineShared {
+  double scratch[kCombineThreads / kWarp];
+};
+
+__global__ void __launch_bounds__(kCombineThreads)
+    group_statistics(GroupNormPlan plan, float eps, const float* __restrict__ moments,
+                     float* __restrict__ mean_out, float* __restrict__ rstd_out) {
+  CombineShared& shared = shared_memory<CombineShared>();
+  const int64_t n = blockIdx.x / plan.groups, g = blockIdx.x % plan.groups;
+  const int d = plan.group_channels;
+  const int64_t parts = int64_t{plan.chunks} * d;
+  const float* base = moments + n * plan.chunks * 2 * plan.c + g * d;
+  const double count = static_cast<double>(plan.hw) * d;
+  double sum = 0;
+  for (int64_t i = threadIdx.x; i < parts; i += kCombineThreads)
+    sum += static_cast<double>(base[i / d * 2 * plan.c + i % d]);
+  const double mean = block_sum<kCombineThreads>(sum, shared.scratch) / count;
+  double squares = 0;
+  for (int64_t i = threadIdx.x; i < parts; i += kCombineThreads) {
+    const int64_t chunk = i / d;
+    const float* part = base + chunk * 2 * plan.c + i % d;
+    const auto pixels = static_cast<double>(
+        std::min(plan.hw - chunk * plan.chunk_pixels, int64_t{plan.chunk_pixels}));
+    const double delta = static_cast<double>(part[0]) / pixels - mean;
+    squares += static_cast<double>(part[plan.c]) + pixels * delta * delta;
+  }
+  squares = block_sum<kCombineThreads>(squares, shared.scratch);
+  if (threadIdx.x != 0) return;
+  mean_out[blockIdx.x] = static_cast<float>(mean);
+  rstd_out[blockIdx.x] = static_cast<float>(1.0 / sqrt(squares / count + static_cast<double>(eps)));
+}
+
+template <class T, int V, bool kDrop>
+__global__ void __launch_bounds__(kNormThreads)
+    group_norm_apply(BasicGroupNormArgs<T> args, GroupNormPlan plan, DropoutScale drop) {
+  const auto [n, chunk, begin, pixels, first, end] = Tile::of<V>(plan);
+  const Place place = Place::of<V>(plan.tile_columns, first, end, pixels);
+  if (!place.active) return;
+  Column<const T> x = column_of(args.x0, args.x1, plan, n, place.channel);
+  x.data += begin * x.stride;
+  Weights<V> weights;
+  weights.read(args, plan, n, place);
+  float mean[V], scale[V];
+#pragma unroll
+  for (int j = 0; j < V; ++j) {
+    const int64_t g = n * plan.groups + (place.channel + j) / plan.group_channels;
+    mean[j] = args.mean[g];
+    scale[j] = args.rstd[g] * weights.weight[j];
+  }
+  const RandomKey key = kDrop ? resolved(args.dropout.key) : RandomKey{};
+  const auto sample = static_cast<uint64_t>(args.dropout.first_sample + n);
+#pragma unroll 4
+  for (int p = place.row; p < pixels; p += place.rows) {
+    const int64_t e = (begin + p) * plan.c + place.channel;
+    store<V>(args.y + n * plan.hw * plan.c + e,
+             output<kDrop>(load<V>(x.data + p * x.stride), mean, scale, weights.bias, args.silu,
+                           drop, key, sample, e));
+  }
+}
+
+template <class T, int V, bool kDrop>
+void run(const BasicGroupNormArgs<T>& args, Stream stream) {
+  const GroupNormPlan plan =
+      plan_group_norm(args.hw, args.c0, args.c1, args.groups, V, sizeof(T), 1);
+  const DropoutScale drop = dropout_scale(args.dropout);
+  if (plan.slabs > 0) {
+    const size_t bytes =
+        sizeof(NormShared<V>) + static_cast<size_t>(args.hw * plan.slab_channels) * sizeof(T);
+    launch<group_norm_slab<T, V, kDrop>>(grid_of(args.n * plan.slabs), plan.threads, bytes, stream,
+                                         args, plan, drop);
+    return;
+  }
+  auto* moments = static_cast<float*>(
+      workspace(static_cast<size_t>(args.n * plan.chunks * 2 * plan.c) * sizeof(float), stream));
+  const dim3 grid = grid_of(args.n * plan.chunks, plan.tiles);
+  const size_t bytes =
+      sizeof(NormShared<V>) + static_cast<size_t>(plan.tile_columns) * V * sizeof(float);
+  launch<channel_moments<T, V>>(grid, plan.threads, bytes, stream, args, plan, moments);
+  launch<group_statistics>(grid_of(args.n * args.groups), kCombineThreads, sizeof(CombineShared),
+                           stream, plan, args.eps, moments, args.mean, args.rstd);
+  launch<group_norm_apply<T, V, kDrop>>(grid, plan.threads, 0, stream, args, plan, drop);
+}
+
+}  // namespace
 
 template <class T>
-void group_norm(const BasicGroupNormArgs<T>&, Stream) {
-  fail("group_norm: not implemented");
+void group_norm(const BasicGroupNormArgs<T>& args, Stream stream) {
+  require_valid("group_norm", args);
+  if (args.n == 0) return;
+  require(args.y, "group_norm: y is null");
+  const bool vectors = args.c0 % kVector<T> == 0 && args.c1 % kVector<T> == 0 &&
+                       aligned16(args.x0) && aligned16(args.x1) && aligned16(args.y);
+  const bool drops = args.dropout.rate > 0;
+  if (vectors && drops) return run<T, kVector<T>, true>(args, stream);
+  if (vectors) return run<T, kVector<T>, false>(args, stream);
+  if (drops) return run<T, 1, true>(args, stream);
+  run<T, 1, false>(args, stream);
 }
 template void group_norm(const BasicGroupNormArgs<float>&, Stream);
 template void group_norm(const BasicGroupNormArgs<bf16>&, Stream);

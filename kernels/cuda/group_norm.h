@@ -1,0 +1,256 @@
+// What the forward and the backward group norm share: how a sample is cut into blocks and threads,
+// sums over a block, dropout and SiLU.
+//
+// In NHWC a group's values are scattered: C/G neighbouring channels at every pixel. So a thread
+// never walks a group. It owns a *column*, one 16-byte vector of V channels, at every `rows`-th
+// pixel:
+//
+//                 channels ->
+//     pixel 0     | t0 | t1 | t2 | t3 |      4 columns (V channels each), rows = threads / 4
+//     pixel 1     | t4 | t5 | t6 | t7 |      threads of a warp read neighbouring bytes, and what
+//       ...       |    |    |    |    |      depends on the channel alone (weights, statistics)
+//     pixel rows  | t0 | t1 | t2 | t3 |      stays in the thread's registers
+//
+// and the few sums of each channel are combined into groups at the end (sum_runs). Groups of one
+// channel, groups that end inside a vector and groups that straddle the seam of the concatenation
+// need no special case.
+//
+// A sample is cut in one of two ways, by its shape alone, so that its bits do not depend on the
+// batch:
+//   slabs    a block owns some whole groups at all pixels and keeps them in shared memory: the
+//            image is read from DRAM once. Runs of at least 64 bytes per pixel where they fit.
+//   chunks   the image is too large for that: a block owns some pixels of (up to 256 columns of)
+//            all channels, and leaves partial sums of each channel to a second kernel.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "kernels/cuda/device/cuda.h"
+
+namespace diffscm::kernels::DIFFSCM_TARGET {
+
+inline constexpr int kNormThreads = 256;
+inline constexpr int kSlabChannels = 256;  // at most; bounds the arrays in shared memory
+inline constexpr int kChunkBatches = 4, kChunkBatch = 8;  // pixels per thread of a chunk: 4 x 8
+
+struct GroupNormPlan {
+  int64_t hw;
+  int c0, c, groups, group_channels;
+  int slab_channels, slabs;  // slabs = 0: the sample is cut into chunks
+  int tile_columns, tiles;   // chunks: columns of a block, blocks side by side
+  int chunk_pixels, chunks;  // chunks: pixels of a block, blocks of a sample
+  int threads;
+};
+
+// `arrays` of the sample's size are kept in shared memory: x in the forward, x and dy in the
+// backward.
+inline GroupNormPlan plan_group_norm(int64_t hw, int64_t c0, int64_t c1, int64_t groups, int vector,
+                                     int64_t element_bytes, int arrays) {
+  GroupNormPlan plan{};
+  const int64_t c = c0 + c1, d = c / groups;
+  plan.hw = hw;
+  plan.c0 = static_cast<int>(c0);
+  plan.c = static_cast<int>(c);
+  plan.groups = static_cast<int>(groups);
+  plan.group_channels = static_cast<int>(d);
+
+  // The smallest slab is whole groups and whole vectors. Several blocks should fit a
+  // multiprocessor, so that one loads while another computes: 32 KiB; but a run of less than 64
+  // bytes per pixel wastes DRAM bursts, which is worth a larger slab.
+  const int64_t unit = std::lcm<int64_t>(d, vector), pixel_bytes = unit * element_bytes;
+  const int64_t unit_bytes = arrays * hw * pixel_bytes;
+  const int64_t most = std::min(kSlabChannels / unit, ceil_div(c, unit));
+  const auto fits = [&](int64_t units, int64_t kib) {
+    return units >= 1 && units <= most && units * unit_bytes <= kib * 1024;
+  };
+  int64_t units = std::min(most, 32 * 1024 / unit_bytes);
+  for (const auto& [run, kib] : {std::pair{64, 64}, std::pair{32, 96}}) {
+    const int64_t wanted = std::min(most, ceil_div(run, pixel_bytes));
+    if (units < wanted && fits(wanted, kib)) units = wanted;
+  }
+  if (units < 1 && fits(1, 96)) units = 1;
+  if (units >= 1) {
+    plan.slabs = static_cast<int>(ceil_div(ceil_div(c, unit), units));
+    plan.slab_channels = static_cast<int>(ceil_div(ceil_div(c, unit), plan.slabs) * unit);
+    const int64_t vectors = std::min<int64_t>(plan.slab_channels, c) / vector * hw;
+    plan.threads = static_cast<int>(
+        std::min<int64_t>(kNormThreads, ceil_div(std::max(vectors, unit / vector), kWarp) * kWarp));
+    return plan;
+  }
+  plan.threads = kNormThreads;
+  const int64_t columns = c / vector;
+  plan.tiles = static_cast<int>(ceil_div(columns, kNormThreads));
+  plan.tile_columns = static_cast<int>(ceil_div(columns, plan.tiles));
+  plan.chunk_pixels = kNormThreads / plan.tile_columns * kChunkBatches * kChunkBatch;
+  plan.chunks = static_cast<int>(ceil_div(hw, plan.chunk_pixels));
+  return plan;
+}
+
+template <class T>
+void require_valid(const char* name, const BasicGroupNormArgs<T>& a) {
+  require(a.n >= 0 && a.hw >= 1 && a.c0 >= 1 && a.c1 >= 0,
+          "{}: n, hw, c0, c1 are {}, {}, {}, {}, expected >= 0, >= 1, >= 1, >= 0", name, a.n, a.hw,
+          a.c0, a.c1);
+  require(a.groups >= 1 && (a.c0 + a.c1) % a.groups == 0,
+          "{}: {} channels cannot be cut into {} equal groups", name, a.c0 + a.c1, a.groups);
+  require(a.eps >= 0, "{}: eps is {}, expected >= 0", name, a.eps);
+  require(a.dropout.rate >= 0 && a.dropout.rate < 1, "{}: dropout rate is {}, not in [0, 1)", name,
+          a.dropout.rate);
+  if (a.n == 0) return;
+  require(a.x0 && (a.x1 || a.c1 == 0), "{}: x0 is null, or x1 is null although c1 is {}", name,
+          a.c1);
+  require(a.gamma && a.beta && a.mean && a.rstd, "{}: gamma, beta, mean or rstd is null", name);
+}
+
+// A sample's blocks follow one another in grid.x.
+inline dim3 grid_of(int64_t blocks, int64_t tiles = 1) {
+  require(blocks < int64_t{1} << 31 && tiles < 65536,
+          "group_norm: {} x {} blocks are more than a launch can have; use a smaller batch", blocks,
+          tiles);
+  return dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(tiles));
+}
+
+// Dropout as the kernels want it: keep when draw >= threshold, then multiply by scale.
+struct DropoutScale {
+  uint32_t threshold;
+  float scale;
+};
+inline DropoutScale dropout_scale(const Dropout& dropout) {
+  return {static_cast<uint32_t>(std::ceil(static_cast<double>(dropout.rate) * 65536.0)),
+          static_cast<float>(1.0 / (1.0 - static_cast<double>(dropout.rate)))};
+}
+
+// The 16-bit draws of elements e .. e + V - 1 of a sample (e a multiple of V): V = 8 is one Philox
+// block, V = 4 half of one.
+template <int V>
+__device__ inline void dropout_draws(const RandomKey& key, uint64_t sample, int64_t e,
+                                     uint32_t (&draw)[V]) {
+  const Philox block = philox(key, sample, static_cast<uint32_t>(e >> 3));
+  if constexpr (V == 8) {
+    for (int j = 0; j < 8; ++j) draw[j] = block.word[j / 2] >> (j % 2 * 16) & 0xffffu;
+  } else if constexpr (V == 4) {
+    const uint32_t low = e & 4 ? block.word[2] : block.word[0];
+    const uint32_t high = e & 4 ? block.word[3] : block.word[1];
+    draw[0] = low & 0xffffu;
+    draw[1] = low >> 16;
+    draw[2] = high & 0xffffu;
+    draw[3] = high >> 16;
+  } else {
+    static_assert(V == 1);
+    const uint32_t low = e & 2 ? block.word[1] : block.word[0];
+    const uint32_t high = e & 2 ? block.word[3] : block.word[2];
+    draw[0] = (e & 4 ? high : low) >> (e % 2 * 16) & 0xffffu;
+  }
+}
+
+// 1 / (1 + exp(-z)) by the special function unit: a few units in the last place, and 0 and 1 at
+// the far ends.
+__device__ inline float sigmoid(float z) {
+  return __fdividef(1.0f, 1.0f + __expf(-z));
+}
+
+// Where a thread stands: V channels from `channel` on, at pixels row, row + rows, ... of its block.
+// A thread without a column has no pixels.
+struct Place {
+  int column, row, rows, channel;
+  bool active;
+
+  // The block has `columns` columns, of which those with channels below `end` exist.
+  template <int V>
+  __device__ static Place of(int columns, int first, int end, int64_t pixels) {
+    Place p;
+    p.rows = static_cast<int>(blockDim.x) / columns;
+    p.column = static_cast<int>(threadIdx.x) % columns;
+    p.channel = first + p.column * V;
+    p.row = static_cast<int>(threadIdx.x) / columns;
+    p.active = p.row < p.rows && p.channel < end;
+    if (!p.active) p.row = static_cast<int>(pixels);
+    return p;
+  }
+};
+
+// What a block of the chunked way owns: pixels [begin, begin + pixels) of channels [first, end).
+struct Tile {
+  int64_t n, chunk, begin;
+  int pixels, first, end;
+
+  template <int V>
+  __device__ static Tile of(const GroupNormPlan& plan) {
+    Tile t;
+    t.n = blockIdx.x / plan.chunks;
+    t.chunk = blockIdx.x % plan.chunks;
+    t.begin = t.chunk * plan.chunk_pixels;
+    t.pixels = static_cast<int>(std::min(plan.hw - t.begin, int64_t{plan.chunk_pixels}));
+    t.first = static_cast<int>(blockIdx.y) * plan.tile_columns * V;
+    t.end = std::min(t.first + plan.tile_columns * V, plan.c);
+    return t;
+  }
+};
+
+// One half of the concatenated channels, of x or of dx: element (pixel, channel) of sample n is
+// data[pixel * stride], with the thread's channel already added. data may be null (dx).
+template <class T>
+struct Column {
+  T* data;
+  int64_t stride;
+};
+template <class T>
+__device__ inline Column<T> column_of(T* x0, T* x1, const GroupNormPlan& plan, int64_t n,
+                                      int channel) {
+  const bool second = channel >= plan.c0;
+  T* x = second ? x1 : x0;
+  const int64_t stride = second ? plan.c - plan.c0 : plan.c0;
+  if (x != nullptr) x += n * plan.hw * stride + channel - (second ? plan.c0 : 0);
+  return {x, stride};
+}
+
+// z = xhat weight + bias: gamma and beta together with the sample's scale and shift.
+template <int V>
+struct Weights {
+  float weight[V], bias[V];
+
+  template <class T>
+  __device__ void read(const BasicGroupNormArgs<T>& args, const GroupNormPlan& plan, int64_t n,
+                       const Place& place) {
+    for (int j = 0; j < V; ++j) {
+      const int c = place.active ? place.channel + j : 0;
+      weight[j] = args.gamma[c];
+      bias[j] = args.beta[c];
+      if (args.scale_shift == nullptr) continue;
+      const float* scale = args.scale_shift + n * 2 * plan.c;
+      weight[j] *= 1.0f + scale[c];
+      bias[j] = bias[j] * (1.0f + scale[c]) + scale[plan.c + c];
+    }
+  }
+};
+
+// Each active thread's V numbers, laid down so that one channel's are neighbours: [channel][rows].
+// A group's are then one run too.
+template <int V>
+__device__ inline void store_partial(float* partial, const Place& place, const float (&value)[V]) {
+  if (!place.active) return;
+  for (int j = 0; j < V; ++j) partial[(place.column * V + j) * place.rows + place.row] = value[j];
+}
+
+// each(run, sum) for `count` runs of `length` numbers lying one after the other, by as many lanes
+// per run as there are threads for. Every thread must call; the order of the additions depends on
+// the arguments and the block's size alone.
+template <class Each>
+__device__ inline void sum_runs(const float* values, int count, int length, Each&& each) {
+  const int threads = static_cast<int>(blockDim.x), thread = static_cast<int>(threadIdx.x);
+  int lanes = kWarp;
+  while (lanes > 1 && lanes * count > threads) lanes /= 2;
+  for (int first = 0; first < count; first += threads / lanes) {
+    const int run = first + thread / lanes;
+    float sum = 0;
+    if (run < count)
+      for (int i = thread % lanes; i < length; i += lanes) sum += values[run * length + i];
+    for (int offset = lanes / 2; offset > 0; offset /= 2)
+      sum += __shfl_xor_sync(kFullMask, sum, offset);
+    if (run < count && thread % lanes == 0) each(run, sum);
+  }
+}
+
+}  // namespace diffscm::kernels::DIFFSCM_TARGET
