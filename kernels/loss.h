@@ -20,7 +20,8 @@ struct MseArgs {
 // log_p[n] = log softmax(logits[n])[label[n]]; probability = softmax(logits) if not null.
 // gradient = weight * d log_p[n] / d logits = weight * (onehot - softmax), if not null.
 // Cross-entropy is -mean log_p: weight = -1/N. Guidance ascends log_p: weight = 1.
-// Requires 0 <= label < classes (callers check; the cpu target throws).
+// Requires 0 <= label < classes (callers check; the cpu target throws, the others cannot stop and
+// write NaN to that sample's log_p and gradient).
 struct LogSoftmaxArgs {
   int64_t n, classes;
   float weight;
