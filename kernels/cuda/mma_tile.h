@@ -32,13 +32,14 @@ struct MmaOperand {
   // column is the same for all of them.
   template <int threads, class Copy>
   __device__ void each_chunk(Copy copy) {
-    static_assert(threads % kChunks == 0 && kRows * kChunks % threads == 0);
+    static_assert(threads % kChunks == 0);
+    constexpr int kRowsAtOnce = threads / kChunks;
     const int t = static_cast<int>(threadIdx.x);
     const int column = t % kChunks * 8;
 #pragma unroll
-    for (int i = 0; i < kRows * kChunks / threads; ++i) {
-      const int row = t / kChunks + i * (threads / kChunks);
-      copy(&at[row][column], row, column);
+    for (int row0 = 0; row0 < kRows; row0 += kRowsAtOnce) {
+      const int row = row0 + t / kChunks;
+      if (kRows % kRowsAtOnce == 0 || row < kRows) copy(&at[row][column], row, column);
     }
   }
 };
