@@ -16,6 +16,7 @@
 
 #include "kernels/cuda/device/divisor.h"
 #include "kernels/cuda/matmul_rungs.h"
+#include "kernels/cuda/register_tile.h"
 
 namespace diffscm::kernels::DIFFSCM_TARGET {
 
@@ -87,6 +88,38 @@ struct PatchView {
   }
 };
 
+// Four neighbouring columns of the patches: one address if they lie in one tap and tensor.
+template <class T, bool kVectored>
+struct FourColumns {
+  using View = PatchView<T>;
+  typename View::Column at[kVectored ? 1 : 4];
+
+  __device__ FourColumns(const View& view, int64_t column) {
+#pragma unroll
+    for (int i = 0; i < (kVectored ? 1 : 4); ++i) at[i] = view.column(column + i);
+  }
+  __device__ Vector<float, 4> fetch(const View& view, const typename View::Pixel& pixel) const {
+    if constexpr (kVectored) {
+      const T* p = view.find(pixel, at[0]);
+      return load_four(p, p ? 4 : 0, true);
+    } else {
+      Vector<float, 4> x;
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const T* p = view.find(pixel, at[i]);
+        x[i] = p ? to_float(*p) : 0.0f;
+      }
+      return x;
+    }
+  }
+};
+
+// Whether four columns, counted from a multiple of four, always lie side by side.
+template <class T>
+bool patches_vectored(const BasicConv2dBackwardWeightArgs<T>& args) {
+  return (args.shape.c0 | args.shape.c1) % 4 == 0 && aligned16(args.x0) && aligned16(args.x1);
+}
+
 // Cuts the pixels into slices so that tiles times slices come near `blocks_wanted`, runs
 // run(split, out) for all of them, where slice i belongs at out + i * K * R * S * C, and adds them.
 template <class T, class Run>
@@ -113,6 +146,11 @@ void sum_over_pixels(const BasicConv2dBackwardWeightArgs<T>& args, int64_t tiles
 // Any shape, f32 arithmetic.
 template <class T>
 void conv2d_backward_weight_tiled(const BasicConv2dBackwardWeightArgs<T>& args, Stream stream);
+
+// Its part for up to kThinChannels output channels.
+inline constexpr int kThinChannels = 4;
+template <class T>
+void conv2d_backward_weight_thin(const BasicConv2dBackwardWeightArgs<T>& args, Stream stream);
 
 // Tensor cores: whole 16-byte vectors of channels everywhere.
 void conv2d_backward_weight_mma(const BasicConv2dBackwardWeightArgs<bf16>& args, Stream stream);

@@ -6,6 +6,9 @@
 // it only finds the next pixel, two divisions by constants of the launch, done as multiplications.
 // Channels that are no multiple of four (the image itself has one or three) make a vector straddle
 // filter taps: there every element is found by itself.
+//
+// A few output channels (the last layer has as many as the image) would leave most of a tile empty;
+// conv2d_backward_weight_thin.cu is for them.
 #include "kernels/cuda/conv2d_backward_weight.h"
 #include "kernels/cuda/register_tile.h"
 
@@ -13,32 +16,6 @@ namespace diffscm::kernels::DIFFSCM_TARGET {
 namespace {
 
 constexpr int64_t kBlocksWanted = 512;
-
-// Four neighbouring columns of the patches: one address if they lie in one tap and tensor.
-template <class T, bool kVectored>
-struct FourColumns {
-  using View = PatchView<T>;
-  typename View::Column at[kVectored ? 1 : 4];
-
-  __device__ FourColumns(const View& view, int64_t column) {
-#pragma unroll
-    for (int i = 0; i < (kVectored ? 1 : 4); ++i) at[i] = view.column(column + i);
-  }
-  __device__ Vector<float, 4> fetch(const View& view, const typename View::Pixel& pixel) const {
-    if constexpr (kVectored) {
-      const T* p = view.find(pixel, at[0]);
-      return load_four(p, p ? 4 : 0, true);
-    } else {
-      Vector<float, 4> x;
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const T* p = view.find(pixel, at[i]);
-        x[i] = p ? to_float(*p) : 0.0f;
-      }
-      return x;
-    }
-  }
-};
 
 template <int kTile, bool kVectored, class T>
 __global__ void __launch_bounds__(kTileThreads)
@@ -110,7 +87,8 @@ void run_vectored(const BasicConv2dBackwardWeightArgs<T>& args, Stream stream) {
 template <class T>
 void conv2d_backward_weight_tiled(const BasicConv2dBackwardWeightArgs<T>& args, Stream stream) {
   const ConvShape& s = args.shape;
-  if ((s.c0 | s.c1) % 4 == 0 && aligned16(args.x0) && aligned16(args.x1))
+  if (s.k <= kThinChannels) return conv2d_backward_weight_thin(args, stream);
+  if (patches_vectored(args))
     run_vectored<true>(args, stream);
   else
     run_vectored<false>(args, stream);
