@@ -1,185 +1,412 @@
-// Operators of the cpu target under Google Benchmark: time per element, bytes per second as the
-// contract counts them, and their ratio to what memcpy reaches on this machine (for work that fits
-// the caches the ratio may exceed 1). Shapes: the cases marked `timed` in tests/op_cases.h.
-//   bin/bench_operators --benchmark_filter=group_norm
+// Operators of one target under Google Benchmark: time per element, bytes and FLOPs per second as
+// the contracts count them, and the ratio to what copying reaches on the same memory (for work that
+// fits a cache the ratio may exceed 1).
+//
+//   bin/bench_operators --target cuda --benchmark_filter='group_norm.*batch1024'
+//
+// --target cpu|cuda|emu (default cpu), then Google Benchmark's own flags: --benchmark_list_tests,
+// --benchmark_format=json ... Shapes: the cases of tests/op_cases.h marked `timed`, and every
+// convolution of the MNIST models; names are operator/case, with _bf16 after the operator for bf16
+// storage. On cuda kCalls calls are recorded as one graph, so that the time is that of the kernels
+// and not of launching them.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <memory>
 #include <random>
 
-#include "kernels/cpu/table.h"
+#include "kernels/targets.h"
+#include "tests/conv_cases.h"
 #include "tests/op_cases.h"
 
 namespace diffscm::kernels {
 namespace {
 
-using Floats = std::vector<float>;
+constexpr int kCalls = 20;  // in a recorded graph
 
-Floats random_floats(int64_t n) {
-  std::mt19937 generator(1);
-  std::normal_distribution<float> normal;
-  Floats x(static_cast<size_t>(n));
-  for (float& v : x) v = normal(generator);
-  return x;
+struct Target {
+  const OperatorTable* table;
+  const Runtime* runtime;
+  double largest;  // work() of the largest case that is run
+
+  bool is(std::string_view name) const { return runtime->target == name; }
+};
+Target target;
+
+Target target_named(std::string_view name) {
+  if (name == "cpu") return {&cpu::operators(), &cpu::runtime(), 1e9};
+  if (name == "emu") return {&emu::operators(), &emu::runtime(), 2e6};
+#ifdef DIFFSCM_WITH_CUDA
+  if (name == "cuda") {
+    const std::string reason = cuda::runtime().unusable();
+    require(reason.empty(), "--target cuda: {}", reason);
+    return {&cuda::operators(), &cuda::runtime(), 1e12};
+  }
+#endif
+  fail("--target {}: not a target of this build, choose {}", name,
+#ifdef DIFFSCM_WITH_CUDA
+       "cpu, cuda or emu"
+#else
+       "cpu or emu"
+#endif
+  );
 }
 
-// Bytes read and written per second when all threads copy blocks far larger than the caches.
-double memcpy_bandwidth() {
+// An array in the target's memory; null when empty. Contents: standard normal numbers (a block of
+// them again and again), or squares of them.
+template <class T = float>
+class Array {
+ public:
+  explicit Array(int64_t n, bool squared = false) {
+    if (n == 0) return;
+    const size_t bytes = static_cast<size_t>(n) * sizeof(T);
+    data_ = static_cast<T*>(target.runtime->allocate(bytes));
+    require(data_ != nullptr, "no memory for {} bytes on target {}", bytes, target.runtime->target);
+    std::mt19937 generator(1);
+    std::normal_distribution<float> normal;
+    std::vector<T> block(static_cast<size_t>(std::min<int64_t>(n, 1 << 20)));
+    for (T& v : block) {
+      const float x = normal(generator), y = squared ? x * x : x;
+      if constexpr (sizeof(T) == sizeof(bf16))
+        v = to_bf16(y);
+      else
+        v = y;
+    }
+    for (size_t at = 0; at < bytes; at += block.size() * sizeof(T))
+      target.runtime->copy(reinterpret_cast<char*>(data_) + at, block.data(),
+                           std::min(block.size() * sizeof(T), bytes - at), Copy::to_device, {});
+  }
+  Array(const Array&) = delete;
+  Array& operator=(const Array&) = delete;
+  ~Array() {
+    if (data_) target.runtime->release(data_);
+  }
+  operator T*() const { return data_; }
+
+ private:
+  T* data_ = nullptr;
+};
+
+template <class T, class F32, class Bf16>
+const auto& pick(const F32& f32, const Bf16& bf16) {
+  if constexpr (std::is_same_v<T, float>)
+    return f32;
+  else
+    return bf16;
+}
+
+template <class F>
+double seconds(const F& f) {
+  const auto start = std::chrono::steady_clock::now();
+  f();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+// Bytes read and written per second when copying blocks far larger than the caches; 0 on emu, where
+// it would say nothing.
+double copy_bandwidth() {
   static const double bandwidth = [] {
     constexpr int64_t kBlocks = 64, kBytes = 4 << 20;
-    std::vector<char> from(kBlocks * kBytes, 1), to(kBlocks * kBytes, 2);
+    if (target.is("emu")) return 0.0;
+    const Array<float> from(kBlocks * kBytes / 4), to(kBlocks * kBytes / 4);
     double best = 0;
     for (int round = 0; round < 5; ++round) {
-      const auto start = std::chrono::steady_clock::now();
+      const double elapsed = seconds([&] {
+        if (target.is("cpu")) {
+          char *x = reinterpret_cast<char*>(from.operator float*()),
+               *y = reinterpret_cast<char*>(to.operator float*());
 #pragma omp parallel for schedule(static)
-      for (int64_t b = 0; b < kBlocks; ++b)
-        std::memcpy(to.data() + b * kBytes, from.data() + b * kBytes, kBytes);
-      const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-      best = std::max(best, 2.0 * kBlocks * kBytes / elapsed.count());
+          for (int64_t b = 0; b < kBlocks; ++b) std::memcpy(y + b * kBytes, x + b * kBytes, kBytes);
+        } else {
+          for (int i = 0; i < kCalls; ++i)
+            target.runtime->copy(to, from, kBlocks * kBytes, Copy::within, {});
+          target.runtime->synchronize({});
+        }
+      });
+      best = std::max(best, (target.is("cpu") ? 2.0 : 2.0 * kCalls) * kBlocks * kBytes / elapsed);
     }
     return best;
   }();
   return bandwidth;
 }
 
-// Runs `call` and reports; `elements` is what time is divided by, 0 bytes or FLOPs are left out.
+struct Work {
+  double elements, bytes = 0, flops = 0;  // 0 bytes or FLOPs are left out
+};
+
+// Runs `call` and reports.
 template <class F>
-void measure(benchmark::State& state, double elements, double bytes, double flops, const F& call) {
-  for (auto _ : state) {
-    call();
-    benchmark::ClobberMemory();
+void measure(benchmark::State& state, const Work& work, const F& call) {
+  call();  // scratch memory, lazily loaded modules
+  const Runtime& runtime = *target.runtime;
+  if (target.is("cuda")) {
+    runtime.synchronize({});
+    runtime.begin_recording({});
+    for (int i = 0; i < kCalls; ++i) call();
+    const Recording recording = runtime.end_recording({});
+    while (state.KeepRunningBatch(kCalls)) {
+      runtime.replay(recording, {});
+      runtime.synchronize({});
+    }
+    runtime.discard(recording);
+  } else {
+    for (auto _ : state) {
+      call();
+      benchmark::ClobberMemory();
+    }
   }
   using Counter = benchmark::Counter;
   const auto calls = static_cast<double>(state.iterations());
   state.counters["ns/element"] =
-      Counter(calls * elements * 1e-9, Counter::kIsRate | Counter::kInvert);
-  if (bytes > 0) {
-    state.counters["GB/s"] = Counter(calls * bytes * 1e-9, Counter::kIsRate);
-    state.counters["of_memcpy"] = Counter(calls * bytes / memcpy_bandwidth(), Counter::kIsRate);
+      Counter(calls * work.elements * 1e-9, Counter::kIsRate | Counter::kInvert);
+  if (work.bytes > 0) {
+    state.counters["GB/s"] = Counter(calls * work.bytes * 1e-9, Counter::kIsRate);
+    if (copy_bandwidth() > 0)
+      state.counters["of_copy"] = Counter(calls * work.bytes / copy_bandwidth(), Counter::kIsRate);
   }
-  if (flops > 0) state.counters["GFLOP/s"] = Counter(calls * flops * 1e-9, Counter::kIsRate);
+  if (work.flops > 0)
+    state.counters["GFLOP/s"] = Counter(calls * work.flops * 1e-9, Counter::kIsRate);
 }
 
-void group_norm(benchmark::State& state, const GroupNormCase& k, bool backward) {
-  const OperatorTable& table = cpu::operators();
-  const Floats x0 = random_floats(k.n * k.hw * k.c0), x1 = random_floats(k.n * k.hw * k.c1);
-  const Floats gamma = random_floats(k.c()), beta = random_floats(k.c());
-  const Floats scale_shift = random_floats(k.n * 2 * k.c()), dy = random_floats(k.size());
-  Floats y(x0.size() + x1.size()), mean(k.n * k.groups), rstd(k.n * k.groups);
-  Floats dx0(x0.size()), dx1(x1.size()), dgamma(k.c()), dbeta(k.c()), dss(scale_shift.size());
-  const GroupNormArgs args{.n = k.n,
-                           .hw = k.hw,
-                           .c0 = k.c0,
-                           .c1 = k.c1,
-                           .groups = k.groups,
-                           .eps = 1e-5f,
-                           .silu = k.silu,
-                           .dropout = {k.dropout, {}, 0},
-                           .x0 = x0.data(),
-                           .x1 = k.c1 > 0 ? x1.data() : nullptr,
-                           .gamma = gamma.data(),
-                           .beta = beta.data(),
-                           .scale_shift = k.scale_shift ? scale_shift.data() : nullptr,
-                           .y = y.data(),
-                           .mean = mean.data(),
-                           .rstd = rstd.data()};
-  table.group_norm(args);
-  const GroupNormBackwardArgs back{.forward = args,
-                                   .dy = dy.data(),
-                                   .dx0 = dx0.data(),
-                                   .dx1 = k.c1 > 0 ? dx1.data() : nullptr,
-                                   .dgamma = dgamma.data(),
-                                   .dbeta = dbeta.data(),
-                                   .dscale_shift = k.scale_shift ? dss.data() : nullptr};
+enum class Pass { forward, backward, backward_weight };
+
+template <class T>
+void conv2d(benchmark::State& state, const ConvCase& k, Pass pass) {
+  const OperatorTable& table = *target.table;
+  const ConvShape& s = k.shape;
+  const int64_t in = s.n * s.h * s.w, out = s.n * s.p() * s.q() * s.k;
+  const Array<T> x0(in * s.c0), x1(in * s.c1), weight(s.k * s.r * s.s * s.c()), y(out);
+  const Array<float> bias(s.k);
+  const Work work{static_cast<double>(out), k.elements() * sizeof(T), k.flops()};
+  // As in inference: packed once.
+  int64_t floats = 0;
+  if constexpr (std::is_same_v<T, float>)
+    table.conv2d_pack({s, pass == Pass::backward, weight, nullptr, &floats});
+  const Array<T> packed(floats);
+  if constexpr (std::is_same_v<T, float>)
+    if (floats > 0) table.conv2d_pack({s, pass == Pass::backward, weight, packed, nullptr});
+
+  if (pass == Pass::forward) {
+    const auto& op = pick<T>(table.conv2d, table.conv2d_bf16);
+    measure(state, work, [&] { op({s, x0, x1, weight, packed, bias, nullptr, y}); });
+  } else if (pass == Pass::backward) {
+    const auto& op = pick<T>(table.conv2d_backward_input, table.conv2d_backward_input_bf16);
+    measure(state, work, [&] { op({s, y, weight, packed, x0, x1}); });
+  } else {
+    const Array<float> dweight(s.k * s.r * s.s * s.c()), dbias(s.k);
+    const auto& op = pick<T>(table.conv2d_backward_weight, table.conv2d_backward_weight_bf16);
+    measure(state, work, [&] { op({s, x0, x1, y, dweight, dbias}); });
+  }
+}
+
+template <class T>
+void group_norm(benchmark::State& state, const GroupNormCase& k, Pass pass) {
+  const OperatorTable& table = *target.table;
+  const int64_t pixels = k.n * k.hw, film = k.scale_shift ? k.n * 2 * k.c() : 0;
+  const Array<T> x0(pixels * k.c0), x1(pixels * k.c1), y(k.size());
+  const Array<float> gamma(k.c()), beta(k.c()), scale_shift(film);
+  const Array<float> mean(k.n * k.groups), rstd(k.n * k.groups);
+  const BasicGroupNormArgs<T> args{.n = k.n,
+                                   .hw = k.hw,
+                                   .c0 = k.c0,
+                                   .c1 = k.c1,
+                                   .groups = k.groups,
+                                   .eps = 1e-5f,
+                                   .silu = k.silu,
+                                   .dropout = {k.dropout, {}, 0},
+                                   .x0 = x0,
+                                   .x1 = x1,
+                                   .gamma = gamma,
+                                   .beta = beta,
+                                   .scale_shift = scale_shift,
+                                   .y = y,
+                                   .mean = mean,
+                                   .rstd = rstd};
+  const auto& forward = pick<T>(table.group_norm, table.group_norm_bf16);
   const auto size = static_cast<double>(k.size());
-  if (backward)
-    measure(state, size, k.backward_bytes(), 0, [&] { table.group_norm_backward(back); });
-  else
-    measure(state, size, k.bytes(), 0, [&] { table.group_norm(args); });
+  constexpr double kShare = sizeof(T) / kFloat;
+  if (pass == Pass::forward)
+    return measure(state, {size, kShare * k.bytes()}, [&] { forward(args); });
+  forward(args);
+  const Array<T> dx0(pixels * k.c0), dx1(pixels * k.c1), dy(k.size());
+  const Array<float> dgamma(k.c()), dbeta(k.c()), dscale_shift(film);
+  const BasicGroupNormBackwardArgs<T> back{.forward = args,
+                                           .dy = dy,
+                                           .dx0 = dx0,
+                                           .dx1 = dx1,
+                                           .dgamma = dgamma,
+                                           .dbeta = dbeta,
+                                           .dscale_shift = dscale_shift};
+  const auto& backward = pick<T>(table.group_norm_backward, table.group_norm_backward_bf16);
+  measure(state, {size, kShare * k.backward_bytes()}, [&] { backward(back); });
 }
 
-void attention(benchmark::State& state, const AttentionCase& k, bool backward) {
-  const OperatorTable& table = cpu::operators();
-  const Floats qkv = random_floats(k.n * k.tokens * 3 * k.channels);
-  const Floats dout = random_floats(k.n * k.queries * k.channels);
-  Floats out(dout.size()), lse(k.n * k.heads * k.queries), dqkv(qkv.size());
-  const AttentionArgs args{k.n,      k.tokens,   k.queries,  k.channels, k.heads,
-                           k.layout, qkv.data(), out.data(), lse.data()};
-  table.attention(args);
-  const auto size = static_cast<double>(out.size());
-  if (backward)  // scores, dp, dq, dk, dv: five products instead of two
-    measure(state, size, 0, 2.5 * k.flops(), [&] {
-      table.attention_backward({args, dout.data(), dqkv.data()});
-    });
-  else
-    measure(state, size, 0, k.flops(), [&] { table.attention(args); });
+template <class T>
+void attention(benchmark::State& state, const AttentionCase& k, Pass pass) {
+  const OperatorTable& table = *target.table;
+  const int64_t inputs = k.n * k.tokens * 3 * k.channels, outputs = k.n * k.queries * k.channels;
+  const Array<T> qkv(inputs), out(outputs);
+  const Array<float> lse(k.n * k.heads * k.queries);
+  const BasicAttentionArgs<T> args{k.n,      k.tokens, k.queries, k.channels, k.heads,
+                                   k.layout, qkv,      out,       lse};
+  const auto& forward = pick<T>(table.attention, table.attention_bf16);
+  const Work work{static_cast<double>(outputs), static_cast<double>(inputs + outputs) * sizeof(T),
+                  k.flops()};
+  if (pass == Pass::forward) return measure(state, work, [&] { forward(args); });
+  forward(args);
+  const Array<T> dout(outputs), dqkv(inputs);
+  const auto& backward = pick<T>(table.attention_backward, table.attention_backward_bf16);
+  // scores, dp, dq, dk, dv: five products instead of two
+  measure(state, {work.elements, 2 * work.bytes, 2.5 * work.flops}, [&] {
+    backward({args, dout, dqkv});
+  });
+}
+
+template <class T>
+void matmul(benchmark::State& state, const MatmulCase& k) {
+  const int64_t lda = k.transpose_a ? k.m : k.k, ldb = k.transpose_b ? k.k : k.n;
+  const Array<T> a(k.m * k.k), b(k.k * k.n), residual(k.residual ? k.m * k.n : 0), c(k.m * k.n);
+  const Array<float> bias(k.bias ? k.n : 0);
+  const auto& op = pick<T>(target.table->matmul, target.table->matmul_bf16);
+  const double moved = static_cast<double>(k.m * k.k + k.k * k.n + k.m * k.n) * sizeof(T);
+  measure(state, {static_cast<double>(k.m * k.n), moved, k.flops()}, [&] {
+    op({k.m, k.n, k.k, a, lda, k.transpose_a, b, ldb, k.transpose_b, bias, residual, c, k.n});
+  });
+}
+
+template <class T>
+void silu(benchmark::State& state, const SizeCase& k) {
+  const Array<T> x(k.n), y(k.n);
+  const auto& op = pick<T>(target.table->silu, target.table->silu_bf16);
+  measure(state, {k.work(), 2.0 * sizeof(T) * k.work()}, [&] { op({k.n, x, y}); });
+}
+
+void normal(benchmark::State& state, const SizeCase& k) {
+  const int64_t elements = 784, n = (k.n + elements - 1) / elements;
+  std::vector<int64_t> samples(static_cast<size_t>(n));
+  for (int64_t i = 0; i < n; ++i) samples[static_cast<size_t>(i)] = i;
+  const Array<double> memory(n);  // of the same size as the indices
+  void* index = memory.operator double*();
+  target.runtime->copy(index, samples.data(), sizeof(int64_t) * samples.size(), Copy::to_device,
+                       {});
+  const Array<float> y(n * elements);
+  const auto size = static_cast<double>(n * elements);
+  measure(state, {size, kFloat * size}, [&] {
+    target.table->normal({{}, n, elements, static_cast<const int64_t*>(index), y});
+  });
 }
 
 void ddim_update(benchmark::State& state, const DdimCase& k) {
   const int64_t size = k.n * k.elements;
-  const Floats x = random_floats(size), eps = random_floats(size), gradient = random_floats(size);
-  Floats out(size);
-  DdimUpdateArgs args{.n = k.n,
-                      .elements = k.elements,
-                      .alpha_bar = k.alpha_bar,
-                      .alpha_bar_next = k.alpha_bar_next,
-                      .guidance_scale = k.guidance_scale,
-                      .threshold = k.threshold,
-                      .x = x.data(),
-                      .eps = eps.data(),
-                      .gradient = k.gradient ? gradient.data() : nullptr,
-                      .out = out.data()};
-  measure(state, static_cast<double>(size), k.bytes(), 0,
-          [&] { cpu::operators().ddim_update(args); });
+  const Array<float> x(size), eps(size), gradient(k.gradient ? size : 0), out(size);
+  const DdimUpdateArgs args{.n = k.n,
+                            .elements = k.elements,
+                            .alpha_bar = k.alpha_bar,
+                            .alpha_bar_next = k.alpha_bar_next,
+                            .guidance_scale = k.guidance_scale,
+                            .threshold = k.threshold,
+                            .x = x,
+                            .eps = eps,
+                            .gradient = gradient,
+                            .out = out};
+  measure(state, {static_cast<double>(size), k.bytes()}, [&] { target.table->ddim_update(args); });
 }
 
 void adamw(benchmark::State& state, const AdamwCase& k) {
-  const Floats gradient = random_floats(k.n);
-  Floats p = gradient, m(k.n), v(k.n), ema = gradient;
-  const AdamwArgs args{k.n,      k.step,
-                       k.lr,     0.9,
-                       0.999,    1e-8,
-                       0.01,     0.999,
-                       1,        gradient.data(),
-                       p.data(), m.data(),
-                       v.data(), k.ema ? ema.data() : nullptr};
-  measure(state, static_cast<double>(k.n), k.bytes(), 0, [&] { cpu::operators().adamw(args); });
+  const Array<float> gradient(k.n), p(k.n), m(k.n), v(k.n, true), ema(k.ema ? k.n : 0);
+  const AdamwArgs args{.n = k.n,
+                       .step = k.step,
+                       .lr = k.lr,
+                       .beta1 = 0.9,
+                       .beta2 = 0.999,
+                       .eps = 1e-8,
+                       .weight_decay = 0.01,
+                       .ema_decay = 0.999,
+                       .gradient_scale = 1,
+                       .gradient = gradient,
+                       .parameter = p,
+                       .m = m,
+                       .v = v,
+                       .ema = ema};
+  measure(state, {static_cast<double>(k.n), k.bytes()}, [&] { target.table->adamw(args); });
 }
 
-void silu(benchmark::State& state) {
-  const int64_t n = state.range(0);
-  const Floats x = random_floats(n);
-  Floats y(n);
-  measure(state, static_cast<double>(n), 2 * kFloat * static_cast<double>(n), 0, [&] {
-    cpu::operators().silu({n, x.data(), y.data()});
-  });
-}
-
-template <class Case, class... A>
-void add(const char* operator_name, const std::vector<Case>& cases,
-         void (*function)(benchmark::State&, const Case&, A...), A... extra) {
+template <class Case, class F>
+void add(const std::string& operator_name, const std::vector<Case>& cases, F function) {
   for (const Case& k : cases) {
-    if (!k.timed) continue;
-    benchmark::RegisterBenchmark((std::string(operator_name) + "/" + k.name).c_str(),
-                                 [=](benchmark::State& state) { function(state, k, extra...); })
+    if (!k.timed || k.work() > target.largest) continue;
+    benchmark::RegisterBenchmark((operator_name + "/" + std::string(k.name)).c_str(),
+                                 [=](benchmark::State& state) { function(state, k); })
         ->UseRealTime();
   }
+}
+
+template <class T>
+void add_typed(const std::string& suffix) {
+  using State = benchmark::State;
+  const std::pair<std::string, Pass> passes[] = {{"", Pass::forward},
+                                                 {"_backward", Pass::backward}};
+  for (const auto& [name, pass] : passes) {
+    add("group_norm" + name + suffix, group_norm_cases(),
+        [pass](State& s, const GroupNormCase& k) { group_norm<T>(s, k, pass); });
+    add("attention" + name + suffix, attention_cases(),
+        [pass](State& s, const AttentionCase& k) { attention<T>(s, k, pass); });
+  }
+  add("matmul" + suffix, matmul_cases(), matmul<T>);
+  add("silu" + suffix, size_cases(), silu<T>);
+  const std::pair<std::string, Pass> conv_passes[] = {
+      {"conv2d", Pass::forward},
+      {"conv2d_backward_input", Pass::backward},
+      {"conv2d_backward_weight", Pass::backward_weight}};
+  for (const auto& [name, pass] : conv_passes)
+    add(name + suffix, timed_conv_cases(),
+        [pass](State& s, const ConvCase& k) { conv2d<T>(s, k, pass); });
+}
+
+// Takes "--target NAME" or "--target=NAME" out of the arguments.
+std::string take_target(int& argc, char** argv) {
+  std::string name = "cpu";
+  int kept = 0;
+  for (int i = 0; i < argc; ++i) {
+    const std::string_view argument = argv[i];
+    if (argument == "--target") {
+      require(i + 1 < argc, "--target: give cpu, cuda or emu");
+      name = argv[++i];
+    } else if (argument.starts_with("--target=")) {
+      name = argument.substr(9);
+    } else {
+      argv[kept++] = argv[i];
+    }
+  }
+  argc = kept;
+  return name;
+}
+
+int run(int argc, char** argv) {
+  target = target_named(take_target(argc, argv));
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+  benchmark::AddCustomContext("target", target.runtime->target);
+  benchmark::AddCustomContext("device", target.runtime->describe());
+  add_typed<float>("");
+  if (target.table->silu_bf16) add_typed<bf16>("_bf16");
+  add("ddim_update", ddim_cases(), ddim_update);
+  add("adamw", adamw_cases(), adamw);
+  add("normal", size_cases(), normal);
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
 }
 
 }  // namespace
 }  // namespace diffscm::kernels
 
 int main(int argc, char** argv) {
-  using namespace diffscm::kernels;
-  benchmark::Initialize(&argc, argv);
-  add("group_norm", group_norm_cases(), group_norm, false);
-  add("group_norm_backward", group_norm_cases(), group_norm, true);
-  add("attention", attention_cases(), attention, false);
-  add("attention_backward", attention_cases(), attention, true);
-  add("ddim_update", ddim_cases(), ddim_update);
-  add("adamw", adamw_cases(), adamw);
-  benchmark::RegisterBenchmark("silu", silu)->Arg(1 << 14)->Arg(1 << 22)->UseRealTime();
-  benchmark::RunSpecifiedBenchmarks();
+  try {
+    return diffscm::kernels::run(argc, argv);
+  } catch (const diffscm::Error& e) {
+    fmt::print(stderr, "bench_operators: {}\n", e.what());
+    return 2;
+  }
 }

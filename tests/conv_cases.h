@@ -1,4 +1,5 @@
-// The convolution's cases, as tests/op_cases.h has the other operators'.
+// The convolution's cases, as tests/op_cases.h has the other operators': odd shapes, shapes that
+// tiles stumble over, and every layer of the MNIST models.
 #pragma once
 
 #include <cstdint>
@@ -11,12 +12,18 @@ namespace diffscm::kernels {
 
 struct ConvCase {
   ConvShape shape;
+  std::string name = name_of(shape);
   bool timed = false;
 
   double flops() const { return static_cast<double>(shape.flops()); }
   double work() const { return flops() / 100; }
-  std::string name() const {
+  // Elements of the input, the weight and the output.
+  double elements() const {
     const ConvShape& s = shape;
+    return static_cast<double>(s.n * s.h * s.w * s.c() + s.k * s.r * s.s * s.c() +
+                               s.n * s.p() * s.q() * s.k);
+  }
+  static std::string name_of(const ConvShape& s) {
     std::string name = std::to_string(s.n) + "x" + std::to_string(s.h) + "x" + std::to_string(s.w) +
                        "x" + std::to_string(s.c0);
     if (s.c1 > 0) name += "+" + std::to_string(s.c1);
@@ -113,26 +120,96 @@ inline std::vector<ConvShape> tile_conv_shapes() {
   };
 }
 
-// The layers of the MNIST models (docs: the U-Net with 32 channels and the classifier).
-inline std::vector<ConvShape> mnist_conv_shapes(int64_t n) {
-  return {
-      conv_shape(n, 28, 28, 1, 0, 32, 3),           conv_shape(n, 28, 28, 32, 0, 32, 3),
-      conv_shape(n, 28, 28, 32, 0, 32, 3, 2),       conv_shape(n, 14, 14, 32, 0, 64, 3),
-      conv_shape(n, 14, 14, 64, 0, 64, 3),          conv_shape(n, 14, 14, 32, 0, 64, 1),
-      conv_shape(n, 14, 14, 64, 0, 64, 3, 2),       conv_shape(n, 7, 7, 64, 0, 64, 3),
-      conv_shape(n, 7, 7, 64, 64, 64, 3),           conv_shape(n, 7, 7, 64, 64, 64, 1),
-      conv_shape(n, 7, 7, 64, 0, 64, 3, 1, true),   conv_shape(n, 14, 14, 64, 32, 64, 3),
-      conv_shape(n, 14, 14, 64, 0, 64, 3, 1, true), conv_shape(n, 28, 28, 64, 32, 32, 3),
-      conv_shape(n, 28, 28, 32, 32, 32, 1),         conv_shape(n, 28, 28, 32, 0, 1, 3),
-  };
+// The convolutions of models/unet.cpp with one residual block per level, each shape once. A 3x3
+// filter reads one tensor (group norm has joined the two); the 1x1 of a shortcut reads both.
+class ConvShapes {
+ public:
+  std::vector<ConvShape> all;
+
+  void add(const ConvShape& shape) {
+    for (const ConvShape& s : all)
+      if (ConvCase::name_of(s) == ConvCase::name_of(shape)) return;
+    all.push_back(shape);
+  }
+  void add_block(int64_t n, int64_t side, int64_t c0, int64_t c1, int64_t k) {
+    add(conv_shape(n, side, side, c0 + c1, 0, k, 3));
+    add(conv_shape(n, side, side, k, 0, k, 3));
+    if (c0 + c1 != k) add(conv_shape(n, side, side, c0, c1, k, 1));
+  }
+};
+
+inline std::vector<ConvShape> unet_conv_shapes(int64_t n, int64_t base,
+                                               const std::vector<int64_t>& multiples,
+                                               int64_t side = 28) {
+  ConvShapes shapes;
+  int64_t c = base * multiples[0];
+  std::vector<int64_t> skips{c};
+  shapes.add(conv_shape(n, side, side, 1, 0, c, 3));
+  for (size_t level = 0; level < multiples.size(); ++level) {
+    shapes.add_block(n, side, c, 0, base * multiples[level]);
+    c = base * multiples[level];
+    skips.push_back(c);
+    if (level + 1 == multiples.size()) break;
+    shapes.add(conv_shape(n, side, side, c, 0, c, 3, 2));
+    skips.push_back(c);
+    side /= 2;
+  }
+  shapes.add_block(n, side, c, 0, c);
+  for (size_t level = multiples.size(); level-- > 0;) {
+    for (int i = 0; i < 2; ++i) {
+      shapes.add_block(n, side, c, skips.back(), base * multiples[level]);
+      skips.pop_back();
+      c = base * multiples[level];
+    }
+    if (level == 0) break;
+    shapes.add(conv_shape(n, side, side, c, 0, c, 3, 1, true));
+    side *= 2;
+  }
+  shapes.add(conv_shape(n, side, side, c, 0, 1, 3));
+  return shapes.all;
 }
 
+// Those of models/classifier.cpp, which halves its images by pooling.
+inline std::vector<ConvShape> classifier_conv_shapes(int64_t n) {
+  ConvShapes shapes;
+  int64_t side = 28, c = 32;
+  shapes.add(conv_shape(n, side, side, 1, 0, c, 3));
+  for (const int64_t k : {32, 64, 128, 128}) {
+    shapes.add_block(n, side, c, 0, k);
+    c = k;
+    if (side > 3) side /= 2;
+    shapes.add_block(n, side, c, 0, c);
+  }
+  return shapes.all;
+}
+
+inline std::vector<ConvShape> mnist_fast_conv_shapes(int64_t n) {
+  return unet_conv_shapes(n, 32, {1, 2, 2});
+}
+inline std::vector<ConvShape> mnist_paper_conv_shapes(int64_t n) {
+  return unet_conv_shapes(n, 64, {1, 2, 4});
+}
+
+// What the tests run.
 inline std::vector<ConvCase> conv_cases() {
   std::vector<ConvCase> cases;
-  for (const ConvShape& s : odd_conv_shapes()) cases.push_back({s});
-  for (const ConvShape& s : tile_conv_shapes()) cases.push_back({s});
-  for (const ConvShape& s : mnist_conv_shapes(1)) cases.push_back({s, true});
-  for (const ConvShape& s : mnist_conv_shapes(64)) cases.push_back({s, true});
+  for (const auto& shapes : {odd_conv_shapes(), tile_conv_shapes(), mnist_fast_conv_shapes(1),
+                             classifier_conv_shapes(2)})
+    for (const ConvShape& s : shapes) cases.push_back({s});
+  return cases;
+}
+
+// What the benchmark runs: each layer of the three models, at the batches of one image, of training
+// and of many counterfactuals.
+inline std::vector<ConvCase> timed_conv_cases() {
+  std::vector<ConvCase> cases;
+  for (const int64_t n : {1, 64, 1024}) {
+    ConvShapes shapes;
+    for (const auto& model :
+         {mnist_fast_conv_shapes(n), mnist_paper_conv_shapes(n), classifier_conv_shapes(n)})
+      for (const ConvShape& s : model) shapes.add(s);
+    for (const ConvShape& s : shapes.all) cases.push_back({s, ConvCase::name_of(s), true});
+  }
   return cases;
 }
 

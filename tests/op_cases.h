@@ -64,6 +64,10 @@ inline std::vector<GroupNormCase> group_norm_cases() {
       {"mnist_28x28_64+32", 16, 784, 64, 32, 32, true, false, 0, 0, 3e-6, true},
       {"mnist_14x14x64", 16, 196, 64, 0, 32, true, true, 0, 0, 3e-6, true},
       {"mnist_7x7x64", 16, 49, 64, 0, 32, true, true, 0, 0, 3e-6, true},
+      {"batch1024_28x28x32", 1024, 784, 32, 0, 32, true, true, 0, 0, 3e-6, true},
+      {"batch1024_28x28_64+32", 1024, 784, 64, 32, 32, true, false, 0, 0, 3e-6, true},
+      {"batch1024_14x14x64", 1024, 196, 64, 0, 32, true, true, 0, 0, 3e-6, true},
+      {"batch1024_7x7x64", 1024, 49, 64, 0, 32, true, true, 0, 0, 3e-6, true},
   };
 }
 
@@ -81,6 +85,8 @@ struct AttentionCase {
 
 inline std::vector<AttentionCase> attention_cases() {
   return {
+      {"batch1024_7x7", 1024, 49, 49, 64, 1, QkvLayout::per_head, 1, 5e-6, true},
+      {"batch1024_pool", 1024, 10, 1, 128, 2, QkvLayout::chunked, 1, 5e-6, true},
       {"mnist_7x7", 8, 49, 49, 64, 1, QkvLayout::per_head, 1, 5e-6, true},
       {"heads_of_16", 4, 49, 49, 64, 4, QkvLayout::per_head, 1, 5e-6, true},
       {"chunked", 2, 49, 49, 64, 2, QkvLayout::chunked},
@@ -117,6 +123,8 @@ inline std::vector<MatmulCase> matmul_cases() {
   return {
       {"one", 1, 1, 1, false, false, true, false},
       {"embedding", 10, 128, 32, false, true, true, false, false, 0, 3e-6, true},
+      {"batch1024_embedding", 1024, 128, 128, false, true, true, false, false, 0, 3e-6, true},
+      {"batch1024_qkv", 50176, 192, 64, false, true, true, false, false, 0, 3e-6, true},
       {"qkv", 490, 192, 64, false, true, true, false, false, 0, 3e-6, true},
       {"projection", 98, 64, 64, false, true, true, true, false, 0, 3e-6, true},
       {"odd", 7, 13, 5, false, false, true, true},
@@ -173,6 +181,10 @@ inline std::vector<DdimCase> ddim_cases() {
       {"mean_shift", 2, 784, 0.3, 0.5, 0.2, 0, 0.04, 1, Threshold::clip, false, true},
       {"classifier_free", 2, 784, 0.3, 0.5, 0, 0, 0, 3.0, Threshold::none, true},
       {"everything", 3, 1025, 0.4, 0.6, 0.1, 0.5, 0.02, 1.5, Threshold::dynamic, true, true},
+      {"past_caches", 8192, 3072, 0.3, 0.5, 0, 0, 0, 1, Threshold::none, false, false, false, 3e-6,
+       true},
+      {"guided_past_caches", 8192, 3072, 0.3, 0.5, 0, 1, 0, 1, Threshold::clip, false, true, false,
+       3e-6, true},
       {"plain_large", 64, 3072, 0.3, 0.5, 0, 0, 0, 1, Threshold::none, false, false, false, 3e-6,
        true},
       {"guided_large", 64, 3072, 0.3, 0.5, 0, 1, 0, 1, Threshold::clip, false, true, false, 3e-6,
@@ -200,6 +212,18 @@ inline std::vector<AdamwCase> adamw_cases() {
       {"no_decay", 17, 3, true, 1e-2, 0},
       {"large", 1 << 22, 10, true, 1e-3, 0.01, 1, 2e-6, true},
   };
+}
+
+// Elementwise operators and the generator, as the benchmark runs them.
+struct SizeCase {
+  std::string name;
+  int64_t n;
+  bool timed = true;
+
+  double work() const { return static_cast<double>(n); }
+};
+inline std::vector<SizeCase> size_cases() {
+  return {{"16384", 1 << 14}, {"4194304", 1 << 22}, {"33554432", 1 << 25}};
 }
 
 // Pooling, [N, H, W, C].

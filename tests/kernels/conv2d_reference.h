@@ -1,5 +1,5 @@
 // The convolution of kernels/conv2d.h in double precision, by plain loops that share no code with
-// the library: every (input, weight, output) triple is visited once and feeds all three results.
+// the library: every (input, weight, output) triple is visited once and feeds its result.
 #pragma once
 
 #include <cstdint>
@@ -41,20 +41,24 @@ inline std::vector<double> conv2d(const ConvShape& s, const std::vector<float>& 
   return y;
 }
 
-struct Gradients {
-  std::vector<double> x, weight, bias;
-};
-
-inline Gradients conv2d_backward(const ConvShape& s, const std::vector<float>& x,
-                                 const std::vector<float>& weight, const std::vector<float>& dy) {
-  Gradients g{std::vector<double>(x.size()), std::vector<double>(weight.size()),
-              std::vector<double>(s.k)};
+// dx is that of the concatenated input.
+inline std::vector<double> conv2d_backward_input(const ConvShape& s,
+                                                 const std::vector<float>& weight,
+                                                 const std::vector<float>& dy) {
+  std::vector<double> dx(s.n * s.h * s.w * s.c());
   for_each_product(s, [&](int64_t in, int64_t w, int64_t out) {
-    g.x[in] += static_cast<double>(dy[out]) * weight[w];
-    g.weight[w] += static_cast<double>(dy[out]) * x[in];
+    dx[in] += static_cast<double>(dy[out]) * weight[w];
   });
-  for (size_t i = 0; i < dy.size(); ++i) g.bias[i % s.k] += dy[i];
-  return g;
+  return dx;
+}
+
+inline std::vector<double> conv2d_backward_weight(const ConvShape& s, const std::vector<float>& x,
+                                                  const std::vector<float>& dy) {
+  std::vector<double> dweight(s.k * s.r * s.s * s.c());
+  for_each_product(s, [&](int64_t in, int64_t w, int64_t out) {
+    dweight[w] += static_cast<double>(dy[out]) * x[in];
+  });
+  return dweight;
 }
 
 }  // namespace diffscm::kernels::reference

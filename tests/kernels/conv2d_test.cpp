@@ -3,14 +3,13 @@
 #include "tests/conv_cases.h"
 #include "tests/kernels/conv2d_reference.h"
 #include "tests/kernels/support.h"
+#include "tests/reference.h"
 
 namespace diffscm::kernels {
 namespace {
 
 using namespace test;
 
-// Beyond this many FLOPs the double loops take too long and the cpu target is the reference.
-constexpr double kReferenceFlops = 1e8;
 constexpr double kTolerance = 4e-6;  // f32 sums of products
 constexpr double kWinograd = 2e-5;   // the cpu target's transforms lose a little
 
@@ -79,43 +78,62 @@ struct Problem {
 };
 
 template <class T>
-void check_against_reference(const Device& d, const ConvShape& s, const std::string& name) {
+void check_forward(const Device& d, const ConvShape& s, const std::string& name) {
   const Problem<T> p(d, s);
   const Floats x = p.concatenated(), weight = p.weight.floats();
   expect_close(p.forward(false), reference::conv2d(s, x, weight, {}, {}), tolerance(d), name);
   expect_close(p.forward(true),
                reference::conv2d(s, x, weight, p.bias.floats(), p.residual.floats()), tolerance(d),
                name + " with bias and residual");
-  const reference::Gradients want = reference::conv2d_backward(s, x, weight, p.dy.floats());
-  const auto inputs = p.backward_input();
-  expect_close(p.interleave(inputs.dx0.floats(), inputs.dx1.floats()), want.x, tolerance(d),
-               name + " dx", kRounding<T>);
-  const auto weights = p.backward_weight();
-  expect_close(weights.dweight, want.weight, tolerance(d), name + " dweight");
-  expect_close(weights.dbias, want.bias, tolerance(d), name + " dbias");
-  expect_same_bits(p.backward_weight(false).dweight, weights.dweight, name + " without dbias");
 }
 
-TYPED_TARGET_TEST(Conv2d, MatchesReference) {
+template <class T>
+void check_backward_input(const Device& d, const ConvShape& s, const std::string& name) {
+  const Problem<T> p(d, s);
+  const auto g = p.backward_input();
+  expect_close(p.interleave(g.dx0.floats(), g.dx1.floats()),
+               reference::conv2d_backward_input(s, p.weight.floats(), p.dy.floats()), tolerance(d),
+               name, kRounding<T>);
+}
+
+template <class T>
+void check_backward_weight(const Device& d, const ConvShape& s, const std::string& name) {
+  const Problem<T> p(d, s);
+  const auto g = p.backward_weight();
+  const Floats dy = p.dy.floats();
+  expect_close(g.dweight, reference::conv2d_backward_weight(s, p.concatenated(), dy), tolerance(d),
+               name + " dweight");
+  expect_close(g.dbias, reference::column_sum(p.outputs() / s.k, s.k, to_double(dy)), tolerance(d),
+               name + " dbias");
+  expect_same_bits(p.backward_weight(false).dweight, g.dweight, name + " without dbias");
+}
+
+using Check = void (*)(const Device&, const ConvShape&, const std::string&);
+void check_all(Device& d, Check check) {
   for (const ConvCase& k : conv_cases())
-    if (k.flops() <= kReferenceFlops && d.affords(k.work()))
-      check_against_reference<T>(d, k.shape, k.name());
-}
-
-TYPED_TARGET_TEST(Conv2d, AnyAlignment) {
+    if (d.affords(k.work())) check(d, k.shape, k.name);
   d.offset = 1;
   for (const ConvShape& s : tile_conv_shapes())
-    if (s.flops() < 2'000'000) check_against_reference<T>(d, s, ConvCase{s}.name());
+    if (s.flops() < 1'000'000) check(d, s, ConvCase::name_of(s) + ", misaligned");
+}
+
+TYPED_TARGET_TEST(Conv2d, ForwardMatchesReference) {
+  check_all(d, check_forward<T>);
+}
+TYPED_TARGET_TEST(Conv2d, BackwardInputMatchesReference) {
+  check_all(d, check_backward_input<T>);
+}
+TYPED_TARGET_TEST(Conv2d, BackwardWeightMatchesReference) {
+  check_all(d, check_backward_weight<T>);
 }
 
 // At a batch that fills a GPU, with the cpu target as the reference.
 TYPED_TARGET_TEST_ON("cuda", Conv2d, LargeBatchMatchesCpu) {
   const Device cpu(kTargets[0]);
-  for (const ConvCase& k : conv_cases()) {
-    if (k.flops() <= kReferenceFlops) continue;
-    const Problem<T> p(d, k.shape);
-    const Problem<float> q(cpu, k.shape);
-    const auto& s = k.shape;
+  for (const ConvShape& s : mnist_fast_conv_shapes(64)) {
+    const Problem<T> p(d, s);
+    const Problem<float> q(cpu, s);
+    const std::string name = ConvCase::name_of(s);
     const auto x0 = cpu.input(p.x0.floats()), x1 = cpu.input(p.x1.floats());
     const auto weight = cpu.input(p.weight.floats()), residual = cpu.input(p.residual.floats());
     const auto dy = cpu.input(p.dy.floats());
@@ -124,13 +142,13 @@ TYPED_TARGET_TEST_ON("cuda", Conv2d, LargeBatchMatchesCpu) {
     cpu.table.conv2d({s, x0, x1, weight, nullptr, q.bias, residual, y});
     cpu.table.conv2d_backward_input({s, dy, weight, nullptr, dx0, dx1});
     cpu.table.conv2d_backward_weight({s, x0, x1, dy, dweight, dbias});
-    expect_close(p.forward(true), y.doubles(), kWinograd, k.name());
+    expect_close(p.forward(true), y.doubles(), kWinograd, name);
     const auto inputs = p.backward_input();
-    expect_close(inputs.dx0, dx0.doubles(), kWinograd, k.name() + " dx0");
-    expect_close(inputs.dx1, dx1.doubles(), kWinograd, k.name() + " dx1");
+    expect_close(inputs.dx0, dx0.doubles(), kWinograd, name + " dx0");
+    expect_close(inputs.dx1, dx1.doubles(), kWinograd, name + " dx1");
     const auto weights = p.backward_weight();
-    expect_close(weights.dweight, dweight.doubles(), kWinograd, k.name() + " dweight");
-    expect_close(weights.dbias, dbias.doubles(), kWinograd, k.name() + " dbias");
+    expect_close(weights.dweight, dweight.doubles(), kWinograd, name + " dweight");
+    expect_close(weights.dbias, dbias.doubles(), kWinograd, name + " dbias");
   }
 }
 
@@ -147,7 +165,7 @@ TYPED_TARGET_TEST(Conv2d, IsReproducible) {
           return {p.forward(true).floats(), inputs.dx0.floats(), inputs.dx1.floats(),
                   weights.dweight.floats(), weights.dbias.floats()};
         },
-        ConvCase{s}.name());
+        ConvCase::name_of(s));
   }
 }
 
@@ -157,7 +175,7 @@ TYPED_TARGET_TEST(Conv2d, ResidualMayBeTheOutput) {
     const Problem<T> p(d, s);
     auto y = d.inout<T>(p.residual.floats());
     pick<T>(d.table.conv2d, d.table.conv2d_bf16)({s, p.x0, p.x1, p.weight, nullptr, p.bias, y, y});
-    expect_same_bits(y, p.forward(true), ConvCase{s}.name());
+    expect_same_bits(y, p.forward(true), ConvCase::name_of(s));
   }
 }
 
@@ -176,7 +194,7 @@ TARGET_TEST(Conv2d, PackingChangesNothing) {
         conv_shape(1, 5, 5, 20, 0, 24, 3, 2), conv_shape(1, 5, 5, 20, 0, 24, 1),
         conv_shape(1, 5, 5, 18, 0, 33, 3, 1, true), conv_shape(1, 7, 7, 1, 0, 32, 3)}) {
     const Problem<float> p(d, s);
-    const std::string name = ConvCase{s}.name();
+    const std::string name = ConvCase::name_of(s);
     const auto forward = pack(p, false), backward = pack(p, true);
     expect_same_bits(p.forward(true, forward), p.forward(true), name);
     expect_same_bits(p.backward_input(backward).dx0, p.backward_input().dx0, name + " dx0");

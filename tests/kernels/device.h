@@ -185,8 +185,8 @@ class Device {
   }
 
   // Whether a case of this much work (elements, or FLOPs / 100) is run here: the emulator takes
-  // tens of nanoseconds for what a GPU does in parallel.
-  bool affords(double work) const { return name_ != "emu" || work <= 3e5; }
+  // tens of nanoseconds for what a GPU does in parallel, and the double reference its time.
+  bool affords(double work) const { return work <= (name_ == "emu" ? 5e5 : 2e6); }
 
  private:
   std::string_view name_;
