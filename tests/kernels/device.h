@@ -32,10 +32,12 @@ inline constexpr Target kTargets[] = {
     {"emu", emu::operators, emu::runtime},
 };
 
-// An array in a target's memory, between two guard bands. Every byte of an output and of the bands
-// starts as 0xff: NaN in f32, f64 and bf16, so that an element nobody wrote and a read out of
-// bounds both show. The destructor checks that the bands and, where T is const, the array itself
-// are as they were. An empty array is a null pointer.
+// An array in a target's memory, between two guard bands. Every byte of an output and of an input's
+// bands starts as 0xff: NaN in f32, f64 and bf16, so that an element nobody wrote and a read out of
+// bounds both show. The bands of what may be written hold 0xfe, a huge number: what was computed
+// from another array's bands is often that very NaN, and must show as well. The destructor checks
+// that the bands and, where T is const, the array itself are as they were. An empty array is a null
+// pointer.
 template <class T>
 class Array {
  public:
@@ -50,7 +52,8 @@ class Array {
   Array(const Runtime& runtime, int64_t size, int64_t offset) : runtime_(&runtime), size_(size) {
     if (size == 0) return;
     const size_t before = kBand + static_cast<size_t>(offset) * sizeof(T);
-    const std::vector<unsigned char> poison(before + bytes() + kBand, kPoison);
+    std::vector<unsigned char> poison(before + bytes() + kBand, kBandByte);
+    std::memset(poison.data() + before, kPoison, bytes());
     block_ = static_cast<unsigned char*>(runtime.allocate(poison.size()));
     require(block_ != nullptr, "no memory for a test array of {} bytes", poison.size());
     runtime.copy(block_, poison.data(), poison.size(), Copy::to_device, {});
@@ -112,6 +115,7 @@ class Array {
  private:
   static constexpr size_t kBand = 256;
   static constexpr unsigned char kPoison = 0xff;
+  static constexpr unsigned char kBandByte = std::is_const_v<T> ? kPoison : 0xfe;
 
   size_t bytes() const { return static_cast<size_t>(size_) * sizeof(T); }
 
@@ -126,7 +130,7 @@ class Array {
     }
     const std::span all(now);
     const auto intact = [](std::span<unsigned char> band) {
-      return std::all_of(band.begin(), band.end(), [](unsigned char c) { return c == kPoison; });
+      return std::all_of(band.begin(), band.end(), [](unsigned char c) { return c == kBandByte; });
     };
     EXPECT_TRUE(intact(all.first(before))) << "written before an array of " << size_;
     EXPECT_TRUE(intact(all.last(kBand))) << "written past an array of " << size_;

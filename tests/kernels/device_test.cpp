@@ -14,6 +14,8 @@ void write(const Device& d, const Array<T>& array, int64_t at, float value) {
   d.runtime.copy(const_cast<float*>(array.data()) + at, &value, sizeof value, Copy::to_device, {});
 }
 
+constexpr float kFromAnInputsBand = std::bit_cast<float>(0xffffffffu);
+
 TARGET_TEST(Device, StraysAreNoticed) {
   static const Device* device;  // the macro's statement cannot capture
   device = &d;
@@ -23,6 +25,7 @@ TARGET_TEST(Device, StraysAreNoticed) {
     EXPECT_NONFATAL_FAILURE(write(*device, device->output(5), 5, 1), "past an array of 5");
     EXPECT_NONFATAL_FAILURE(write(*device, device->input(Floats{1, 2, 3}), 2, 4), "was changed");
     EXPECT_NONFATAL_FAILURE(write(*device, device->inout(Floats{1, 2}), 2, 0), "past an array");
+    EXPECT_NONFATAL_FAILURE(write(*device, device->output(5), 5, kFromAnInputsBand), "past an");
   }
 }
 
