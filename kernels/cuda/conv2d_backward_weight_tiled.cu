@@ -18,7 +18,7 @@ namespace {
 constexpr int64_t kBlocksWanted = 512;
 
 template <int kTile, bool kVectored, class T>
-__global__ void __launch_bounds__(kTileThreads)
+__global__ void __launch_bounds__(kTileThreads, kTile == 128 ? 2 : 3)
     conv2d_backward_weight_tiled_kernel(PatchView<T> view, const T* dy, int64_t k, int64_t pixels,
                                         Split split, float* out, bool vectored_dy,
                                         bool vectored_out) {

@@ -29,7 +29,7 @@ struct Operand {
 };
 
 template <int kTile, class T, class U>
-__global__ void __launch_bounds__(kTileThreads)
+__global__ void __launch_bounds__(kTileThreads, kTile == 128 ? 2 : 4)
     matmul_tiled_kernel(Operand<T> a, Operand<T> b, Split split, int64_t k, const float* bias,
                         const U* residual, U* c, int64_t ldc, bool vectored_c) {
   using Tile = RegisterTile<kTile>;
