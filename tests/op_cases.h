@@ -54,6 +54,12 @@ inline std::vector<GroupNormCase> group_norm_cases() {
       {"groups_of_72", 2, 49, 72, 0, 1, true, false},
       {"96_channels", 1, 49, 96, 0, 32, true, true},
       {"one_long_group", 1, 4000, 1, 0, 1, true, false},
+      // Too large for the cuda target's shared memory: groups wider than a slab, or tall slabs.
+      {"group_of_512", 2, 20, 512, 0, 1, true, true},
+      {"group_of_321", 2, 9, 200, 121, 1, true, true, 0.2f},
+      {"groups_of_1200", 1, 5, 2400, 0, 2, true, false},
+      {"chunks", 2, 300, 128, 64, 2, true, true, 0.1f},
+      {"chunks_large_mean", 1, 300, 192, 0, 2, false, true, 0, 1000.0f, 2e-4},
       {"wide", 1, 16, 512, 512, 32, true, true},
       {"large_mean", 2, 196, 64, 0, 32, true, true, 0, 1000.0f, 2e-4},
       {"mnist_first", 1, 784, 32, 0, 32, true, true, 0, 0, 3e-6, true},

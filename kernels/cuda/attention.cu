@@ -11,6 +11,7 @@
 
 #include <cmath>
 #include <limits>
+#include <type_traits>
 
 #include "kernels/cuda/table.h"
 
@@ -97,6 +98,8 @@ void attention(const BasicAttentionArgs<T>& args, Stream stream) {
   if (args.n == 0) return;
   const int64_t width = args.channels / args.heads;
   const float scale = 1.0f / std::sqrt(static_cast<float>(width));
+  if constexpr (std::is_same_v<T, bf16>)
+    if (attention_mma(args, scale, stream)) return;
   const bool vectors = width % 4 == 0 && aligned16(args.qkv);
   with_slice(width, vectors, [&]<int kSlice, bool kVectors>() {
     const dim3 grid =

@@ -123,6 +123,9 @@ __device__ inline void add_product(const Scores& scores,
   }
 }
 
+// The forward on tensor cores; false (and nothing done) where the head's width does not allow it.
+bool attention_mma(const BasicAttentionArgs<bf16>& args, float scale, Stream stream);
+
 template <class T>
 void require_valid(const char* name, const BasicAttentionArgs<T>& a) {
   require(a.n >= 0 && a.tokens >= 1 && a.queries >= 1 && a.queries <= a.tokens,
