@@ -123,8 +123,11 @@ __device__ inline void add_product(const Scores& scores,
   }
 }
 
-// The forward on tensor cores; false (and nothing done) where the head's width does not allow it.
+// The same on tensor cores; false (and nothing done) where the head's width or an array's alignment
+// does not allow it.
 bool attention_mma(const BasicAttentionArgs<bf16>& args, float scale, Stream stream);
+bool attention_backward_mma(const BasicAttentionBackwardArgs<bf16>& args, float scale,
+                            const float* delta, Stream stream);
 
 template <class T>
 void require_valid(const char* name, const BasicAttentionArgs<T>& a) {

@@ -1,4 +1,5 @@
-// Attention, backward, by plain multiply-adds. attention.h explains the mapping.
+// Attention, backward, by plain multiply-adds: f32 storage, and bf16 heads of odd width. (Other
+// bf16 heads: attention_mma_backward.cu.) attention.h explains the mapping.
 //
 // With p[t,u] = exp(s[t,u] - lse[t]) recomputed from the forward's lse, dp[t,u] = <dout[t], v[u]>
 // and delta[t] = <dout[t], out[t]> (which is sum_u p dp, Dao et al. 2022, alg. 4):
@@ -11,6 +12,7 @@
 #include "kernels/cuda/attention.h"
 
 #include <cmath>
+#include <type_traits>
 
 #include "kernels/cuda/table.h"
 
@@ -149,6 +151,8 @@ void attention_backward(const BasicAttentionBackwardArgs<T>& args, Stream stream
   auto* delta = static_cast<float*>(workspace(static_cast<size_t>(rows) * sizeof(float), stream));
   launch<output_dots<T>>(static_cast<unsigned>(ceil_div(rows, kAttentionWarps)), kAttentionThreads,
                          0, stream, args, delta);
+  if constexpr (std::is_same_v<T, bf16>)
+    if (attention_backward_mma(args, scale, delta, stream)) return;
   const bool vectors = width % 4 == 0 && aligned16(f.qkv) && aligned16(args.dout);
   with_slice(width, vectors, [&]<int kSlice, bool kVectors>() {
     const dim3 grid =

@@ -1,50 +1,21 @@
 // Attention, forward, on tensor cores: bf16 heads whose width is a multiple of 16. The online
-// softmax is that of attention.cu; what differs is who holds what.
-//
-// A block owns 64 queries of one head, a warp 16 of them, and walks over the keys 64 at a time.
-// Scores stay where mma leaves them (device/mma.h, fragment D): with g = lane / 4 and t = lane % 4
-// a lane holds, of every 8 keys, keys 2t and 2t+1 for the rows g and g + 8:
-//
-//              keys  0 1   2 3   4 5   6 7 | 8 9 ...
-//     row 0        | t=0 | t=1 | t=2 | t=3 |  0  ...    lanes 0..3
-//     row 1        |  4  |  5  |  6  |  7  |  4  ...    lanes 4..7
-//
-// so a row's maximum and sum need two shuffles among four lanes. And the D fragments of two
-// neighbouring 8-key tiles, rounded to bf16, are exactly the A fragment that p v wants: p never
-// leaves the registers. k is read by ldmatrix as it lies (a row of k is a column of k^T), v by the
-// transposing ldmatrix. Rows in shared memory are 16 bytes longer than they need be, so that the
-// eight rows of one ldmatrix fall into different banks.
+// softmax is that of attention.cu, the places of rows and keys are those of attention_mma.h.
+// Queries, keys and values arrive by cp.async; the scores do not wait for the values.
+#include "kernels/cuda/attention_mma.h"
+
 #include <cmath>
 #include <limits>
-
-#include "kernels/cuda/attention.h"
-#include "kernels/cuda/device/async_copy.h"
-#include "kernels/cuda/device/mma.h"
 
 namespace diffscm::kernels::DIFFSCM_TARGET {
 namespace {
 
-constexpr int kTile = 64;           // queries of a block, keys at a time
-constexpr int kRowTile = 16;        // queries of a warp
-constexpr int kSkew = 8;            // elements: 16 bytes
-constexpr int64_t kWidthMax = 512;  // shared memory of sm_80 holds 64 queries and 64 keys of it
+constexpr int64_t kWidthMax = 512;  // sm_80 has shared memory for 64 queries and 64 keys of it
 
 // Queries and keys, [kTile][width + kSkew] each, follow in shared memory.
 template <int kSlice>
 struct alignas(16) MmaShared {
   bf16 values[kTile][kSlice + kSkew];
 };
-
-// rows x columns elements by cp.async, zeros where the row or the column does not exist.
-__device__ inline void copy_rows(bf16* to, int pitch, int columns, const bf16* from, int64_t stride,
-                                 int64_t rows_left, int columns_left) {
-  const int vectors = columns / 8;
-  for (int i = static_cast<int>(threadIdx.x); i < kTile * vectors; i += kAttentionThreads) {
-    const int r = i / vectors, c = i % vectors * 8;
-    const bool exists = r < rows_left && c < columns_left;
-    async_copy_16(to + r * pitch + c, exists ? from + r * stride + c : from, exists);
-  }
-}
 
 // The sum and the maximum over the four lanes that share a row.
 __device__ inline float row_sum(float x) {
@@ -74,6 +45,7 @@ __global__ void __launch_bounds__(kAttentionThreads)
   const bf16* v = k + head.step + first;
   const int64_t row0 = t0 + warp * kRowTile;
   const bool works = row0 < args.queries;  // the same for the whole warp
+  const int columns = std::min(kSlice, head.width - first);
   bf16* own = queries + warp * kRowTile * pitch;
 
   copy_rows(queries, pitch, head.width, q, head.stride, args.queries - t0, head.width);
@@ -94,18 +66,7 @@ __global__ void __launch_bounds__(kAttentionThreads)
 
     float s[kTile / 8][4] = {};
     if (works) {
-      for (int d = 0; d < head.width; d += 16) {
-        uint32_t a[4];
-        ldmatrix_x4(a, own + lane % 16 * pitch + d + lane / 16 * 8);
-#pragma unroll
-        for (int u = 0; u < kTile; u += 16) {
-          if (u >= left) break;
-          uint32_t b[4];
-          ldmatrix_x4(b, keys + (u + lane / 16 * 8 + lane % 8) * pitch + d + lane / 8 % 2 * 8);
-          mma_m16n8k16(s[u / 8], a, {b[0], b[1]});
-          mma_m16n8k16(s[u / 8 + 1], a, {b[2], b[3]});
-        }
-      }
+      add_scores(s, own, keys, pitch, head.width, left, lane);
 #pragma unroll
       for (int half = 0; half < 2; ++half) {  // row g, then row g + 8
         float highest = m[half];
@@ -140,50 +101,24 @@ __global__ void __launch_bounds__(kAttentionThreads)
     }
     async_copy_wait<0>();
     __syncthreads();
-    if (!works) continue;
-#pragma unroll
-    for (int u = 0; u < kTile; u += 16) {
-      if (u >= left) break;
-      const float(&low)[4] = s[u / 8];
-      const float(&high)[4] = s[u / 8 + 1];
-      const uint32_t p[4] = {pack_bf16(low[0], low[1]), pack_bf16(low[2], low[3]),
-                             pack_bf16(high[0], high[1]), pack_bf16(high[2], high[3])};
-#pragma unroll
-      for (int d = 0; d < kSlice; d += 16) {
-        uint32_t b[4];
-        ldmatrix_x4_transposed(b, &shared.values[u + lane % 16][d + lane / 16 * 8]);
-        mma_m16n8k16(o[d / 8], p, {b[0], b[1]});
-        mma_m16n8k16(o[d / 8 + 1], p, {b[2], b[3]});
-      }
-    }
+    if (works) add_values<kSlice>(o, s, &shared.values[0][0], kSlice + kSkew, columns, left, lane);
   }
   if (!works) return;
 
-  // The result goes through the warp's own rows of the queries, which nobody needs any more, to be
-  // written 16 bytes at a time.
-  const int columns = std::min(kSlice, head.width - first);
-  __syncwarp();
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    const int r = lane / 4 + 8 * half;
+    const int64_t row = row0 + lane / 4 + 8 * half;
     const float sum = row_sum(l[half]);
-    if (first == 0 && lane % 4 == 0 && row0 + r < args.queries)
-      args.lse[head.lse_at + row0 + r] = m[half] + logf(sum);
+    if (first == 0 && lane % 4 == 0 && row < args.queries)
+      args.lse[head.lse_at + row] = m[half] + logf(sum);
 #pragma unroll
     for (int j = 0; j < kSlice / 8; ++j) {
-      if (j * 8 >= columns) break;
-      const Vector<bf16, 2> pair{from_float<bf16>(o[j][2 * half] / sum),
-                                 from_float<bf16>(o[j][2 * half + 1] / sum)};
-      store<2>(own + r * pitch + j * 8 + lane % 4 * 2, pair);
+      o[j][2 * half] /= sum;
+      o[j][2 * half + 1] /= sum;
     }
   }
-  __syncwarp();
-  bf16* out = args.out + head.out_at + row0 * head.out_stride + first;
-  for (int i = lane; i < kRowTile * columns / 8; i += kWarp) {
-    const int r = i / (columns / 8), c = i % (columns / 8) * 8;
-    if (row0 + r < args.queries)
-      store<8>(out + r * head.out_stride + c, load<8>(own + r * pitch + c));
-  }
+  write_rows<kSlice>(o, own, pitch, args.out + head.out_at + row0 * head.out_stride + first,
+                     head.out_stride, args.queries - row0, columns, lane);
 }
 
 }  // namespace
