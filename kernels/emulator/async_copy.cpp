@@ -5,6 +5,8 @@
 #include <cstring>
 
 #include "kernels/emulator/block.h"
+#include "kernels/emulator/memory.h"
+#include "kernels/emulator/race.h"
 
 namespace diffscm::kernels::emulator {
 
@@ -16,6 +18,7 @@ void AsyncCopies::wait(unsigned pending) {
     } else {
       std::memset(copy.to, 0, copy.bytes);
     }
+    if (race::kChecked) race::async_end(copy.to, copy.bytes, copy.pc);
   }
   if (done_ == copies_.size()) {
     copies_.clear();
@@ -29,12 +32,29 @@ namespace diffscm::kernels::emu {
 
 using emulator::Block;
 
+namespace {
+
+void report_misaligned(const void* address, size_t bytes, emulator::Site site) {
+  Block::running()->fail(
+      fmt::format("misaligned access: {} bytes at {}, which is not a multiple of {}", bytes,
+                  fmt::ptr(address), bytes),
+      site);
+}
+
+}  // namespace
+
 void emulate_async_copy(void* shared, const void* global, size_t bytes, bool valid,
                         const char* file, int line) {
-  check_alignment(shared, bytes, file, line);
-  check_alignment(global, bytes, file, line);
-  std::memset(shared, 0xff, bytes);
-  Block::running()->self().copies.start(shared, global, bytes, valid);
+  for (const void* address : {static_cast<const void*>(shared), global})
+    if (reinterpret_cast<uintptr_t>(address) % bytes != 0)
+      report_misaligned(address, bytes, {file, line, __builtin_return_address(0)});
+  const void* const pc = __builtin_return_address(0);
+  if (emulator::race::kChecked) {
+    if (valid) emulator::race::access(global, bytes, emulator::race::Access::read, pc);
+    emulator::race::async_start(shared, bytes, pc);
+  }
+  emulator::poison(shared, bytes);
+  Block::running()->self().copies.start(shared, global, bytes, valid, pc);
 }
 
 void emulate_async_commit() {
@@ -46,10 +66,7 @@ void emulate_async_wait(int pending) {
 }
 
 void misaligned(const void* address, size_t bytes, const char* file, int line) {
-  Block::running()->fail(
-      fmt::format("misaligned access: {} bytes at {}, which is not a multiple of {}", bytes,
-                  fmt::ptr(address), bytes),
-      {file, line});
+  report_misaligned(address, bytes, {file, line, __builtin_return_address(0)});
 }
 
 }  // namespace diffscm::kernels::emu

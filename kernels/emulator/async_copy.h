@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/emulator/builtins.h"
 #include "kernels/emulator/site.h"
 
 namespace diffscm::kernels::emulator {
@@ -20,14 +21,15 @@ class AsyncCopies {
     size_t bytes;
     bool valid;
     unsigned group;
+    const void* pc;  // where it was started
   };
   void clear() {
     copies_.clear();
     done_ = 0;
     group_ = 0;
   }
-  void start(void* to, const void* from, size_t bytes, bool valid) {
-    copies_.push_back({to, from, bytes, valid, group_});
+  void start(void* to, const void* from, size_t bytes, bool valid, const void* pc) {
+    copies_.push_back({to, from, bytes, valid, group_, pc});
   }
   void commit() { ++group_; }
   // Carries out all but the last `pending` groups.
@@ -50,7 +52,7 @@ void emulate_async_wait(int pending);
 
 // Reports a vector access whose address is not a multiple of its size.
 void misaligned(const void* address, size_t bytes, const char* file, int line);
-inline void check_alignment(const void* address, size_t bytes, DIFFSCM_EMU_CALLER) {
+__forceinline__ void check_alignment(const void* address, size_t bytes, DIFFSCM_EMU_CALLER) {
   if (reinterpret_cast<uintptr_t>(address) % bytes != 0) [[unlikely]]
     misaligned(address, bytes, file, line);
 }

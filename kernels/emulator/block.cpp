@@ -6,7 +6,9 @@
 #include <map>
 
 #include "kernels/emulator/collectives.h"
+#include "kernels/emulator/race.h"
 #include "kernels/emulator/shared_memory.h"
+#include "kernels/emulator/source_line.h"
 #include "kernels/error.h"
 
 namespace diffscm::kernels::emu {
@@ -76,6 +78,7 @@ void Block::set_up(const Launch& launch, emu::uint3 index, const Order& order) {
   emu::blockDim = launch.block;
   emu::gridDim = launch.grid;
   prepare_shared_memory(launch.shared_bytes);
+  if (race::kChecked) race::begin_block(threads_);
 }
 
 // One fiber: runs threads until none is left to start.
@@ -189,8 +192,8 @@ void Block::barrier(Site site) {
   if (at_barrier_ == 0) {
     barrier_site_ = site;
   } else if (!same_place(site, barrier_site_)) {
-    fail(fmt::format("divergent __syncthreads(): other threads of the block wait at {}:{}",
-                     barrier_site_.file, barrier_site_.line),
+    fail(fmt::format("divergent __syncthreads(): other threads of the block wait at {}",
+                     place(barrier_site_)),
          site, waiting_threads());
   }
   if (++at_barrier_ < threads_) {
@@ -202,6 +205,7 @@ void Block::barrier(Site site) {
 
 void Block::release_barrier() {
   at_barrier_ = 0;
+  if (race::kChecked) race::barrier();
   for (unsigned i = 0; i < threads_; ++i) {
     Thread& thread = thread_[order_.kind == Order::Kind::reverse ? threads_ - 1 - i : i];
     if (&thread == running_) continue;
@@ -234,9 +238,8 @@ void Block::warp_operation(WarpOperation& operation, unsigned mask) {
     const WarpOperation& other = *warp.operation[first];
     if (other.kind != operation.kind)
       fail(fmt::format("lanes of one mask, 0x{:08x}, are in different operations: {} here, {} in "
-                       "lane {} at {}:{}",
-                       mask, name(operation.kind), name(other.kind), first, other.site.file,
-                       other.site.line),
+                       "lane {} at {}",
+                       mask, name(operation.kind), name(other.kind), first, place(other.site)),
            operation.site);
   }
   warp.operation[lane] = &operation;
@@ -275,13 +278,23 @@ void Block::warp_operation(WarpOperation& operation, unsigned mask) {
   }
 }
 
-void Block::fail(const std::string& what, Site site, const std::string& details) {
+std::string Block::message(const std::string& what, Site site, const std::string& details) const {
   std::string message = fmt::format("kernel {}, block {}, thread {}", launch_->kernel,
                                     text(emu::blockIdx), text(running_->index));
-  if (site.file != nullptr) message += fmt::format(", at {}:{}", site.file, site.line);
+  if (site.file != nullptr || site.pc != nullptr) message += ", at " + place(site);
   message += ": " + what;
   if (!details.empty()) message += "\n" + details;
-  throw Error(message);
+  return message;
+}
+
+void Block::fail(const std::string& what, Site site, const std::string& details) {
+  throw Error(message(what, site, details));
+}
+
+void Block::stop(const std::string& what, Site site, const std::string& details) {
+  error_ = std::make_exception_ptr(Error(message(what, site, details)));
+  switch_context(fiber_->context, outside_);
+  __builtin_unreachable();  // run() starts the fiber afresh
 }
 
 void Block::deadlock(Thread& thread) {
@@ -294,7 +307,7 @@ std::string Block::waiting_threads() const {
   for (unsigned rank = 0; rank < threads_; ++rank) {
     const Thread& thread = thread_[rank];
     const auto at = [&](const char* what) {
-      return fmt::format("{} at {}:{}", what, thread.site.file, thread.site.line);
+      return fmt::format("{} at {}", what, place_with_callers(thread.site));
     };
     switch (thread.state) {
       case Thread::State::unstarted:
@@ -335,9 +348,11 @@ std::string Block::waiting_threads() const {
 }
 
 void barrier(Site site) {
+  site.pc = __builtin_return_address(0);
   running_block->barrier(site);
 }
 void warp_operation(WarpOperation& operation, unsigned mask) {
+  operation.site.pc = __builtin_return_address(0);
   running_block->warp_operation(operation, mask);
 }
 

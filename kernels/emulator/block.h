@@ -81,6 +81,10 @@ class Block {
   // Throws Error "kernel K, block B, thread T, at FILE:LINE: <what>", with details on further
   // lines.
   [[noreturn]] void fail(const std::string& what, Site site, const std::string& details = "");
+  // The same without unwinding the thread's stack, for callers that no exception may pass.
+  [[noreturn]] void stop(const std::string& what, Site site, const std::string& details = "");
+
+  bool on_running_stack(const void* address) const { return fiber_->contains(address); }
 
  private:
   Block();
@@ -95,6 +99,7 @@ class Block {
   Fiber* take_fiber();
   [[noreturn]] void deadlock(Thread& thread);
   std::string waiting_threads() const;
+  std::string message(const std::string& what, Site site, const std::string& details) const;
 
   const Launch* launch_ = nullptr;
   Order order_;

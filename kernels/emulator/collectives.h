@@ -1,8 +1,10 @@
-// Barriers, shuffles and votes, as kernels call them.
+// Barriers, shuffles and votes, as kernels call them. Always inlined, so that the emulator's own
+// functions return to the kernel's code: reports give lines by that address.
 #pragma once
 
 #include <type_traits>
 
+#include "kernels/emulator/builtins.h"
 #include "kernels/emulator/site.h"
 #include "kernels/emulator/warp.h"
 
@@ -11,7 +13,8 @@ namespace diffscm::kernels::emulator {
 void barrier(Site site);
 
 template <class T>
-T shuffle(WarpOperation::Kind kind, unsigned mask, T value, int argument, int width, Site site) {
+__forceinline__ T shuffle(WarpOperation::Kind kind, unsigned mask, T value, int argument, int width,
+                          Site site) {
   static_assert(std::is_arithmetic_v<T> && (sizeof(T) == 4 || sizeof(T) == 8));
   T result;
   WarpOperation operation{.kind = kind,
@@ -29,37 +32,41 @@ T shuffle(WarpOperation::Kind kind, unsigned mask, T value, int argument, int wi
 
 namespace diffscm::kernels::emu {
 
-inline void __syncthreads(DIFFSCM_EMU_CALLER) {
+__forceinline__ void __syncthreads(DIFFSCM_EMU_CALLER) {
   emulator::barrier({file, line});
 }
-inline void __syncwarp(unsigned mask = 0xffffffffu, DIFFSCM_EMU_CALLER) {
+__forceinline__ void __syncwarp(unsigned mask = 0xffffffffu, DIFFSCM_EMU_CALLER) {
   emulator::WarpOperation operation{.kind = emulator::WarpOperation::Kind::sync,
                                     .site = {file, line}};
   emulator::warp_operation(operation, mask);
 }
 
 template <class T>
-T __shfl_sync(unsigned mask, T value, int lane, int width = 32, DIFFSCM_EMU_CALLER) {
+__forceinline__ T __shfl_sync(unsigned mask, T value, int lane, int width = 32,
+                              DIFFSCM_EMU_CALLER) {
   return emulator::shuffle(emulator::WarpOperation::Kind::shuffle, mask, value, lane, width,
                            {file, line});
 }
 template <class T>
-T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = 32, DIFFSCM_EMU_CALLER) {
+__forceinline__ T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = 32,
+                                 DIFFSCM_EMU_CALLER) {
   return emulator::shuffle(emulator::WarpOperation::Kind::shuffle_up, mask, value,
                            static_cast<int>(delta), width, {file, line});
 }
 template <class T>
-T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = 32, DIFFSCM_EMU_CALLER) {
+__forceinline__ T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = 32,
+                                   DIFFSCM_EMU_CALLER) {
   return emulator::shuffle(emulator::WarpOperation::Kind::shuffle_down, mask, value,
                            static_cast<int>(delta), width, {file, line});
 }
 template <class T>
-T __shfl_xor_sync(unsigned mask, T value, int lane_mask, int width = 32, DIFFSCM_EMU_CALLER) {
+__forceinline__ T __shfl_xor_sync(unsigned mask, T value, int lane_mask, int width = 32,
+                                  DIFFSCM_EMU_CALLER) {
   return emulator::shuffle(emulator::WarpOperation::Kind::shuffle_xor, mask, value, lane_mask,
                            width, {file, line});
 }
 
-inline unsigned __ballot_sync(unsigned mask, int predicate, DIFFSCM_EMU_CALLER) {
+__forceinline__ unsigned __ballot_sync(unsigned mask, int predicate, DIFFSCM_EMU_CALLER) {
   unsigned result = 0;
   emulator::WarpOperation operation{.kind = emulator::WarpOperation::Kind::ballot,
                                     .in = &predicate,
@@ -68,10 +75,10 @@ inline unsigned __ballot_sync(unsigned mask, int predicate, DIFFSCM_EMU_CALLER) 
   emulator::warp_operation(operation, mask);
   return result;
 }
-inline int __any_sync(unsigned mask, int predicate, DIFFSCM_EMU_CALLER) {
+__forceinline__ int __any_sync(unsigned mask, int predicate, DIFFSCM_EMU_CALLER) {
   return __ballot_sync(mask, predicate, file, line) != 0;
 }
-inline int __all_sync(unsigned mask, int predicate, DIFFSCM_EMU_CALLER) {
+__forceinline__ int __all_sync(unsigned mask, int predicate, DIFFSCM_EMU_CALLER) {
   return __ballot_sync(mask, predicate, file, line) == mask;
 }
 

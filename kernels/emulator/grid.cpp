@@ -9,6 +9,7 @@
 
 #include "kernels/emulator/block.h"
 #include "kernels/emulator/memory.h"
+#include "kernels/emulator/race.h"
 #include "kernels/error.h"
 
 namespace diffscm::kernels::emulator {
@@ -82,8 +83,9 @@ void run_grid(const Launch& launch) {
       }
     }
   };
+  if (race::kChecked) race::begin_launch();
   const uint64_t workers =
-      blocks * launch.threads() < kSerialThreads
+      race::kChecked || blocks * launch.threads() < kSerialThreads
           ? 1
           : std::min<uint64_t>(blocks, std::min(omp_get_max_threads(), kMaxWorkers));
   if (workers == 1) {

@@ -3,90 +3,85 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <algorithm>
+#include <csignal>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
-#include <map>
 #include <mutex>
+#include <string_view>
 
+#include "kernels/emulator/blocks.h"
+#include "kernels/emulator/sanitizer.h"
+#include "kernels/emulator/source_line.h"
 #include "kernels/error.h"
 
 namespace diffscm::kernels::emulator {
 namespace {
 
 constexpr size_t kAlignment = 256;
+constexpr bool kArena = !DIFFSCM_EMU_ASAN;
 
-// One reserved range of addresses, of which pages exist once they are touched.
-class Arena {
- public:
-  Arena() {
-    bytes_ =
+struct Device {
+  std::mutex mutex;
+  Blocks blocks;
+  uintptr_t base = 0;  // of the arena
+  size_t bytes = 0;
+  bool shut = false;  // whether the host is kept out
+  int accesses = 0;   // DeviceAccesses that exist
+
+  Device() {
+    bytes =
         static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
-    void* base = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    require(base != MAP_FAILED, "target emu: cannot reserve {} MiB of addresses", bytes_ >> 20);
-    base_ = static_cast<char*>(base);
-    free_[0] = bytes_;
+    if (!kArena) return;
+    void* range = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    require(range != MAP_FAILED, "target emu: cannot reserve {} MiB of addresses", bytes >> 20);
+    base = reinterpret_cast<uintptr_t>(range);
+    blocks.manage(base, bytes);
+    const char* protect = std::getenv("DIFFSCM_EMU_PROTECT");
+    if (protect != nullptr && std::string_view(protect) == "1") shut_out_host();
   }
 
-  void* allocate(size_t bytes) {
-    const std::lock_guard lock(mutex_);
-    const size_t size = (std::max<size_t>(bytes, 1) + kAlignment - 1) / kAlignment * kAlignment;
-    const auto gap =
-        std::ranges::find_if(free_, [&](const auto& range) { return range.second >= size; });
-    if (gap == free_.end()) return nullptr;
-    const auto [offset, available] = *gap;
-    free_.erase(gap);
-    if (available > size) free_[offset + size] = available - size;
-    used_[offset] = size;
-    used_bytes_ += size;
-    return base_ + offset;
-  }
-
-  void release(void* block) {
-    const std::lock_guard lock(mutex_);
-    const auto found = used_.find(static_cast<size_t>(static_cast<char*>(block) - base_));
-    require(found != used_.end(), "target emu: {} is not the start of a block of device memory",
-            fmt::ptr(block));
-    auto [offset, size] = *found;
-    used_.erase(found);
-    used_bytes_ -= size;
-    constexpr size_t kPage = 4096;  // give whole pages back
-    const size_t first = (offset + kPage - 1) / kPage * kPage,
-                 last = (offset + size) / kPage * kPage;
-    if (last > first) madvise(base_ + first, last - first, MADV_DONTNEED);
-    auto after = free_.lower_bound(offset);
-    if (after != free_.end() && after->first == offset + size) {
-      size += after->second;
-      after = free_.erase(after);
-    }
-    if (after != free_.begin()) {
-      const auto before = std::prev(after);
-      if (before->first + before->second == offset) {
-        before->second += size;
-        return;
-      }
-    }
-    free_[offset] = size;
-  }
-
-  bool contains(const void* address, size_t bytes) const {
-    const auto* p = static_cast<const char*>(address);
-    return p >= base_ && p + bytes <= base_ + bytes_;
-  }
-  size_t bytes() const { return bytes_; }
-  size_t used() const { return used_bytes_; }
-
- private:
-  std::mutex mutex_;
-  char* base_ = nullptr;
-  size_t bytes_ = 0, used_bytes_ = 0;
-  std::map<size_t, size_t> free_, used_;  // offset -> size
+  void shut_out_host();
+  void permit(int protection) { mprotect(reinterpret_cast<void*>(base), bytes, protection); }
 };
 
-Arena& arena() {
-  static Arena value;
+// Lives as long as the program: buffers may be given back by destructors of static objects.
+Device& device() {
+  static Device& value = *new Device;
   return value;
+}
+
+// The program is lost anyway, so this does what a signal handler may not otherwise do.
+void segmentation_fault(int, siginfo_t* info, void* context) {
+  const auto address = reinterpret_cast<uintptr_t>(info->si_addr);
+  Device& d = device();
+  if (d.shut && address - d.base < d.bytes) {
+    const void* pc = nullptr;
+#if defined(__x86_64__)
+    pc = reinterpret_cast<const void*>(
+        static_cast<const ucontext_t*>(context)->uc_mcontext.gregs[REG_RIP] + 1);
+#else
+    static_cast<void>(context);
+#endif
+    const std::string where = device_place(info->si_addr);
+    const std::string line = fmt::format(
+        "host code touched device memory of target emu at {}{}, from {}\n", fmt::ptr(info->si_addr),
+        where.empty() ? where : " (" + where + ")", place_with_callers({nullptr, 0, pc}));
+    static_cast<void>(!write(STDERR_FILENO, line.data(), line.size()));
+    std::abort();
+  }
+  std::signal(SIGSEGV, SIG_DFL);  // not ours: happens again, without this handler
+}
+
+void Device::shut_out_host() {
+  if (!kArena || shut) return;
+  shut = true;
+  struct sigaction action {};
+  action.sa_sigaction = segmentation_fault;
+  action.sa_flags = SA_SIGINFO;
+  sigaction(SIGSEGV, &action, nullptr);
+  if (accesses == 0) permit(PROT_NONE);
 }
 
 }  // namespace
@@ -96,27 +91,83 @@ void poison(void* memory, size_t bytes) {
 }
 
 void* allocate_device(size_t bytes) {
-  void* block = arena().allocate(bytes);
-  if (block != nullptr) {
-    const DeviceAccess access;
-    poison(block, bytes);
+  Device& d = device();
+  void* block = nullptr;
+  {
+    const std::lock_guard lock(d.mutex);
+    if (kArena) {
+      const auto taken = d.blocks.take(bytes, kAlignment);
+      if (taken) block = reinterpret_cast<void*>(taken->address);
+    } else if (bytes <= d.bytes && posix_memalign(&block, kAlignment, bytes) == 0) {
+      d.blocks.add(reinterpret_cast<uintptr_t>(block), bytes);
+    }
   }
+  if (block == nullptr) return nullptr;
+  const DeviceAccess access;
+  poison(block, bytes);
   return block;
 }
+
 void release_device(void* block) {
-  if (block != nullptr) arena().release(block);
-}
-size_t device_bytes_used() {
-  return arena().used();
-}
-size_t device_bytes_total() {
-  return arena().bytes();
-}
-bool in_device_memory(const void* address, size_t bytes) {
-  return arena().contains(address, bytes);
+  if (block == nullptr) return;
+  Device& d = device();
+  const std::lock_guard lock(d.mutex);
+  const auto removed = d.blocks.remove(reinterpret_cast<uintptr_t>(block), kArena);
+  require(removed.has_value(), "target emu: {} is not the start of a block of device memory",
+          fmt::ptr(block));
+  if (!kArena) {
+    std::free(block);
+    return;
+  }
+  // Whole pages go back to the system.
+  constexpr uintptr_t kPage = 4096;
+  const uintptr_t first = (removed->address + kPage - 1) / kPage * kPage;
+  const uintptr_t last = (removed->address + removed->bytes) / kPage * kPage;
+  if (last > first) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
 }
 
-DeviceAccess::DeviceAccess() {}
-DeviceAccess::~DeviceAccess() {}
+size_t device_bytes_used() {
+  Device& d = device();
+  const std::lock_guard lock(d.mutex);
+  return d.blocks.bytes_used();
+}
+
+size_t device_bytes_total() {
+  return device().bytes;
+}
+
+bool in_device_memory(const void* address, size_t bytes) {
+  Device& d = device();
+  const auto at = reinterpret_cast<uintptr_t>(address);
+  const std::lock_guard lock(d.mutex);
+  const auto block = d.blocks.find(at);
+  return block.has_value() && bytes <= block->address + block->bytes - at;
+}
+
+std::string device_place(const void* address) {
+  Device& d = device();
+  const auto at = reinterpret_cast<uintptr_t>(address);
+  const std::lock_guard lock(d.mutex);
+  const auto block = d.blocks.find(at);
+  if (!block.has_value()) return "";
+  return fmt::format("byte {} of a block of {} bytes", at - block->address, block->bytes);
+}
+
+void protect_device_memory() {
+  Device& d = device();
+  const std::lock_guard lock(d.mutex);
+  d.shut_out_host();
+}
+
+DeviceAccess::DeviceAccess() {
+  Device& d = device();
+  const std::lock_guard lock(d.mutex);
+  if (d.accesses++ == 0 && d.shut) d.permit(PROT_READ | PROT_WRITE);
+}
+DeviceAccess::~DeviceAccess() {
+  Device& d = device();
+  const std::lock_guard lock(d.mutex);
+  if (--d.accesses == 0 && d.shut) d.permit(PROT_NONE);
+}
 
 }  // namespace diffscm::kernels::emulator

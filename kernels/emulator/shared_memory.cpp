@@ -40,7 +40,7 @@ void prepare_shared_memory(size_t bytes) {
 void shared_too_small(size_t needed) {
   Block::running()->fail(fmt::format("shared_memory<T>() needs {} bytes, but the launch gave {}",
                                      needed, shared_block.bytes),
-                         {});
+                         {nullptr, 0, __builtin_return_address(0)});
 }
 
 }  // namespace diffscm::kernels::emulator

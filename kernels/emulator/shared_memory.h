@@ -3,6 +3,8 @@
 
 #include <cstddef>
 
+#include "kernels/emulator/builtins.h"
+
 namespace diffscm::kernels::emulator {
 
 struct SharedBlock {
@@ -24,7 +26,7 @@ namespace diffscm::kernels::emu {
 // The block's dynamic shared memory, as one struct of the kernel's own. Its contents are NaN until
 // written.
 template <class T>
-T& shared_memory() {
+__forceinline__ T& shared_memory() {
   static_assert(alignof(T) <= 128);
   if (sizeof(T) > emulator::shared_block.bytes) emulator::shared_too_small(sizeof(T));
   return *static_cast<T*>(emulator::shared_block.data);

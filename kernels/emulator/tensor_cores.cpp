@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "kernels/emulator/block.h"
+#include "kernels/emulator/race.h"
 
 namespace diffscm::kernels::emulator {
 namespace {
@@ -73,25 +74,33 @@ void ldmatrix(const Operands& lanes) {
 
 namespace diffscm::kernels::emu {
 
+using emulator::Block;
 using emulator::WarpOperation;
 
 void emulate_mma_m16n8k16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
                           const char* file, int line) {
-  WarpOperation operation{
-      .kind = WarpOperation::Kind::mma, .in = a, .in2 = b, .out = d, .site = {file, line}};
-  emulator::warp_operation(operation, 0xffffffffu);
+  WarpOperation operation{.kind = WarpOperation::Kind::mma,
+                          .in = a,
+                          .in2 = b,
+                          .out = d,
+                          .site = {file, line, __builtin_return_address(0)}};
+  Block::running()->warp_operation(operation, 0xffffffffu);
 }
 
 void emulate_ldmatrix(uint32_t* registers, int matrices, const void* row, bool transposed,
                       const char* file, int line) {
   if (reinterpret_cast<uintptr_t>(row) % 16 != 0) misaligned(row, 16, file, line);
+  // The lane that gives a row's address counts as its reader.
+  if (emulator::race::kChecked &&
+      static_cast<int>(Block::running()->self().rank % 32) < 8 * matrices)
+    emulator::race::access(row, 16, emulator::race::Access::read, __builtin_return_address(0));
   WarpOperation operation{.kind = WarpOperation::Kind::ldmatrix,
                           .in = row,
                           .out = registers,
                           .argument = matrices,
                           .width = transposed ? 1 : 0,
-                          .site = {file, line}};
-  emulator::warp_operation(operation, 0xffffffffu);
+                          .site = {file, line, __builtin_return_address(0)}};
+  Block::running()->warp_operation(operation, 0xffffffffu);
 }
 
 }  // namespace diffscm::kernels::emu
