@@ -7,6 +7,7 @@
 
 #include "kernels/emulator/collectives.h"
 #include "kernels/emulator/race.h"
+#include "kernels/emulator/sanitizer.h"
 #include "kernels/emulator/shared_memory.h"
 #include "kernels/emulator/source_line.h"
 #include "kernels/error.h"
@@ -279,12 +280,16 @@ void Block::warp_operation(WarpOperation& operation, unsigned mask) {
 }
 
 std::string Block::message(const std::string& what, Site site, const std::string& details) const {
-  std::string message = fmt::format("kernel {}, block {}, thread {}", launch_->kernel,
-                                    text(emu::blockIdx), text(running_->index));
+  std::string message = whereabouts();
   if (site.file != nullptr || site.pc != nullptr) message += ", at " + place(site);
   message += ": " + what;
   if (!details.empty()) message += "\n" + details;
   return message;
+}
+
+std::string Block::whereabouts() const {
+  return fmt::format("kernel {}, block {}, thread {}", launch_->kernel, text(emu::blockIdx),
+                     text(running_->index));
 }
 
 void Block::fail(const std::string& what, Site site, const std::string& details) {
@@ -357,3 +362,11 @@ void warp_operation(WarpOperation& operation, unsigned mask) {
 }
 
 }  // namespace diffscm::kernels::emulator
+
+#if DIFFSCM_EMU_ASAN
+// AddressSanitizer calls this before its report, which names the line but knows no threads.
+extern "C" void __asan_on_error() {
+  const auto* block = diffscm::kernels::emulator::Block::running();
+  if (block != nullptr) fmt::print(stderr, "in {}\n", block->whereabouts());
+}
+#endif

@@ -84,6 +84,8 @@ class Block {
   // The same without unwinding the thread's stack, for callers that no exception may pass.
   [[noreturn]] void stop(const std::string& what, Site site, const std::string& details = "");
 
+  // "kernel K, block B, thread T".
+  std::string whereabouts() const;
   bool on_running_stack(const void* address) const { return fiber_->contains(address); }
 
  private:

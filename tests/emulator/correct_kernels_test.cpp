@@ -1,8 +1,5 @@
 // Correct kernels: each primitive of the emulator does what CUDA defines, in every thread order,
 // and nothing is reported.
-#include <gtest/gtest.h>
-#include <omp.h>
-
 #include <cmath>
 #include <numeric>
 #include <vector>
@@ -10,26 +7,12 @@
 #include "kernels/cuda/device/async_copy.h"
 #include "kernels/cuda/device/cuda.h"
 #include "kernels/cuda/device/mma.h"
-#include "kernels/emulator/order.h"
+#include "tests/emulator/support.h"
 
 namespace diffscm::kernels::emu {
 namespace {
 
-// Runs f in several thread orders and with several numbers of OS threads.
-template <class F>
-void in_every_order(const F& f) {
-  const int threads_before = omp_get_max_threads();
-  for (const char* order : {"forward", "reverse", "random:1", "random:2", "random:3"}) {
-    for (const int threads : {1, 3}) {
-      SCOPED_TRACE(std::string(order) + ", OS threads: " + std::to_string(threads));
-      emulator::set_order(emulator::Order::parse(order));
-      omp_set_num_threads(threads);
-      f();
-    }
-  }
-  emulator::set_order({});
-  omp_set_num_threads(threads_before);
-}
+using test::in_every_order;
 
 __global__ void scale(const float* x, float* y, int n, float factor) {
   const unsigned i = blockIdx.x * blockDim.x + threadIdx.x;

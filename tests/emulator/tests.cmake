@@ -1,8 +1,19 @@
-# The emulator itself.
-file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/emulator/*.cpp)
-add_executable(emulator_tests ${sources})
-target_link_libraries(emulator_tests PRIVATE
-  diffscm_kernels_emulator OpenMP::OpenMP_CXX GTest::gtest GTest::gtest_main)
-# As the kernel files are compiled.
-target_compile_options(emulator_tests PRIVATE -g1 -fno-strict-aliasing -ffp-contract=off -Wno-unknown-pragmas)
-gtest_discover_tests(emulator_tests DISCOVERY_TIMEOUT 60)
+# The emulator itself, and kernels with every kind of bug. The same tests run in builds that check
+# more: for data races, and with AddressSanitizer.
+file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*.cpp)
+
+function(diffscm_emulator_tests name library)
+  add_executable(${name} ${sources})
+  target_link_libraries(${name} PRIVATE
+    ${library} diffscm_emulator_options OpenMP::OpenMP_CXX GTest::gtest GTest::gtest_main)
+  target_compile_options(${name} PRIVATE ${ARGN})
+  # One test: its cases are many and short.
+  add_test(NAME ${name} COMMAND ${name} --gtest_brief=1)
+endfunction()
+
+diffscm_emulator_tests(emulator_tests diffscm_kernels_emulator)
+if(TARGET diffscm_kernels_emulator_race)
+  diffscm_emulator_tests(emulator_race_tests diffscm_kernels_emulator_race -fsanitize=thread)
+  diffscm_emulator_tests(emulator_asan_tests diffscm_kernels_emulator_asan
+    -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+endif()
