@@ -252,6 +252,7 @@ void Block::warp_operation(WarpOperation& operation, unsigned mask) {
   gathering = warp.gathering[--warp.gatherings];
   switch (operation.kind) {
     case WarpOperation::Kind::sync:
+      if (race::kChecked) race::sync_warp(thread.rank / 32, mask);
       break;
     case WarpOperation::Kind::shuffle:
     case WarpOperation::Kind::shuffle_up:

@@ -35,7 +35,7 @@ struct Cell {
   // The last read, the last by another thread, the last by another warp.
   std::array<Stamp, 3> read;
   // Shared memory only.
-  uint32_t written_serial = 0;
+  uint32_t serial = 0;  // of the block that all this is about
   uint8_t written = 0;  // bytes that the block has written, as bits
   Stamp flight;         // a cp.async that has not ended; bytes == 0: none
 };
@@ -190,8 +190,6 @@ void remember_read(Cell& cell, const Stamp& stamp) {
 
 void remember_write(Cell& cell, const Stamp& stamp) {
   cell.write = stamp;
-  if (cell.written_serial != stamp.serial) cell.written = 0;
-  cell.written_serial = stamp.serial;
   cell.written |= stamp.bytes;
 }
 
@@ -253,15 +251,19 @@ void access(const void* address, size_t bytes, Access kind, const void* pc) {
   const bool shared = in_shared(reinterpret_cast<uintptr_t>(address));
   for_each_cell(address, bytes, [&](Cell& cell, uint8_t touched) {
     if (shared) {
-      if (cell.flight.serial == s.serial && (cell.flight.bytes & touched) != 0)
+      // What earlier blocks did there is no concern of this one.
+      if (cell.serial != s.serial) {
+        cell = {};
+        cell.serial = s.serial;
+      }
+      if ((cell.flight.bytes & touched) != 0)
         block->stop(fmt::format("{} of {} bytes, {}: the cp.async which thread {} started at {} "
                                 "has not been waited for",
                                 word(kind), bytes, where(address), who(cell.flight),
                                 place({nullptr, 0, cell.flight.pc})),
                     {nullptr, 0, pc});
-      if (kind != Access::write &&
-          (cell.written_serial != s.serial || (cell.written & touched) != touched))
-        block->stop(fmt::format("{} of {} bytes, {}, which no thread of the block has written",
+      if (kind != Access::write && (cell.written & touched) != touched)
+        block->stop(fmt::format("{} of {} bytes, {}, which no thread of the block has written yet",
                                 word(kind), bytes, where(address)),
                     {nullptr, 0, pc});
     }

@@ -24,17 +24,17 @@ std::vector<std::string> run_addr2line(const void* pc) {
       fmt::format("$(readlink /proc/{}/exe)", std::to_string(static_cast<long>(getpid())));
   const std::string command = fmt::format("addr2line -i -e {} 0x{:x} 2>/dev/null", file, offset);
   const std::unique_ptr<FILE, int (*)(FILE*)> pipe(popen(command.c_str(), "r"), &pclose);
-  std::vector<std::string> lines;
+  std::vector<std::string> lines, others;
   char buffer[4096];
   while (pipe && std::fgets(buffer, sizeof(buffer), pipe.get()) != nullptr) {
     std::string_view line = buffer;  // FILE:LINE[ (discriminator N)]
     line = line.substr(0, line.find_first_of(" \n"));
     if (line.starts_with("?") || line.ends_with(":?") || line.ends_with(":0")) continue;
     line = short_path(line);
-    if (line.starts_with("kernels/emulator/") || line.starts_with("/usr/")) continue;
-    lines.emplace_back(line);
+    const bool own = line.starts_with("kernels/emulator/") || line.starts_with("/usr/");
+    (own ? others : lines).emplace_back(line);
   }
-  return lines;
+  return lines.empty() ? others : lines;
 }
 
 }  // namespace

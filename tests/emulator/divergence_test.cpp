@@ -1,4 +1,6 @@
 // Threads that wait for others which never come: each is reported with its kernel and line.
+#include <vector>
+
 #include "kernels/cuda/device/cuda.h"
 #include "kernels/cuda/device/mma.h"
 #include "tests/emulator/support.h"
@@ -9,34 +11,31 @@ namespace {
 using test::error_of;
 using test::first_line;
 
-std::string shuffle_line;
+const std::string kShuffleLine = LINE_BELOW(3);
 __global__ void half_shuffles_half_waits(int* out) {
   if (threadIdx.x < 16) {
-    shuffle_line = LINE_BELOW(1);
-    *out = __shfl_xor_sync(kFullMask, 1, 1);
+    out[threadIdx.x] = __shfl_xor_sync(kFullMask, 1, 1);
   } else {
     __syncthreads();
   }
 }
 
 TEST(Divergence, Deadlock) {
-  int out = 0;
+  std::vector<int> out(64);
   const std::string message = error_of([&] {
-    launch<half_shuffles_half_waits>({1, 2}, 32, 0, {}, &out);
+    launch<half_shuffles_half_waits>({1, 2}, 32, 0, {}, out.data());
   });
   EXPECT_REPORT(first_line(message), "kernel half_shuffles_half_waits, block (0,0,0)");
   EXPECT_REPORT(first_line(message), "deadlock");
-  EXPECT_REPORT(message, "16 threads __shfl_xor_sync at " + shuffle_line + ": 0-15");
+  EXPECT_REPORT(message, "16 threads __shfl_xor_sync at " + kShuffleLine + ": 0-15");
   EXPECT_REPORT(message, "16 threads in __syncthreads() at tests/emulator/divergence_test.cpp");
 }
 
-std::string first_barrier, second_barrier;
+const std::string kFirstBarrier = LINE_BELOW(3), kSecondBarrier = LINE_BELOW(5);
 __global__ void two_barriers() {
   if (threadIdx.x < 32) {
-    first_barrier = LINE_BELOW(1);
     __syncthreads();
   } else {
-    second_barrier = LINE_BELOW(1);
     __syncthreads();
   }
 }
@@ -44,8 +43,8 @@ __global__ void two_barriers() {
 TEST(Divergence, BarriersOnTwoLines) {
   const std::string message = error_of([] { launch<two_barriers>(1, 64, 0, {}); });
   EXPECT_REPORT(first_line(message), "kernel two_barriers, block (0,0,0), thread (32,0,0), at " +
-                                         second_barrier + ": divergent __syncthreads()");
-  EXPECT_REPORT(first_line(message), "wait at " + first_barrier);
+                                         kSecondBarrier + ": divergent __syncthreads()");
+  EXPECT_REPORT(first_line(message), "wait at " + kFirstBarrier);
 }
 
 __global__ void returns_before_barrier(int n) {
@@ -68,12 +67,13 @@ TEST(Divergence, AllThreadsAtTheBarrierIsFine) {
 }
 
 __global__ void mask_without_caller(int* out) {
-  *out = __shfl_sync(0x0000ffffu, 1, 0);
+  out[threadIdx.x] = __shfl_sync(0x0000ffffu, 1, 0);
 }
 
 TEST(Divergence, LaneNotInItsOwnMask) {
-  int out = 0;
-  const std::string message = error_of([&] { launch<mask_without_caller>(1, 32, 0, {}, &out); });
+  std::vector<int> out(64);
+  const std::string message =
+      error_of([&] { launch<mask_without_caller>(1, 32, 0, {}, out.data()); });
   EXPECT_REPORT(first_line(message), "thread (16,0,0)");
   EXPECT_REPORT(first_line(message),
                 "__shfl_sync with mask 0x0000ffff, which does not contain the calling lane 16");
@@ -81,14 +81,15 @@ TEST(Divergence, LaneNotInItsOwnMask) {
 
 __global__ void shuffle_after_exit(int* out) {
   if (threadIdx.x % 32 == 7) return;
-  *out = __shfl_sync(kFullMask, 1, 0);
+  out[threadIdx.x] = __shfl_sync(kFullMask, 1, 0);
 }
 
 TEST(Divergence, MaskNamesAnExitedLane) {
-  int out = 0;
+  std::vector<int> out(64);
   for (const char* order : {"forward", "reverse"}) {
     emulator::set_order(emulator::Order::parse(order));
-    const std::string message = error_of([&] { launch<shuffle_after_exit>(1, 32, 0, {}, &out); });
+    const std::string message =
+        error_of([&] { launch<shuffle_after_exit>(1, 32, 0, {}, out.data()); });
     EXPECT_REPORT(first_line(message), "kernel shuffle_after_exit");
     EXPECT_REPORT(first_line(message), "lane 7");
     EXPECT_REPORT(first_line(message), "exited");
@@ -97,33 +98,34 @@ TEST(Divergence, MaskNamesAnExitedLane) {
 }
 
 __global__ void full_mask(int* out) {
-  *out = __any_sync(kFullMask, 1);
+  out[threadIdx.x] = __any_sync(kFullMask, 1);
 }
 
 TEST(Divergence, MaskNamesALaneThatDoesNotExist) {
-  int out = 0;
-  const std::string message = error_of([&] { launch<full_mask>(1, 40, 0, {}, &out); });
+  std::vector<int> out(64);
+  const std::string message = error_of([&] { launch<full_mask>(1, 40, 0, {}, out.data()); });
   EXPECT_REPORT(first_line(message), "thread (32,0,0)");
   EXPECT_REPORT(first_line(message), "names lane 8, which the block does not have");
 }
 
 __global__ void reads_outside_mask(int* out) {
-  if (threadIdx.x < 8) *out = __shfl_sync(0xffu, 1, 9);
+  if (threadIdx.x < 8) out[threadIdx.x] = __shfl_sync(0xffu, 1, 9);
 }
 
 TEST(Divergence, ShuffleReadsALaneOutsideItsMask) {
-  int out = 0;
-  const std::string message = error_of([&] { launch<reads_outside_mask>(1, 32, 0, {}, &out); });
+  std::vector<int> out(64);
+  const std::string message =
+      error_of([&] { launch<reads_outside_mask>(1, 32, 0, {}, out.data()); });
   EXPECT_REPORT(first_line(message), "reads lane 9, which mask 0x000000ff does not contain");
 }
 
 __global__ void shuffle_or_vote(int* out) {
-  *out = threadIdx.x < 16 ? __shfl_xor_sync(kFullMask, 1, 1) : __any_sync(kFullMask, 1);
+  out[threadIdx.x] = threadIdx.x < 16 ? __shfl_xor_sync(kFullMask, 1, 1) : __any_sync(kFullMask, 1);
 }
 
 TEST(Divergence, LanesOfOneMaskInDifferentOperations) {
-  int out = 0;
-  const std::string message = error_of([&] { launch<shuffle_or_vote>(1, 32, 0, {}, &out); });
+  std::vector<int> out(64);
+  const std::string message = error_of([&] { launch<shuffle_or_vote>(1, 32, 0, {}, out.data()); });
   EXPECT_REPORT(first_line(message), "are in different operations: a vote here, __shfl_xor_sync");
 }
 
@@ -132,12 +134,12 @@ __global__ void mma_by_31_lanes(float* out) {
   float d[4] = {};
   const uint32_t a[4] = {}, b[2] = {};
   mma_m16n8k16(d, a, b);
-  *out = d[0];
+  out[threadIdx.x] = d[0];
 }
 
 TEST(Divergence, MmaNeedsAllLanes) {
-  float out = 0;
-  const std::string message = error_of([&] { launch<mma_by_31_lanes>(1, 32, 0, {}, &out); });
+  std::vector<float> out(32);
+  const std::string message = error_of([&] { launch<mma_by_31_lanes>(1, 32, 0, {}, out.data()); });
   EXPECT_REPORT(first_line(message), "lane 31 has exited");
   EXPECT_REPORT(first_line(message), "wait for it in mma");
 }

@@ -36,9 +36,8 @@ struct Tile {
   float x[64];
 };
 
-std::string tile_line;
+const std::string kTileLine = LINE_BELOW(2);
 __global__ void uses_tile(float* out) {
-  tile_line = LINE_BELOW(1);
   auto& tile = shared_memory<Tile>();
   tile.x[threadIdx.x] = 1;
   out[threadIdx.x] = tile.x[threadIdx.x];
@@ -50,13 +49,12 @@ TEST(MemoryErrors, SharedMemorySmallerThanTheKernelsStruct) {
   const std::string message =
       error_of([&] { launch<uses_tile>(1, 64, sizeof(Tile) - 1, {}, out.data()); });
   EXPECT_REPORT(first_line(message),
-                "kernel uses_tile, block (0,0,0), thread (0,0,0), at " + tile_line);
+                "kernel uses_tile, block (0,0,0), thread (0,0,0), at " + kTileLine);
   EXPECT_REPORT(first_line(message), "needs 256 bytes, but the launch gave 255");
 }
 
-std::string vector_line;
+const std::string kVectorLine = LINE_BELOW(2);
 __global__ void loads_vectors(const float* x, float* y) {
-  vector_line = LINE_BELOW(1);
   const Vector<float, 4> v = load<4>(x + threadIdx.x);
   y[threadIdx.x] = v[0];
 }
@@ -68,7 +66,7 @@ TEST(MemoryErrors, MisalignedVector) {
   const std::string message = error_of([&] { launch<loads_vectors>(1, 2, 0, {}, x, y.data()); });
   EXPECT_REPORT(first_line(message), "kernel loads_vectors, block (0,0,0), thread (1,0,0)");
   EXPECT_REPORT(first_line(message), "misaligned access: 16 bytes at");
-  EXPECT_REPORT(first_line(message), vector_line);
+  EXPECT_REPORT(first_line(message), kVectorLine);
 }
 
 __global__ void copies_to_odd_address(const float* x) {

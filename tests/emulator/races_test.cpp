@@ -19,21 +19,19 @@ struct Line {
   float x[256];
 };
 
-std::string read_line, write_line;
-
 // Each thread reads its neighbour's element.
+const std::string kNeighboursRead = LINE_BELOW(7);
 template <bool barrier>
 __global__ void neighbours(const float* x, float* y) {
   auto& s = shared_memory<Line>();
   const unsigned i = threadIdx.x;
-  write_line = LINE_BELOW(1);
   s.x[i] = x[i];
   if (barrier) __syncthreads();
-  read_line = LINE_BELOW(1);
   y[i] = s.x[(i + 1) % 256];
 }
 
 // A block-wide sum whose scratch is used again without waiting for its last readers.
+const std::string kSumsWrite = LINE_BELOW(8), kSumsRead = LINE_BELOW(10);
 template <bool barrier>
 __global__ void two_sums(const float* x, float* y) {
   auto& s = shared_memory<Line>();
@@ -41,10 +39,8 @@ __global__ void two_sums(const float* x, float* y) {
   float total = 0;
   for (int round = 0; round < 2; ++round) {
     const float sum = warp_sum(x[i]);
-    write_line = LINE_BELOW(1);
     if (i % 32 == 0) s.x[i / 32] = sum * static_cast<float>(round + 1);
     __syncthreads();
-    read_line = LINE_BELOW(1);
     for (unsigned warp = 0; warp < 8; ++warp) total += s.x[warp];
     if (barrier) __syncthreads();
   }
@@ -99,16 +95,17 @@ __global__ void last_block(const float* x, float* partial, unsigned* done, float
   }
 }
 
+const std::string kUninitialisedRead = LINE_BELOW(5);
 template <bool initialise>
 __global__ void reads_uninitialised(float* y) {
   auto& s = shared_memory<Line>();
   if (initialise) s.x[threadIdx.x] = 3;
-  read_line = LINE_BELOW(1);
   y[threadIdx.x] = s.x[threadIdx.x];
 }
 
 enum class Wait { none, too_few, own_only, enough };
 
+const std::string kAsyncRead = LINE_BELOW(10);
 template <Wait wait>
 __global__ void reads_async(const float* x, float* y) {
   auto& s = shared_memory<Line>();
@@ -118,7 +115,6 @@ __global__ void reads_async(const float* x, float* y) {
   if (wait == Wait::too_few) async_copy_wait<1>();
   if (wait == Wait::own_only || wait == Wait::enough) async_copy_wait<0>();
   if (wait == Wait::enough) __syncthreads();
-  read_line = LINE_BELOW(1);
   for (unsigned j = 0; j < 4; ++j) y[i + 64 * j] = s.x[i + 64 * j];
 }
 
@@ -165,9 +161,14 @@ TEST(Races, MissingBarrier) {
   const std::string message =
       error_of([&] { launch<neighbours<false>>(1, 256, sizeof(Line), {}, d.x, d.y); });
   EXPECT_REPORT(first_line(message), "kernel neighbours<false>, block (0,0,0), thread");
-  EXPECT_REPORT(first_line(message), "data race");
-  EXPECT_REPORT(first_line(message), "of shared memory");
-  EXPECT_REPORT(first_line(message), read_line);
+  // In the order that is used, the neighbour has not even started.
+  EXPECT_REPORT(first_line(message), "which no thread of the block has written yet");
+  EXPECT_REPORT(first_line(message), kNeighboursRead);
+  emulator::set_order(emulator::Order::parse("reverse"));
+  const std::string reversed =
+      error_of([&] { launch<neighbours<false>>(1, 256, sizeof(Line), {}, d.x, d.y); });
+  emulator::set_order({});
+  EXPECT_REPORT(first_line(reversed), kNeighboursRead);
 }
 
 TEST(Races, MissingSecondBarrier) {
@@ -175,8 +176,8 @@ TEST(Races, MissingSecondBarrier) {
   const std::string message =
       error_of([&] { launch<two_sums<false>>(1, 256, sizeof(Line), {}, d.x, d.y); });
   EXPECT_REPORT(first_line(message), "data race");
-  EXPECT_REPORT(first_line(message), read_line);
-  EXPECT_REPORT(first_line(message), write_line);
+  EXPECT_REPORT(first_line(message), kSumsRead);
+  EXPECT_REPORT(first_line(message), kSumsWrite);
 }
 
 TEST(Races, ShuffleInsteadOfSyncwarp) {
@@ -213,8 +214,8 @@ TEST(Races, UninitialisedSharedMemory) {
   Inputs d;
   const std::string message =
       error_of([&] { launch<reads_uninitialised<false>>(1, 32, sizeof(Line), {}, d.y); });
-  EXPECT_REPORT(first_line(message), "which no thread of the block has written");
-  EXPECT_REPORT(first_line(message), read_line);
+  EXPECT_REPORT(first_line(message), "which no thread of the block has written yet");
+  EXPECT_REPORT(first_line(message), kUninitialisedRead);
 }
 
 TEST(Races, AsyncCopyNotWaitedFor) {
@@ -222,7 +223,7 @@ TEST(Races, AsyncCopyNotWaitedFor) {
   std::string message =
       error_of([&] { launch<reads_async<Wait::none>>(1, 64, sizeof(Line), {}, d.x, d.y); });
   EXPECT_REPORT(first_line(message), "has not been waited for");
-  EXPECT_REPORT(first_line(message), read_line);
+  EXPECT_REPORT(first_line(message), kAsyncRead);
   message =
       error_of([&] { launch<reads_async<Wait::too_few>>(1, 64, sizeof(Line), {}, d.x, d.y); });
   EXPECT_REPORT(first_line(message), "has not been waited for");
