@@ -11,9 +11,9 @@ function(diffscm_emulator_tests name library)
   add_test(NAME ${name} COMMAND ${name} --gtest_brief=1)
 endfunction()
 
-diffscm_emulator_tests(emulator_tests diffscm_kernels_emulator)
+diffscm_emulator_tests(emulator_tests diffscm_kernels_emulator_runtime)
 if(TARGET diffscm_kernels_emulator_race)
-  diffscm_emulator_tests(emulator_race_tests diffscm_kernels_emulator_race -fsanitize=thread)
-  diffscm_emulator_tests(emulator_asan_tests diffscm_kernels_emulator_asan
+  diffscm_emulator_tests(emulator_race_tests diffscm_kernels_emulator_race_runtime -fsanitize=thread)
+  diffscm_emulator_tests(emulator_asan_tests diffscm_kernels_emulator_asan_runtime
     -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
 endif()
