@@ -20,10 +20,12 @@
 
 namespace diffscm::kernels::DIFFSCM_TARGET {
 
+// The patches of a whole batch. Kernels look at a slice of their rows at a time; within it, pixels
+// are counted and addressed in 32 bits.
 template <class T>
 struct PatchView {
   const T *x0, *x1;
-  int64_t c0, c1, columns;
+  int64_t c0, c1, columns, pixels;
   int h, w, in_h, in_w, filter, stride, upsample;
   Divisor image, row;  // output pixels in an image and in a row of it
 
@@ -33,6 +35,7 @@ struct PatchView {
         c0(args.shape.c0),
         c1(args.shape.c1),
         columns(args.shape.r * args.shape.s * args.shape.c()),
+        pixels(args.shape.n * args.shape.p() * args.shape.q()),
         h(static_cast<int>(args.shape.h)),
         w(static_cast<int>(args.shape.w)),
         in_h(static_cast<int>(args.shape.in_h())),
@@ -41,50 +44,66 @@ struct PatchView {
         stride(args.shape.stride),
         upsample(args.shape.upsample),
         image(args.shape.p() * args.shape.q()),
-        row(args.shape.q()) {}
+        row(args.shape.q()) {
+    require(args.shape.h * args.shape.w <= int64_t{1} << 29,
+            "conv2d_backward_weight: an image of {}x{}, expected at most 2^29 pixels", args.shape.h,
+            args.shape.w);
+  }
 
-  // A column (r, s, c): its channel in x0 or x1 and its offset from the filter's centre. x is null
-  // past the last column.
+  // A slice of the output pixels: `pixels` of them from `begin` on. The first lies in image
+  // `image`, after `rest` others.
+  struct Slice {
+    int64_t begin, image;
+    int pixels;
+    uint32_t rest;
+  };
+  __device__ Slice slice(const Split& split, int64_t index) const {
+    const int64_t begin = index * split.length, left = pixels - begin;
+    return {begin, begin / image.value(),
+            static_cast<int>(left < split.length ? left : split.length),
+            static_cast<uint32_t>(begin % image.value())};
+  }
+
+  // A column (r, s, c): its channel of x0 or x1 in the slice's first image, and its offset from the
+  // filter's centre, which past the last column leads out of every image.
   struct Column {
     const T* x;
-    int64_t channels;
-    int dh, dw;
+    int channels, dh, dw;
   };
-  __device__ Column column(int64_t index) const {
+  __device__ Column column(const Slice& slice, int64_t index) const {
+    constexpr int kNowhere = -(1 << 30);
     const int64_t tap = index / (c0 + c1), c = index % (c0 + c1);
     const bool second = c >= c0;
-    return {index >= columns ? nullptr : (second ? x1 + (c - c0) : x0 + c), second ? c1 : c0,
-            static_cast<int>(tap / filter) - filter / 2,
+    const int64_t channels = second ? c1 : c0;
+    const T* x = (second ? x1 + (c - c0) : x0 + c) + slice.image * h * w * channels;
+    return {x, static_cast<int>(channels),
+            index < columns ? static_cast<int>(tap / filter) - filter / 2 : kNowhere,
             static_cast<int>(tap % filter) - filter / 2};
   }
 
-  // Where the filter's centre lies at an output pixel, given as the distance from a slice's first.
+  // Where the filter's centre lies at the slice's output pixel i, and the stored rows before it.
   struct Pixel {
-    int64_t n;
-    int h, w;
+    int rows, h, w;
   };
-  struct Origin {
-    int64_t n;
-    uint32_t rest;
-  };
-  __device__ Origin origin(int64_t pixel) const {
-    return {pixel / image.value(), static_cast<uint32_t>(pixel % image.value())};
-  }
-  __device__ Pixel pixel(const Origin& origin, uint32_t distance) const {
-    const uint32_t i = origin.rest + distance, n = image.quotient(i);
-    const uint32_t in_image = image.remainder(i, n), p = row.quotient(in_image);
-    return {origin.n + n, static_cast<int>(p) * stride,
+  __device__ Pixel pixel(const Slice& slice, int i) const {
+    const uint32_t at = slice.rest + static_cast<uint32_t>(i), n = image.quotient(at);
+    const uint32_t in_image = image.remainder(at, n), p = row.quotient(in_image);
+    return {static_cast<int>(n) * h, static_cast<int>(p) * stride,
             static_cast<int>(row.remainder(in_image, p)) * stride};
   }
 
-  // The element, or null where the filter hangs over the image's edge.
-  __device__ const T* find(const Pixel& pixel, const Column& column) const {
+  // The element; where the filter hangs over the image's edge it does not exist, and the address is
+  // another one's. No branches: a warp's lanes stand at different places of the filter.
+  struct Element {
+    const T* p;
+    bool exists;
+  };
+  __device__ Element find(const Pixel& pixel, const Column& column) const {
     const int at_h = pixel.h + column.dh, at_w = pixel.w + column.dw;
-    if (column.x == nullptr || static_cast<unsigned>(at_h) >= static_cast<unsigned>(in_h) ||
-        static_cast<unsigned>(at_w) >= static_cast<unsigned>(in_w))
-      return nullptr;
-    const int64_t stored = (pixel.n * h + (at_h >> upsample)) * w + (at_w >> upsample);
-    return column.x + stored * column.channels;
+    const bool exists = (static_cast<unsigned>(at_h) < static_cast<unsigned>(in_h)) &
+                        (static_cast<unsigned>(at_w) < static_cast<unsigned>(in_w));
+    const int stored = (pixel.rows + (at_h >> upsample)) * w + (at_w >> upsample);
+    return {column.x + static_cast<int64_t>(exists ? stored : 0) * column.channels, exists};
   }
 };
 
@@ -94,20 +113,20 @@ struct FourColumns {
   using View = PatchView<T>;
   typename View::Column at[kVectored ? 1 : 4];
 
-  __device__ FourColumns(const View& view, int64_t column) {
+  __device__ FourColumns(const View& view, const typename View::Slice& slice, int64_t column) {
 #pragma unroll
-    for (int i = 0; i < (kVectored ? 1 : 4); ++i) at[i] = view.column(column + i);
+    for (int i = 0; i < (kVectored ? 1 : 4); ++i) at[i] = view.column(slice, column + i);
   }
   __device__ Vector<float, 4> fetch(const View& view, const typename View::Pixel& pixel) const {
     if constexpr (kVectored) {
-      const T* p = view.find(pixel, at[0]);
-      return load_four(p, p ? 4 : 0, true);
+      const auto element = view.find(pixel, at[0]);
+      return load_four(element.p, element.exists ? 4 : 0, true);
     } else {
       Vector<float, 4> x;
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        const T* p = view.find(pixel, at[i]);
-        x[i] = p ? to_float(*p) : 0.0f;
+        const auto element = view.find(pixel, at[i]);
+        x[i] = element.exists ? to_float(*element.p) : 0.0f;
       }
       return x;
     }
@@ -125,7 +144,7 @@ bool patches_vectored(const BasicConv2dBackwardWeightArgs<T>& args) {
 template <class T, class Run>
 void sum_over_pixels(const BasicConv2dBackwardWeightArgs<T>& args, int64_t tiles,
                      int64_t blocks_wanted, Stream stream, Run run) {
-  constexpr int64_t kSliceMin = 256, kSliceMax = int64_t{1} << 30;  // pixels
+  constexpr int64_t kSliceMin = 256, kSliceMax = int64_t{1} << 28;  // pixels
   constexpr int64_t kSliceUnit = 32;  // a multiple of every rung's step
   const ConvShape& s = args.shape;
   const int64_t pixels = s.n * s.p() * s.q(), columns = s.r * s.s * s.c();

@@ -19,30 +19,29 @@ constexpr int64_t kWarpsWanted = 2112;  // sixteen for each multiprocessor of a 
 
 template <class Tile>
 __global__ void __launch_bounds__(Tile::kThreads)
-    conv2d_backward_weight_mma_kernel(PatchView<bf16> view, const bf16* dy, int64_t k,
-                                      int64_t pixels, Split split, float* out, bool vectored_out) {
+    conv2d_backward_weight_mma_kernel(PatchView<bf16> view, const bf16* dy, int64_t k, Split split,
+                                      float* out, bool vectored_out) {
   auto& shared = shared_memory<typename Tile::Shared>();
   const int64_t tiles_n = ceil_div(view.columns, Tile::kColumnsN);
   const int64_t row0 = blockIdx.x / tiles_n * Tile::kRowsM;
   const int64_t column0 = blockIdx.x % tiles_n * Tile::kColumnsN;
-  const int64_t begin = blockIdx.z * split.length;
-  const int64_t end = begin + split.length < pixels ? begin + split.length : pixels;
+  const auto slice = view.slice(split, blockIdx.z);
+  const auto patch = view.column(slice, column0 + threadIdx.x % Tile::B::kChunks * 8);
+  const int64_t channel = row0 + threadIdx.x % Tile::A::kChunks * 8;
+  const bf16* const first_dy = dy + slice.begin * k + (channel < k ? channel : 0);
 
-  const auto patch = view.column(column0 + threadIdx.x % Tile::B::kChunks * 8);
-  const auto origin = view.origin(begin);
   Tile tile;
-  tile.accumulate(shared, ceil_div(end - begin, Tile::kStep), [&](auto& stage, int64_t step) {
-    const int64_t first = step * Tile::kStep;
-    stage.a.template each_chunk<Tile::kThreads>([&](bf16* to, int row, int column) {
-      const int64_t pixel = begin + first + row, channel = row0 + column;
-      const bool inside = pixel < end && channel < k;
-      async_copy_16(to, inside ? dy + pixel * k + channel : dy, inside);
+  tile.accumulate(shared, ceil_div(slice.pixels, Tile::kStep), [&](auto& stage, int64_t step) {
+    const int first = static_cast<int>(step) * Tile::kStep;
+    stage.a.template each_chunk<Tile::kThreads>([&](bf16* to, int row, int) {
+      const int i = first + row;
+      const bool exists = (i < slice.pixels) & (channel < k);
+      async_copy_16(to, first_dy + (exists ? i : 0) * k, exists);
     });
     stage.b.template each_chunk<Tile::kThreads>([&](bf16* to, int row, int) {
-      const auto distance = static_cast<uint32_t>(first + row);
-      const bf16* from =
-          begin + distance < end ? view.find(view.pixel(origin, distance), patch) : nullptr;
-      async_copy_16(to, from ? from : view.x0, from != nullptr);
+      const int i = first + row;
+      const auto element = view.find(view.pixel(slice, i), patch);
+      async_copy_16(to, element.p, element.exists & (i < slice.pixels));
     });
   });
 
@@ -67,7 +66,7 @@ void run_tile(const BasicConv2dBackwardWeightArgs<bf16>& args, Stream stream) {
                     launch<conv2d_backward_weight_mma_kernel<Tile>>(
                         dim3(static_cast<unsigned>(tiles), 1, static_cast<unsigned>(split.slices)),
                         Tile::kThreads, sizeof(typename Tile::Shared), stream, view, args.dy, s.k,
-                        s.n * s.p() * s.q(), split, out, vectored_out);
+                        split, out, vectored_out);
                   });
 }
 

@@ -24,29 +24,27 @@ struct ThinSums {
 
 template <int kChannels, bool kVectored, class T>
 __global__ void __launch_bounds__(kThreads)
-    conv2d_backward_weight_thin_kernel(PatchView<T> view, const T* dy, int64_t k, int64_t pixels,
-                                       Split split, float* out) {
+    conv2d_backward_weight_thin_kernel(PatchView<T> view, const T* dy, int64_t k, Split split,
+                                       float* out) {
   const int x = static_cast<int>(threadIdx.x) % kAlongColumns;
   const int y = static_cast<int>(threadIdx.x) / kAlongColumns;
   const int64_t column = static_cast<int64_t>(blockIdx.x) * kGroup + 4 * x;
-  const int64_t begin = blockIdx.z * split.length;
-  const int64_t end = begin + split.length < pixels ? begin + split.length : pixels;
-  const FourColumns<T, kVectored> columns(view, column);
-  const auto origin = view.origin(begin);
+  const auto slice = view.slice(split, blockIdx.z);
+  const FourColumns<T, kVectored> columns(view, slice, column);
+  const T* const first_dy = dy + slice.begin * k;
 
   float sum[kChannels][4] = {};
-  for (int64_t first = y; begin + first < end; first += kFlight * kAlongPixels) {
+  for (int first = y; first < slice.pixels; first += kFlight * kAlongPixels) {
     Vector<float, 4> patch[kFlight];
     float weight[kFlight][kChannels];
 #pragma unroll
     for (int i = 0; i < kFlight; ++i) {
-      const int64_t distance = first + i * kAlongPixels, pixel = begin + distance;
-      const bool inside = pixel < end;
-      patch[i] = inside ? columns.fetch(view, view.pixel(origin, static_cast<uint32_t>(distance)))
-                        : Vector<float, 4>{};
+      const int pixel = first + i * kAlongPixels;
+      const bool inside = pixel < slice.pixels;
+      patch[i] = inside ? columns.fetch(view, view.pixel(slice, pixel)) : Vector<float, 4>{};
 #pragma unroll
       for (int c = 0; c < kChannels; ++c)
-        weight[i][c] = inside && c < k ? to_float(dy[pixel * k + c]) : 0.0f;
+        weight[i][c] = inside && c < k ? to_float(first_dy[pixel * k + c]) : 0.0f;
     }
 #pragma unroll
     for (int i = 0; i < kFlight; ++i)
@@ -87,7 +85,7 @@ void run(const BasicConv2dBackwardWeightArgs<T>& args, Stream stream) {
   sum_over_pixels(args, groups, kBlocksWanted, stream, [&](const Split& split, float* out) {
     launch<conv2d_backward_weight_thin_kernel<kChannels, kVectored, T>>(
         dim3(static_cast<unsigned>(groups), 1, static_cast<unsigned>(split.slices)), kThreads,
-        sizeof(ThinSums<kChannels>), stream, view, args.dy, s.k, s.n * s.p() * s.q(), split, out);
+        sizeof(ThinSums<kChannels>), stream, view, args.dy, s.k, split, out);
   });
 }
 

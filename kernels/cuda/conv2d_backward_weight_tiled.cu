@@ -18,33 +18,30 @@ namespace {
 constexpr int64_t kBlocksWanted = 512;
 
 template <int kTile, bool kVectored, class T>
-__global__ void __launch_bounds__(kTileThreads, kTile == 128 ? 2 : 3)
-    conv2d_backward_weight_tiled_kernel(PatchView<T> view, const T* dy, int64_t k, int64_t pixels,
-                                        Split split, float* out, bool vectored_dy,
-                                        bool vectored_out) {
+__global__ void __launch_bounds__(kTileThreads, kTile == 128 ? 1 : 2)
+    conv2d_backward_weight_tiled_kernel(PatchView<T> view, const T* dy, int64_t k, Split split,
+                                        float* out, bool vectored_dy, bool vectored_out) {
   using Tile = RegisterTile<kTile>;
   auto& shared = shared_memory<typename Tile::Shared>();
   const int64_t tiles_n = ceil_div(view.columns, kTile);
   const int64_t row0 = blockIdx.x / tiles_n * kTile, column0 = blockIdx.x % tiles_n * kTile;
-  const int64_t begin = blockIdx.z * split.length;
-  const int64_t end = begin + split.length < pixels ? begin + split.length : pixels;
+  const auto slice = view.slice(split, blockIdx.z);
 
   Tile tile;
   const typename Tile::Place place(false);
   const int64_t channel = row0 + place.outer;
-  const FourColumns<T, kVectored> columns(view, column0 + place.outer);
-  const auto origin = view.origin(begin);
+  const T* const first_dy = dy + slice.begin * k + channel;
+  const FourColumns<T, kVectored> columns(view, slice, column0 + place.outer);
   tile.accumulate(
-      shared, ceil_div(end - begin, Tile::kStep), place,
+      shared, ceil_div(slice.pixels, Tile::kStep), place,
       [&](int64_t step) {
-        const int64_t pixel = begin + step * Tile::kStep + place.inner;
-        return load_four(dy + pixel * k + channel, pixel < end ? k - channel : 0, vectored_dy);
+        const int i = static_cast<int>(step) * Tile::kStep + place.inner;
+        return load_four(first_dy + i * k, i < slice.pixels ? k - channel : 0, vectored_dy);
       },
       place,
       [&](int64_t step) {
-        const int64_t distance = step * Tile::kStep + place.inner;
-        if (begin + distance >= end) return Vector<float, 4>{};
-        return columns.fetch(view, view.pixel(origin, static_cast<uint32_t>(distance)));
+        const int i = static_cast<int>(step) * Tile::kStep + place.inner;
+        return i < slice.pixels ? columns.fetch(view, view.pixel(slice, i)) : Vector<float, 4>{};
       });
 
   tile.each_run([&](int r, int column, const auto& sums) {
@@ -66,8 +63,8 @@ void run_tile(const BasicConv2dBackwardWeightArgs<T>& args, Stream stream) {
   sum_over_pixels(args, tiles, kBlocksWanted, stream, [&](const Split& split, float* out) {
     launch<conv2d_backward_weight_tiled_kernel<kTile, kVectored, T>>(
         dim3(static_cast<unsigned>(tiles), 1, static_cast<unsigned>(split.slices)), kTileThreads,
-        sizeof(typename RegisterTile<kTile>::Shared), stream, view, args.dy, s.k,
-        s.n * s.p() * s.q(), split, out, vectored_dy, vectored_out);
+        sizeof(typename RegisterTile<kTile>::Shared), stream, view, args.dy, s.k, split, out,
+        vectored_dy, vectored_out);
   });
 }
 
