@@ -108,6 +108,8 @@ inline std::vector<ConvShape> tile_conv_shapes() {
       conv_shape(1, 7, 7, 12, 20, 32, 3),
       conv_shape(1, 7, 7, 13, 51, 32, 3),
       conv_shape(1, 7, 7, 1, 7, 8, 3),
+      conv_shape(1, 7, 7, 32, 3, 32, 3),
+      conv_shape(1, 7, 7, 16, 12, 40, 1),
       conv_shape(1, 7, 7, 40, 24, 64, 1),
       conv_shape(2, 5, 3, 9, 31, 40, 1),
       conv_shape(1, 14, 14, 32, 0, 64, 3, 2),

@@ -50,9 +50,16 @@ inline std::vector<GroupNormCase> group_norm_cases() {
       {"concat", 2, 196, 64, 32, 32, true, false},
       {"seam_within_vector", 2, 25, 9, 7, 8, true, true},
       {"seam_at_vector", 2, 25, 8, 24, 4, true, false, 0.2f},
+      {"second_odd", 2, 25, 8, 7, 5, true, true},
+      {"second_of_half_vectors", 2, 25, 16, 12, 4, true, false},
       {"three_channels", 3, 35, 3, 0, 3, true, true},
       {"groups_of_72", 2, 49, 72, 0, 1, true, false},
       {"96_channels", 1, 49, 96, 0, 32, true, true},
+      // Groups too large for the shared memory of a multiprocessor.
+      {"large_group", 2, 784, 64, 0, 1, true, true, 0.1f},
+      {"large_groups_with_seam", 1, 1800, 40, 24, 2, true, true},
+      {"large_odd_groups", 1, 10001, 7, 8, 3, true, true, 0.2f},
+      {"large_groups_large_mean", 1, 1800, 64, 0, 2, false, true, 0, 1000.0f, 2e-4},
       {"one_long_group", 1, 4000, 1, 0, 1, true, false},
       // Too large for the cuda target's shared memory: groups wider than a slab, or tall slabs.
       {"group_of_512", 2, 20, 512, 0, 1, true, true},
