@@ -72,6 +72,30 @@ TARGET_TEST_ON("emu cuda", Matmul, WideResultMatchesReference) {
   check_all(d, d.table.matmul_bf16_f32);
 }
 
+// At sizes that fill a GPU, with the cpu target as the reference.
+TYPED_TARGET_TEST_ON("cuda", Matmul, LargeMatchesCpu) {
+  const Device cpu(kTargets[0]);
+  struct Shape {
+    int64_t m, n, k;
+    bool transpose_a, transpose_b;
+  };
+  for (const auto [m, n, k, transpose_a, transpose_b] : {Shape{12544, 192, 64, false, true},
+                                                         {4096, 512, 1000, false, true},
+                                                         {192, 64, 12544, true, false},
+                                                         {1000, 1000, 1000, true, true}}) {
+    const auto a = d.input<T>(random_floats(m * k, 1)), b = d.input<T>(random_floats(k * n, 2));
+    const auto wide_a = cpu.input(a.floats()), wide_b = cpu.input(b.floats());
+    auto c = d.output<T>(m * n);
+    auto expected = cpu.output(m * n);
+    const int64_t lda = transpose_a ? m : k, ldb = transpose_b ? k : n;
+    pick<T>(d.table.matmul, d.table.matmul_bf16)(
+        {m, n, k, a, lda, transpose_a, b, ldb, transpose_b, nullptr, nullptr, c, n});
+    cpu.table.matmul({m, n, k, wide_a, lda, transpose_a, wide_b, ldb, transpose_b, nullptr, nullptr,
+                      expected, n});
+    expect_close(c, expected.doubles(), 1e-5, fmt::format("{}x{}x{}", m, n, k));
+  }
+}
+
 TYPED_TARGET_TEST(Matmul, IsReproducible) {
   const int64_t m = 33, n = 40, k = 1100;
   const auto a = d.input<T>(random_floats(m * k, 1)), b = d.input<T>(random_floats(n * k, 2));

@@ -139,6 +139,21 @@ TARGET_TEST_ON("emu cuda", Recording, ReplaysGiveTheBitsOfDirectCalls) {
   d.runtime.discard(recording);
 }
 
+// A copy to or from the host would have to happen at once: it is refused, and the recording goes
+// on.
+TARGET_TEST_ON("emu cuda", Recording, RefusesTheHost) {
+  auto x = d.inout(Floats{1, 2, 3}), y = d.output(3);
+  float host[3] = {};
+  d.runtime.begin_recording({});
+  EXPECT_THROW(d.runtime.copy(host, x, sizeof host, Copy::to_host, {}), Error);
+  EXPECT_THROW(d.runtime.copy(x, host, sizeof host, Copy::to_device, {}), Error);
+  d.table.silu({3, x, y});
+  const Recording recording = d.runtime.end_recording({});
+  d.runtime.replay(recording, {});
+  expect_close(y, {0.7310585786, 1.7615941560, 2.8577223804}, 1e-6, "silu");
+  d.runtime.discard(recording);
+}
+
 // Two recordings replayed in turn do not disturb each other (operators share scratch memory).
 TARGET_TEST_ON("emu cuda", Recording, TwoInTurn) {
   Steps direct(d), first(d), second(d);
