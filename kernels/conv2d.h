@@ -21,12 +21,13 @@ struct ConvShape {
   int stride = 1;
   bool upsample = false;
 
-  int64_t c() const { return c0 + c1; }
-  int64_t in_h() const { return upsample ? 2 * h : h; }
-  int64_t in_w() const { return upsample ? 2 * w : w; }
-  int64_t p() const { return (in_h() - 1) / stride + 1; }
-  int64_t q() const { return (in_w() - 1) / stride + 1; }
-  int64_t flops() const { return 2 * n * p() * q() * k * r * s * c(); }  // multiply and add = 2
+  constexpr int64_t c() const { return c0 + c1; }
+  constexpr int64_t in_h() const { return upsample ? 2 * h : h; }
+  constexpr int64_t in_w() const { return upsample ? 2 * w : w; }
+  constexpr int64_t p() const { return (in_h() - 1) / stride + 1; }
+  constexpr int64_t q() const { return (in_w() - 1) / stride + 1; }
+  // A multiplication and an addition are 2.
+  constexpr int64_t flops() const { return 2 * n * p() * q() * k * r * s * c(); }
 };
 
 // y[n,p,q,k] = bias[k] + residual[n,p,q,k]
