@@ -91,9 +91,13 @@ Selection parse_selection(std::string_view conv, std::string_view isa) {
   return {parse_rung(conv), parse_isa(isa)};
 }
 
+// A rung that only the cuda target has is no wish here: one environment serves both.
 Selection selection_from_environment() {
-  static const Selection selection =
-      parse_selection(environment("DIFFSCM_CONV"), environment("DIFFSCM_ISA"));
+  static const Selection selection = [] {
+    std::string_view conv = environment("DIFFSCM_CONV");
+    if (conv == "tiled" || conv == "mma" || conv == "hopper" || conv == "cudnn") conv = "";
+    return parse_selection(conv, environment("DIFFSCM_ISA"));
+  }();
   return selection;
 }
 

@@ -1,11 +1,37 @@
-// Convolution backward to input: not implemented yet.
+// Convolution backward to input: checks the arguments, picks a rung (as conv2d.cu does), calls.
+#include "kernels/cuda/conv2d_rungs.h"
 #include "kernels/cuda/table.h"
 
 namespace diffscm::kernels::DIFFSCM_TARGET {
 
 template <class T>
-void conv2d_backward_input(const BasicConv2dBackwardInputArgs<T>&, Stream) {
-  fail("conv2d_backward_input: not implemented");
+void run_conv2d_backward_input(const BasicConv2dBackwardInputArgs<T>& args,
+                               std::optional<ConvRung> rung, Stream stream) {
+  constexpr const char* kName = "conv2d_backward_input";
+  check_conv_shape(kName, args.shape);
+  check_conv_pointer(kName, "dy", args.dy);
+  check_conv_pointer(kName, "weight", args.weight);
+  check_conv_pointer(kName, "dx0", args.dx0);
+  check_conv_second(kName, "dx1", args.shape, args.dx1);
+  if (rung == ConvRung::kNaive) return conv2d_backward_input_naive(args, stream);
+  if (rung != ConvRung::kTiled) {
+    bool supported = false;
+    if constexpr (sizeof(T) == sizeof(bf16)) {
+      supported = conv2d_backward_input_mma_supports(args);
+      if (supported) return conv2d_backward_input_mma(args, stream);
+    }
+    if (rung) require_conv_rung(supported, kName, *rung, args.shape, conv_type<T>());
+  }
+  conv2d_backward_input_tiled(args, stream);
+}
+template void run_conv2d_backward_input(const BasicConv2dBackwardInputArgs<float>&,
+                                        std::optional<ConvRung>, Stream);
+template void run_conv2d_backward_input(const BasicConv2dBackwardInputArgs<bf16>&,
+                                        std::optional<ConvRung>, Stream);
+
+template <class T>
+void conv2d_backward_input(const BasicConv2dBackwardInputArgs<T>& args, Stream stream) {
+  run_conv2d_backward_input(args, conv_rung_from_environment(), stream);
 }
 template void conv2d_backward_input(const BasicConv2dBackwardInputArgs<float>&, Stream);
 template void conv2d_backward_input(const BasicConv2dBackwardInputArgs<bf16>&, Stream);

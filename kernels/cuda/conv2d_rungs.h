@@ -4,7 +4,6 @@
 #pragma once
 
 #include <optional>
-#include <string>
 #include <string_view>
 
 #include "kernels/cuda/device/cuda.h"
@@ -15,7 +14,6 @@ enum class ConvRung {
   kNaive,  // one thread per element: what the contract says, nothing else
   kTiled,  // implicit matrix product in shared memory and registers, f32 arithmetic
   kMma,    // the same on tensor cores: bf16, channels in multiples of 8
-  kCudnn,  // NVIDIA's library, the yardstick; never chosen unless asked for
 };
 const char* name(ConvRung rung);
 
@@ -29,7 +27,7 @@ void check_conv_shape(const char* operation, const ConvShape& shape);
 void check_conv_pointer(const char* operation, const char* argument, const void* pointer);
 void check_conv_second(const char* operation, const char* argument, const ConvShape& shape,
                        const void* pointer);
-// Throws unless `supported`: "<operation>: DIFFSCM_CONV=mma cannot do n=1 28x28 ... of f32".
+// Throws unless `supported`: "<operation>: DIFFSCM_CONV=mma cannot do f32 with c0=...".
 void require_conv_rung(bool supported, const char* operation, ConvRung rung, const ConvShape& shape,
                        const char* type);
 template <class T>
@@ -42,11 +40,9 @@ void run_conv2d(const BasicConv2dArgs<T>& args, std::optional<ConvRung> rung, St
 template <class T>
 void run_conv2d_backward_input(const BasicConv2dBackwardInputArgs<T>& args,
                                std::optional<ConvRung> rung, Stream stream);
-template <class T>
-void run_conv2d_backward_weight(const BasicConv2dBackwardWeightArgs<T>& args,
-                                std::optional<ConvRung> rung, Stream stream);
 
-// The rungs themselves. Arguments have been checked.
+// The rungs themselves. Arguments have been checked. (conv2d_backward_weight.h has the others of
+// the weight gradient.)
 template <class T>
 void conv2d_naive(const BasicConv2dArgs<T>& args, Stream stream);
 template <class T>
@@ -58,14 +54,10 @@ template <class T>
 void conv2d_tiled(const BasicConv2dArgs<T>& args, Stream stream);
 template <class T>
 void conv2d_backward_input_tiled(const BasicConv2dBackwardInputArgs<T>& args, Stream stream);
-template <class T>
-void conv2d_backward_weight_tiled(const BasicConv2dBackwardWeightArgs<T>& args, Stream stream);
 
 bool conv2d_mma_supports(const BasicConv2dArgs<bf16>& args);
 void conv2d_mma(const BasicConv2dArgs<bf16>& args, Stream stream);
 bool conv2d_backward_input_mma_supports(const BasicConv2dBackwardInputArgs<bf16>& args);
 void conv2d_backward_input_mma(const BasicConv2dBackwardInputArgs<bf16>& args, Stream stream);
-bool conv2d_backward_weight_mma_supports(const BasicConv2dBackwardWeightArgs<bf16>& args);
-void conv2d_backward_weight_mma(const BasicConv2dBackwardWeightArgs<bf16>& args, Stream stream);
 
 }  // namespace diffscm::kernels::DIFFSCM_TARGET

@@ -58,9 +58,12 @@ struct MmaTile {
     A a;
     B b;
   };
+  struct alignas(16) Rows {  // results on their way out, sixteen rows of each warp's
+    float of_warp[kWarps][16][kWarpN + 8];
+  };
   union Shared {
     Stage stage[kStages];
-    alignas(16) float rows[kWarps][16][kWarpN + 8];  // results on their way out
+    Rows rows;
   };
 
   float sum[kTilesM][kTilesN][4] = {};
@@ -136,9 +139,9 @@ struct MmaTile {
   // Calls write(row, column, sums) for runs of kWidth neighbouring columns. A fragment holds only
   // two neighbours; each warp passes its sums through shared memory, sixteen rows at a time, so
   // that device memory sees vectors of 16 bytes in whole sectors.
-  template <int kWidth, class Write>
-  __device__ void each_run(Shared& shared, Write write) const {
-    auto& rows = shared.rows[warp()];
+  template <int kWidth, class AnyShared, class Write>
+  __device__ void each_run(AnyShared& shared, Write write) const {
+    auto& rows = shared.rows.of_warp[warp()];
     const int l = lane(), group = l / 4, pair = l % 4 * 2;
 #pragma unroll
     for (int i = 0; i < kTilesM; ++i) {

@@ -1,0 +1,14 @@
+// The first and the last convolution of a network of images: one side has 1 to 4 channels.
+#pragma once
+
+#include "kernels/cuda/conv2d_gather.h"
+
+namespace diffscm::kernels::DIFFSCM_TARGET {
+
+// Whether one side is that narrow, and the filter small enough for the kernels' shared memory.
+template <class T>
+bool conv2d_narrow_supports(const ConvGather<T>& g);
+template <class T>
+void conv2d_narrow(const ConvGather<T>& g, Stream stream);
+
+}  // namespace diffscm::kernels::DIFFSCM_TARGET
