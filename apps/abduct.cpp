@@ -27,7 +27,7 @@ void run(Common& common, Flags flags) {
   AbductionOptions& options = flags.abduction.options;
   options.method = parse_abduction_method(flags.abduction.method);
   as_usage([&] { validate(options); });
-  const DiffusionModel model(flags.model, common.target(), flags.abduction.steps);
+  const DiffusionModel model(flags.model, common.target(), flags.abduction.steps, common.layers());
   options.levels =
       as_usage([&] { return model.chain().levels_of_fraction(flags.abduction.fraction); });
   const Selection selection = select(flags.data, model);

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "apps/console.h"
-#include "engine/target.h"
+#include "engine/tensor.h"
 #include "kernels/error.h"
 
 namespace diffscm::apps {
@@ -39,6 +39,8 @@ struct Common {
   std::string command_line;
   Console console;
 
+  // What the layers compute in.
+  Dtype layers() const { return precision == "bf16" ? Dtype::bf16 : Dtype::f32; }
   Target target() const {
     return device.empty() ? default_target() : as_usage([&] { return parse_target(device); });
   }

@@ -225,7 +225,7 @@ void run(Common& common, Flags flags) {
   flags.options.abduction.method = parse_abduction_method(flags.abduction.method);
   flags.options.threshold.kind = parse_threshold(flags.threshold);
   as_usage([&] { validate(flags.options); });
-  const DiffusionModel model(flags.model, common.target(), flags.abduction.steps);
+  const DiffusionModel model(flags.model, common.target(), flags.abduction.steps, common.layers());
   const AntiCausalPredictor predictor(flags.classifier, model);
   const int64_t target =
       as_usage([&] { return parse_intervention(flags.intervention, predictor.classes()); });

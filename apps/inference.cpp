@@ -26,9 +26,9 @@ NoiseSchedule schedule_of(const ModelInfo& info) {
 
 }  // namespace
 
-DiffusionModel::DiffusionModel(const std::string& path, Target target, int steps)
-    : target_(target) {
-  auto loaded = load_model<UNet>(path, target);
+DiffusionModel::DiffusionModel(const std::string& path, Target target, int steps, Dtype layers)
+    : target_(target), layers_(layers) {
+  auto loaded = load_model<UNet>(path, target, layers);
   info_ = std::move(loaded.info);
   unet_ = std::make_unique<UNet>(std::move(loaded.model));
   if (steps == 0) steps = entry<int>(info_, info_.diffusion, "sampling_steps");
@@ -41,7 +41,8 @@ Shape DiffusionModel::image_shape(int64_t n) const {
 }
 
 EpsilonModel DiffusionModel::epsilon() const {
-  return [this](const Tensor& x, int timestep) { return unet_->predict(x, timestep); };
+  return EpsilonModel::recordable(
+      [this](const Tensor& x, const Tensor& t) { return unet_->predict(x, t); });
 }
 
 void DiffusionModel::check_fits(const data::Dataset& dataset) const {
@@ -51,8 +52,9 @@ void DiffusionModel::check_fits(const data::Dataset& dataset) const {
           dataset.name, dataset.height, dataset.width, dataset.channels);
 }
 
-AntiCausalPredictor::AntiCausalPredictor(const std::string& path, const DiffusionModel& model) {
-  auto loaded = load_model<Classifier>(path, model.target());
+AntiCausalPredictor::AntiCausalPredictor(const std::string& path, const DiffusionModel& model)
+    : target_(model.target()) {
+  auto loaded = load_model<Classifier>(path, model.target(), model.layers());
   info_ = std::move(loaded.info);
   classifier_ = std::make_unique<Classifier>(std::move(loaded.model));
   const ClassifierConfig& c = classifier_->config();
@@ -69,13 +71,15 @@ AntiCausalPredictor::AntiCausalPredictor(const std::string& path, const Diffusio
 }
 
 GuidanceGradient AntiCausalPredictor::gradient(std::vector<int64_t> targets) const {
-  return [this, targets = std::move(targets)](const Tensor& x, int timestep) {
-    return classifier_->log_p_gradient(x, timestep, targets);
-  };
+  require_labels(targets, classes());
+  const Tensor label = Tensor::from(targets, {static_cast<int64_t>(targets.size())}, target_);
+  return GuidanceGradient::recordable([this, label](const Tensor& x, const Tensor& t) {
+    return classifier_->log_p_gradient(x, t, label);
+  });
 }
 
 std::vector<std::vector<float>> AntiCausalPredictor::predict(const Tensor& images) const {
-  const std::vector<float> flat = classifier_->probabilities(images, /*t=*/0);
+  const std::vector<float> flat = classifier_->probabilities(images.to(target_), /*t=*/0);
   std::vector<std::vector<float>> rows;
   for (auto row = flat.begin(); row != flat.end(); row += classes())
     rows.emplace_back(row, row + classes());

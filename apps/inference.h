@@ -24,13 +24,14 @@ namespace diffscm::apps {
 
 class DiffusionModel {
  public:
-  // steps = 0: as many as the model's preset samples with.
-  DiffusionModel(const std::string& path, Target target, int steps);
+  // steps = 0: as many as the model's preset samples with. `layers`: f32 or bf16.
+  DiffusionModel(const std::string& path, Target target, int steps, Dtype layers = Dtype::f32);
 
   const ModelInfo& info() const { return info_; }
   const Chain& chain() const { return *chain_; }
   Shape image_shape(int64_t n) const;  // [n, H, W, C]
   Target target() const { return target_; }
+  Dtype layers() const { return layers_; }
   EpsilonModel epsilon() const;
   // Throws Error unless the data set's images fit.
   void check_fits(const data::Dataset& dataset) const;
@@ -38,6 +39,7 @@ class DiffusionModel {
  private:
   ModelInfo info_;
   Target target_;
+  Dtype layers_;
   std::unique_ptr<UNet> unet_;
   std::unique_ptr<Chain> chain_;
 };
@@ -56,6 +58,7 @@ class AntiCausalPredictor {
 
  private:
   ModelInfo info_;
+  Target target_;
   std::unique_ptr<Classifier> classifier_;
 };
 

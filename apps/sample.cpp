@@ -47,7 +47,7 @@ void run(Common& common, Flags flags) {
   as_usage([&] { validate(flags.options); });
   if (flags.classifier.empty() != flags.wanted.empty())
     throw UsageError("--class and --classifier are needed together");
-  const DiffusionModel model(flags.model, common.target(), flags.steps);
+  const DiffusionModel model(flags.model, common.target(), flags.steps, common.layers());
   std::optional<AntiCausalPredictor> predictor;
   std::vector<int64_t> targets;
   if (!flags.classifier.empty()) {

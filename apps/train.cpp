@@ -87,6 +87,10 @@ void check_fits(const typename Model::Config& config, const data::Dataset& datas
               config.in_channels == dataset.channels,
           "the configuration is for {0}x{0}x{1} images, {2} has {3}x{4}x{5}", config.image_size,
           config.in_channels, dataset.name, dataset.height, dataset.width, dataset.channels);
+  if constexpr (std::is_same_v<Model, Classifier>) {
+    require(!dataset.labels.empty(), "{} has no labels: a classifier needs them", dataset.name);
+    require_labels(dataset.labels, config.classes);
+  }
 }
 
 TrainingCallbacks callbacks(Common& common, const char* kind) {
@@ -116,6 +120,7 @@ void run(Common& common, const TrainFlags& flags, const char* kind, const json& 
   std::filesystem::create_directories(options.out);
 
   Model model(model_config, common.seed);
+  model.set_precision(common.layers());
   json start;
   if (!flags.init.empty()) {
     const auto [info, state] = read_model(flags.init);
@@ -140,6 +145,7 @@ void run(Common& common, const TrainFlags& flags, const char* kind, const json& 
   task.info.training = {{"command", common.command_line},
                         {"version", DIFFSCM_VERSION},
                         {"device", name_of(common.target())},
+                        {"precision", common.precision},
                         {"options", config["train"][kind]}};
   task.info.training["options"]["steps"] = options.steps;
   task.info.training["options"]["batch"] = options.batch;
@@ -187,10 +193,7 @@ void train_classifier(Common& common, const TrainFlags& flags) {
   run<Classifier>(
       common, flags, "classifier", config, classifier_config,
       [&](Classifier& classifier, const NoisyBatch& batch, ForwardContext& context) {
-        require(!batch.labels.empty(), "{} has no labels: a classifier needs them", flags.data);
-        const Variable log_p =
-            log_softmax_at(classifier.forward(batch.x_t, batch.t, context), batch.labels);
-        return negate(log_p);
+        return negate(log_softmax_at(classifier.forward(batch.x_t, batch.t, context), batch.label));
       },
       [&](Classifier& classifier, const NoiseSchedule& schedule) {
         const data::Dataset test = data::load_dataset(flags.data, data::Split::test);

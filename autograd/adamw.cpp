@@ -1,6 +1,7 @@
 #include "autograd/adamw.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 namespace diffscm {
@@ -24,38 +25,48 @@ Adamw::Adamw(std::vector<Variable*> parameters, AdamwOptions options)
     p = Variable::leaf(home);
   }
   ema_ = values_.clone();
+  schedule_ = Tensor({4}, target, Dtype::f64);
+  squared_gradient_ = Tensor::zeros({1}, target);
 }
 
-void Adamw::step(double lr_scale) {
+void Adamw::begin_step(double lr_scale) {
+  ++steps_;
+  const double t = static_cast<double>(steps_);
+  const std::array<double, 4> schedule{options_.lr * lr_scale, 1 - std::pow(options_.beta1, t),
+                                       1 - std::pow(options_.beta2, t),
+                                       std::min(options_.ema_decay, (1 + t) / (10 + t))};
+  schedule_.copy_from(Tensor::from(std::span<const double>(schedule), {4}));
+}
+
+void Adamw::apply_gradients() {
   for (size_t i = 0; i < parameters_.size(); ++i) {
     const Variable& p = *parameters_[i];
     Tensor slot = gradients_.view(offsets_[i], p.shape());
-    slot.copy_from(p.gradient() ? p.gradient() : Tensor::zeros(p.shape(), slot.target()));
+    slot.copy_from(p.gradient() ? p.gradient() : Tensor::constant(p.shape(), 0, slot.target()));
     parameters_[i]->clear_gradient();
   }
   const auto& ops = operators(values_.target());
-  Tensor norm2({1}, values_.target());
-  ops.sample_dot(
-      {1, gradients_.numel(), gradients_.data(), gradients_.data(), norm2.mutable_data()});
-  gradient_rms_ = std::sqrt(norm2.to_vector()[0] / static_cast<double>(count_));
-
-  ++steps_;
-  const double t = static_cast<double>(steps_);
-  const double decay = std::min(options_.ema_decay, (1 + t) / (10 + t));
+  ops.sample_dot({1, gradients_.numel(), gradients_.data(), gradients_.data(),
+                  squared_gradient_.mutable_data()});
   ops.adamw({.n = values_.numel(),
-             .step = steps_,
-             .lr = options_.lr * lr_scale,
+             .step = 0,
+             .lr = 0,
              .beta1 = options_.beta1,
              .beta2 = options_.beta2,
              .eps = options_.eps,
              .weight_decay = options_.weight_decay,
-             .ema_decay = decay,
+             .ema_decay = 0,
              .gradient_scale = 1,
              .gradient = gradients_.data(),
              .parameter = values_.mutable_data(),
              .m = m_.mutable_data(),
              .v = v_.mutable_data(),
-             .ema = ema_.mutable_data()});
+             .ema = ema_.mutable_data(),
+             .schedule = schedule_.data<double>()});
+}
+
+double Adamw::gradient_rms(double squares) const {
+  return std::sqrt(squares / static_cast<double>(count_));
 }
 
 void Adamw::swap_ema() {

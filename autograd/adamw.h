@@ -23,10 +23,20 @@ class Adamw {
   // Applies the gradients that backward() left, and clears them. A parameter that received none
   // counts as gradient 0. `lr_scale` multiplies the learning rate of this step (warm-up,
   // annealing).
-  void step(double lr_scale = 1);
+  void step(double lr_scale = 1) {
+    begin_step(lr_scale);
+    apply_gradients();
+  }
+  // The two halves of a step. The first hands the target what changes from step to step; the second
+  // is the same work each time, and so may be part of a recorded step.
+  void begin_step(double lr_scale = 1);
+  void apply_gradients();
   int64_t steps() const { return steps_; }
-  // Root mean square of the last step's gradient, over all parameters.
-  double gradient_rms() const { return gradient_rms_; }
+  // Root mean square of the last step's gradient, over all parameters. Waits for the step.
+  double gradient_rms() const { return gradient_rms(squared_gradient_.to_vector()[0]); }
+  // The same from the sum of the gradient's squares, [1] in the target's memory.
+  double gradient_rms(double squares) const;
+  const Tensor& squared_gradient() const { return squared_gradient_; }
 
   // The optimiser's whole state, each [parameters in all], for checkpoints.
   Tensor& values() { return values_; }
@@ -44,8 +54,9 @@ class Adamw {
   int64_t count_ = 0;  // parameters, without the arena's padding
   AdamwOptions options_;
   Tensor values_, gradients_, m_, v_, ema_;
+  Tensor schedule_;  // of the step under way: AdamwArgs::schedule
+  Tensor squared_gradient_;
   int64_t steps_ = 0;
-  double gradient_rms_ = 0;
 };
 
 }  // namespace diffscm

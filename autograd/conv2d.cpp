@@ -1,3 +1,4 @@
+#include "autograd/dispatch.h"
 #include "autograd/functions.h"
 
 namespace diffscm {
@@ -25,22 +26,37 @@ kernels::ConvShape conv_shape(const Variable& x, const Variable& x1, const Varia
   return s;
 }
 
-// The weight in the target's preferred arrangement, kept with the weight until it changes.
-Tensor packed(const Tensor& weight, const kernels::ConvShape& shape, bool backward) {
+// The weight in the target's preferred arrangement, kept with the weight until it changes; null
+// when there is none. Only f32 weights are packed.
+template <class T>
+struct Packed {
+  Tensor tensor;
+  const T* data = nullptr;
+};
+template <class T>
+Packed<T> packed(const Tensor& weight, const kernels::ConvShape& shape, bool backward) {
+  if constexpr (!std::is_same_v<T, float>) return {};
   const auto& pack = operators(weight.target()).conv2d_pack;
   const std::string key = fmt::format("conv2d {} {} {} {} {}", backward ? "backward" : "forward",
                                       shape.c0, shape.c1, shape.stride, shape.upsample);
-  return weight.derived(key, [&] {
+  const Tensor found = weight.derived(key, [&] {
     int64_t floats = 0;
     pack({shape, backward, weight.data(), nullptr, &floats});
     Tensor out({floats}, weight.target());
     if (floats > 0) pack({shape, backward, weight.data(), out.mutable_data(), nullptr});
     return out;
   });
+  return {found, data_or_null<T>(found)};
 }
 
-const float* data_or_null(const Tensor& t) {
-  return t && t.numel() > 0 ? t.data() : nullptr;
+void backward_input(const kernels::ConvShape& s, const Tensor& dy, const Tensor& weight,
+                    Tensor& dx0, Tensor& dx1) {
+  with_storage(dy.dtype(), [&]<class T>(T) {
+    const Packed<T> rearranged = packed<T>(weight, s, true);
+    run(dy.target(), kernels::BasicConv2dBackwardInputArgs<T>{
+                         s, dy.data<T>(), weight_as(weight, dy.dtype()).template data<T>(),
+                         rearranged.data, dx0.mutable_data<T>(), mutable_data_or_null<T>(dx1)});
+  });
 }
 
 }  // namespace
@@ -48,42 +64,49 @@ const float* data_or_null(const Tensor& t) {
 Variable conv2d(const Variable& x, const Variable& x1, const Variable& weight, const Variable& bias,
                 const Variable& residual, const Conv2dOptions& options) {
   const kernels::ConvShape s = conv_shape(x, x1, weight, options);
-  Tensor y({s.n, s.p(), s.q(), s.k}, x.value().target());
+  const Dtype dtype = x.value().dtype();
+  Tensor y({s.n, s.p(), s.q(), s.k}, x.value().target(), dtype);
   require(!residual || residual.shape() == y.shape(), "conv2d: residual {} for an output {}",
           to_string(residual.shape()), to_string(y.shape()));
   require(!bias || bias.value().numel() == s.k, "conv2d: bias {} for {} output channels",
           to_string(bias.shape()), s.k);
-  const Tensor forward_weight = packed(weight.value(), s, false);
-  operators(y.target())
-      .conv2d({s, x.value().data(), data_or_null(x1.value()), weight.value().data(),
-               data_or_null(forward_weight), data_or_null(bias.value()),
-               data_or_null(residual.value()), y.mutable_data()});
+  with_storage(dtype, [&]<class T>(T) {
+    const Packed<T> rearranged = packed<T>(weight.value(), s, false);
+    run(y.target(),
+        kernels::BasicConv2dArgs<T>{s, x.value().data<T>(), data_or_null<T>(x1.value()),
+                                    weight_as(weight.value(), dtype).template data<T>(),
+                                    rearranged.data, data_or_null(bias.value()),
+                                    data_or_null<T>(residual.value()), y.mutable_data<T>()});
+  });
   return Variable::result(
       y, {x, x1, weight, bias, residual},
-      [s, x = weight.needs_gradient() ? x.value() : Tensor(),
+      [s, dtype, x = weight.needs_gradient() ? x.value() : Tensor(),
        x1 = weight.needs_gradient() ? x1.value() : Tensor(), weight = weight.value(),
        bias_shape = bias.shape()](const Tensor& dy, GradientSink& sink) {
-        const auto& ops = operators(dy.target());
+        const Target target = dy.target();
         if (sink.wants(0) || sink.wants(1)) {
-          Tensor dx0({s.n, s.h, s.w, s.c0}, dy.target());
-          Tensor dx1 = s.c1 > 0 ? Tensor({s.n, s.h, s.w, s.c1}, dy.target()) : Tensor();
-          const Tensor backward_weight = packed(weight, s, true);
-          ops.conv2d_backward_input({s, dy.data(), weight.data(), data_or_null(backward_weight),
-                                     dx0.mutable_data(), dx1 ? dx1.mutable_data() : nullptr});
+          Tensor dx0({s.n, s.h, s.w, s.c0}, target, dtype);
+          Tensor dx1 = s.c1 > 0 ? Tensor({s.n, s.h, s.w, s.c1}, target, dtype) : Tensor();
+          backward_input(s, dy, weight, dx0, dx1);
           sink.add(0, std::move(dx0));
           if (dx1) sink.add(1, std::move(dx1));
         }
         if (sink.wants(2)) {
-          Tensor dweight(weight.shape(), dy.target());
-          Tensor dbias = sink.wants(3) ? Tensor(bias_shape, dy.target()) : Tensor();
-          ops.conv2d_backward_weight({s, x.data(), data_or_null(x1), dy.data(),
-                                      dweight.mutable_data(),
-                                      dbias ? dbias.mutable_data() : nullptr});
+          Tensor dweight(weight.shape(), target);
+          Tensor dbias = sink.wants(3) ? Tensor(bias_shape, target) : Tensor();
+          with_storage(dtype, [&]<class T>(T) {
+            run(target, kernels::BasicConv2dBackwardWeightArgs<T>{
+                            s, x.data<T>(), data_or_null<T>(x1), dy.data<T>(),
+                            dweight.mutable_data(), mutable_data_or_null(dbias)});
+          });
           sink.add(2, std::move(dweight));
           if (dbias) sink.add(3, std::move(dbias));
         } else if (sink.wants(3)) {
-          Tensor dbias(bias_shape, dy.target());
-          ops.column_sum({dy.numel() / s.k, s.k, dy.data(), dbias.mutable_data()});
+          Tensor dbias(bias_shape, target);
+          with_storage(dtype, [&]<class T>(T) {
+            run(target, kernels::BasicColumnSumArgs<T>{dy.numel() / s.k, s.k, dy.data<T>(),
+                                                       dbias.mutable_data()});
+          });
           sink.add(3, std::move(dbias));
         }
         if (sink.wants(4)) sink.add(4, dy);

@@ -1,3 +1,4 @@
+#include "autograd/dispatch.h"
 #include "autograd/functions.h"
 
 namespace diffscm {
@@ -5,20 +6,20 @@ namespace diffscm {
 Variable add(const Variable& a, const Variable& b) {
   require(a.shape() == b.shape(), "add: shapes {} and {} differ", to_string(a.shape()),
           to_string(b.shape()));
-  Tensor y(a.shape(), a.value().target());
-  operators(y.target())
-      .linear_combination({y.numel(), 1, a.value().data(), 1, b.value().data(), y.mutable_data()});
-  return Variable::result(y, {a, b}, [](const Tensor& dy, GradientSink& sink) {
-    sink.add(0, dy);
-    sink.add(1, dy);
-  });
+  return Variable::result(add(a.value(), b.value()), {a, b},
+                          [](const Tensor& dy, GradientSink& sink) {
+                            sink.add(0, dy);
+                            sink.add(1, dy);
+                          });
 }
 
 Variable negate(const Variable& x) {
-  const auto minus = [](const Tensor& t) {
-    Tensor y(t.shape(), t.target());
-    operators(t.target())
-        .linear_combination({t.numel(), -1, t.data(), 0, nullptr, y.mutable_data()});
+  const auto minus = [](const Tensor& x) {
+    Tensor y(x.shape(), x.target(), x.dtype());
+    with_storage(x.dtype(), [&]<class T>(T) {
+      run(x.target(), kernels::BasicLinearCombinationArgs<T>{x.numel(), -1, x.data<T>(), 0, nullptr,
+                                                             y.mutable_data<T>()});
+    });
     return y;
   };
   return Variable::result(minus(x.value()), {x}, [minus](const Tensor& dy, GradientSink& sink) {
@@ -27,11 +28,17 @@ Variable negate(const Variable& x) {
 }
 
 Variable silu(const Variable& x) {
-  Tensor y(x.shape(), x.value().target());
-  operators(y.target()).silu({y.numel(), x.value().data(), y.mutable_data()});
-  return Variable::result(y, {x}, [x = x.value()](const Tensor& dy, GradientSink& sink) {
-    Tensor dx(x.shape(), x.target());
-    operators(x.target()).silu_backward({x.numel(), x.data(), dy.data(), dx.mutable_data()});
+  const Tensor& in = x.value();
+  Tensor y(in.shape(), in.target(), in.dtype());
+  with_storage(in.dtype(), [&]<class T>(T) {
+    run(in.target(), kernels::BasicSiluArgs<T>{in.numel(), in.data<T>(), y.mutable_data<T>()});
+  });
+  return Variable::result(y, {x}, [x = in](const Tensor& dy, GradientSink& sink) {
+    Tensor dx(x.shape(), x.target(), x.dtype());
+    with_storage(x.dtype(), [&]<class T>(T) {
+      run(x.target(), kernels::BasicSiluBackwardArgs<T>{x.numel(), x.data<T>(), dy.data<T>(),
+                                                        dx.mutable_data<T>()});
+    });
     sink.add(0, std::move(dx));
   });
 }
@@ -39,11 +46,17 @@ Variable silu(const Variable& x) {
 Variable avg_pool(const Variable& x) {
   require(x.value().rank() == 4, "avg_pool: input {} is not [N,H,W,C]", to_string(x.shape()));
   const int64_t n = x.dim(0), h = x.dim(1), w = x.dim(2), c = x.dim(3);
-  Tensor y({n, h / 2, w / 2, c}, x.value().target());
-  operators(y.target()).avg_pool({n, h, w, c, x.value().data(), y.mutable_data()});
+  const Tensor& in = x.value();
+  Tensor y({n, h / 2, w / 2, c}, in.target(), in.dtype());
+  with_storage(in.dtype(), [&]<class T>(T) {
+    run(in.target(), kernels::BasicAvgPoolArgs<T>{n, h, w, c, in.data<T>(), y.mutable_data<T>()});
+  });
   return Variable::result(y, {x}, [=](const Tensor& dy, GradientSink& sink) {
-    Tensor dx({n, h, w, c}, dy.target());
-    operators(dy.target()).avg_pool_backward({n, h, w, c, dy.data(), dx.mutable_data()});
+    Tensor dx({n, h, w, c}, dy.target(), dy.dtype());
+    with_storage(dy.dtype(), [&]<class T>(T) {
+      run(dy.target(),
+          kernels::BasicAvgPoolBackwardArgs<T>{n, h, w, c, dy.data<T>(), dx.mutable_data<T>()});
+    });
     sink.add(0, std::move(dx));
   });
 }

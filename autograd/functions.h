@@ -1,5 +1,7 @@
 // Differentiable operators. Each is a free function: compute the value, then a lambda that captures
-// what its backward needs. Images are [N,H,W,C], sequences [N,T,C], vectors [N,C]; f32.
+// what its backward needs. Images are [N,H,W,C], sequences [N,T,C], vectors [N,C], in f32 or bf16;
+// the result has the dtype of the (first) input, and so have gradients between operators.
+// Parameters and their gradients, scale_shift, losses and their inputs are f32 always.
 #pragma once
 
 #include "autograd/variable.h"
@@ -41,12 +43,17 @@ Variable silu(const Variable& x);
 Variable avg_pool(const Variable& x);                               // 2x2, stride 2
 Variable pool_tokens(const Variable& x, const Variable& position);  // kernels/pool.h
 Variable reshape(const Variable& x, Shape shape);
+Variable cast(const Variable& x, Dtype dtype);  // f32 or bf16; the gradient is cast back
 
 // Losses, one value per sample: [N]. Seed backward() with 1/N each for the batch mean.
 // mean_e (prediction - target)^2; target is a constant.
 Variable mse_loss(const Variable& prediction, const Tensor& target);
 // log softmax(logits)[label] per sample [N]; cross-entropy is minus its mean.
 Variable log_softmax_at(const Variable& logits, const std::vector<int64_t>& labels);
+// The same with labels [N] i64 in the target's memory, which only require_labels has checked.
+Variable log_softmax_at(const Variable& logits, const Tensor& labels);
+// Throws Error naming a label that is not one of the classes.
+void require_labels(const std::vector<int64_t>& labels, int64_t classes);
 
 // [N] timesteps -> [N, channels], cos first. No gradient.
 Tensor timestep_embedding(const Tensor& t, int64_t channels);

@@ -1,3 +1,4 @@
+#include "autograd/dispatch.h"
 #include "autograd/functions.h"
 
 namespace diffscm {
@@ -23,56 +24,62 @@ Variable group_norm(const Variable& x, const Variable& x1, const Variable& gamma
 
   Shape shape = x.shape();
   shape.back() = c;
-  Tensor y(shape, first.target());
+  const Dtype dtype = first.dtype();
+  Tensor y(shape, first.target(), dtype);
   Tensor mean({n, options.groups}, first.target()), rstd({n, options.groups}, first.target());
-  const auto args = [=](const Tensor& x0, const Tensor& x1, const Tensor& gamma, const Tensor& beta,
-                        const Tensor& scale_shift) {
-    return kernels::GroupNormArgs{.n = n,
-                                  .hw = hw,
-                                  .c0 = c0,
-                                  .c1 = c1,
-                                  .groups = options.groups,
-                                  .eps = options.eps,
-                                  .silu = options.silu,
-                                  .dropout = options.dropout,
-                                  .x0 = x0.data(),
-                                  .x1 = x1 ? x1.data() : nullptr,
-                                  .gamma = gamma.data(),
-                                  .beta = beta.data(),
-                                  .scale_shift = scale_shift ? scale_shift.data() : nullptr,
-                                  .y = nullptr,
-                                  .mean = nullptr,
-                                  .rstd = nullptr};
+  const auto args = [=]<class T>(T, const Tensor& x0, const Tensor& x1, const Tensor& gamma,
+                                 const Tensor& beta, const Tensor& scale_shift) {
+    return kernels::BasicGroupNormArgs<T>{.n = n,
+                                          .hw = hw,
+                                          .c0 = c0,
+                                          .c1 = c1,
+                                          .groups = options.groups,
+                                          .eps = options.eps,
+                                          .silu = options.silu,
+                                          .dropout = options.dropout,
+                                          .x0 = x0.data<T>(),
+                                          .x1 = data_or_null<T>(x1),
+                                          .gamma = gamma.data(),
+                                          .beta = beta.data(),
+                                          .scale_shift = data_or_null(scale_shift),
+                                          .y = nullptr,
+                                          .mean = nullptr,
+                                          .rstd = nullptr};
   };
-  kernels::GroupNormArgs forward =
-      args(first, x1.value(), gamma.value(), beta.value(), scale_shift.value());
-  forward.y = y.mutable_data();
-  forward.mean = mean.mutable_data();
-  forward.rstd = rstd.mutable_data();
-  operators(y.target()).group_norm(forward);
+  with_storage(dtype, [&]<class T>(T storage) {
+    auto forward =
+        args(storage, first, x1.value(), gamma.value(), beta.value(), scale_shift.value());
+    forward.y = y.mutable_data<T>();
+    forward.mean = mean.mutable_data();
+    forward.rstd = rstd.mutable_data();
+    run(y.target(), forward);
+  });
 
   return Variable::result(
       y, {x, x1, gamma, beta, scale_shift},
-      [args, mean, rstd, x0 = first, x1 = x1.value(), gamma = gamma.value(), beta = beta.value(),
+      [args, dtype, mean, rstd, x0 = first, x1 = x1.value(), gamma = gamma.value(),
+       beta = beta.value(),
        scale_shift = scale_shift.value()](const Tensor& dy, GradientSink& sink) {
         const Target target = dy.target();
-        Tensor dx0(x0.shape(), target);
-        Tensor dx1 = x1 ? Tensor(x1.shape(), target) : Tensor();
+        Tensor dx0(x0.shape(), target, dtype);
+        Tensor dx1 = x1 ? Tensor(x1.shape(), target, dtype) : Tensor();
         Tensor dgamma = sink.wants(2) ? Tensor(gamma.shape(), target) : Tensor();
         Tensor dbeta = sink.wants(3) ? Tensor(beta.shape(), target) : Tensor();
         Tensor dscale_shift = sink.wants(4) ? Tensor(scale_shift.shape(), target) : Tensor();
-        const auto out = [](Tensor& t) { return t ? t.mutable_data() : nullptr; };
-        kernels::GroupNormBackwardArgs backward{args(x0, x1, gamma, beta, scale_shift),
-                                                dy.data(),
-                                                out(dx0),
-                                                out(dx1),
-                                                out(dgamma),
-                                                out(dbeta),
-                                                out(dscale_shift)};
-        // The backward only reads the statistics.
-        backward.forward.mean = const_cast<float*>(mean.data());
-        backward.forward.rstd = const_cast<float*>(rstd.data());
-        operators(target).group_norm_backward(backward);
+        with_storage(dtype, [&]<class T>(T storage) {
+          kernels::BasicGroupNormBackwardArgs<T> backward{
+              args(storage, x0, x1, gamma, beta, scale_shift),
+              dy.data<T>(),
+              dx0.mutable_data<T>(),
+              mutable_data_or_null<T>(dx1),
+              mutable_data_or_null(dgamma),
+              mutable_data_or_null(dbeta),
+              mutable_data_or_null(dscale_shift)};
+          // The backward only reads the statistics.
+          backward.forward.mean = const_cast<float*>(mean.data());
+          backward.forward.rstd = const_cast<float*>(rstd.data());
+          run(target, backward);
+        });
         sink.add(0, std::move(dx0));
         if (dx1) sink.add(1, std::move(dx1));
         if (dgamma) sink.add(2, std::move(dgamma));

@@ -1,3 +1,4 @@
+#include "autograd/dispatch.h"
 #include "autograd/functions.h"
 
 namespace diffscm {
@@ -5,7 +6,10 @@ namespace {
 
 Tensor column_sum(const Tensor& x, int64_t columns) {
   Tensor y({columns}, x.target());
-  operators(x.target()).column_sum({x.numel() / columns, columns, x.data(), y.mutable_data()});
+  with_storage(x.dtype(), [&]<class T>(T) {
+    run(x.target(), kernels::BasicColumnSumArgs<T>{x.numel() / columns, columns, x.data<T>(),
+                                                   y.mutable_data()});
+  });
   return y;
 }
 
@@ -23,30 +27,40 @@ Variable linear(const Variable& x, const Variable& weight, const Variable& bias,
   shape.back() = out;
   require(!residual || residual.shape() == shape, "linear: residual {} for an output {}",
           to_string(residual.shape()), to_string(shape));
-  Tensor y(shape, w.target());
-  operators(y.target())
-      .matmul({rows, out, in, x.value().data(), in, false, w.data(), in, true,
-               bias ? bias.value().data() : nullptr, residual ? residual.value().data() : nullptr,
-               y.mutable_data(), out});
-  return Variable::result(y, {x, weight, bias, residual},
-                          [=, x = weight.needs_gradient() ? x.value() : Tensor(),
-                           x_shape = x.shape(), weight = w](const Tensor& dy, GradientSink& sink) {
-                            const auto& matmul = operators(dy.target()).matmul;
-                            if (sink.wants(0)) {  // dx = dy W
-                              Tensor dx(x_shape, dy.target());
-                              matmul({rows, in, out, dy.data(), out, false, weight.data(), in,
-                                      false, nullptr, nullptr, dx.mutable_data(), in});
-                              sink.add(0, std::move(dx));
-                            }
-                            if (sink.wants(1)) {  // dW = dy^T x
-                              Tensor dweight(weight.shape(), dy.target());
-                              matmul({out, in, rows, dy.data(), out, true, x.data(), in, false,
-                                      nullptr, nullptr, dweight.mutable_data(), in});
-                              sink.add(1, std::move(dweight));
-                            }
-                            if (sink.wants(2)) sink.add(2, column_sum(dy, out));
-                            if (sink.wants(3)) sink.add(3, dy);
-                          });
+  const Dtype dtype = x.value().dtype();
+  Tensor y(shape, w.target(), dtype);
+  with_storage(dtype, [&]<class T>(T) {
+    run(y.target(),
+        kernels::BasicMatmulArgs<T>{rows, out, in, x.value().data<T>(), in, false,
+                                    weight_as(w, dtype).template data<T>(), in, true,
+                                    data_or_null(bias.value()), data_or_null<T>(residual.value()),
+                                    y.mutable_data<T>(), out});
+  });
+  return Variable::result(
+      y, {x, weight, bias, residual},
+      [=, x = weight.needs_gradient() ? x.value() : Tensor(), x_shape = x.shape(), weight = w](
+          const Tensor& dy, GradientSink& sink) {
+        const Target target = dy.target();
+        with_storage(dtype, [&]<class T>(T) {
+          if (sink.wants(0)) {  // dx = dy W
+            Tensor dx(x_shape, target, dtype);
+            run(target,
+                kernels::BasicMatmulArgs<T>{rows, in, out, dy.data<T>(), out, false,
+                                            weight_as(weight, dtype).template data<T>(), in, false,
+                                            nullptr, nullptr, dx.mutable_data<T>(), in});
+            sink.add(0, std::move(dx));
+          }
+          if (sink.wants(1)) {  // dW = dy^T x
+            Tensor dweight(weight.shape(), target);
+            run(target, kernels::BasicMatmulArgs<T, float>{out, in, rows, dy.data<T>(), out, true,
+                                                           x.data<T>(), in, false, nullptr, nullptr,
+                                                           dweight.mutable_data(), in});
+            sink.add(1, std::move(dweight));
+          }
+        });
+        if (sink.wants(2)) sink.add(2, column_sum(dy, out));
+        if (sink.wants(3)) sink.add(3, dy);
+      });
 }
 
 }  // namespace diffscm

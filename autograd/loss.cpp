@@ -9,7 +9,7 @@ namespace {
 Tensor scale_samples(const Tensor& x, const Tensor& weight) {
   const int64_t n = weight.numel(), elements = x.numel() / n;
   Tensor out(x.shape(), x.target());
-  const Tensor zero = Tensor::zeros({n}, x.target());
+  const Tensor zero = Tensor::constant({n}, 0, x.target());
   operators(x.target())
       .add_noise({n, elements, weight.data(), zero.data(), x.data(), x.data(), out.mutable_data()});
   return out;
@@ -38,20 +38,30 @@ Variable log_softmax_at(const Variable& logits, const std::vector<int64_t>& labe
   const Tensor& l = logits.value();
   require(l.rank() == 2 && l.dim(0) == static_cast<int64_t>(labels.size()),
           "log_softmax_at: {} labels for logits {}", labels.size(), to_string(l.shape()));
+  require_labels(labels, l.dim(1));
+  return log_softmax_at(logits, Tensor::from(labels, {l.dim(0)}, l.target()));
+}
+
+Variable log_softmax_at(const Variable& logits, const Tensor& labels) {
+  const Tensor& l = logits.value();
+  require(l.rank() == 2 && l.dim(0) == labels.numel(), "log_softmax_at: {} labels for logits {}",
+          labels.numel(), to_string(l.shape()));
   const int64_t n = l.dim(0), classes = l.dim(1);
-  for (const int64_t label : labels)
-    require(label >= 0 && label < classes, "label {} is outside the {} classes of this model",
-            label, classes);
-  const Tensor index = Tensor::from(labels, {n}, l.target());
   Tensor log_p({n}, l.target());
   const bool wanted = logits.needs_gradient() && recording();
   Tensor gradient = wanted ? Tensor(l.shape(), l.target()) : Tensor();
   operators(l.target())
-      .log_softmax({n, classes, 1.0f, l.data(), index.data_i64(), log_p.mutable_data(), nullptr,
-                    gradient ? gradient.mutable_data() : nullptr});
+      .log_softmax({n, classes, 1.0f, l.data(), labels.data<int64_t>(), log_p.mutable_data(),
+                    nullptr, gradient ? gradient.mutable_data() : nullptr});
   return Variable::result(log_p, {logits}, [gradient](const Tensor& dy, GradientSink& sink) {
     sink.add(0, scale_samples(gradient, dy));
   });
+}
+
+void require_labels(const std::vector<int64_t>& labels, int64_t classes) {
+  for (const int64_t label : labels)
+    require(label >= 0 && label < classes, "label {} is outside the {} classes of this model",
+            label, classes);
 }
 
 }  // namespace diffscm

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <unordered_set>
 
+#include "autograd/dispatch.h"
+
 namespace diffscm {
 
 class Node {
@@ -38,11 +40,16 @@ void GradientSink::add(size_t input, Tensor gradient) {
   // memory.
   require(node->gradient.shape() == gradient.shape(), "gradients of shapes {} and {} meet",
           to_string(node->gradient.shape()), to_string(gradient.shape()));
-  Tensor sum(gradient.shape(), gradient.target());
-  operators(sum.target())
-      .linear_combination(
-          {sum.numel(), 1, node->gradient.data(), 1, gradient.data(), sum.mutable_data()});
-  node->gradient = std::move(sum);
+  node->gradient = diffscm::add(node->gradient, gradient);
+}
+
+Tensor add(const Tensor& a, const Tensor& b) {
+  Tensor sum(a.shape(), a.target(), a.dtype());
+  with_storage(a.dtype(), [&]<class T>(T) {
+    run(a.target(), kernels::BasicLinearCombinationArgs<T>{sum.numel(), 1, a.data<T>(), 1,
+                                                           b.data<T>(), sum.mutable_data<T>()});
+  });
+  return sum;
 }
 
 Variable Variable::leaf(Tensor value) {

@@ -16,6 +16,9 @@ namespace diffscm {
 
 class Node;
 
+// a + b, of one shape and dtype.
+Tensor add(const Tensor& a, const Tensor& b);
+
 // Where a backward lambda delivers gradients, one slot per input of its operator.
 class GradientSink {
  public:

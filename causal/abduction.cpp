@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "causal/batch.h"
 #include "causal/fixed_point.h"
+#include "causal/replay.h"
 
 namespace diffscm {
 
@@ -70,20 +72,36 @@ Abduction abduct_ddim(const EpsilonModel& epsilon, const Chain& chain, const Ten
                       const AbductionOptions& options, const Progress& progress) {
   Abduction result;
   result.latent = x;
+  result.evaluations.assign(static_cast<size_t>(x.dim(0)), levels);
+  std::optional<DdimWalk> walk;  // from level 1 up, where steps can be recorded
   for (int level = 1; level <= levels; ++level) {
+    if (level > 1 && epsilon.is_recordable() && records_steps(x.target())) {
+      if (!walk) {
+        std::vector<DdimWalk::Move> moves;
+        for (int l = level; l <= levels; ++l) moves.push_back({l - 1, l, l - 1});
+        walk.emplace(epsilon, GuidanceGradient(), chain, moves, result.latent,
+                     DdimWalk::Options{.threshold = options.threshold});
+      }
+      walk->step();
+      result.latent = walk->images();
+      if (!progress) continue;
+      runtime(x.target()).synchronize({});  // report what is done, not what is queued
+      progress(level, levels);
+      continue;
+    }
     const int known = std::max(level - 1, 1);
     const Tensor eps = predict_noise(epsilon, result.latent, chain.timestep(known));
     result.latent = ddim_step_up(chain, level - 1, result.latent, eps, options.threshold);
     if (progress) progress(level, levels);
   }
-  result.evaluations.assign(static_cast<size_t>(x.dim(0)), levels);
   return result;
 }
 
-Abduction abduct_fixed_point(const EpsilonModel& epsilon, const Chain& chain, const Tensor& x,
+Abduction abduct_fixed_point(const EpsilonModel& network, const Chain& chain, const Tensor& x,
                              int levels, const AbductionOptions& options,
                              const Progress& progress) {
   const auto n = static_cast<size_t>(x.dim(0));
+  const EpsilonModel epsilon = replayed(network, x.target(), x.dim(0));
   const FixedPointOptions inner{options.tolerance, options.max_iterations, options.memory};
   Abduction result;
   result.latent = x;

@@ -19,18 +19,30 @@ void require_batch(const Tensor& x, const char* what) {
           to_string(x.shape()));
 }
 
-Tensor predict_noise(const EpsilonModel& epsilon, const Tensor& x, int timestep) {
-  Tensor eps = epsilon(x, timestep);
-  require(eps && eps.shape() == x.shape(), "the noise model answered {} for images {}",
-          eps ? to_string(eps.shape()) : "nothing", to_string(x.shape()));
-  return eps;
+namespace {
+
+Tensor checked(Tensor answer, const Tensor& x, const char* who) {
+  require(answer && answer.shape() == x.shape(), "{} answered {} for images {}", who,
+          answer ? to_string(answer.shape()) : "nothing", to_string(x.shape()));
+  return answer;
 }
 
+constexpr const char* kNoiseModel = "the noise model";
+constexpr const char* kGuidance = "the guidance gradient";
+
+}  // namespace
+
+Tensor predict_noise(const EpsilonModel& epsilon, const Tensor& x, int timestep) {
+  return checked(epsilon(x, timestep), x, kNoiseModel);
+}
+Tensor predict_noise(const EpsilonModel& epsilon, const Tensor& x, const Tensor& t) {
+  return checked(epsilon(x, t), x, kNoiseModel);
+}
 Tensor guidance_at(const GuidanceGradient& gradient, const Tensor& x, int timestep) {
-  Tensor g = gradient(x, timestep);
-  require(g && g.shape() == x.shape(), "the guidance gradient answered {} for images {}",
-          g ? to_string(g.shape()) : "nothing", to_string(x.shape()));
-  return g;
+  return checked(gradient(x, timestep), x, kGuidance);
+}
+Tensor guidance_at(const GuidanceGradient& gradient, const Tensor& x, const Tensor& t) {
+  return checked(gradient(x, t), x, kGuidance);
 }
 
 Tensor combine(double a, const Tensor& x, double b, const Tensor& z) {

@@ -18,6 +18,9 @@ void require_batch(const Tensor& x, const char* what);
 // The network's answer, with its shape checked.
 Tensor predict_noise(const EpsilonModel& epsilon, const Tensor& x, int timestep);
 Tensor guidance_at(const GuidanceGradient& gradient, const Tensor& x, int timestep);
+// The same for recordable functions, with t [N] in the target's memory.
+Tensor predict_noise(const EpsilonModel& epsilon, const Tensor& x, const Tensor& t);
+Tensor guidance_at(const GuidanceGradient& gradient, const Tensor& x, const Tensor& t);
 
 // a x + b z, one pair of coefficients for the batch or one per image.
 Tensor combine(double a, const Tensor& x, double b, const Tensor& z);

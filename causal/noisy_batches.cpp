@@ -80,7 +80,10 @@ NoisyBatch NoisyBatches::batch(int64_t step) const {
     t[i] = static_cast<float>(b.timesteps.back());
     alpha_bar[i] = schedule_.alpha_bar(b.timesteps.back());
   }
-  if (!dataset_.labels.empty()) b.labels = dataset_.labels_of(b.index);
+  if (!dataset_.labels.empty()) {
+    b.labels = dataset_.labels_of(b.index);
+    b.label = Tensor::from(b.labels, {batch_}, target_);
+  }
   const Tensor x0 = dataset_.images(b.index).to(target_);
   b.t = Tensor::from(t, {batch_}, target_);
   b.noise = normal_like(x0, {seed_, kernels::Purpose::noise, 0}, stream);

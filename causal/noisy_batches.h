@@ -14,7 +14,8 @@ struct NoisyBatch {
   std::vector<int64_t> index;   // into the data set
   std::vector<int64_t> labels;  // empty if the data set has none
   std::vector<int> timesteps;
-  Tensor t;      // [N] the same, as f32
+  Tensor label;  // [N] i64, the labels in the target's memory; or empty
+  Tensor t;      // [N] the timesteps likewise, as f32
   Tensor noise;  // [N,H,W,C] eps, standard normal
   Tensor x_t;    // sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) eps
 };

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "causal/batch.h"
+#include "causal/replay.h"
 
 namespace diffscm {
 
@@ -120,8 +121,8 @@ StepNoise step_noise(const Chain& chain, int level, const SamplerOptions& o) {
 }
 
 struct Walk {
-  const EpsilonModel& epsilon;
-  const GuidanceGradient& gradient;  // empty when it must not be asked
+  const EpsilonModel epsilon;
+  const GuidanceGradient gradient;  // empty when it must not be asked
   const Chain& chain;
   const SamplerOptions& options;
   std::span<const int64_t> index;
@@ -192,6 +193,23 @@ struct Walk {
   }
 };
 
+// The deterministic sampler, each step one replay.
+Tensor replay_ddim(const EpsilonModel& epsilon, const GuidanceGradient& gradient,
+                   const Chain& chain, int levels, const Tensor& x, const SamplerOptions& options,
+                   const Progress& progress) {
+  std::vector<DdimWalk::Move> moves;
+  for (int level = levels; level >= 1; --level) moves.push_back({level, level - 1, level});
+  DdimWalk walk(epsilon, gradient, chain, moves, x,
+                {.guidance_scale = options.guidance_scale, .threshold = options.threshold});
+  for (int done = 1; done <= levels; ++done) {
+    walk.step();
+    if (!progress) continue;
+    runtime(x.target()).synchronize({});  // report what is done, not what is queued
+    progress(done, levels);
+  }
+  return walk.images();
+}
+
 }  // namespace
 
 Tensor initial_noise(const Shape& shape, std::span<const int64_t> index, uint64_t seed,
@@ -210,8 +228,13 @@ Tensor sample(const EpsilonModel& epsilon, const GuidanceGradient& gradient, con
           "{} sample indices for {} images", index.size(), x.dim(0));
   levels = chain.checked_levels(levels);
 
-  const GuidanceGradient unguided;
-  const Walk walk{epsilon, options.guidance_scale > 0 ? gradient : unguided, chain, options, index};
+  const GuidanceGradient guide = options.guidance_scale > 0 ? gradient : GuidanceGradient();
+  const Target target = x.target();
+  if (options.kind == SamplerKind::ddim && options.eta == 0 && records_steps(target) &&
+      epsilon.is_recordable() && (!guide || guide.is_recordable()))
+    return replay_ddim(epsilon, guide, chain, levels, x, options, progress);
+  const Walk walk{replayed(epsilon, target, x.dim(0)), replayed(guide, target, x.dim(0)), chain,
+                  options, index};
   Tensor current = x;
   for (int level = levels; level >= 1; --level) {
     current = options.kind == SamplerKind::ode ? walk.heun_step(current, level)

@@ -1,11 +1,13 @@
 #include "causal/trainer.h"
 
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <fstream>
 #include <numbers>
 #include <optional>
 
+#include "engine/captured_step.h"
 #include "engine/io/file.h"
 #include "engine/io/jsonl.h"
 #include "engine/io/safetensors.h"
@@ -144,6 +146,105 @@ class Run {
   double earlier_seconds_ = 0;
 };
 
+// Forward, backward and update as one recorded step, its inputs always in the same memory.
+class TrainingStep {
+ public:
+  TrainingStep(const TrainingTask& task, const TrainingOptions& options, Adamw& optimiser)
+      : task_(task),
+        options_(options),
+        optimiser_(optimiser),
+        number_({1}, optimiser.values().target(), Dtype::u32),
+        outcome_({options.batch + 1}, optimiser.values().target()),
+        step_(outcome_.target(), [this] { body(); }) {}
+
+  void run(int64_t number, NoisyBatch batch, double lr_scale) {
+    number_.copy_from(Tensor::from(std::array{static_cast<uint32_t>(number)}, {1}));
+    if (!inputs_.x_t) {
+      inputs_ = std::move(batch);
+    } else {
+      for (Tensor NoisyBatch::*t :
+           {&NoisyBatch::label, &NoisyBatch::t, &NoisyBatch::noise, &NoisyBatch::x_t})
+        if (batch.*t) (inputs_.*t).copy_from(batch.*t);
+      inputs_.index = std::move(batch.index);
+      inputs_.labels = std::move(batch.labels);
+      inputs_.timesteps = std::move(batch.timesteps);
+    }
+    optimiser_.begin_step(lr_scale);
+    step_.run();
+  }
+  // Of the last step: the loss of each sample, then the sum of the gradient's squares.
+  const Tensor& outcome() const { return outcome_; }
+
+ private:
+  void body() {
+    ForwardContext context;
+    context.training = true;
+    context.seed = options_.seed;
+    context.step_at = number_.data<uint32_t>();
+    const Variable loss = task_.loss(inputs_, context);
+    const int64_t n = loss.value().numel();
+    require(n == options_.batch, "the loss has {} values for a batch of {}", n, options_.batch);
+    outcome_.slice(0, n).copy_from(loss.value());
+    backward(loss,
+             Tensor::constant(loss.shape(), 1 / static_cast<float>(n), loss.value().target()));
+    optimiser_.apply_gradients();
+    outcome_.slice(n, n + 1).copy_from(optimiser_.squared_gradient());
+  }
+
+  const TrainingTask& task_;
+  const TrainingOptions& options_;
+  Adamw& optimiser_;
+  NoisyBatch inputs_;
+  Tensor number_, outcome_;
+  CapturedStep step_;
+};
+
+// The steps since the last log line. Their outcomes stay in the target's memory until they are
+// needed, because reading one waits for the step.
+class Window {
+ public:
+  Window(const Adamw& optimiser, const TrainingOptions& options)
+      : optimiser_(optimiser), options_(options) {
+    const Target target = optimiser.squared_gradient().target();
+    unread_ = Tensor({records_steps(target) ? 64 : 1, options.batch + 1}, target);
+  }
+
+  void add(const Tensor& outcome) {
+    Tensor row = unread_.slice(count_, count_ + 1);
+    row.copy_from(outcome.reshape(row.shape()));
+    if (++count_ == unread_.dim(0)) read();
+  }
+  // Throws Error when a loss is not finite.
+  void read() {
+    const int64_t count = std::exchange(count_, 0), n = options_.batch;
+    if (count == 0) return;
+    const std::vector<float> values = unread_.slice(0, count).to_vector();
+    for (int64_t k = 0; k < count; ++k) {
+      const float* outcome = values.data() + k * (n + 1);
+      double mean = 0;
+      for (int64_t i = 0; i < n; ++i) mean += outcome[i] / static_cast<double>(n);
+      require(std::isfinite(mean), "the loss is {} at step {}: lower the learning rate, now {}",
+              mean, optimiser_.steps() - count + k, options_.adamw.lr);
+      loss += mean;
+      gradient += optimiser_.gradient_rms(outcome[n]);
+      ++steps;
+    }
+  }
+  void clear() {
+    loss = gradient = 0;
+    steps = 0;
+  }
+
+  double loss = 0, gradient = 0;  // sums over `steps`
+  int64_t steps = 0;
+
+ private:
+  const Adamw& optimiser_;
+  const TrainingOptions& options_;
+  Tensor unread_;  // [rows, batch + 1]
+  int64_t count_ = 0;
+};
+
 }  // namespace
 
 TrainingEnd train(TrainingTask& task, const NoisyBatches& batches, const TrainingOptions& options,
@@ -172,38 +273,26 @@ TrainingEnd train(TrainingTask& task, const NoisyBatches& batches, const Trainin
   Adamw& optimiser = run.optimiser();
   const auto start = Clock::now();
   auto window_start = start;
-  double window_loss = 0, window_gradient = 0, last_loss = 0;
-  int64_t window_steps = 0, saved_at = optimiser.steps();
+  TrainingStep training_step(task, options, optimiser);
+  Window window(optimiser, options);
+  double last_loss = 0;
+  int64_t saved_at = optimiser.steps();
   const int64_t first_step = optimiser.steps();
   TrainingEnd end = TrainingEnd::finished;
   while (optimiser.steps() < options.steps) {
     const int64_t step = optimiser.steps();
-    const NoisyBatch batch = batches.batch(step);
-    ForwardContext context;
-    context.training = true;
-    context.seed = options.seed;
-    context.step = static_cast<uint32_t>(step);
-    const Variable loss = task.loss(batch, context);
-    const int64_t n = loss.value().numel();
-    backward(loss, Tensor::full(loss.shape(), 1 / static_cast<float>(n), loss.value().target()));
-    optimiser.step(lr_scale(options, step));
-
-    double mean = 0;
-    for (const float l : loss.value().to_vector()) mean += l / static_cast<double>(n);
-    require(std::isfinite(mean), "the loss is {} at step {}: lower the learning rate, now {}", mean,
-            step, options.adamw.lr);
-    window_loss += mean;
-    window_gradient += optimiser.gradient_rms();
-    ++window_steps;
+    training_step.run(step, batches.batch(step), lr_scale(options, step));
+    window.add(training_step.outcome());
 
     const int64_t done = optimiser.steps();
     if (done % options.log_every == 0 || done == options.steps) {
+      window.read();
       const double window_seconds = seconds_since(window_start), elapsed = seconds_since(start);
       TrainingProgress p{.step = done, .steps = options.steps};
-      p.loss = last_loss = window_loss / static_cast<double>(window_steps);
-      p.gradient_rms = window_gradient / static_cast<double>(window_steps);
+      p.loss = last_loss = window.loss / static_cast<double>(window.steps);
+      p.gradient_rms = window.gradient / static_cast<double>(window.steps);
       p.lr = options.adamw.lr * lr_scale(options, step);
-      p.samples_per_second = static_cast<double>(window_steps * options.batch) / window_seconds;
+      p.samples_per_second = static_cast<double>(window.steps * options.batch) / window_seconds;
       p.seconds = run.seconds() + elapsed;
       p.eta_seconds = elapsed / static_cast<double>(done - first_step) *
                       static_cast<double>(options.steps - done);
@@ -217,18 +306,19 @@ TrainingEnd train(TrainingTask& task, const NoisyBatches& batches, const Trainin
                  {"seconds", p.seconds}});
       callbacks.progress(p);
       window_start = Clock::now();
-      window_loss = window_gradient = 0;
-      window_steps = 0;
+      window.clear();
     }
     if (callbacks.stop()) end = TrainingEnd::stopped;
     if (options.minutes > 0 && seconds_since(start) > options.minutes * 60)
       end = TrainingEnd::out_of_time;
     if (done % options.checkpoint_every == 0) {
+      window.read();
       run.save(seconds_since(start), last_loss);
       saved_at = done;
     }
     if (end != TrainingEnd::finished) break;
   }
+  window.read();
   if (saved_at != optimiser.steps() || first_step == optimiser.steps())
     run.save(seconds_since(start), last_loss);
   return end;

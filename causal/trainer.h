@@ -44,7 +44,9 @@ struct TrainingCallbacks {
 
 enum class TrainingEnd { finished, out_of_time, stopped };
 
-// What is trained. `loss` gives one value per sample, to be minimised.
+// What is trained. `loss` gives one value per sample, to be minimised. On a target that records
+// steps it is recorded: it may use the batch's tensors (t, label, noise, x_t), not the numbers on
+// the host.
 struct TrainingTask {
   std::vector<std::pair<std::string, Parameter*>> parameters;
   std::function<Variable(const NoisyBatch&, ForwardContext&)> loss;
@@ -58,7 +60,9 @@ struct TrainingTask {
 // Both tensor files are replaced atomically every `checkpoint_every` steps and at the end; a run
 // that was killed resumes from the last of them and, on the same target, ends bit for bit where it
 // would have. Throws Error when `out` holds a run and resume is not set, when the run to resume had
-// other settings, or when the loss stops being finite.
+// other settings, or when the loss stops being finite: at that step on cpu; where steps are
+// recorded the losses are read at log lines, before checkpoints and every 64 steps, so that the
+// device is not waited for, and no checkpoint is written once one of them is not finite.
 TrainingEnd train(TrainingTask& task, const NoisyBatches& batches, const TrainingOptions& options,
                   const TrainingCallbacks& callbacks);
 

@@ -1,10 +1,8 @@
 #include "engine/memory.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
-#include <cstdlib>
-#include <new>
-#include <vector>
 
 namespace diffscm {
 namespace {
@@ -18,97 +16,129 @@ int64_t size_class(int64_t bytes) {
   return (bytes + step - 1) / step * step;
 }
 
-class Pool {
- public:
-  explicit Pool(Target target) : target_(target) {}
-
-  void* allocate(int64_t bytes) {
-    const std::lock_guard lock(mutex_);
-    const int64_t size = size_class(bytes);
-    statistics_.in_use_bytes += size;
-    statistics_.peak_bytes = std::max(statistics_.peak_bytes, statistics_.in_use_bytes);
-    auto& blocks = free_[size];
-    if (!blocks.empty()) {
-      void* block = blocks.back();
-      blocks.pop_back();
-      statistics_.cached_bytes -= size;
-      return block;
-    }
-    if (void* block = system_allocate(size)) return block;
-    release_locked();
-    if (void* block = system_allocate(size)) return block;
-    statistics_.in_use_bytes -= size;
-    fail("out of memory on {}: asked for {:.1f} MiB with {:.1f} MiB in use; use a smaller --batch",
-         name_of(target_), static_cast<double>(size) / (1 << 20),
-         static_cast<double>(statistics_.in_use_bytes) / (1 << 20));
-  }
-
-  void deallocate(void* block, int64_t bytes) {
-    const std::lock_guard lock(mutex_);
-    const int64_t size = size_class(bytes);
-    free_[size].push_back(block);
-    statistics_.in_use_bytes -= size;
-    statistics_.cached_bytes += size;
-  }
-
-  void release() {
-    const std::lock_guard lock(mutex_);
-    release_locked();
-  }
-
-  MemoryStatistics statistics() const {
-    const std::lock_guard lock(mutex_);
-    return statistics_;
-  }
-
-  void reset_peak() {
-    const std::lock_guard lock(mutex_);
-    statistics_.peak_bytes = statistics_.in_use_bytes;
-  }
-
- private:
-  static void* system_allocate(int64_t bytes) {
-    return ::operator new (static_cast<size_t>(bytes), std::align_val_t{64}, std::nothrow);
-  }
-
-  void release_locked() {
-    for (auto& [size, blocks] : free_) {
-      for (void* block : blocks) ::operator delete (block, std::align_val_t{64});
-      blocks.clear();
-    }
-    statistics_.cached_bytes = 0;
-  }
-
-  Target target_;
-  mutable std::mutex mutex_;
-  std::map<int64_t, std::vector<void*>> free_;
-  MemoryStatistics statistics_;
+// Per target, over all its pools.
+struct Account {
+  std::mutex mutex;
+  MemoryStatistics statistics;
 };
 
-// Never destroyed: tensors with static storage duration may outlive any destructor order.
-Pool& pool(Target target) {
-  static std::array<Pool*, 3> pools{new Pool(Target::cpu), new Pool(Target::cuda),
-                                    new Pool(Target::emu)};
-  return *pools[static_cast<size_t>(target)];
+// Neither accounts nor general pools are ever destroyed: tensors with static storage duration may
+// outlive any destructor order.
+Account& account(Target target) {
+  static std::array<Account*, 3> accounts{new Account, new Account, new Account};
+  return *accounts[static_cast<size_t>(target)];
+}
+
+const std::shared_ptr<MemoryPool>& general_pool(Target target) {
+  static const auto* pools = new std::array{std::make_shared<MemoryPool>(Target::cpu),
+                                            std::make_shared<MemoryPool>(Target::cuda),
+                                            std::make_shared<MemoryPool>(Target::emu)};
+  return (*pools)[static_cast<size_t>(target)];
+}
+
+double mebibytes(auto bytes) {
+  return static_cast<double>(bytes) / (1 << 20);
+}
+
+[[noreturn]] void out_of_memory(Target target, int64_t size, const MemoryStatistics& s) {
+  const kernels::DeviceMemory device = runtime(target).memory();
+  fail(
+      "out of memory on {}: asked for {:.1f} MiB with {:.1f} MiB in use, {:.1f} MiB cached and "
+      "{:.1f} of {:.1f} MiB free on the device; use a smaller --batch",
+      name_of(target), mebibytes(size), mebibytes(s.in_use_bytes), mebibytes(s.cached_bytes),
+      mebibytes(device.free_bytes), mebibytes(device.total_bytes));
 }
 
 }  // namespace
 
+MemoryPool::~MemoryPool() {
+  release();
+}
+
+void* MemoryPool::allocate(int64_t bytes) {
+  const int64_t size = size_class(bytes);
+  const auto system_allocate = [&] { return runtime(target_).allocate(static_cast<size_t>(size)); };
+  auto& [mutex, statistics] = account(target_);
+  std::unique_lock lock(mutex);
+  void* block = nullptr;
+  if (auto& blocks = free_[size]; !blocks.empty()) {
+    block = blocks.back();
+    blocks.pop_back();
+    statistics.cached_bytes -= size;
+  } else {
+    block = system_allocate();
+  }
+  if (block == nullptr) {
+    // Only the general pool's free blocks are nobody's: those of a step's pool are part of what it
+    // replays.
+    lock.unlock();
+    general_pool(target_)->release();
+    lock.lock();
+    block = system_allocate();
+  }
+  if (block == nullptr) out_of_memory(target_, size, statistics);
+  statistics.in_use_bytes += size;
+  statistics.peak_bytes = std::max(statistics.peak_bytes, statistics.in_use_bytes);
+  return block;
+}
+
+void MemoryPool::deallocate(void* block, int64_t bytes) {
+  const int64_t size = size_class(bytes);
+  auto& [mutex, statistics] = account(target_);
+  const std::lock_guard lock(mutex);
+  free_[size].push_back(block);
+  statistics.in_use_bytes -= size;
+  statistics.cached_bytes += size;
+  if (retired_) release_locked();
+}
+
+void MemoryPool::release() {
+  const std::lock_guard lock(account(target_).mutex);
+  release_locked();
+}
+
+void MemoryPool::retire() {
+  const std::lock_guard lock(account(target_).mutex);
+  retired_ = true;
+  release_locked();
+}
+
+void MemoryPool::release_locked() {
+  for (auto& [size, blocks] : free_) {
+    for (void* block : blocks) runtime(target_).release(block);
+    account(target_).statistics.cached_bytes -= size * static_cast<int64_t>(blocks.size());
+    blocks.clear();
+  }
+}
+
 MemoryStatistics memory_statistics(Target target) {
-  return pool(target).statistics();
+  auto& [mutex, statistics] = account(target);
+  const std::lock_guard lock(mutex);
+  return statistics;
 }
 void reset_peak_memory(Target target) {
-  pool(target).reset_peak();
+  auto& [mutex, statistics] = account(target);
+  const std::lock_guard lock(mutex);
+  statistics.peak_bytes = statistics.in_use_bytes;
 }
 void release_cached_memory(Target target) {
-  pool(target).release();
+  general_pool(target)->release();
+}
+
+StepScope*& step_scope() {
+  static thread_local StepScope* current = nullptr;
+  return current;
 }
 
 Storage::Storage(int64_t bytes, Target target)
-    : data_(pool(target).allocate(bytes)), bytes_(bytes), target_(target) {}
+    : pool_(step_scope() != nullptr && step_scope()->target == target ? step_scope()->pool
+                                                                      : general_pool(target)),
+      data_(pool_->allocate(bytes)),
+      bytes_(bytes),
+      target_(target) {}
 
 Storage::~Storage() {
-  pool(target_).deallocate(data_, bytes_);
+  pool_->deallocate(data_, bytes_);
 }
 
 }  // namespace diffscm

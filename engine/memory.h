@@ -1,12 +1,14 @@
-// Memory of tensors: one caching pool per target, and the reference-counted block that a Tensor
+// Memory of tensors: a caching pool per target, and the reference-counted block that a Tensor
 // shares.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "engine/tensor.h"
 
@@ -19,11 +21,35 @@ struct MemoryStatistics {
 };
 MemoryStatistics memory_statistics(Target target);
 void reset_peak_memory(Target target);
-// Gives every cached free block back to the system.
+// Gives the cached free blocks of a target's general pool back to the system.
 void release_cached_memory(Target target);
 
-// A block of a target's memory, aligned to 64 bytes. Freed blocks return to the pool, by size
-// class. Throws Error when memory runs out, saying how much was asked, is in use and was cached.
+// Blocks of one target's memory, aligned to 256 bytes. Freed blocks return to the pool, by size
+// class. The engine orders all work of a target in one stream, so a block may be handed out again
+// while the work that last used it is still queued.
+class MemoryPool {
+ public:
+  explicit MemoryPool(Target target) : target_(target) {}
+  ~MemoryPool();
+  MemoryPool(const MemoryPool&) = delete;
+  MemoryPool& operator=(const MemoryPool&) = delete;
+
+  // Throws Error when memory runs out, saying how much was asked, is in use, cached and free.
+  void* allocate(int64_t bytes);
+  void deallocate(void* block, int64_t bytes);
+  // Gives the free blocks back to the system.
+  void release();
+  // The same, and from now on every block as soon as it is freed.
+  void retire();
+
+ private:
+  void release_locked();
+
+  Target target_;
+  bool retired_ = false;
+  std::map<int64_t, std::vector<void*>> free_;  // by size class
+};
+
 class Storage {
  public:
   Storage(int64_t bytes, Target target);
@@ -47,10 +73,22 @@ class Storage {
   std::map<std::string, Derived> derived;
 
  private:
+  std::shared_ptr<MemoryPool> pool_;
   void* data_;
   int64_t bytes_;
   Target target_;
   uint64_t version_ = 0;
 };
+
+// What a CapturedStep (engine/captured_step.h) learns about the body that it runs.
+struct StepScope {
+  Target target;
+  std::shared_ptr<MemoryPool> pool;  // where the body's tensors on `target` come from
+  bool recording = false;            // the rest is filled in only while the body is recorded:
+  std::vector<std::weak_ptr<Storage>> changed;  // what it writes
+  std::vector<Tensor> kept;                     // derived values that it reads
+};
+// Of this thread; null outside a step.
+StepScope*& step_scope();
 
 }  // namespace diffscm

@@ -2,7 +2,9 @@
 
 #include <omp.h>
 
-#include "kernels/cpu/table.h"
+#include <array>
+
+#include "kernels/targets.h"
 
 namespace diffscm {
 
@@ -24,18 +26,87 @@ Target parse_target(std::string_view name) {
   fail("unknown device '{}': choose cuda, cpu or emu", name);
 }
 
+namespace {
+
+constexpr std::array kTargets{Target::cpu, Target::cuda, Target::emu};
+
+struct Tables {
+  const kernels::OperatorTable* operators = nullptr;
+  const kernels::Runtime* runtime = nullptr;
+  std::string unusable;
+};
+
+Tables find(Target target) {
+  switch (target) {
+    case Target::cpu:
+      return {&kernels::cpu::operators(), &kernels::cpu::runtime(), {}};
+    case Target::emu:
+      return {&kernels::emu::operators(), &kernels::emu::runtime(), {}};
+    case Target::cuda:
+#ifdef DIFFSCM_WITH_CUDA
+      return {&kernels::cuda::operators(), &kernels::cuda::runtime(),
+              kernels::cuda::runtime().unusable()};
+#else
+      break;
+#endif
+  }
+  return {nullptr, nullptr, "this program was built without it (no CUDA compiler was found)"};
+}
+
+// Asked once per target: whether a device can be used does not change while the program runs.
+const Tables& tables(Target target) {
+  switch (target) {
+    case Target::cuda: {
+      static const Tables cuda = find(Target::cuda);
+      return cuda;
+    }
+    case Target::emu: {
+      static const Tables emu = find(Target::emu);
+      return emu;
+    }
+    case Target::cpu:
+      break;
+  }
+  static const Tables cpu = find(Target::cpu);
+  return cpu;
+}
+
+const Tables& usable_tables(Target target) {
+  const Tables& t = tables(target);
+  require(t.unusable.empty(), "device '{}' cannot be used: {}; use --device cpu", name_of(target),
+          t.unusable);
+  return t;
+}
+
+}  // namespace
+
+std::vector<Target> built_targets() {
+  std::vector<Target> built;
+  for (const Target target : kTargets)
+    if (tables(target).operators != nullptr) built.push_back(target);
+  return built;
+}
+
+std::string unusable_because(Target target) {
+  return tables(target).unusable;
+}
+
 std::vector<Target> available_targets() {
-  return {Target::cpu};
+  std::vector<Target> usable = built_targets();
+  std::erase_if(usable, [](Target target) { return !tables(target).unusable.empty(); });
+  return usable;
 }
 
 Target default_target() {
-  return available_targets().front();
+  return tables(Target::cuda).unusable.empty() ? Target::cuda : Target::cpu;
 }
 
 const kernels::OperatorTable& operators(Target target) {
-  require(target == Target::cpu, "device '{}' is not part of this build: use --device cpu",
-          name_of(target));
-  return kernels::cpu::operators();
+  return *usable_tables(target).operators;
+}
+
+const kernels::Runtime& runtime(Target target) {
+  return *usable_tables(target).runtime;
 }
 
 void set_threads(int threads) {

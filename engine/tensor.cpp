@@ -3,18 +3,32 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
+#include <map>
+#include <mutex>
+#include <tuple>
+#include <utility>
 
 #include "engine/memory.h"
 
 namespace diffscm {
 
 int64_t size_of(Dtype dtype) {
-  return dtype == Dtype::f32 ? 4 : 8;
+  switch (dtype) {
+    case Dtype::bf16:
+      return 2;
+    case Dtype::f32:
+    case Dtype::u32:
+      return 4;
+    case Dtype::i64:
+    case Dtype::f64:
+      return 8;
+  }
+  fail("unknown dtype {}", static_cast<int>(dtype));
 }
 const char* name_of(Dtype dtype) {
-  return dtype == Dtype::f32 ? "f32" : "i64";
+  constexpr const char* kNames[] = {"f32", "bf16", "i64", "f64", "u32"};
+  return kNames[static_cast<int>(dtype)];
 }
 
 int64_t numel(const Shape& shape) {
@@ -47,20 +61,44 @@ Tensor Tensor::full(Shape shape, float value, Target target) {
   return t.to(target);
 }
 
-Tensor Tensor::from(std::span<const float> values, Shape shape, Target target) {
-  Tensor t(std::move(shape));
-  require(static_cast<int64_t>(values.size()) == t.numel(), "{} values do not fill shape {}",
-          values.size(), to_string(t.shape()));
-  std::copy(values.begin(), values.end(), t.mutable_data());
-  return t.to(target);
+Tensor Tensor::constant(Shape shape, float value, Target target) {
+  using Key = std::tuple<Target, int64_t, float>;
+  static std::mutex mutex;
+  static auto* constants =
+      new std::map<Key, Tensor>;  // never destroyed, as the pools they are from
+  const std::lock_guard lock(mutex);
+  const int64_t count = diffscm::numel(shape);
+  Tensor& found = (*constants)[{target, count, value}];
+  if (!found) {
+    StepScope* const scope = std::exchange(step_scope(), nullptr);  // it outlives any step
+    found = full({count}, value, target);
+    step_scope() = scope;
+  }
+  return found.reshape(std::move(shape));
 }
 
-Tensor Tensor::from(std::span<const int64_t> values, Shape shape, Target target) {
-  Tensor t(std::move(shape), Target::cpu, Dtype::i64);
+namespace {
+template <class T>
+Tensor from_span(std::span<const T> values, Shape shape, Target target) {
+  Tensor t(std::move(shape), Target::cpu, dtype_of<T>);
   require(static_cast<int64_t>(values.size()) == t.numel(), "{} values do not fill shape {}",
           values.size(), to_string(t.shape()));
-  std::copy(values.begin(), values.end(), t.mutable_data_i64());
+  std::copy(values.begin(), values.end(), t.mutable_data<T>());
   return t.to(target);
+}
+}  // namespace
+
+Tensor Tensor::from(std::span<const float> values, Shape shape, Target target) {
+  return from_span(values, std::move(shape), target);
+}
+Tensor Tensor::from(std::span<const int64_t> values, Shape shape, Target target) {
+  return from_span(values, std::move(shape), target);
+}
+Tensor Tensor::from(std::span<const double> values, Shape shape, Target target) {
+  return from_span(values, std::move(shape), target);
+}
+Tensor Tensor::from(std::span<const uint32_t> values, Shape shape, Target target) {
+  return from_span(values, std::move(shape), target);
 }
 
 int64_t Tensor::dim(int i) const {
@@ -75,31 +113,16 @@ Target Tensor::target() const {
   return storage_->target();
 }
 
-namespace {
-template <class T>
-T* element_pointer(const std::shared_ptr<Storage>& storage, int64_t offset, Dtype has,
-                   Dtype wanted) {
-  require(storage != nullptr, "empty tensor");
-  require(has == wanted, "tensor holds {}, not {}", name_of(has), name_of(wanted));
-  return static_cast<T*>(storage->data()) + offset;
+void* Tensor::address(Dtype wanted) const {
+  require(storage_ != nullptr, "empty tensor");
+  require(dtype_ == wanted, "tensor holds {}, not {}", name_of(dtype_), name_of(wanted));
+  return static_cast<char*>(storage_->data()) + offset_ * size_of(dtype_);
 }
-}  // namespace
 
-const float* Tensor::data() const {
-  return element_pointer<const float>(storage_, offset_, dtype_, Dtype::f32);
-}
-float* Tensor::mutable_data() {
-  float* p = element_pointer<float>(storage_, offset_, dtype_, Dtype::f32);
+void Tensor::touch() {
+  require(storage_ != nullptr, "empty tensor");
   storage_->touch();
-  return p;
-}
-const int64_t* Tensor::data_i64() const {
-  return element_pointer<const int64_t>(storage_, offset_, dtype_, Dtype::i64);
-}
-int64_t* Tensor::mutable_data_i64() {
-  int64_t* p = element_pointer<int64_t>(storage_, offset_, dtype_, Dtype::i64);
-  storage_->touch();
-  return p;
+  if (step_scope() != nullptr && step_scope()->recording) step_scope()->changed.push_back(storage_);
 }
 
 Tensor Tensor::reshape(Shape shape) const {
@@ -146,31 +169,36 @@ Tensor Tensor::to(Target target) const {
 void Tensor::copy_from(const Tensor& source) {
   require(source.shape_ == shape_ && source.dtype_ == dtype_, "cannot copy {} {} into {} {}",
           name_of(source.dtype_), to_string(source.shape_), name_of(dtype_), to_string(shape_));
-  require(target() == Target::cpu && source.target() == Target::cpu,
-          "cannot copy from device '{}' to '{}': not part of this build", name_of(source.target()),
-          name_of(target()));
-  const int64_t item = size_of(dtype_);
-  std::memmove(static_cast<char*>(storage_->data()) + offset_ * item,
-               static_cast<const char*>(source.storage_->data()) + source.offset_ * item,
-               static_cast<size_t>(numel_ * item));
-  storage_->touch();
+  const Target here = target(), there = source.target();
+  if (here != there && here != Target::cpu && there != Target::cpu)
+    return copy_from(source.to(Target::cpu));
+  const kernels::Copy direction = here == there          ? kernels::Copy::within
+                                  : there == Target::cpu ? kernels::Copy::to_device
+                                                         : kernels::Copy::to_host;
+  touch();
+  runtime(direction == kernels::Copy::to_host ? there : here)
+      .copy(address(dtype_), source.address(dtype_), static_cast<size_t>(numel_ * size_of(dtype_)),
+            direction, {});
 }
 
 std::vector<float> Tensor::to_vector() const {
   const Tensor host = to(Target::cpu);
-  return {host.data(), host.data() + numel_};
+  if (dtype_ != Dtype::bf16) return {host.data(), host.data() + numel_};
+  std::vector<float> values(static_cast<size_t>(numel_));
+  std::transform(host.data<kernels::bf16>(), host.data<kernels::bf16>() + numel_, values.begin(),
+                 [](kernels::bf16 v) { return kernels::to_float(v); });
+  return values;
 }
 
 Tensor Tensor::derived(const std::string& key, const std::function<Tensor()>& compute) const {
   require(storage_ != nullptr, "empty tensor");
   const std::lock_guard lock(storage_->derived_mutex);
   const std::string full_key = fmt::format("{}@{}", key, offset_);
-  const auto found = storage_->derived.find(full_key);
-  if (found != storage_->derived.end() && found->second.version == storage_->version())
-    return found->second.value;
-  Tensor value = compute();
-  storage_->derived[full_key] = {storage_->version(), value};
-  return value;
+  Storage::Derived& entry = storage_->derived[full_key];
+  if (!entry.value || entry.version != storage_->version())
+    entry = {storage_->version(), compute()};
+  if (step_scope() != nullptr && step_scope()->recording) step_scope()->kept.push_back(entry.value);
+  return entry.value;
 }
 
 }  // namespace diffscm

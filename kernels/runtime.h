@@ -34,8 +34,9 @@ struct Runtime {
   void* (*allocate)(size_t bytes);
   void (*release)(void* block);
 
-  // Ordered after the stream's earlier work. A copy to or from the host has finished when it
-  // returns; a copy within the target has only been queued.
+  // Ordered before the stream's later work and after its earlier work. When it returns, a copy to
+  // the host has finished and one from the host has read the host's memory; a copy within the
+  // target has only been queued.
   void (*copy)(void* to, const void* from, size_t bytes, Copy direction, Stream stream);
   // Waits for the stream's work and throws Error when any of it failed.
   void (*synchronize)(Stream stream);

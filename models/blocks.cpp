@@ -68,7 +68,8 @@ Variable AttentionPool::forward(const Variable& x) const {
   const Variable tokens = pool_tokens(x, position.variable);
   const Variable pooled =
       attention(qkv_proj.forward(tokens), heads, kernels::QkvLayout::chunked, /*queries=*/1);
-  return reshape(c_proj.forward(pooled), {x.dim(0), c_proj.weight.variable.dim(0)});
+  return reshape(c_proj.forward(cast(pooled, Dtype::f32)),
+                 {x.dim(0), c_proj.weight.variable.dim(0)});
 }
 
 void AttentionPool::visit(const std::string& prefix, const ParameterVisitor& visitor) {

@@ -83,9 +83,10 @@ struct LoadedModel {
 };
 
 // Builds the model that the file describes and fills it; for inference (no parameter wants a
-// gradient).
+// gradient). `layers`: what it computes in, f32 or bf16.
 template <class Model>
-LoadedModel<Model> load_model(const std::filesystem::path& path, Target target) {
+LoadedModel<Model> load_model(const std::filesystem::path& path, Target target,
+                              Dtype layers = Dtype::f32) {
   auto [info, state] = read_model(path);
   require(info.kind == Model::kKind, "{} holds a {}, not a {}", info.path, info.kind, Model::kKind);
   const auto config = info.config.get<typename Model::Config>();
@@ -98,6 +99,10 @@ LoadedModel<Model> load_model(const std::filesystem::path& path, Target target) 
     fail("{}: {}", info.path, e.what());
   }
   for (const auto& [name, p] : parameters) p->variable = Variable(p->variable.value().to(target));
+  if constexpr (requires { loaded.model.set_precision(layers); })
+    loaded.model.set_precision(layers);
+  else
+    require(layers == Dtype::f32, "a {} computes in f32 only", Model::kKind);
   return loaded;
 }
 

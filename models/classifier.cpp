@@ -43,7 +43,7 @@ Variable Classifier::forward(const Variable& x, const Tensor& t, ForwardContext&
           config_.in_channels, to_string(x.shape()));
   require(t.numel() == x.dim(0), "{} timesteps for {} images", t.numel(), x.dim(0));
   const Variable emb = time_embed_.forward(t);
-  Variable h = stem_.forward(x);
+  Variable h = cast(stem_.forward(x), layers_);
   for (const ResBlock& block : blocks_) h = block.forward(h, {}, emb, context);
   h = middle_first_->forward(h, {}, emb, context);
   h = middle_attention_->forward(h);
@@ -67,11 +67,18 @@ std::vector<float> Classifier::probabilities(const Tensor& x, double t) const {
 
 Tensor Classifier::log_p_gradient(const Tensor& x, double t,
                                   const std::vector<int64_t>& labels) const {
+  require(x.rank() > 0 && static_cast<int64_t>(labels.size()) == x.dim(0),
+          "{} labels for images {}", labels.size(), to_string(x.shape()));
+  require_labels(labels, config_.classes);
+  return log_p_gradient(x, Tensor::full({x.dim(0)}, static_cast<float>(t), x.target()),
+                        Tensor::from(labels, {x.dim(0)}, x.target()));
+}
+
+Tensor Classifier::log_p_gradient(const Tensor& x, const Tensor& t, const Tensor& labels) const {
   ForwardContext context;
   const Variable input = Variable::leaf(x);
-  const Tensor timesteps = Tensor::full({x.dim(0)}, static_cast<float>(t), x.target());
-  const Variable log_p = log_softmax_at(forward(input, timesteps, context), labels);
-  backward(log_p, Tensor::full({x.dim(0)}, 1, x.target()));
+  const Variable log_p = log_softmax_at(forward(input, t, context), labels);
+  backward(log_p, Tensor::constant({x.dim(0)}, 1, x.target()));
   return input.gradient();
 }
 

@@ -40,6 +40,12 @@ class Classifier {
   std::vector<float> probabilities(const Tensor& x, double t) const;
   // grad_x log p(label | x_t), shaped like x. Weight gradients are not computed.
   Tensor log_p_gradient(const Tensor& x, double t, const std::vector<int64_t>& labels) const;
+  // The same with t [N] f32 and labels [N] i64 in the target's memory (checked by the caller:
+  // require_labels), so that it can be part of a recorded step.
+  Tensor log_p_gradient(const Tensor& x, const Tensor& t, const Tensor& labels) const;
+
+  // As UNet::set_precision; the last layer, from tokens to logits, is computed in f32.
+  void set_precision(Dtype layers) { layers_ = layers; }
 
   void visit(const ParameterVisitor& visitor);
 
@@ -47,6 +53,7 @@ class Classifier {
   Classifier(const ClassifierConfig& config, Initializer init);
 
   ClassifierConfig config_;
+  Dtype layers_ = Dtype::f32;
   TimeEmbedding time_embed_;
   Conv2d stem_;
   std::vector<ResBlock> blocks_;  // input_blocks.1 onwards

@@ -88,7 +88,7 @@ kernels::Dropout ForwardContext::dropout(double rate) {
   if (!training || rate <= 0) return {};
   // Layers differ in the sample word of the counter: layer l owns samples l * 2^32 onwards.
   const int64_t first_sample = static_cast<int64_t>(layer_++ << 32);
-  return {static_cast<float>(rate), {seed, kernels::Purpose::dropout, step}, first_sample};
+  return {static_cast<float>(rate), {seed, kernels::Purpose::dropout, step, step_at}, first_sample};
 }
 
 }  // namespace diffscm

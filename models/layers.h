@@ -78,6 +78,7 @@ struct ForwardContext {
   bool training = false;
   uint64_t seed = 0;
   uint32_t step = 0;
+  const uint32_t* step_at = nullptr;  // in the target's memory: overrides `step`, as in RandomKey
 
   // The dropout of the next layer that asks. rate 0 outside training.
   kernels::Dropout dropout(double rate);

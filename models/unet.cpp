@@ -80,7 +80,7 @@ Variable UNet::forward(const Variable& x, const Tensor& t, ForwardContext& conte
   std::vector<Variable> skips;
   Variable h = x;
   for (const Stage& stage : input_blocks_) {
-    if (stage.stem) h = stage.stem->forward(h);
+    if (stage.stem) h = cast(stage.stem->forward(h), layers_);
     if (stage.block) h = stage.block->forward(h, {}, emb, context);
     if (stage.attention) h = stage.attention->forward(h);
     if (stage.downsample) h = stage.downsample->forward(h);
@@ -95,14 +95,18 @@ Variable UNet::forward(const Variable& x, const Tensor& t, ForwardContext& conte
     if (stage.attention) h = stage.attention->forward(h);
     if (stage.upsample) h = stage.upsample->forward(h);
   }
-  return out_conv_.forward(out_norm_.forward(h, {}, {}, /*silu=*/true));
+  return out_conv_.forward(cast(out_norm_.forward(h, {}, {}, /*silu=*/true), Dtype::f32));
+}
+
+Tensor UNet::predict(const Tensor& x, const Tensor& t) const {
+  const NoGrad no_grad;
+  ForwardContext context;
+  return forward(x, t, context).value();
 }
 
 Tensor UNet::predict(const Tensor& x, double t) const {
-  const NoGrad no_grad;
-  ForwardContext context;
-  const Tensor timesteps = Tensor::full({x.dim(0)}, static_cast<float>(t), x.target());
-  return forward(x, timesteps, context).value();
+  require(x.rank() > 0, "this U-Net expects images [N,H,W,C], got {}", to_string(x.shape()));
+  return predict(x, Tensor::full({x.dim(0)}, static_cast<float>(t), x.target()));
 }
 
 void UNet::visit(const ParameterVisitor& visitor) {

@@ -36,8 +36,14 @@ class UNet {
   // x [N,H,W,in], t [N] in original units 0 .. T-1 -> eps [N,H,W,out]. H and W must halve evenly at
   // every level.
   Variable forward(const Variable& x, const Tensor& t, ForwardContext& context) const;
-  // Inference: no tape, every sample at the same t.
+  // Inference: no tape; t [N], or every sample at the same t.
+  Tensor predict(const Tensor& x, const Tensor& t) const;
   Tensor predict(const Tensor& x, double t) const;
+
+  // What the layers compute in, f32 or bf16. Parameters, images and eps are f32 either way, and so
+  // are the time embedding and the first and last convolution, whose few channels gain nothing from
+  // bf16 while the image and eps would lose digits.
+  void set_precision(Dtype layers) { layers_ = layers; }
 
   void visit(const ParameterVisitor& visitor);
 
@@ -52,6 +58,7 @@ class UNet {
     std::optional<Conv2d> downsample, upsample;
   };
   UNetConfig config_;
+  Dtype layers_ = Dtype::f32;
   TimeEmbedding time_embed_;
   std::vector<Stage> input_blocks_, output_blocks_;
   std::optional<ResBlock> middle_first_, middle_last_;

@@ -42,6 +42,20 @@ cudaStream_t cuda_stream(Stream stream) {
   return standard;
 }
 
+bool recording(Stream stream) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  check(cudaStreamIsCapturing(cuda_stream(stream), &status), "asking whether a step is recorded");
+  return status != cudaStreamCaptureStatusNone;
+}
+
+// Not checked: were it refused, the call that it is for would be too, and say so.
+AnyCallAllowed::AnyCallAllowed() {
+  cudaThreadExchangeStreamCaptureMode(&mode_);
+}
+AnyCallAllowed::~AnyCallAllowed() {
+  cudaThreadExchangeStreamCaptureMode(&mode_);
+}
+
 void allow_shared_memory(const void* kernel, size_t bytes) {
   constexpr size_t kWithoutAsking = 48 * 1024;
   if (bytes <= kWithoutAsking) return;
@@ -61,7 +75,7 @@ void allow_shared_memory(const void* kernel, size_t bytes) {
 
 void check_launch(cudaError_t status, std::string_view kernel, Stream stream) {
   if (status != cudaSuccess) check(status, fmt::format("launching kernel {}", kernel));
-  if (sync_each_launch())
+  if (sync_each_launch() && !recording(stream))
     check(cudaStreamSynchronize(cuda_stream(stream)), fmt::format("running kernel {}", kernel));
 }
 
@@ -82,6 +96,7 @@ void* workspace(size_t bytes, Stream stream) {
   Block& block = blocks[cuda_stream(stream)];
   if (bytes > block.bytes) {
     void* data = nullptr;
+    const AnyCallAllowed allowed;
     const size_t size = std::max(2 * block.bytes, std::max<size_t>(bytes, 1 << 20));
     check(cudaMalloc(&data, size), fmt::format("allocating {} MiB of workspace", size >> 20));
     block = {data, size};

@@ -1,5 +1,5 @@
-// What the cuda target needs from the CUDA runtime, with its errors turned into Error. The engine
-// uses it too: no other file of it includes CUDA headers.
+// What the cuda target's own files need from the CUDA runtime, with its errors turned into Error.
+// (What the engine needs is kernels/runtime.h, which device_runtime.cpp fills in.)
 #pragma once
 
 #include <cuda_runtime.h>
@@ -17,6 +17,22 @@ void check(cudaError_t status, std::string_view what);
 // Stream{} is the program's one compute stream, created at first use; it does not wait for the
 // legacy default stream.
 cudaStream_t cuda_stream(Stream stream);
+
+// Whether work on the stream is being recorded instead of run.
+bool recording(Stream stream);
+
+// While one lives, this thread may allocate memory even though it records a step: CUDA refuses that
+// by default because an allocation is not part of the graph, which is what is wanted here.
+class AnyCallAllowed {
+ public:
+  AnyCallAllowed();
+  ~AnyCallAllowed();
+  AnyCallAllowed(const AnyCallAllowed&) = delete;
+  AnyCallAllowed& operator=(const AnyCallAllowed&) = delete;
+
+ private:
+  cudaStreamCaptureMode mode_ = cudaStreamCaptureModeRelaxed;
+};
 
 // Lets a kernel use more than 48 KiB of dynamic shared memory. Throws when the device has less.
 void allow_shared_memory(const void* kernel, size_t bytes);

@@ -26,7 +26,7 @@ TEST(Information, TargetsListsTheCpusOperators) {
   EXPECT_NE(text.out.find("conv2d"), std::string::npos);
   const Result r = diffscm({"targets", "--json"});
   expect_success(r);
-  EXPECT_EQ(json::parse(r.out)["cpu"]["conv2d"], true);
+  EXPECT_EQ(json::parse(r.out)["cpu"]["operators"]["conv2d"], true);
 }
 
 TEST(Information, InspectDescribesModelsArchivesRunsAndData) {
