@@ -101,7 +101,8 @@ class Run {
     info.training["seconds"] = std::round(seconds);
     info.training["loss"] = loss;
     info.training["seed"] = options_.seed;
-    info.training["weights"] = "exponential moving average";
+    info.training["weights"] =
+        options_.adamw.ema_decay > 0 ? "exponential moving average" : "of the last step";
     optimiser_.swap_ema();
     NamedTensors state;
     for (const auto& [name, p] : task_.parameters)
@@ -157,17 +158,14 @@ class TrainingStep {
         outcome_({options.batch + 1}, optimiser.values().target()),
         step_(outcome_.target(), [this] { body(); }) {}
 
-  void run(int64_t number, NoisyBatch batch, double lr_scale) {
+  void run(int64_t number, TrainingBatch batch, double lr_scale) {
     number_.copy_from(Tensor::from(std::array{static_cast<uint32_t>(number)}, {1}));
-    if (!inputs_.x_t) {
+    if (inputs_.empty()) {
       inputs_ = std::move(batch);
     } else {
-      for (Tensor NoisyBatch::*t :
-           {&NoisyBatch::label, &NoisyBatch::t, &NoisyBatch::noise, &NoisyBatch::x_t})
-        if (batch.*t) (inputs_.*t).copy_from(batch.*t);
-      inputs_.index = std::move(batch.index);
-      inputs_.labels = std::move(batch.labels);
-      inputs_.timesteps = std::move(batch.timesteps);
+      require(batch.size() == inputs_.size(), "a batch of {} tensors after one of {}", batch.size(),
+              inputs_.size());
+      for (size_t i = 0; i < batch.size(); ++i) inputs_[i].copy_from(batch[i]);
     }
     optimiser_.begin_step(lr_scale);
     step_.run();
@@ -194,7 +192,7 @@ class TrainingStep {
   const TrainingTask& task_;
   const TrainingOptions& options_;
   Adamw& optimiser_;
-  NoisyBatch inputs_;
+  TrainingBatch inputs_;
   Tensor number_, outcome_;
   CapturedStep step_;
 };
@@ -247,7 +245,7 @@ class Window {
 
 }  // namespace
 
-TrainingEnd train(TrainingTask& task, const NoisyBatches& batches, const TrainingOptions& options,
+TrainingEnd train(TrainingTask& task, const TrainingOptions& options,
                   const TrainingCallbacks& callbacks) {
   require(options.steps >= 1 && options.log_every >= 1 && options.checkpoint_every >= 1,
           "steps {}, log_every {} and checkpoint_every {} must be at least 1", options.steps,
@@ -281,7 +279,7 @@ TrainingEnd train(TrainingTask& task, const NoisyBatches& batches, const Trainin
   TrainingEnd end = TrainingEnd::finished;
   while (optimiser.steps() < options.steps) {
     const int64_t step = optimiser.steps();
-    training_step.run(step, batches.batch(step), lr_scale(options, step));
+    training_step.run(step, task.batch(step), lr_scale(options, step));
     window.add(training_step.outcome());
 
     const int64_t done = optimiser.steps();

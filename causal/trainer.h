@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "autograd/adamw.h"
-#include "causal/noisy_batches.h"
 #include "models/checkpoint.h"
 
 namespace diffscm {
@@ -44,12 +43,16 @@ struct TrainingCallbacks {
 
 enum class TrainingEnd { finished, out_of_time, stopped };
 
+// What a step's loss reads, in the target's memory: at every step as many tensors, of the same
+// shapes. Each task says what is in which place.
+using TrainingBatch = std::vector<Tensor>;
+
 // What is trained. `loss` gives one value per sample, to be minimised. On a target that records
-// steps it is recorded: it may use the batch's tensors (t, label, noise, x_t), not the numbers on
-// the host.
+// steps it is recorded: it sees the batch's tensors, never numbers on the host.
 struct TrainingTask {
   std::vector<std::pair<std::string, Parameter*>> parameters;
-  std::function<Variable(const NoisyBatch&, ForwardContext&)> loss;
+  std::function<TrainingBatch(int64_t step)> batch;
+  std::function<Variable(const TrainingBatch&, ForwardContext&)> loss;
   ModelInfo info;  // kind, config, diffusion and data filled in; training is completed here
 };
 
@@ -63,7 +66,7 @@ struct TrainingTask {
 // other settings, or when the loss stops being finite: at that step on cpu; where steps are
 // recorded the losses are read at log lines, before checkpoints and every 64 steps, so that the
 // device is not waited for, and no checkpoint is written once one of them is not finite.
-TrainingEnd train(TrainingTask& task, const NoisyBatches& batches, const TrainingOptions& options,
+TrainingEnd train(TrainingTask& task, const TrainingOptions& options,
                   const TrainingCallbacks& callbacks);
 
 }  // namespace diffscm

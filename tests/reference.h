@@ -100,6 +100,48 @@ inline Doubles avg_pool_backward(int64_t n, int64_t h, int64_t w, int64_t c, con
   return dx;
 }
 
+// y, and where each came from: the first of the largest in reading order.
+struct MaxPool {
+  Doubles y;
+  std::vector<size_t> from;
+};
+inline MaxPool max_pool(int64_t n, int64_t h, int64_t w, int64_t c, const Doubles& x) {
+  MaxPool result;
+  for (int64_t b = 0; b < n; ++b)
+    for (int64_t i = 0; i < h / 2; ++i)
+      for (int64_t j = 0; j < w / 2; ++j)
+        for (int64_t k = 0; k < c; ++k) {
+          size_t best = 0;
+          for (int64_t p = 0; p < 4; ++p) {
+            const auto at =
+                static_cast<size_t>(((b * h + 2 * i + p / 2) * w + 2 * j + p % 2) * c + k);
+            if (p == 0 || x[at] > x[best]) best = at;
+          }
+          result.y.push_back(x[best]);
+          result.from.push_back(best);
+        }
+  return result;
+}
+
+// z, then kl, as kernels/latent.h defines them.
+struct GaussianLatent {
+  Doubles z, kl;
+};
+inline GaussianLatent gaussian_latent(int64_t n, int64_t latent, const Doubles& posterior,
+                                      const Doubles& noise) {
+  GaussianLatent r;
+  for (int64_t i = 0; i < n; ++i) {
+    double kl = 0;
+    for (int64_t l = 0; l < latent; ++l) {
+      const double m = posterior[i * 2 * latent + l], v = posterior[(i * 2 + 1) * latent + l];
+      kl += 0.5 * (m * m + std::exp(v) - 1 - v);
+      r.z.push_back(m + std::exp(v / 2) * noise[i * latent + l]);
+    }
+    r.kl.push_back(kl);
+  }
+  return r;
+}
+
 inline Doubles pool_tokens(int64_t n, int64_t hw, int64_t c, const Doubles& x,
                            const Doubles& position) {
   Doubles y(static_cast<size_t>(n * (hw + 1) * c));

@@ -140,7 +140,32 @@ TEST(FunctionGradients, Pooling) {
                   {random_tensor({2, 7, 5, 3}, 1)});
 }
 
+TEST(FunctionGradients, MaxPool) {
+  check_gradients([](const Inputs& in) { return max_pool(in[0]); },
+                  {random_tensor({2, 7, 6, 3}, 1)},
+                  against([](const auto& in) { return reference::max_pool(2, 7, 6, 3, in[0]).y; }));
+}
+
+TEST(FunctionGradients, GaussianLatent) {
+  const Tensor noise = random_tensor({3, 4}, 9);
+  check_gradients([&](const Inputs& in) { return gaussian_latent(in[0], noise).z; },
+                  {random_tensor({3, 8}, 1)}, against([&](const auto& in) {
+                    return reference::gaussian_latent(3, 4, in[0], testing::to_doubles(noise)).z;
+                  }));
+  check_gradients([&](const Inputs& in) { return gaussian_latent(in[0], noise).kl; },
+                  {random_tensor({3, 8}, 1)}, against([&](const auto& in) {
+                    return reference::gaussian_latent(3, 4, in[0], testing::to_doubles(noise)).kl;
+                  }));
+}
+
 TEST(FunctionGradients, Elementwise) {
+  check_gradients([](const Inputs& in) { return scale(in[0], -2.5f); }, {random_tensor({3, 4}, 1)});
+  check_gradients([](const Inputs& in) { return relu(in[0]); }, {random_tensor({3, 11}, 1)},
+                  against([](const auto& in) {
+                    Doubles y = in[0];
+                    for (double& v : y) v = std::max(v, 0.0);
+                    return y;
+                  }));
   check_gradients([](const Inputs& in) { return silu(in[0]); }, {random_tensor({3, 11}, 1, 2)},
                   against([](const auto& in) { return reference::silu(in[0]); }));
   check_gradients([](const Inputs& in) { return add(in[0], in[1]); },
@@ -218,6 +243,8 @@ TEST(Functions, ShapesThatDoNotFitAreErrors) {
 
   EXPECT_THROW(pool_tokens(x, t({16, 8})), Error);
   EXPECT_THROW(avg_pool(t({4, 4, 8})), Error);
+  EXPECT_THROW(max_pool(t({4, 4, 8})), Error);
+  EXPECT_THROW(gaussian_latent(t({2, 8}), Tensor::zeros({2, 3})), Error);
   EXPECT_THROW(add(x, w), Error);
   EXPECT_THROW(reshape(x, {5}), Error);
   EXPECT_THROW(mse_loss(x, Tensor::zeros({2, 4, 4, 7})), Error);

@@ -1,5 +1,6 @@
 // Steps recorded on emu give what plain execution gives, to the bit, and what the cpu target gives,
 // to rounding.
+#include "causal/noisy_batches.h"
 #include "causal/replay.h"
 
 #include <gtest/gtest.h>
@@ -158,9 +159,9 @@ Trained trained(Target target, Dtype layers) {
   Trained result;
   TrainingTask task;
   task.parameters = named_parameters(unet);
-  task.loss = [&](const NoisyBatch& batch, ForwardContext& context) {
+  task.loss = [&](const TrainingBatch& batch, ForwardContext& context) {
     ++result.calls;
-    return mse_loss(unet.forward(batch.x_t, batch.t, context), batch.noise);
+    return mse_loss(unet.forward(batch[0], batch[1], context), batch[2]);
   };
   task.info.kind = UNet::kKind;
   task.info.config = config;
@@ -182,7 +183,11 @@ Trained trained(Target target, Dtype layers) {
   };
   callbacks.stop = [] { return false; };
   const NoisyBatches batches(dataset, schedule, options.batch, options.seed, target);
-  train(task, batches, options, callbacks);
+  task.batch = [&](int64_t step) {
+    const NoisyBatch b = batches.batch(step);
+    return TrainingBatch{b.x_t, b.t, b.noise};
+  };
+  train(task, options, callbacks);
   result.parameters =
       io::read_safetensors(options.out / "checkpoint.safetensors").tensors.at("values").to_vector();
   return result;

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "causal/noisy_batches.h"
 #include "engine/io/jsonl.h"
 #include "engine/io/safetensors.h"
 #include "models/unet.h"
@@ -49,9 +50,14 @@ class TrainerTest : public ::testing::Test {
     UNet unet(config_, options.seed);
     TrainingTask task;
     task.parameters = named_parameters(unet);
-    task.loss = [&](const NoisyBatch& batch, ForwardContext& context) {
+    const NoisyBatches batches(dataset_, schedule_, options.batch, options.seed, Target::cpu);
+    task.batch = [&](int64_t step) {
+      const NoisyBatch b = batches.batch(step);
+      return TrainingBatch{b.x_t, b.t, b.noise};
+    };
+    task.loss = [&](const TrainingBatch& batch, ForwardContext& context) {
       ++steps_run_;
-      return mse_loss(unet.forward(batch.x_t, batch.t, context), batch.noise);
+      return mse_loss(unet.forward(batch[0], batch[1], context), batch[2]);
     };
     task.info.kind = UNet::kKind;
     task.info.config = config_;
@@ -68,8 +74,7 @@ class TrainerTest : public ::testing::Test {
     };
     callbacks.message = [&](const std::string& line) { message_ = line; };
     callbacks.stop = [&] { return step >= stop_after; };
-    const NoisyBatches batches(dataset_, schedule_, options.batch, options.seed, Target::cpu);
-    return train(task, batches, options, callbacks);
+    return train(task, options, callbacks);
   }
 
   TrainingOptions into(const char* name, bool resume = false) const {

@@ -38,6 +38,36 @@ TYPED_TARGET_TEST(LinearCombination, MatchesReferenceAlsoInPlace) {
   }
 }
 
+TARGET_TEST(Relu, MatchesReferenceAlsoInPlace) {
+  for (const int64_t n : kSizes) {
+    d.offset = kOffsets[n % 2];
+    Floats values = random_floats(n, 1), gradients = random_floats(n, 2);
+    values[0] = 0;  // no gradient at the kink
+    const auto x = d.input(values), dy = d.input(gradients);
+    auto y = d.output(n), dx = d.output(n), in_place = d.inout(values), over = d.inout(gradients);
+    d.table.relu({n, x, y});
+    d.table.relu({n, in_place, in_place});
+    d.table.relu_backward({n, y, dy, dx});
+    d.table.relu_backward({n, y, over, over});
+    Doubles expected, expected_dx;
+    for (int64_t i = 0; i < n; ++i) {
+      expected.push_back(std::max(0.0f, values[i]));
+      expected_dx.push_back(values[i] > 0 ? gradients[i] : 0);
+    }
+    expect_close(y, expected, 0, "relu");
+    expect_close(dx, expected_dx, 0, "relu_backward");
+    expect_same_bits(in_place, y, "relu in place");
+    expect_same_bits(over, dx, "relu_backward in place");
+  }
+  const auto nan = d.input(Floats{std::numeric_limits<float>::quiet_NaN()});
+  auto y = d.output(1);
+  d.table.relu({1, nan, y});
+  EXPECT_TRUE(std::isnan(y.floats()[0]));
+  EXPECT_THROW(d.table.relu({-1, nan, y}), Error);
+  EXPECT_THROW(d.table.relu({1, nullptr, y}), Error);
+  EXPECT_THROW(d.table.relu_backward({1, nan, nullptr, y}), Error);
+}
+
 TYPED_TARGET_TEST(Silu, MatchesReferenceAlsoInPlace) {
   const auto& silu = pick<T>(d.table.silu, d.table.silu_bf16);
   const auto& silu_backward = pick<T>(d.table.silu_backward, d.table.silu_backward_bf16);

@@ -35,6 +35,51 @@ TEST(AvgPool, ReferenceGradientIsTheDerivative) {
                  reference::avg_pool_backward(n, h, w, c, dy), "avg_pool", 200);
 }
 
+TARGET_TEST(MaxPool, MatchesReference) {
+  for (const ImageCase& k : pool_cases()) {
+    d.offset = k.c % 2;
+    const auto [n, h, w, c] = k;
+    const int64_t pooled = n * (h / 2) * (w / 2) * c;
+    Floats values = random_floats(n * h * w * c, 1);
+    for (float& v : values) v = std::round(2 * v);  // many ties: the first must win
+    const auto x = d.input(values), dy = d.input(random_floats(pooled, 2));
+    auto y = d.output(pooled), dx = d.output(n * h * w * c);
+    d.table.max_pool({n, h, w, c, x, y});
+    d.table.max_pool_backward({n, h, w, c, x, dy, dx});
+    const auto expected = reference::max_pool(n, h, w, c, x.doubles());
+    Doubles gradient(values.size());
+    for (size_t i = 0; i < expected.from.size(); ++i) gradient[expected.from[i]] = dy.doubles()[i];
+    expect_close(y, expected.y, 0, name_of(k));
+    expect_close(dx, gradient, 0, name_of(k));
+  }
+}
+
+TARGET_TEST(MaxPool, ANanWins) {
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  for (size_t at = 0; at < 4; ++at) {
+    Floats values{3, 1, 2, -1};
+    values[at] = kNan;
+    const auto x = d.input(values), dy = d.input(Floats{5});
+    auto y = d.output(1), dx = d.output(4);
+    d.table.max_pool({1, 2, 2, 1, x, y});
+    d.table.max_pool_backward({1, 2, 2, 1, x, dy, dx});
+    EXPECT_TRUE(std::isnan(y.floats()[0])) << at;
+    Floats expected(4);
+    expected[at] = 5;
+    EXPECT_EQ(dx.floats(), expected) << at;
+  }
+}
+
+TARGET_TEST(MaxPool, RejectsBadArguments) {
+  const auto x = d.input(Floats(64));
+  auto y = d.output(64);
+  EXPECT_NO_THROW(d.table.max_pool({0, 4, 4, 4, nullptr, nullptr}));
+  EXPECT_THROW(d.table.max_pool({1, 0, 4, 4, x, y}), Error);
+  EXPECT_THROW(d.table.max_pool({1, 4, 4, 4, nullptr, y}), Error);
+  EXPECT_THROW(d.table.max_pool_backward({1, 4, 4, 4, nullptr, x, y}), Error);
+  EXPECT_THROW(d.table.max_pool_backward({1, 4, 4, 4, x, x, nullptr}), Error);
+}
+
 TYPED_TARGET_TEST(PoolTokens, MatchesReference) {
   const auto& forward = pick<T>(d.table.pool_tokens, d.table.pool_tokens_bf16);
   const auto& backward = pick<T>(d.table.pool_tokens_backward, d.table.pool_tokens_backward_bf16);
