@@ -160,6 +160,16 @@ GridImage signed_difference(const GridImage& a, const GridImage& b, float full,
   return out;
 }
 
+Picture to_picture(const GridImage& image) {
+  check(image);
+  Picture picture{image.height, image.width, 3, {}};
+  for (int64_t pixel = 0; pixel < image.height * image.width; ++pixel) {
+    const Colour colour = colour_of(image, pixel);
+    picture.pixels.insert(picture.pixels.end(), colour.begin(), colour.end());
+  }
+  return picture;
+}
+
 Picture draw_grid(const std::vector<GridRow>& rows, const GridOptions& options) {
   const Layout layout = plan(rows, options);
   Picture picture{layout.height, layout.width, 3, {}};

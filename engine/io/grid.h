@@ -36,6 +36,9 @@ GridImage grid_image(const Tensor& batch, int64_t n, std::string caption = {});
 GridImage signed_difference(const GridImage& a, const GridImage& b, float full = 1.0f,
                             std::string caption = {});
 
+// One image alone, pixel for pixel.
+Picture to_picture(const GridImage& image);
+
 // Throws Error when an image's pixels do not fill its size, or the picture would be unreasonably
 // large.
 Picture draw_grid(const std::vector<GridRow>& rows, const GridOptions& options = {});

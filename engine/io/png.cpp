@@ -41,13 +41,13 @@ Picture read_png(const fs::path& path) {
   return picture;
 }
 
-void write_png(const fs::path& path, const Picture& picture) {
+std::vector<uint8_t> encode_png(const Picture& picture) {
   require((picture.channels == 1 || picture.channels == 3) && picture.height > 0 &&
               picture.width > 0 && picture.height <= 0xffff && picture.width <= 0xffff &&
               picture.pixels.size() ==
                   static_cast<size_t>(picture.height * picture.width * picture.channels),
-          "cannot write {}: {} x {} x {} with {} bytes is not a picture", show(path),
-          picture.height, picture.width, picture.channels, picture.pixels.size());
+          "{} x {} x {} with {} bytes is not a picture", picture.height, picture.width,
+          picture.channels, picture.pixels.size());
   Image image;
   image.width = static_cast<png_uint_32>(picture.width);
   image.height = static_cast<png_uint_32>(picture.height);
@@ -56,9 +56,17 @@ void write_png(const fs::path& path, const Picture& picture) {
   Bytes file(size);
   require(png_image_write_to_memory(&image, file.data(), &size, 0, picture.pixels.data(), 0,
                                     nullptr) != 0,
-          "cannot write {}: {}", show(path), image.message);
+          "cannot encode a picture: {}", image.message);
   file.resize(size);
-  atomic_write(path, file);
+  return file;
+}
+
+void write_png(const fs::path& path, const Picture& picture) {
+  try {
+    atomic_write(path, encode_png(picture));
+  } catch (const Error& e) {
+    fail("cannot write {}: {}", show(path), e.what());
+  }
 }
 
 }  // namespace diffscm::io

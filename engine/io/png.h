@@ -17,6 +17,8 @@ struct Picture {
 // black. Throws Error on a corrupt file and on more than 2^26 pixels (checked before allocating).
 Picture read_png(const std::filesystem::path& path);
 
+// The bytes of a PNG file.
+std::vector<uint8_t> encode_png(const Picture& picture);
 // Atomic.
 void write_png(const std::filesystem::path& path, const Picture& picture);
 
