@@ -1,6 +1,10 @@
 #!/usr/bin/python3
 """bench/job.cpp's jobs in PyTorch, under the same flags, at the same architecture.
 
+On a GPU: channels-last, TF32 off; --compile is torch.compile with CUDA graphs ("reduce-overhead").
+bf16 means: the whole network in bf16 for inference (the fastest PyTorch has), autocast over f32
+weights for training.
+
 The networks are guided-diffusion's (Dhariwal & Nichol 2021) with that code's parameter names, so that
 diffscm's model files load as they are. `--check FOLDER` compares what `bench_job --what dump` wrote
 with PyTorch: outputs, input gradients, the gradient of every parameter, a whole counterfactual.
@@ -21,6 +25,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 LEVELS, SCALE = 100, 0.7
+DEVICE = torch.device("cpu")
+DTYPE = torch.float32  # of the activations
 UNET = dict(image_size=28, in_channels=1, out_channels=1, model_channels=32, channel_mult=[1, 2, 2],
             num_res_blocks=1, attention_downsample=[], heads=1)
 CLASSIFIER = dict(image_size=28, in_channels=1, classes=10, model_channels=32, channel_mult=[1, 2, 4, 4],
@@ -33,7 +39,7 @@ def norm(channels):
 
 def timestep_embedding(t, channels):
     half = channels // 2
-    frequencies = torch.exp(-math.log(10000) * torch.arange(half, dtype=torch.float32) / half)
+    frequencies = torch.exp(-math.log(10000) * torch.arange(half, dtype=torch.float32, device=t.device) / half)
     angles = t[:, None] * frequencies[None]
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 
@@ -172,7 +178,7 @@ class UNet(nn.Module):
         self.out = nn.Sequential(norm(c), nn.SiLU(), nn.Conv2d(c, config["out_channels"], 3, padding=1))
 
     def forward(self, x, t):
-        emb = self.time_embed(timestep_embedding(t, self.channels))
+        emb = self.time_embed(timestep_embedding(t, self.channels).to(self.time_embed[0].weight.dtype))
         skips = []
         for block in self.input_blocks:
             x = block(x, emb)
@@ -203,7 +209,7 @@ class Classifier(nn.Module):
         self.out = nn.Sequential(norm(c), nn.SiLU(), AttentionPool(size * size, c, heads, config["classes"]))
 
     def forward(self, x, t):
-        emb = self.time_embed(timestep_embedding(t, self.channels))
+        emb = self.time_embed(timestep_embedding(t, self.channels).to(self.time_embed[0].weight.dtype))
         for block in self.input_blocks:
             x = block(x, emb)
         return self.out(self.middle_block(x, emb))
@@ -239,6 +245,8 @@ def get_model(Model, config, path, parameters):
     default = UNET if Model is UNet else CLASSIFIER
     if all(config[key] == value for key, value in default.items()):
         assert count == parameters, f"{Model.__name__} has {count} parameters, not {parameters}"
+    if DEVICE.type == "cuda":
+        model = model.to(DEVICE, memory_format=torch.channels_last)
     return model.eval()
 
 
@@ -251,15 +259,33 @@ def get_classifier(o):
 
 
 def images(batch, seed):
-    return torch.randn(batch, 1, 28, 28, generator=torch.Generator().manual_seed(seed))
+    x = torch.randn(batch, 1, 28, 28, generator=torch.Generator().manual_seed(seed)).to(DEVICE)
+    return x.to(memory_format=torch.channels_last) if DEVICE.type == "cuda" else x
 
 
 def timesteps(batch):
-    return torch.tensor([(2 * i + 1) * 500 // batch for i in range(batch)], dtype=torch.float32)
+    return torch.tensor([(2 * i + 1) * 500 // batch for i in range(batch)], dtype=torch.float32, device=DEVICE)
 
 
 def labels(batch):
-    return torch.tensor([(i + 5) % 10 for i in range(batch)])
+    return torch.tensor([(i + 5) % 10 for i in range(batch)], device=DEVICE)
+
+
+def synchronize():
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def new_step(o):
+    """Tells torch.compile's CUDA graphs that the last step's outputs may be overwritten."""
+    if o.compile:
+        torch.compiler.cudagraph_mark_step_begin()
+
+
+def prepared(model, o):
+    """For inference: in the activations' type, compiled if asked."""
+    model = model.to(DTYPE).requires_grad_(False)
+    return torch.compile(model, mode="reduce-overhead") if o.compile else model
 
 
 def alpha_bars(levels):
@@ -274,23 +300,26 @@ def move(x, eps, a, b):
     return b ** 0.5 * x0 + (1 - b) ** 0.5 * eps
 
 
-def counterfactual(unet, classifier, x, target, levels):
+def counterfactual(unet, classifier, x, target, levels, step=lambda: None):
+    """The chain itself is f32; the networks see it in their own type."""
     a, t = alpha_bars(levels)
 
     def at(level):
-        return torch.full((x.shape[0],), float(t[level]))
+        return torch.full((x.shape[0],), float(t[level]), device=x.device)
 
     for level in range(1, levels + 1):  # abduction: eps at the level that is left
+        step()
         with torch.no_grad():
-            eps = unet(x, at(max(level - 1, 1)))
+            eps = unet(x.to(DTYPE), at(max(level - 1, 1))).float()
             x = move(x, eps, a[level - 1], a[level])
     latent = x
     for level in range(levels, 0, -1):
-        leaf = x.detach().requires_grad_()
-        log_p = F.log_softmax(classifier(leaf, at(level)), dim=1).gather(1, target[:, None]).sum()
+        step()
+        leaf = x.detach().to(DTYPE).requires_grad_()
+        log_p = F.log_softmax(classifier(leaf, at(level)).float(), dim=1).gather(1, target[:, None]).sum()
         gradient, = torch.autograd.grad(log_p, leaf)
         with torch.no_grad():
-            eps = unet(x, at(level)) - SCALE * (1 - a[level]) ** 0.5 * gradient
+            eps = unet(x.to(DTYPE), at(level)).float() - SCALE * (1 - a[level]) ** 0.5 * gradient.float()
             x = move(x, eps, a[level], a[level - 1])
     return latent, x
 
@@ -298,19 +327,27 @@ def counterfactual(unet, classifier, x, target, levels):
 def timed(runs, work):
     ms = []
     for _ in range(runs):
+        synchronize()
         start = time.perf_counter()
         work()
+        synchronize()
         ms.append(1000 * (time.perf_counter() - start))
     return ms
 
 
 def run_forward(o):
-    unet, x, t = get_unet(o), images(o.batch, 1), torch.full((o.batch,), 500.0)
+    unet = prepared(get_unet(o), o)
+    x, t = images(o.batch, 1).to(DTYPE), torch.full((o.batch,), 500.0, device=DEVICE)
     with torch.no_grad():
         if o.jit:
             unet = torch.jit.freeze(torch.jit.trace(unet, (x, t)))
-        timed(5 if o.jit else 2, lambda: unet(x, t))  # the jit optimises during its first calls
-        return timed(o.runs, lambda: unet(x, t))
+
+        def step():
+            new_step(o)
+            unet(x, t)
+
+        timed(5 if o.jit or o.compile else 2, step)  # compilers work during the first calls
+        return timed(o.runs, step)
 
 
 def run_train(o):
@@ -319,12 +356,16 @@ def run_train(o):
     optimiser = torch.optim.AdamW(parameters, lr=1e-4, weight_decay=0.01)
     average = [p.detach().clone() for p in parameters]
     x, noise, t = images(o.batch, 1), images(o.batch, 2), timesteps(o.batch)
+    network = torch.compile(unet, mode="reduce-overhead") if o.compile else unet
     steps = 0
 
     def step():
         nonlocal steps
+        new_step(o)
         optimiser.zero_grad(set_to_none=True)
-        F.mse_loss(unet(x, t), noise).backward()
+        with torch.autocast(DEVICE.type, dtype=torch.bfloat16, enabled=DTYPE == torch.bfloat16):
+            eps = network(x, t)
+        F.mse_loss(eps.float(), noise).backward()
         optimiser.step()
         steps += 1
         decay = min(0.9999, (1 + steps) / (10 + steps))
@@ -332,15 +373,15 @@ def run_train(o):
             torch._foreach_mul_(average, decay)
             torch._foreach_add_(average, parameters, alpha=1 - decay)
 
-    timed(1, step)
+    timed(5 if o.compile else 1, step)
     return timed(o.runs, step)
 
 
 def run_counterfactual(o):
-    unet, classifier = get_unet(o).requires_grad_(False), get_classifier(o)
+    unet, classifier = prepared(get_unet(o), o), prepared(get_classifier(o), o)
     x, target = images(o.batch, 1), labels(o.batch)
-    counterfactual(unet, classifier, x, target, 2)
-    return timed(o.runs, lambda: counterfactual(unet, classifier, x, target, LEVELS))
+    counterfactual(unet, classifier, x, target, 5 if o.compile else 2, lambda: new_step(o))
+    return timed(o.runs, lambda: counterfactual(unet, classifier, x, target, LEVELS, lambda: new_step(o)))
 
 
 def check(folder):
@@ -403,19 +444,32 @@ def main():
     parser.add_argument("--classifier", help="a classifier's file (default: random weights)")
     parser.add_argument("--json", help="also write the result here")
     parser.add_argument("--jit", action="store_true", help="forward: trace and freeze")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--precision", choices=["f32", "bf16"], default="f32")
+    parser.add_argument("--compile", action="store_true", help="torch.compile with CUDA graphs")
     parser.add_argument("--check", metavar="FOLDER", help="compare with what bench_job --what dump wrote")
     o = parser.parse_args()
     if o.jit and o.what != "forward":
         parser.error("--jit is for --what forward")
     if o.threads > 0:
         torch.set_num_threads(o.threads)
+    global DEVICE, DTYPE
+    DEVICE = torch.device(o.device)
+    DTYPE = torch.bfloat16 if o.precision == "bf16" else torch.float32
+    if o.device == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.benchmark = True  # the best algorithm for each shape
     torch.manual_seed(1)
     if o.check:
         return check(o.check)
     runs = {"forward": run_forward, "train": run_train, "counterfactual": run_counterfactual}[o.what](o)
     ms = statistics.median(runs)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-    result = {"engine": "pytorch-jit" if o.jit else "pytorch", "version": torch.__version__, "what": o.what,
+    if DEVICE.type == "cuda":
+        peak = torch.cuda.max_memory_allocated() >> 20
+    engine = "pytorch-jit" if o.jit else "pytorch-compiled" if o.compile else "pytorch"
+    result = {"engine": engine, "device": o.device, "precision": o.precision, "version": torch.__version__,
+              "what": o.what,
               "batch": o.batch, "threads": torch.get_num_threads(), "ms": ms, "ms_per_image": ms / o.batch,
               "images_per_second": 1000 * o.batch / ms, "peak_process_mib": peak, "runs_ms": runs}
     print(f"{o.what}, batch {o.batch}, {torch.get_num_threads()} threads: {ms:.2f} ms, "
