@@ -8,63 +8,71 @@
 #include "apps/report/report.h"
 #include "causal/evaluation/summary.h"
 #include "causal/metrics/evaluator.h"
-#include "models/mlp_ensemble.h"
 
 namespace diffscm::apps {
 
 struct EvaluationFlags {
-  std::string model, classifier, vae, oracle, autoencoders, ensemble;  // empty: beside the model
+  std::string model, classifier, vae, oracle, autoencoders;  // all but model: empty = beside it
   std::string data = "mnist", split = "test", out, shard = "0/1";
   AbductionFlags abduction;
   int repeats = 10;
   int64_t images = 100, batch = 50, cycled_images = 10;
   bool resume = false, report = false, quick = false;
 };
-void add_evaluation_flags(CLI::App* command, EvaluationFlags& flags);
+// `quick`: what --quick does here.
+void add_evaluation_flags(CLI::App* command, EvaluationFlags& flags, const std::string& quick);
 
-// The file of `role` ("vae") that belongs to the diffusion model: mnist-unet.safetensors has
-// mnist-vae.safetensors beside it. Throws UsageError naming the flag when the names do not follow
-// that pattern.
-std::string sibling(const std::string& model, const std::string& role);
+// `given`, or the file of `role` ("vae") that belongs to the diffusion model:
+// mnist-unet.safetensors has mnist-vae.safetensors beside it. Throws UsageError naming the flag
+// when there is none.
+std::string network_file(const std::string& given, const std::string& model,
+                         const std::string& role);
 
 // Everything loaded once.
-struct Evaluation {
+class Evaluation {
+ public:
   Evaluation(Common& common, const EvaluationFlags& flags);
+  Evaluation(const Evaluation&) = delete;
 
-  EvaluationFlags flags;
-  std::unique_ptr<DiffusionModel> model;
-  std::unique_ptr<AntiCausalPredictor> guide;
-  std::unique_ptr<Evaluator> evaluator;
-  data::Dataset test, train;
-  std::vector<Trial> trials;
-  int shard = 0, shards = 1;
+  const EvaluationFlags& flags() const { return flags_; }
+  const DiffusionModel& model() const { return *model_; }
+  const AntiCausalPredictor& guide() const { return *guide_; }
+  const Evaluator& evaluator() const { return *evaluator_; }
+  const data::Dataset& train() const { return train_; }
+  const std::vector<Trial>& trials() const { return trials_; }
+  AbductionOptions abduction() const { return abduction_; }
+  Progress progress() const;  // within a batch: stops on Ctrl-C
 
-  // Metrics of one batch, with the guide's opinion and, for `digits`, the distance to the truth.
-  Scorer scorer() const;
-  // What changes results, for experiment.json.
+  // Runs the experiment of this shard under a progress bar. `own`: what else changes results.
+  // False: other shards have still to finish.
+  bool run(const std::vector<Producer>& producers, const nlohmann::ordered_json& own);
+
+  // After a complete run. Summaries have the metrics of sets (Frechet, MMD) too.
+  const std::vector<Record>& records() const { return records_; }
+  std::vector<ArmSummary> summaries(const std::vector<Producer>& producers) const;
+  Tensor factual(const std::vector<Trial>& trials) const;
+  Tensor answers(const std::string& arm, const std::vector<Trial>& trials) const;
+
+  // Title, settings and columns filled in; then summary.json, summary.csv, the table on stdout and,
+  // with --report, the page.
+  ReportInput report(const std::string& title) const;
+  void write(const ReportInput& input) const;
+
+ private:
+  std::vector<Metrics> score(const Tensor& factual, const Tensor& image,
+                             std::span<const Trial> trials) const;
   nlohmann::ordered_json settings(const nlohmann::ordered_json& own) const;
-  std::vector<std::pair<std::string, std::string>> facts(const Common& common) const;
-  // Adds the metrics of whole sets (Frechet, MMD), one value per repeat.
-  void add_set_metrics(std::vector<ArmSummary>& summaries) const;
+
+  Common& common_;
+  EvaluationFlags flags_;
+  std::unique_ptr<DiffusionModel> model_;
+  std::unique_ptr<AntiCausalPredictor> guide_;
+  std::unique_ptr<Evaluator> evaluator_;
+  data::Dataset test_, train_;
+  std::vector<Trial> trials_;
+  AbductionOptions abduction_;
+  int shard_ = 0, shards_ = 1;
+  std::vector<Record> records_;
 };
-
-// Runs the experiment with a progress bar; false when other shards still have to finish.
-bool run(Common& common, const Evaluation& evaluation, const std::vector<Producer>& producers,
-         const nlohmann::ordered_json& settings);
-
-// Factual images and one row per arm, for the first trials of the experiment.
-PictureBlock side_by_side(const Evaluation& evaluation, const std::vector<Arm>& arms, int64_t count);
-// The trials with the smallest, median and largest `metric` of an arm: factual, counterfactual and
-// their signed difference.
-PictureBlock best_median_worst(const Evaluation& evaluation, const std::vector<Record>& records,
-                               const Arm& arm, const std::string& metric, int64_t each);
-// Abduction upwards and prediction downwards for one trial, at `frames` levels.
-PictureBlock film_strip(const Evaluation& evaluation, const Trial& trial, double scale, int frames);
-
-// Trials the oracle does not see as the target, or whose abduction did not converge.
-void list_failures(const std::vector<Record>& records, const std::string& arm, ReportInput& input);
-
-// summary.json, summary.csv, and with --report the page.
-void write_results(const Evaluation& evaluation, const ReportInput& input);
 
 }  // namespace diffscm::apps

@@ -60,6 +60,8 @@ int main(int argc, char** argv) {
   add_sample(app, common);
   add_abduct(app, common);
   add_counterfactual(app, common);
+  add_sweep(app, common);
+  add_evaluate(app, common);
   add_inspect(app, common);
   add_targets(app, common);
   const std::function<void(CLI::App*)> add_common_to_leaves = [&](CLI::App* command) {

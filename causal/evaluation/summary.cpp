@@ -4,6 +4,8 @@
 #include <cmath>
 #include <set>
 
+#include "causal/metrics/interval.h"
+
 namespace diffscm {
 namespace {
 
@@ -40,9 +42,8 @@ Statistic statistic(const std::vector<Record>& records, const std::string& arm,
   }
   std::vector<double> means;
   for (const auto& [repeat, values] : by_repeat) means.push_back(mean_of(values));
-  return {mean_of(all), deviation_of(means),
-          1.96 * deviation_of(all) / std::sqrt(static_cast<double>(all.size())),
-          static_cast<int64_t>(all.size())};
+  const MeanInterval interval = mean_with_interval(all);
+  return {interval.mean, deviation_of(means), interval.half_width, interval.count};
 }
 
 std::vector<ArmSummary> summarise(const std::vector<Record>& records,
@@ -61,13 +62,6 @@ std::vector<ArmSummary> summarise(const std::vector<Record>& records,
     summaries.push_back(std::move(s));
   }
   return summaries;
-}
-
-Statistic statistic_of_repeats(const std::vector<double>& values) {
-  std::vector<double> finite;
-  std::copy_if(values.begin(), values.end(), std::back_inserter(finite),
-               [](double v) { return std::isfinite(v); });
-  return {mean_of(finite), deviation_of(finite), std::nan(""), static_cast<int64_t>(finite.size())};
 }
 
 std::string to_csv(const std::vector<ArmSummary>& summaries) {

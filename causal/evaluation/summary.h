@@ -22,10 +22,10 @@ const std::vector<MetricInfo>& metric_table();
 const MetricInfo* find_metric(const std::string& key);
 
 struct Statistic {
-  double mean = 0;        // over all images (set metrics: over repeats)
+  double mean = 0;        // over all images; of metrics of sets: the value
   double spread = 0;      // standard deviation over the repeats' means; NaN with one repeat
   double half_width = 0;  // of the 95% confidence interval of the mean, over images; NaN if unknown
-  int64_t count = 0;      // images (repeats) that have the metric
+  int64_t count = 0;      // images that have the metric
 };
 
 struct ArmSummary {
@@ -33,14 +33,11 @@ struct ArmSummary {
   std::map<std::string, Statistic> metrics;
 };
 
-// Mean, spread over repeats (as Schut et al. 2021 report) and normal confidence interval per metric
+// Mean, spread over repeats (as Schut et al. 2021 report) and Student's confidence interval per metric
 // and arm. NaN values count as missing.
 Statistic statistic(const std::vector<Record>& records, const std::string& arm,
                     const std::string& metric);
 std::vector<ArmSummary> summarise(const std::vector<Record>& records, const std::vector<Arm>& arms);
-
-// Mean and spread of one value per repeat: for metrics of sets, such as Frechet distances.
-Statistic statistic_of_repeats(const std::vector<double>& values);
 
 // Rows "arm,metric,mean,spread,half_width,count"; numbers with 9 digits, missing ones empty.
 std::string to_csv(const std::vector<ArmSummary>& summaries);

@@ -1,0 +1,268 @@
+#include "apps/evaluation.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+
+#include "apps/config.h"
+#include "causal/batch.h"
+#include "causal/metrics/truth.h"
+#include "engine/io/file.h"
+
+namespace diffscm::apps {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+// "1/4" -> 1, 4
+std::pair<int, int> parse_shard(const std::string& text) {
+  int shard = -1, shards = 0;
+  char rest = 0;
+  const int read = std::sscanf(text.c_str(), "%d/%d%c", &shard, &shards, &rest);
+  if (read != 2 || shards < 1 || shard < 0 || shard >= shards)
+    throw UsageError(fmt::format("--shard {}: give I/N with 0 <= I < N", text));
+  return {shard, shards};
+}
+
+std::vector<int64_t> ids_of(const std::vector<Trial>& trials) {
+  std::vector<int64_t> ids;
+  for (const Trial& t : trials) ids.push_back(t.id);
+  return ids;
+}
+
+}  // namespace
+
+void add_evaluation_flags(CLI::App* command, EvaluationFlags& flags, const std::string& quick) {
+  command->add_option("--model", flags.model, "diffusion model: a file or a run's folder")
+      ->required();
+  const auto network = [&](const char* flag, std::string& file, const char* what) {
+    command->add_option(flag, file,
+                        fmt::format("{} (default: beside --model, as mnist-{}.safetensors "
+                                    "is beside mnist-unet.safetensors)",
+                                    what, flag + 2));
+  };
+  network("--classifier", flags.classifier, "the guiding classifier");
+  network("--vae", flags.vae, "the VAE of CLD");
+  network("--oracle", flags.oracle, "the classifier that judges");
+  network("--autoencoders", flags.autoencoders, "those of IM1 and IM2");
+  command
+      ->add_option("--data", flags.data, "mnist, digits, a folder of IDX or PNG files, or an .npz")
+      ->capture_default_str();
+  command->add_option("--split", flags.split, "train or test")
+      ->check(CLI::IsMember({"train", "test"}))
+      ->capture_default_str();
+  command->add_option("--images", flags.images, "different images per repeat")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--repeats", flags.repeats, "independent draws of images and targets")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  add_abduction_flags(command, flags.abduction);
+  command->add_option("--batch", flags.batch, "images at a time; changes no result")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command
+      ->add_option("--cycled", flags.cycled_images,
+                   "images per repeat for composition over 10 cycles and reversibility")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_option("--shard", flags.shard, "I/N: this process does every N-th image")
+      ->capture_default_str();
+  command->add_flag("--quick", flags.quick, quick);
+  command->add_flag("--report", flags.report, "also write report.html, one self-contained page");
+  command->add_flag("--resume", flags.resume, "continue the experiment in --out");
+  command->add_option("--out", flags.out, "the experiment's folder")->required();
+}
+
+std::string network_file(const std::string& given, const std::string& model,
+                         const std::string& role) {
+  if (!given.empty()) return given;
+  const std::string ending = "-unet.safetensors";
+  if (!model.ends_with(ending))
+    throw UsageError(fmt::format(
+        "--{} is needed: {} is not called NAME-unet.safetensors, so NAME-{}.safetensors beside it "
+        "cannot be guessed",
+        role, model, role));
+  const std::string file =
+      model.substr(0, model.size() - ending.size()) + "-" + role + ".safetensors";
+  if (!fs::exists(file))
+    throw UsageError(fmt::format("--{} is needed: there is no {} (diffscm train {} makes one)",
+                                 role, file, role));
+  return file;
+}
+
+Evaluation::Evaluation(Common& common, const EvaluationFlags& flags)
+    : common_(common), flags_(flags) {
+  std::tie(shard_, shards_) = parse_shard(flags_.shard);
+  const Target target = common.target();
+  model_ = std::make_unique<DiffusionModel>(flags_.model, target, flags_.abduction.steps);
+  guide_ = std::make_unique<AntiCausalPredictor>(
+      network_file(flags_.classifier, flags_.model, "classifier"), *model_);
+  abduction_ = flags_.abduction.options;
+  as_usage([&] {
+    abduction_.method = parse_abduction_method(flags_.abduction.method);
+    abduction_.levels = model_->chain().levels_of_fraction(flags_.abduction.fraction);
+    validate(abduction_);
+  });
+  test_ = data::load_dataset(flags_.data, data::parse_split(flags_.split));
+  train_ = data::load_dataset(flags_.data, data::Split::train);
+  model_->check_fits(test_);
+  evaluator_ = std::make_unique<Evaluator>(
+      EvaluatorFiles{network_file(flags_.vae, flags_.model, "vae"),
+                     network_file(flags_.autoencoders, flags_.model, "autoencoders"),
+                     network_file(flags_.oracle, flags_.model, "oracle")},
+      train_, target);
+  require(guide_->classes() == test_.classes, "{} knows {} classes, {} has {}", guide_->info().path,
+          guide_->classes(), test_.name, test_.classes);
+  evaluator_->set_guide(
+      [this, target](const Tensor& images) { return guide_->predict(images.to(target)); });
+  trials_ =
+      as_usage([&] { return draw_trials(test_, flags_.repeats, flags_.images, common.seed); });
+}
+
+Progress Evaluation::progress() const {
+  return [](int, int) {
+    if (stop_requested()) throw Stopped{};
+  };
+}
+
+std::vector<Metrics> Evaluation::score(const Tensor& factual, const Tensor& image,
+                                       std::span<const Trial> trials) const {
+  std::vector<int64_t> index, labels, targets;
+  for (const Trial& t : trials) {
+    index.push_back(t.index);
+    labels.push_back(t.label);
+    targets.push_back(t.target);
+  }
+  // Only of generated digits is the truth known.
+  const Tensor truth =
+      flags_.data == "digits"
+          ? true_counterfactuals(data::parse_split(flags_.split), 0, index, targets)
+          : Tensor();
+  std::vector<Metrics> all;
+  for (const ImageMetrics& m : evaluator_->score(factual, image, labels, targets, truth))
+    all.push_back(to_values(m));
+  return all;
+}
+
+Json Evaluation::settings(const Json& own) const {
+  Json s = {{"data", test_.name},
+            {"split", flags_.split},
+            {"repeats", flags_.repeats},
+            {"images", flags_.images},
+            {"seed", common_.seed},
+            {"steps", model_->chain().levels()},
+            {"fraction", flags_.abduction.fraction},
+            {"abduction", flags_.abduction.method},
+            {"tolerance", abduction_.tolerance},
+            {"max_iterations", abduction_.max_iterations},
+            {"cycled", flags_.cycled_images},
+            {"precision", common_.precision}};
+  std::vector<const ModelInfo*> models = evaluator_->models();
+  models.insert(models.begin(), {&model_->info(), &guide_->info()});
+  for (const ModelInfo* m : models) s["models"][m->kind] = m->sha256;
+  s.update(own);
+  return s;
+}
+
+bool Evaluation::run(const std::vector<Producer>& producers, const Json& own) {
+  const auto start = std::chrono::steady_clock::now();
+  int64_t done_before = -1;
+  run_experiment(
+      test_, trials_, producers,
+      [this](const Tensor& factual, const Tensor& image, std::span<const Trial> trials) {
+        return score(factual, image, trials);
+      },
+      {.out = flags_.out,
+       .settings = settings(own),
+       .shard = shard_,
+       .shards = shards_,
+       .batch = flags_.batch,
+       .resume = flags_.resume},
+      [&](const ExperimentProgress& p) {
+        if (done_before < 0) done_before = p.done;
+        const double elapsed =
+            std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        const double rate = static_cast<double>(p.done - done_before) / std::max(elapsed, 1e-9);
+        common_.console.progress(p.arms, static_cast<double>(p.done), static_cast<double>(p.total),
+                                 rate > 0 ? static_cast<double>(p.total - p.done) / rate : 0,
+                                 fmt::format("{}/{} images, {:.2f}/s", p.done, p.total, rate));
+        if (stop_requested()) throw Stopped{};
+      });
+  common_.console.finish_progress();
+  records_ = read_records(flags_.out);
+  for (const Producer& producer : producers)
+    for (const Arm& arm : producer.arms)
+      if (const auto missing = missing_trials(records_, arm.name, trials_); !missing.empty()) {
+        common_.console.say(fmt::format("{} of {} images of {} are left to other shards",
+                                        missing.size(), trials_.size(), arm.name));
+        return false;
+      }
+  return true;
+}
+
+Tensor Evaluation::factual(const std::vector<Trial>& trials) const {
+  std::vector<int64_t> index;
+  for (const Trial& t : trials) index.push_back(t.index);
+  return test_.images(index);
+}
+
+Tensor Evaluation::answers(const std::string& arm, const std::vector<Trial>& trials) const {
+  return read_images(flags_.out, arm, ids_of(trials));
+}
+
+std::vector<ArmSummary> Evaluation::summaries(const std::vector<Producer>& producers) const {
+  std::vector<Arm> arms;
+  for (const Producer& p : producers) arms.insert(arms.end(), p.arms.begin(), p.arms.end());
+  std::vector<ArmSummary> all = summarise(records_, arms);
+  // As many real images, of the same classes as asked for.
+  const Producer real = training_image(train_, common_.seed + 1);
+  const Matrix real_features =
+      evaluator_->features(real.answer(factual(trials_), trials_).front().image);
+  for (ArmSummary& s : all) {
+    const SetMetrics m =
+        evaluator_->score_sets(evaluator_->features(answers(s.arm.name, trials_)), real_features);
+    const auto count = static_cast<int64_t>(trials_.size());
+    s.metrics["frechet"] = {m.frechet, std::nan(""), std::nan(""), count};
+    s.metrics["mmd"] = {100 * m.mmd, std::nan(""), std::nan(""), count};
+  }
+  return all;
+}
+
+ReportInput Evaluation::report(const std::string& title) const {
+  ReportInput input;
+  input.title = title;
+  input.facts = {
+      {"data", fmt::format("{}, {} split, {} repeats of {} images, seed {}", test_.name,
+                           flags_.split, flags_.repeats, flags_.images, common_.seed)},
+      {"command", common_.command_line},
+      {"device",
+       fmt::format("{}, {}, {} threads", name_of(common_.target()), common_.precision, threads())},
+      {"chain", fmt::format("{} levels, abduction {} over {:g} of it", model_->chain().levels(),
+                            flags_.abduction.method, flags_.abduction.fraction)}};
+  std::vector<const ModelInfo*> models = evaluator_->models();
+  models.insert(models.begin(), {&model_->info(), &guide_->info()});
+  for (const ModelInfo* m : models)
+    input.facts.emplace_back(m->kind,
+                             fmt::format("{}, sha256 {}", m->path, m->sha256.substr(0, 16)));
+  for (const MetricInfo& info : metric_table()) input.metrics.push_back(info.key);
+  return input;
+}
+
+void Evaluation::write(const ReportInput& input) const {
+  const fs::path out = flags_.out;
+  io::atomic_write(out / "summary.json", dump(to_json(input.summaries), 2) + "\n");
+  io::atomic_write(out / "summary.csv", to_csv(input.summaries));
+  if (flags_.report) write_report(out, input);
+  if (common_.json) {
+    fmt::print("{}\n", dump(to_json(input.summaries)));
+  } else if (!common_.quiet) {
+    fmt::print("\n{}",
+               to_table(input.summaries, {"cld", "oracle_flip", "guide_flip", "l1", "im1", "im2"}));
+    for (const std::string& note : input.notes) fmt::print("{}\n", note);
+    fmt::print("{}\n", (out / (flags_.report ? "report.html" : "summary.csv")).string());
+  }
+}
+
+}  // namespace diffscm::apps

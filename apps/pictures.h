@@ -1,0 +1,24 @@
+// The pictures of a report, taken from an experiment's folder.
+#pragma once
+
+#include "apps/evaluation.h"
+
+namespace diffscm::apps {
+
+// The first trials: the factual images and one row per arm.
+PictureBlock side_by_side(const Evaluation& evaluation, const std::vector<ArmSummary>& arms,
+                          int64_t count);
+
+// Trials with the smallest, the middle and the largest value of a metric: factual, counterfactual,
+// signed difference.
+PictureBlock best_median_worst(const Evaluation& evaluation, const Arm& arm,
+                               const std::string& metric, int64_t each);
+
+// Abduction upwards and prediction downwards for some trials, at `frames` levels of the chain.
+PictureBlock film_strip(const Evaluation& evaluation, const std::vector<Trial>& trials,
+                        double scale, int frames);
+
+// Lists what went wrong with an arm: the oracle sees another class, the abduction did not converge.
+void list_failures(const Evaluation& evaluation, const Arm& arm, ReportInput& input);
+
+}  // namespace diffscm::apps

@@ -1,0 +1,106 @@
+// diffscm sweep: the guidance scale s that changes enough and no more, by Counterfactual Latent
+// Divergence (Sanchez & Tsaftaris 2022, section 5).
+#include <fmt/format.h>
+
+#include "apps/config.h"
+#include "apps/pictures.h"
+
+namespace diffscm::apps {
+namespace {
+
+struct Flags {
+  EvaluationFlags evaluation;
+  std::vector<double> scales{0, 0.2, 0.4, 0.6, 0.7, 0.8, 1, 1.5, 2, 3};
+};
+
+// What the curve says, in sentences.
+std::vector<std::string> notes(const std::vector<ArmSummary>& summaries) {
+  std::vector<std::string> lines;
+  const int best = best_arm(summaries, "cld");
+  if (best < 0) return lines;
+  const auto& at = [&](size_t i, const char* name) {
+    const auto found = summaries[i].metrics.find(name);
+    return found == summaries[i].metrics.end() ? std::nan("") : found->second.mean;
+  };
+  const auto b = static_cast<size_t>(best);
+  lines.push_back(
+      fmt::format("The smallest CLD, {:.3f}, is at s = {:g}: the oracle sees the target in {:.1f}% "
+                  "of the images, "
+                  "L1 to the factual is {:.1f} grey levels.",
+                  at(b, "cld"), summaries[b].arm.options["scale"].get<double>(),
+                  100 * at(b, "oracle_flip"), at(b, "l1")));
+  if (b == 0 || b + 1 == summaries.size())
+    lines.push_back("The minimum lies at the end of the range: extend --scales beyond it.");
+  int minima = 0;
+  for (size_t i = 1; i + 1 < summaries.size(); ++i)
+    minima += at(i, "cld") < at(i - 1, "cld") && at(i, "cld") < at(i + 1, "cld");
+  if (minima > 1)
+    lines.push_back(
+        fmt::format("The curve has {} interior minima: with more images the spurious "
+                    "ones should vanish.",
+                    minima));
+  return lines;
+}
+
+void run(Common& common, Flags flags) {
+  if (flags.evaluation.quick) {
+    flags.evaluation.repeats = 1;
+    flags.evaluation.images = 20;
+    flags.evaluation.cycled_images = 0;
+    flags.evaluation.abduction.method = "ddim";
+  }
+  std::sort(flags.scales.begin(), flags.scales.end());
+  if (std::adjacent_find(flags.scales.begin(), flags.scales.end()) != flags.scales.end())
+    throw UsageError("--scales names a scale twice");
+  Evaluation evaluation(common, flags.evaluation);
+  as_usage([&] {
+    validate(CounterfactualOptions{
+        .abduction = evaluation.abduction(), .scales = flags.scales, .threshold = {}});
+  });
+  const std::vector<Producer> producers{diff_scm(evaluation.model(), evaluation.guide(),
+                                                 {.abduction = evaluation.abduction(),
+                                                  .scales = flags.scales,
+                                                  .cycled_images = 0,
+                                                  .images_per_repeat = flags.evaluation.images},
+                                                 evaluation.progress())};
+  if (!evaluation.run(producers, {{"command", "sweep"}, {"scales", flags.scales}})) return;
+
+  ReportInput input = evaluation.report("How strong should the intervention be?");
+  input.introduction =
+      "Diff-SCM counterfactuals of the same images at several guidance scales s. Too small an s "
+      "leaves the class as it was, too large a one leaves the image behind; Counterfactual Latent "
+      "Divergence is smallest in between.";
+  input.summaries = evaluation.summaries(producers);
+  input.swept = true;
+  input.notes = notes(input.summaries);
+  const int best = std::max(0, best_arm(input.summaries, "cld"));
+  if (flags.evaluation.report) {
+    const Arm& arm = input.summaries[static_cast<size_t>(best)].arm;
+    input.pictures.push_back(side_by_side(evaluation, input.summaries, 12));
+    input.pictures.push_back(best_median_worst(evaluation, arm, "cld", 4));
+    input.pictures.push_back(
+        film_strip(evaluation,
+                   {evaluation.trials().begin(),
+                    evaluation.trials().begin() + std::min<size_t>(2, evaluation.trials().size())},
+                   arm.options["scale"], 10));
+    list_failures(evaluation, arm, input);
+  }
+  evaluation.write(input);
+}
+
+}  // namespace
+
+void add_sweep(CLI::App& app, Common& common) {
+  CLI::App* command = app.add_subcommand(
+      "sweep", "Metrics against the guidance scale; picks s by the smallest CLD");
+  auto flags = std::make_shared<Flags>();
+  flags->evaluation.repeats = 1;
+  add_evaluation_flags(command, flags->evaluation,
+                       "20 images by plain DDIM abduction: minutes instead of an hour");
+  command->add_option("--scales", flags->scales, "guidance scales, separated by commas")
+      ->delimiter(',')
+      ->capture_default_str();
+  command->callback([&common, flags] { run(common, *flags); });
+}
+
+}  // namespace diffscm::apps
