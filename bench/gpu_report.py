@@ -1,0 +1,281 @@
+#!/usr/bin/env python3
+"""Everything a GPU can tell about this engine, in at most ten minutes: tests, compute-sanitizer,
+operators against their limits and against cuDNN and cuBLAS, whole jobs against PyTorch.
+
+    scripts/gpu_report.sh            builds if it can, then runs this
+
+writes report.md and report.json into bench/results/<device>/. What is not there (PyTorch, cuDNN,
+compute-sanitizer) is said in the report and left out. The exit code is that of the tests.
+"""
+import argparse
+import datetime
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+BATCHES = (1, 64, 1024)
+
+
+class Clock:
+    """Shares ten minutes out: each step may take what is left, less what later steps need."""
+
+    def __init__(self, minutes):
+        self.end = time.monotonic() + 60 * minutes
+
+    def left(self, reserve=0.0):
+        return max(5.0, self.end - time.monotonic() - reserve)
+
+
+def run(command, limit, **environment):
+    """Exit code (124: out of time) and output of a command."""
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=limit,
+                              env={**os.environ, **environment})
+        return done.returncode, done.stdout
+    except subprocess.TimeoutExpired as e:
+        out = e.stdout or b""
+        return 124, out if isinstance(out, str) else out.decode(errors="replace")
+    except OSError as e:
+        return 127, str(e)
+
+
+def query(fields):
+    code, out = run(["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader"], 30)
+    return [f.strip() for f in out.splitlines()[0].split(",")] if code == 0 and out.strip() else None
+
+
+def commit():
+    def git(*arguments):
+        return run(["git", "-C", ROOT, *arguments], 30)[1].strip()
+    if run(["git", "-C", ROOT, "rev-parse"], 30)[0] != 0:
+        return "unknown"
+    return git("rev-parse", "--short", "HEAD") + (" with changes" if git("status", "--porcelain", "-uno") else "")
+
+
+# Tests ---------------------------------------------------------------------------------------------------------
+
+def gtest(binary, pattern, limit, wrapper=()):
+    code, out = run([*wrapper, binary, f"--gtest_filter={pattern}", "--gtest_brief=1"], limit)
+    ran = re.search(r"(\d+) tests? from", out)
+    passed = re.search(r"\[  PASSED  \] (\d+) test", out)
+    skipped = re.search(r"\[  SKIPPED \] (\d+) test", out)
+    failed = re.findall(r"^\[  FAILED  \] ([\w./]+)", out, re.M)
+    return {"binary": os.path.basename(binary), "filter": pattern, "exit": code,
+            "ran": int(ran[1]) if ran else 0, "passed": int(passed[1]) if passed else 0,
+            "skipped": int(skipped[1]) if skipped else 0, "failed": sorted(set(failed)),
+            "tail": "" if code == 0 else out[-4000:]}
+
+
+def tests(o, clock):
+    results = []
+    for name, pattern in (("kernels", "*/cuda*"), ("engine", "*uda*"), ("models", "*uda*"), ("causal", "*uda*")):
+        binary = os.path.join(o.bin, f"{name}_tests")
+        if os.path.exists(binary):
+            start = time.monotonic()
+            result = gtest(binary, pattern, clock.left(420))
+            results.append({**result, "seconds": time.monotonic() - start})
+            print(f"tests {name}: {result['passed']} of {result['ran']} passed", file=sys.stderr)
+    return results
+
+
+def sanitizer(o, clock):
+    """memcheck and racecheck on the operators' cases that the emulator runs too: the small ones."""
+    tool = shutil.which("compute-sanitizer") or "/usr/local/cuda/bin/compute-sanitizer"
+    if not os.path.exists(tool):
+        return None
+    results = []
+    for check in ("memcheck", "racecheck"):
+        wrapper = (tool, "--tool", check, "--error-exitcode", "9", "--print-limit", "20")
+        start = time.monotonic()
+        result = gtest(os.path.join(o.bin, "kernels_tests"), o.sanitizer_filter, min(90, clock.left(330)), wrapper)
+        results.append({**result, "check": check, "seconds": time.monotonic() - start})
+        print(f"compute-sanitizer {check}: exit {result['exit']}", file=sys.stderr)
+    return results
+
+
+# Operators -----------------------------------------------------------------------------------------------------
+
+def operators(o, clock, pattern, seconds, reserve, **environment):
+    """name -> counters of bench_operators."""
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        code, out = run([os.path.join(o.bin, "bench_operators"), "--target", "cuda", f"--benchmark_filter={pattern}",
+                         f"--benchmark_min_time={o.min_time}", f"--benchmark_out={file.name}",
+                         "--benchmark_out_format=json"], min(seconds, clock.left(reserve)), **environment)
+        try:
+            rows = json.load(file)["benchmarks"]
+        except ValueError:
+            print(f"bench_operators {pattern}: exit {code}\n{out[-500:]}", file=sys.stderr)
+            return {}
+    return {r["name"].removesuffix("/real_time"): r for r in rows if "error_occurred" not in r}
+
+
+def operator_tables(o, clock):
+    ours = operators(o, clock, "-conv2d", 60, 270)  # all but
+    conv = operators(o, clock, "conv2d", 90, 200)
+    cudnn = operators(o, clock, "conv2d", 60, 150, DIFFSCM_CONV="cudnn")
+    own_gemm = operators(o, clock, "matmul", 15, 140, DIFFSCM_GEMM="own")
+    return ours, conv, cudnn, own_gemm
+
+
+# Whole jobs ----------------------------------------------------------------------------------------------------
+
+def jobs(o, clock):
+    peer = [sys.executable, os.path.join(ROOT, "bench", "peers", "pytorch_job.py")]
+    has_torch = run([sys.executable, "-c", "import torch; assert torch.cuda.is_available()"], 120)[0] == 0
+    programs = {"diffscm": [os.path.join(o.bin, "bench_job")]}
+    if has_torch:
+        programs["pytorch"] = peer
+        programs["pytorch-compiled"] = [*peer, "--compile"]
+    results = []
+    for what in ("forward", "counterfactual", "train"):
+        for precision in ("bf16", "f32"):
+            for batch in BATCHES:
+                if what == "train" and batch == 1 or precision == "f32" and batch == 1024:
+                    continue
+                for name, program in programs.items():
+                    if clock.left() < 15:
+                        results.append({"what": what, "precision": precision, "batch": batch, "engine": name,
+                                        "missing": "out of time"})
+                        continue
+                    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+                        runs = {"forward": 30, "train": 10, "counterfactual": 2}[what]
+                        code, out = run([*program, "--device", "cuda", "--precision", precision, "--what", what,
+                                         "--batch", str(batch), "--runs", str(runs), "--json", file.name],
+                                        min(60, clock.left()))
+                        try:
+                            result = json.load(file)
+                        except ValueError:
+                            result = {"what": what, "precision": precision, "batch": batch,
+                                      "missing": f"exit {code}: {out.strip().splitlines()[-1] if out.strip() else ''}"}
+                    results.append({**result, "engine": name})
+                    print(f"{what} {precision} batch {batch} {name}: {result.get('ms', result.get('missing'))}",
+                          file=sys.stderr)
+    return results
+
+
+# The report ----------------------------------------------------------------------------------------------------
+
+def rate(row):
+    return row["real_time"] * {"ns": 1e-3, "us": 1, "ms": 1e3, "s": 1e6}[row["time_unit"]]  # microseconds
+
+
+def number(value, digits=3):
+    return "" if value is None else f"{value:.{digits}g}"
+
+
+def write(o, report):
+    lines = ["# GPU report", "",
+             f"{report['device']}, {report['memory']}, driver {report['driver']}; commit {report['commit']}; "
+             f"{report['date']}; {report['minutes']:.1f} minutes.", ""]
+    lines += ["## Tests", "", "| suite | passed | ran | skipped | failed | seconds |", "|---|---:|---:|---:|---|---:|"]
+    for t in report["tests"]:
+        lines.append(f"| {t['binary']} `{t['filter']}` | {t['passed']} | {t['ran']} | {t['skipped']} | "
+                     f"{' '.join(t['failed']) or ('none' if t['exit'] == 0 else 'exit ' + str(t['exit']))} | "
+                     f"{t['seconds']:.0f} |")
+    lines += ["", "compute-sanitizer, " + ("not found." if report["sanitizer"] is None else
+              f"`{o.sanitizer_filter}`:"), ""]
+    for s in report["sanitizer"] or []:
+        verdict = {0: "clean", 124: "ran out of time without a finding"}.get(s["exit"], f"exit {s['exit']}")
+        lines.append(f"- {s['check']}: {verdict}, {s['seconds']:.0f} s")
+
+    ours = report["operators"]
+    lines += ["", "## Operators against their limits", "",
+              "`of copy`: bytes that must move over the bandwidth of a large copy in the same run (above 1: it fits "
+              "the cache). `of peak`: FLOPs over those of a large matrix product of the same type.", "",
+              "| operator/case | us | GB/s | of copy | TFLOP/s | of peak |", "|---|---:|---:|---:|---:|---:|"]
+    for name, row in ours.items():
+        flops = row.get("GFLOP/s")
+        lines.append(f"| {name} | {number(rate(row))} | {number(row.get('GB/s'))} | {number(row.get('of_copy'), 2)} | "
+                     f"{number(flops / 1000 if flops else None)} | {number(row.get('of_peak'), 2)} |")
+    own = report["own_gemm"]
+    if own:
+        lines += ["", "Matrix products by our own kernels against cuBLAS (time of cuBLAS over ours):", "",
+                  "| case | own us | cuBLAS us | ratio |", "|---|---:|---:|---:|"]
+        lines += [f"| {name} | {number(rate(row))} | {number(rate(ours[name]))} | {rate(ours[name]) / rate(row):.2f} |"
+                  for name, row in own.items() if name in ours]
+
+    conv, cudnn = report["conv"], report["cudnn"]
+    lines += ["", "## Convolutions against cuDNN", "",
+              "Time of cuDNN (its own choice of algorithm, channels-last, same type) over ours; 1 is level, more is "
+              "faster than cuDNN." if cudnn else "cuDNN was not found or could not run.", "",
+              "| pass/shape | us | TFLOP/s | of peak | cuDNN us | ratio |", "|---|---:|---:|---:|---:|---:|"]
+    for name, row in conv.items():
+        peer = cudnn.get(name)
+        lines.append(f"| {name} | {number(rate(row))} | {number(row.get('GFLOP/s', 0) / 1000)} | "
+                     f"{number(row.get('of_peak'), 2)} | {number(rate(peer)) if peer else ''} | "
+                     f"{rate(peer) / rate(row):.2f} |" if peer else
+                     f"| {name} | {number(rate(row))} | {number(row.get('GFLOP/s', 0) / 1000)} | "
+                     f"{number(row.get('of_peak'), 2)} | | |")
+    if cudnn:
+        ratios = [rate(cudnn[n]) / rate(r) for n, r in conv.items() if n in cudnn]
+        if ratios:
+            lines += ["", f"{len(ratios)} shapes, median ratio {statistics.median(ratios):.2f}, "
+                          f"smallest {min(ratios):.2f}."]
+
+    lines += ["", "## Whole jobs against PyTorch", "",
+              f"PyTorch {report['pytorch'] or 'not found'}; eager, and compiled with CUDA graphs; same type, same "
+              "batch, channels-last, TF32 off. `counterfactual`: 100 levels of DDIM abduction and 100 of guided "
+              "prediction.", "",
+              "| job | type | batch | diffscm ms | images/s | eager ms | ratio | compiled ms | ratio |",
+              "|---|---|---:|---:|---:|---:|---:|---:|---:|"]
+    by_key = {}
+    for r in report["jobs"]:
+        by_key.setdefault((r["what"], r["precision"], r["batch"]), {})[r["engine"]] = r
+    for (what, precision, batch), engines in by_key.items():
+        ms = {name: r.get("ms") for name, r in engines.items()}
+        mine, eager, compiled = (ms.get(n) for n in ("diffscm", "pytorch", "pytorch-compiled"))
+
+        def ratio(other):
+            return f"{other / mine:.2f}x" if mine and other else ""
+        missing = next((r["missing"] for r in engines.values() if "missing" in r), "")
+        lines.append(f"| {what} | {precision} | {batch} | {number(mine, 4) or missing} | "
+                     f"{number(1000 * batch / mine, 4) if mine else ''} | {number(eager, 4)} | {ratio(eager)} | "
+                     f"{number(compiled, 4)} | {ratio(compiled)} |")
+    text = "\n".join(lines) + "\n"
+    os.makedirs(o.out, exist_ok=True)
+    with open(os.path.join(o.out, "report.md"), "w") as file:
+        file.write(text)
+    with open(os.path.join(o.out, "report.json"), "w") as file:
+        json.dump(report, file, indent=1)
+        file.write("\n")
+    print(text)
+
+
+def main():
+    parser = argparse.ArgumentParser(description="The GPU report")
+    parser.add_argument("--bin", default=os.path.join(ROOT, "build", "bin"), help="folder of the binaries")
+    parser.add_argument("--out", help="folder of the report (default: bench/results/<device>)")
+    parser.add_argument("--minutes", type=float, default=9.5, help="end by then")
+    parser.add_argument("--min-time", default="0.02", help="seconds per operator benchmark")
+    parser.add_argument("--sanitizer-filter", default="*/cuda*-*Large*:*Oracle*")
+    o = parser.parse_args()
+    gpu = query("name,driver_version,memory.total")
+    if gpu is None:
+        sys.exit("gpu_report: nvidia-smi shows no GPU here")
+    if not os.path.exists(os.path.join(o.bin, "kernels_tests")):
+        sys.exit(f"gpu_report: no binaries in {o.bin}")
+    o.out = o.out or os.path.join(ROOT, "bench", "results", re.sub(r"[^a-z0-9]+", "-", gpu[0].lower()).strip("-"))
+    clock, start = Clock(o.minutes), time.monotonic()
+    code, version = run([sys.executable, "-c", "import torch; print(torch.__version__)"], 120)
+    report = {"device": gpu[0], "driver": gpu[1], "memory": gpu[2], "commit": commit(),
+              "date": datetime.date.today().isoformat(), "pytorch": version.strip() if code == 0 else None}
+    report["tests"] = tests(o, clock)
+    report["operators"], report["conv"], report["cudnn"], report["own_gemm"] = operator_tables(o, clock)
+    report["sanitizer"] = sanitizer(o, clock)
+    report["jobs"] = jobs(o, clock)
+    report["minutes"] = (time.monotonic() - start) / 60
+    write(o, report)
+    broken = [t for t in report["tests"] if t["exit"] != 0]
+    broken += [s for s in report["sanitizer"] or [] if s["exit"] not in (0, 124)]
+    return 1 if broken or not report["tests"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
