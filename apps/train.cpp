@@ -1,4 +1,5 @@
-// diffscm train diffusion|classifier|vae|oracle|autoencoder: from a data set to model.safetensors.
+// diffscm train diffusion|classifier|vae|oracle|autoencoder|ensemble: from a data set to
+// model.safetensors.
 #include <memory>
 
 #include "apps/training.h"
@@ -29,8 +30,7 @@ void run(Common& common, const TrainFlags& flags, const char* kind, const json& 
   const NoiseSchedule schedule = noise_schedule(config);
   Chain(schedule, entry<int>(section(config, "diffusion"), "diffusion", "sampling_steps"));
   const data::Dataset dataset = data::load_dataset(flags.data, data::Split::train);
-  if constexpr (std::is_same_v<Model, Classifier>)
-    check_labels(dataset, model_config.classes);
+  if constexpr (std::is_same_v<Model, Classifier>) check_labels(dataset, model_config.classes);
   const NoisyBatches batches(dataset, schedule, options.batch, options.seed, common.target());
   train_model<Model>(
       common, flags, kind, config, model_config, dataset, options,
@@ -46,18 +46,16 @@ void run(Common& common, const TrainFlags& flags, const char* kind, const json& 
 
 void train_diffusion(Common& common, const TrainFlags& flags) {
   const json config = load_config(flags.preset, flags.overrides);
-  run<UNet>(
-      common, flags, "diffusion", config, section(config, "unet").get<UNetConfig>(),
-      &NoisyBatch::noise, mse_loss,
-      [](UNet&, const NoiseSchedule&) { return json::object(); });
+  run<UNet>(common, flags, "diffusion", config, section(config, "unet").get<UNetConfig>(),
+            &NoisyBatch::noise, mse_loss,
+            [](UNet&, const NoiseSchedule&) { return json::object(); });
 }
 
 void train_classifier(Common& common, const TrainFlags& flags) {
   const json config = load_config(flags.preset, flags.overrides);
   const auto classifier_config = section(config, "classifier").get<ClassifierConfig>();
   run<Classifier>(
-      common, flags, "classifier", config, classifier_config,
-      &NoisyBatch::label,
+      common, flags, "classifier", config, classifier_config, &NoisyBatch::label,
       [](const Variable& logits, const Tensor& label) {
         return negate(log_softmax_at(logits, label));
       },
@@ -99,6 +97,8 @@ void add_train(CLI::App& app, Common& common) {
   add("oracle", "Train the classifier of clean images that judges", judges, train_oracle);
   add("autoencoder", "Train the autoencoders behind IM1 and IM2: one per class, one for all",
       judges, train_autoencoders);
+  add("ensemble", "Train the robust classifier that the classical baselines explain", judges,
+      train_ensemble);
 }
 
 }  // namespace diffscm::apps

@@ -1,4 +1,5 @@
-// diffscm train vae|oracle|autoencoder: the networks that judge counterfactuals.
+// diffscm train vae|oracle|autoencoder|ensemble: the networks that judge counterfactuals, and the
+// classifier that the classical baselines explain.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 #include "apps/training.h"
 #include "causal/clean_batches.h"
 #include "models/autoencoder.h"
+#include "models/mlp_ensemble.h"
 #include "models/oracle.h"
 #include "models/vae.h"
 
@@ -28,6 +30,29 @@ void each_test_batch(const data::Dataset& test, int64_t count, Target target,
     visit(test.images(index).to(target),
           test.labels.empty() ? std::vector<int64_t>{} : test.labels_of(index));
   }
+}
+
+// Of all test images, by the largest logit.
+json test_accuracy(Common& common, const TrainFlags& flags,
+                   const std::function<Tensor(const Tensor&)>& logits) {
+  const NoGrad no_grad;
+  const data::Dataset test = data::load_dataset(flags.data, data::Split::test);
+  int64_t correct = 0;
+  each_test_batch(test, test.size(), common.target(),
+                  [&](const Tensor& x, const std::vector<int64_t>& labels) {
+                    const Tensor answer = logits(x);
+                    const std::vector<float> rows = answer.to_vector();
+                    auto row = rows.begin();
+                    for (const int64_t label : labels) {
+                      const auto end = row + answer.dim(1);
+                      correct += std::max_element(row, end) - row == label;
+                      row = end;
+                    }
+                  });
+  const double accuracy = static_cast<double>(correct) / static_cast<double>(test.size());
+  common.console.say(
+      fmt::format("accuracy on {} test images: {:.2f}%", test.size(), 100 * accuracy));
+  return {{"test_accuracy", accuracy}};
 }
 
 double sum(const Tensor& values) {
@@ -108,19 +133,35 @@ void train_oracle(Common& common, const TrainFlags& flags) {
         return negate(log_softmax_at(oracle.forward(batch[0]), batch[1]));
       },
       [&](Oracle& oracle) {
-        const data::Dataset test = data::load_dataset(flags.data, data::Split::test);
-        int64_t correct = 0;
-        each_test_batch(test, test.size(), common.target(),
-                        [&](const Tensor& x, const std::vector<int64_t>& labels) {
-                          const auto p = oracle.probabilities(x);
-                          for (size_t i = 0; i < p.size(); ++i)
-                            correct += std::max_element(p[i].begin(), p[i].end()) - p[i].begin() ==
-                                       labels[i];
-                        });
-        const double accuracy = static_cast<double>(correct) / static_cast<double>(test.size());
-        common.console.say(
-            fmt::format("accuracy on {} test images: {:.2f}%", test.size(), 100 * accuracy));
-        return json{{"test_accuracy", accuracy}};
+        return test_accuracy(common, flags,
+                             [&](const Tensor& x) { return oracle.forward(x).value(); });
+      });
+}
+
+void train_ensemble(Common& common, const TrainFlags& flags) {
+  const json config = load_config(flags.preset, flags.overrides);
+  const json& train = train_section(config, "ensemble");
+  const TrainingOptions options = training_options(train, "ensemble", flags, common);
+  const auto step = entry<double>(train, "train.ensemble", "attack");
+  require(step >= 0 && step <= 2, "train.ensemble.attack is {}, must be from 0 to 2", step);
+  const data::Dataset dataset = data::load_dataset(flags.data, data::Split::train);
+  const auto model_config = section(config, "ensemble").get<MlpEnsembleConfig>();
+  check_labels(dataset, model_config.classes);
+  const CleanBatches batches(dataset, {}, options.batch, options.seed, common.target());
+  train_model<MlpEnsemble>(
+      common, flags, "ensemble", config, model_config, dataset, options,
+      [&](MlpEnsemble& ensemble, int64_t number) {
+        TrainingBatch batch = batches.batch(number).with_labels();
+        const auto attacks = ensemble.attacks(batch[0], batch[1], static_cast<float>(step));
+        batch.insert(batch.end(), attacks.begin(), attacks.end());
+        return batch;
+      },
+      [&](MlpEnsemble& ensemble, const TrainingBatch& batch, ForwardContext&) {
+        return ensemble.adversarial_loss(batch[0], batch[1], std::span(batch).subspan(2));
+      },
+      [&](MlpEnsemble& ensemble) {
+        return test_accuracy(common, flags,
+                             [&](const Tensor& x) { return ensemble.mean_logits(x).value(); });
       });
 }
 

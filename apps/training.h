@@ -25,10 +25,12 @@ struct TrainFlags {
 };
 void add_train_flags(CLI::App* command, TrainFlags& flags, const char* presets);
 
-// The networks that judge counterfactuals (apps/train_judges.cpp).
+// The networks that judge counterfactuals, and the one that baselines explain
+// (apps/train_judges.cpp).
 void train_vae(Common& common, const TrainFlags& flags);
 void train_oracle(Common& common, const TrainFlags& flags);
 void train_autoencoders(Common& common, const TrainFlags& flags);
+void train_ensemble(Common& common, const TrainFlags& flags);
 
 // Both throw Error naming the entry that is missing or unusable.
 const nlohmann::json& section(const nlohmann::json& config, const char* name);

@@ -37,24 +37,31 @@ Variable MlpEnsemble::mean_logits(const Variable& x) const {
   return linear(sum, mean_.to(x.value().target()), {});
 }
 
-Variable MlpEnsemble::adversarial_loss(const Tensor& x, const std::vector<int64_t>& labels,
-                                       float step) {
-  const int64_t n = x.dim(0);
+std::vector<Tensor> MlpEnsemble::attacks(const Tensor& x, const Tensor& labels, float step) {
+  std::vector<Tensor> all;
+  for (int64_t m = 0; m < config_.members; ++m) {
+    const Variable input = Variable::leaf(x);
+    backward(log_softmax_at(forward(m, input), labels), Tensor::full({x.dim(0)}, 1, x.target()));
+    // The attack's gradients of the weights are not the optimiser's.
+    visit([](const std::string&, Parameter& p) { p.variable.clear_gradient(); });
+    std::vector<float> attacked = x.to_vector();
+    const std::vector<float> gradient = input.gradient().to_vector();  // of log p: downhill
+    for (size_t i = 0; i < attacked.size(); ++i) {
+      const auto direction = static_cast<float>((gradient[i] < 0) - (gradient[i] > 0));
+      attacked[i] = std::clamp(attacked[i] + step * direction, -1.0f, 1.0f);
+    }
+    all.push_back(Tensor::from(attacked, x.shape(), x.target()));
+  }
+  return all;
+}
+
+Variable MlpEnsemble::adversarial_loss(const Tensor& x, const Tensor& labels,
+                                       std::span<const Tensor> attacks) const {
   Variable log_p;
   const auto include = [&](const Variable& term) { log_p = log_p ? add(log_p, term) : term; };
   for (int64_t m = 0; m < config_.members; ++m) {
-    const Variable input = Variable::leaf(x);
-    backward(log_softmax_at(forward(m, input), labels), Tensor::full({n}, 1, x.target()));
-    // The attack's gradients of the weights are not the step's.
-    visit([](const std::string&, Parameter& p) { p.variable.clear_gradient(); });
-    std::vector<float> attacked = x.to_vector();
-    const std::vector<float> gradient = input.gradient().to_vector();
-    for (size_t i = 0; i < attacked.size(); ++i) {
-      const float direction = static_cast<float>((gradient[i] < 0) - (gradient[i] > 0));
-      attacked[i] = std::clamp(attacked[i] + step * direction, -1.0f, 1.0f);
-    }
     include(log_softmax_at(forward(m, x), labels));
-    include(log_softmax_at(forward(m, Tensor::from(attacked, x.shape(), x.target())), labels));
+    include(log_softmax_at(forward(m, attacks[static_cast<size_t>(m)]), labels));
   }
   return negate(log_p);
 }

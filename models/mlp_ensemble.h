@@ -4,6 +4,7 @@
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
+#include <span>
 #include <vector>
 
 #include "models/layers.h"
@@ -33,10 +34,13 @@ class MlpEnsemble {
   // The mean of all members' logits.
   Variable mean_logits(const Variable& x) const;
 
-  // The sum over members of the cross-entropies on x and on x' = clip(x + step sign(grad_x CE)):
-  // adversarial training by the fast gradient sign method, each member against its own gradient
-  // (Goodfellow et al. 2015; Schut et al. use step 0.15 of the range, 0.3 in [-1, 1]). [N].
-  Variable adversarial_loss(const Tensor& x, const std::vector<int64_t>& labels, float step);
+  // Each member's adversarial images x' = clip(x + step sign(grad_x CE)), by the fast gradient sign
+  // method against its own gradient (Goodfellow et al. 2015; Schut et al. use step 0.15 of the
+  // range, 0.3 in [-1, 1]). labels [N] i64.
+  std::vector<Tensor> attacks(const Tensor& x, const Tensor& labels, float step);
+  // The sum over members of the cross-entropies on x and on its attack: [N].
+  Variable adversarial_loss(const Tensor& x, const Tensor& labels,
+                            std::span<const Tensor> attacks) const;
 
   void visit(const ParameterVisitor& visitor);
 
