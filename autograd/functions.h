@@ -37,10 +37,19 @@ Variable attention(const Variable& qkv, int64_t heads, kernels::QkvLayout layout
 
 Variable add(const Variable& a, const Variable& b);  // same shape
 Variable negate(const Variable& x);
+Variable scale(const Variable& x, float factor);
 Variable silu(const Variable& x);
+Variable relu(const Variable& x);
 Variable avg_pool(const Variable& x);                               // 2x2, stride 2
+Variable max_pool(const Variable& x);                               // 2x2, stride 2
 Variable pool_tokens(const Variable& x, const Variable& position);  // kernels/pool.h
 Variable reshape(const Variable& x, Shape shape);
+
+// A draw from a Gaussian posterior and its divergence from the prior. Contract: kernels/latent.h.
+struct GaussianLatent {
+  Variable z, kl;  // [N,L], [N]
+};
+GaussianLatent gaussian_latent(const Variable& posterior, const Tensor& noise);
 
 // Losses, one value per sample: [N]. Seed backward() with 1/N each for the batch mean.
 // mean_e (prediction - target)^2; target is a constant.

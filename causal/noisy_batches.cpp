@@ -2,22 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 namespace diffscm {
 namespace {
-
-// A permutation of 0 .. n-1: sorts by one Philox word each (ties by index).
-std::vector<int64_t> permutation(int64_t n, const kernels::RandomKey& key, uint64_t stream) {
-  std::vector<uint32_t> rank(n);
-  for (int64_t i = 0; i < n; ++i)
-    rank[i] = kernels::philox(key, stream, static_cast<uint32_t>(i / 4)).word[i % 4];
-  std::vector<int64_t> order(n);
-  std::iota(order.begin(), order.end(), 0);
-  std::sort(order.begin(), order.end(),
-            [&](int64_t a, int64_t b) { return rank[a] != rank[b] ? rank[a] < rank[b] : a < b; });
-  return order;
-}
 
 Tensor mix(const Tensor& x0, const Tensor& noise, const std::vector<double>& alpha_bar) {
   const int64_t n = x0.dim(0);
@@ -48,18 +35,14 @@ Tensor normal_like(const Tensor& x, const kernels::RandomKey& key,
 
 NoisyBatches::NoisyBatches(const data::Dataset& dataset, const NoiseSchedule& schedule,
                            int64_t batch, uint64_t seed, Target target)
-    : dataset_(dataset), schedule_(schedule), batch_(batch), seed_(seed), target_(target) {
+    : dataset_(dataset),
+      schedule_(schedule),
+      batch_(batch),
+      seed_(seed),
+      target_(target),
+      order_(dataset.size(), seed) {
   require(batch >= 1, "batch {} must be at least 1", batch);
   require(dataset.size() >= 1, "data set {} is empty", dataset.name);
-}
-
-int64_t NoisyBatches::data_index(int64_t position) const {
-  const int64_t size = dataset_.size();
-  if (position / size != epoch_) {
-    epoch_ = position / size;
-    order_ = permutation(size, {seed_, kernels::Purpose::order, 0}, static_cast<uint64_t>(epoch_));
-  }
-  return order_[static_cast<size_t>(position % size)];
 }
 
 NoisyBatch NoisyBatches::batch(int64_t step) const {
@@ -71,7 +54,7 @@ NoisyBatch NoisyBatches::batch(int64_t step) const {
   std::vector<double> alpha_bar(batch_);
   for (int64_t i = 0; i < batch_; ++i) {
     stream[i] = step * batch_ + i;
-    b.index.push_back(data_index(stream[i]));
+    b.index.push_back(order_.at(stream[i]));
     const uint32_t word = kernels::philox(key, 1, static_cast<uint32_t>(i)).word[0];
     const double u =
         (static_cast<double>(stratum[i]) + word * 0x1p-32) / static_cast<double>(batch_);

@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "causal/epoch_order.h"
 #include "causal/noise_schedule.h"
 #include "engine/data/dataset.h"
 
@@ -29,15 +30,12 @@ class NoisyBatches {
   NoisyBatch batch(int64_t step) const;
 
  private:
-  int64_t data_index(int64_t position) const;
-
   const data::Dataset& dataset_;
   const NoiseSchedule& schedule_;
   int64_t batch_;
   uint64_t seed_;
   Target target_;
-  mutable int64_t epoch_ = -1;
-  mutable std::vector<int64_t> order_;
+  EpochOrder order_;
 };
 
 // x_t at one timestep for all images, with noise that depends on (seed, index) alone.

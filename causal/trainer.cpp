@@ -99,7 +99,8 @@ class Run {
     info.training["seconds"] = std::round(seconds);
     info.training["loss"] = loss;
     info.training["seed"] = options_.seed;
-    info.training["weights"] = "exponential moving average";
+    info.training["weights"] =
+        options_.adamw.ema_decay > 0 ? "exponential moving average" : "of the last step";
     optimiser_.swap_ema();
     NamedTensors state;
     for (const auto& [name, p] : task_.parameters)
@@ -146,7 +147,7 @@ class Run {
 
 }  // namespace
 
-TrainingEnd train(TrainingTask& task, const NoisyBatches& batches, const TrainingOptions& options,
+TrainingEnd train(TrainingTask& task, const TrainingOptions& options,
                   const TrainingCallbacks& callbacks) {
   require(options.steps >= 1 && options.log_every >= 1 && options.checkpoint_every >= 1,
           "steps {}, log_every {} and checkpoint_every {} must be at least 1", options.steps,
@@ -178,12 +179,11 @@ TrainingEnd train(TrainingTask& task, const NoisyBatches& batches, const Trainin
   TrainingEnd end = TrainingEnd::finished;
   while (optimiser.steps() < options.steps) {
     const int64_t step = optimiser.steps();
-    const NoisyBatch batch = batches.batch(step);
     ForwardContext context;
     context.training = true;
     context.seed = options.seed;
     context.step = static_cast<uint32_t>(step);
-    const Variable loss = task.loss(batch, context);
+    const Variable loss = task.loss(step, context);
     const int64_t n = loss.value().numel();
     backward(loss, Tensor::full(loss.shape(), 1 / static_cast<float>(n), loss.value().target()));
     optimiser.step(lr_scale(options, step));

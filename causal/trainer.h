@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "autograd/adamw.h"
-#include "causal/noisy_batches.h"
 #include "models/checkpoint.h"
 
 namespace diffscm {
@@ -47,7 +46,7 @@ enum class TrainingEnd { finished, out_of_time, stopped };
 // What is trained. `loss` gives one value per sample, to be minimised.
 struct TrainingTask {
   std::vector<std::pair<std::string, Parameter*>> parameters;
-  std::function<Variable(const NoisyBatch&, ForwardContext&)> loss;
+  std::function<Variable(int64_t step, ForwardContext&)> loss;  // on the batch of that step
   ModelInfo info;  // kind, config, diffusion and data filled in; training is completed here
 };
 
@@ -59,7 +58,7 @@ struct TrainingTask {
 // that was killed resumes from the last of them and, on the same target, ends bit for bit where it
 // would have. Throws Error when `out` holds a run and resume is not set, when the run to resume had
 // other settings, or when the loss stops being finite.
-TrainingEnd train(TrainingTask& task, const NoisyBatches& batches, const TrainingOptions& options,
+TrainingEnd train(TrainingTask& task, const TrainingOptions& options,
                   const TrainingCallbacks& callbacks);
 
 }  // namespace diffscm

@@ -44,6 +44,19 @@ struct BasicSiluBackwardArgs {
 };
 using SiluBackwardArgs = BasicSiluBackwardArgs<float>;
 
+// y = max(x, 0). y may alias x.  Backward: dx = dy where y > 0, else 0; dx may alias dy.
+struct ReluArgs {
+  int64_t n;
+  const float* x;
+  float* y;
+};
+struct ReluBackwardArgs {
+  int64_t n;
+  const float* y;
+  const float* dy;
+  float* dx;
+};
+
 // Sinusoidal embedding: emb[n, i] = cos(t[n] f_i), emb[n, half + i] = sin(t[n] f_i),
 // f_i = exp(-ln(10000) i / half), i < half = channels / 2 (cos first, as guided-diffusion has it).
 // Requires channels even. t is in original integer units, 0 .. 999. Angles in double before

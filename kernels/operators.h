@@ -9,6 +9,7 @@
 #include "kernels/elementwise.h"
 #include "kernels/error.h"
 #include "kernels/group_norm.h"
+#include "kernels/latent.h"
 #include "kernels/loss.h"
 #include "kernels/matmul.h"
 #include "kernels/pool.h"
@@ -59,6 +60,12 @@ struct OperatorTable {
   Operator<AvgPoolBackwardArgs> avg_pool_backward;
   Operator<PoolTokensArgs> pool_tokens;
   Operator<PoolTokensBackwardArgs> pool_tokens_backward;
+  Operator<ReluArgs> relu;
+  Operator<ReluBackwardArgs> relu_backward;
+  Operator<MaxPoolArgs> max_pool;
+  Operator<MaxPoolBackwardArgs> max_pool_backward;
+  Operator<GaussianLatentArgs> gaussian_latent;
+  Operator<GaussianLatentBackwardArgs> gaussian_latent_backward;
   Operator<MseArgs> mse;
   Operator<LogSoftmaxArgs> log_softmax;
   Operator<NormalArgs> normal;
@@ -111,6 +118,12 @@ struct OperatorTable {
     visit("avg_pool_backward", t.avg_pool_backward);
     visit("pool_tokens", t.pool_tokens);
     visit("pool_tokens_backward", t.pool_tokens_backward);
+    visit("relu", t.relu);
+    visit("relu_backward", t.relu_backward);
+    visit("max_pool", t.max_pool);
+    visit("max_pool_backward", t.max_pool_backward);
+    visit("gaussian_latent", t.gaussian_latent);
+    visit("gaussian_latent_backward", t.gaussian_latent_backward);
     visit("mse", t.mse);
     visit("log_softmax", t.log_softmax);
     visit("normal", t.normal);

@@ -25,6 +25,22 @@ struct BasicAvgPoolBackwardArgs {
 };
 using AvgPoolBackwardArgs = BasicAvgPoolBackwardArgs<float>;
 
+// Largest of 2x2 windows, stride 2; an odd last row or column is dropped, as torch's MaxPool2d(2)
+// does: x [N,H,W,C] -> y [N,H/2,W/2,C]. A window with a NaN gives NaN.
+struct MaxPoolArgs {
+  int64_t n, h, w, c;
+  const float* x;
+  float* y;
+};
+// The gradient goes to the largest element of each window, the first of equal ones in reading
+// order; dx is overwritten everywhere.
+struct MaxPoolBackwardArgs {
+  int64_t n, h, w, c;
+  const float* x;   // [N,H,W,C]
+  const float* dy;  // [N,H/2,W/2,C]
+  float* dx;        // [N,H,W,C]
+};
+
 // Tokens of guided-diffusion's AttentionPool2d: token 0 is the mean over pixels, tokens 1.. are the
 // pixels, plus a learned position: y[n,t,c] = token + position[t,c].
 //   x [N,HW,C], position [HW+1, C] -> y [N,HW+1,C]

@@ -28,8 +28,9 @@ class Autoencoder {
   // ReLU 16-1; 5,250 parameters. (For one input channel.)
   Autoencoder(int64_t in_channels, bool of_class, Initializer& init);
 
-  Variable encode(const Variable& u) const;  // [N,S,S,C] -> [N,S/4,S/4,8] or [N,S/2,S/2,1]
-  Variable decode(const Variable& latent) const;
+  // [N,S,S,C] -> [N,S/4,S/4,8], for all classes [N,S/2,S/2,C].
+  Variable encode(const Variable& u) const { return run(encoder_, u); }
+  Variable decode(const Variable& latent) const { return run(decoder_, latent); }
   Variable forward(const Variable& u) const { return decode(encode(u)); }
   void visit(const std::string& prefix, const ParameterVisitor& visitor);
 
@@ -38,6 +39,8 @@ class Autoencoder {
     Conv2d conv;
     bool relu = false, pool = false;  // after the convolution, in this order
   };
+  static Variable run(const std::vector<Stage>& stages, Variable h);
+
   std::vector<Stage> encoder_, decoder_;
 };
 

@@ -38,7 +38,35 @@ DIFFSCM_CLONES void silu_backward_range(int64_t n, const float* x, const float* 
   }
 }
 
+DIFFSCM_CLONES void relu_range(int64_t n, const float* x, float* y) {
+#pragma GCC ivdep
+  for (int64_t i = 0; i < n; ++i) y[i] = x[i] < 0.0f ? 0.0f : x[i];  // a NaN stays one
+}
+
+DIFFSCM_CLONES void relu_backward_range(int64_t n, const float* y, const float* dy, float* dx) {
+#pragma GCC ivdep
+  for (int64_t i = 0; i < n; ++i) dx[i] = y[i] > 0.0f ? dy[i] : 0.0f;
+}
+
 }  // namespace
+
+void relu(const ReluArgs& args, Stream) {
+  require(args.n >= 0, "relu: n is {}, expected >= 0", args.n);
+  if (args.n == 0) return;
+  require(args.x && args.y, "relu: x or y is null");
+  parallel_ranges(args.n, kGrain, [&](int64_t begin, int64_t end) {
+    relu_range(end - begin, args.x + begin, args.y + begin);
+  });
+}
+
+void relu_backward(const ReluBackwardArgs& args, Stream) {
+  require(args.n >= 0, "relu_backward: n is {}, expected >= 0", args.n);
+  if (args.n == 0) return;
+  require(args.y && args.dy && args.dx, "relu_backward: y, dy or dx is null");
+  parallel_ranges(args.n, kGrain, [&](int64_t begin, int64_t end) {
+    relu_backward_range(end - begin, args.y + begin, args.dy + begin, args.dx + begin);
+  });
+}
 
 void linear_combination(const LinearCombinationArgs& args, Stream) {
   require(args.n >= 0, "linear_combination: n is {}, expected >= 0", args.n);

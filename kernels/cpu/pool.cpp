@@ -36,6 +36,44 @@ DIFFSCM_CLONES void unpool_row(int64_t w, int64_t c, const float* dy, float* dx)
   for (int64_t i = 2 * w_out * c; i < w * c; ++i) dx[i] = 0.0f;
 }
 
+// A NaN anywhere in the window wins, wherever it stands.
+inline float larger(float a, float b) {
+  return b > a || b != b ? b : a;
+}
+
+DIFFSCM_CLONES void max_pool_row(int64_t w_out, int64_t c, const float* top, const float* bottom,
+                                 float* y) {
+  for (int64_t q = 0; q < w_out; ++q) {
+    const float* t = top + 2 * q * c;
+    const float* b = bottom + 2 * q * c;
+    float* out = y + q * c;
+#pragma GCC ivdep
+    for (int64_t i = 0; i < c; ++i) out[i] = larger(larger(t[i], t[i + c]), larger(b[i], b[i + c]));
+  }
+}
+
+// Two input rows of dx: dy where the first largest element of the window stood.
+DIFFSCM_CLONES void max_unpool_rows(int64_t w, int64_t c, const float* top, const float* bottom,
+                                    const float* dy, float* dx_top, float* dx_bottom) {
+  const int64_t w_out = w / 2;
+  for (int64_t q = 0; q < w_out; ++q) {
+    const int64_t left = 2 * q * c, right = left + c;
+#pragma GCC ivdep
+    for (int64_t i = 0; i < c; ++i) {
+      const float a = top[left + i], b = top[right + i], d = bottom[left + i],
+                  e = bottom[right + i], g = dy[q * c + i];
+      const float above = larger(a, b), below = larger(d, e);
+      const bool lower = below > above || below != below;
+      const bool right_above = b > a || b != b, right_below = e > d || e != e;
+      dx_top[left + i] = !lower && !right_above ? g : 0.0f;
+      dx_top[right + i] = !lower && right_above ? g : 0.0f;
+      dx_bottom[left + i] = lower && !right_below ? g : 0.0f;
+      dx_bottom[right + i] = lower && right_below ? g : 0.0f;
+    }
+  }
+  for (int64_t i = 2 * w_out * c; i < w * c; ++i) dx_top[i] = dx_bottom[i] = 0.0f;
+}
+
 DIFFSCM_CLONES void make_tokens(int64_t hw, int64_t c, const float* x, const float* position,
                                 float* y) {
   // Token 0 first holds the sum of the pixels; its row of y is the accumulator.
@@ -111,6 +149,35 @@ void avg_pool_backward(const AvgPoolBackwardArgs& args, Stream) {
       unpool_row(args.w, args.c, args.dy + (n * h_out + p) * w_out * args.c, dx);
     else
       std::memset(dx, 0, static_cast<size_t>(row) * sizeof(float));
+  });
+}
+
+void max_pool(const MaxPoolArgs& args, Stream) {
+  require_image("max_pool", args.n, args.h, args.w, args.c);
+  const int64_t h_out = args.h / 2, w_out = args.w / 2, row = args.w * args.c;
+  if (args.n * h_out * w_out == 0) return;
+  require(args.x && args.y, "max_pool: x or y is null");
+  parallel_tasks(args.n * h_out, args.n * args.h * row, [&](int64_t task) {
+    const float* top = args.x + (task / h_out * args.h + 2 * (task % h_out)) * row;
+    max_pool_row(w_out, args.c, top, top + row, args.y + task * w_out * args.c);
+  });
+}
+
+void max_pool_backward(const MaxPoolBackwardArgs& args, Stream) {
+  require_image("max_pool_backward", args.n, args.h, args.w, args.c);
+  if (args.n == 0) return;
+  const int64_t h_out = args.h / 2, w_out = args.w / 2, row = args.w * args.c;
+  require(args.dx && ((args.dy && args.x) || h_out * w_out == 0),
+          "max_pool_backward: x, dy or dx is null");
+  parallel_tasks(args.n, args.n * args.h * row, [&](int64_t n) {
+    const float* x = args.x + n * args.h * row;
+    float* dx = args.dx + n * args.h * row;
+    for (int64_t p = 0; p < h_out; ++p)
+      max_unpool_rows(args.w, args.c, x + 2 * p * row, x + (2 * p + 1) * row,
+                      args.dy + (n * h_out + p) * w_out * args.c, dx + 2 * p * row,
+                      dx + (2 * p + 1) * row);
+    if (args.h % 2 == 1)
+      std::memset(dx + (args.h - 1) * row, 0, static_cast<size_t>(row) * sizeof(float));
   });
 }
 

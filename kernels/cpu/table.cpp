@@ -26,6 +26,12 @@ const OperatorTable& operators() {
     t.avg_pool_backward.run = avg_pool_backward;
     t.pool_tokens.run = pool_tokens;
     t.pool_tokens_backward.run = pool_tokens_backward;
+    t.relu.run = relu;
+    t.relu_backward.run = relu_backward;
+    t.max_pool.run = max_pool;
+    t.max_pool_backward.run = max_pool_backward;
+    t.gaussian_latent.run = gaussian_latent;
+    t.gaussian_latent_backward.run = gaussian_latent_backward;
     t.mse.run = mse;
     t.log_softmax.run = log_softmax;
     t.normal.run = normal;

@@ -82,6 +82,32 @@ __global__ void __launch_bounds__(kElementThreads) silu_gradient(BasicSiluBackwa
       });
 }
 
+template <int width>
+__global__ void __launch_bounds__(kElementThreads) relu_forward(ReluArgs args) {
+  for_each_vector<width, kFlight>(
+      args.n, [&](auto w, int64_t i) { return load_numbers<w>(args.x + i); },
+      [&](auto w, int64_t i, auto x) {
+#pragma unroll
+        for (int j = 0; j < w; ++j) x[j] = x[j] < 0.0f ? 0.0f : x[j];
+        store_numbers(args.y + i, x);
+      });
+}
+
+template <int width>
+__global__ void __launch_bounds__(kElementThreads) relu_gradient(ReluBackwardArgs args) {
+  for_each_vector<width, kFlight>(
+      args.n,
+      [&](auto w, int64_t i) {
+        return Pair<w>{load_numbers<w>(args.y + i), load_numbers<w>(args.dy + i)};
+      },
+      [&](auto w, int64_t i, const auto& in) {
+        Numbers<w> dx;
+#pragma unroll
+        for (int j = 0; j < w; ++j) dx[j] = in.x[j] > 0.0f ? in.z[j] : 0.0f;
+        store_numbers(args.dx + i, dx);
+      });
+}
+
 // A vector lies within one sample: the launcher sees to it.
 template <int width>
 __global__ void __launch_bounds__(kElementThreads) noise_samples(AddNoiseArgs args) {
@@ -171,6 +197,24 @@ void silu_backward(const BasicSiluBackwardArgs<T>& args, Stream stream) {
 }
 template void silu_backward(const BasicSiluBackwardArgs<float>&, Stream);
 template void silu_backward(const BasicSiluBackwardArgs<bf16>&, Stream);
+
+void relu(const ReluArgs& args, Stream stream) {
+  require(args.n >= 0, "relu: n is {}, expected >= 0", args.n);
+  if (args.n == 0) return;
+  require(args.x && args.y, "relu: x or y is null");
+  constexpr int kWidth = kVector<float>;
+  launch_elements<relu_forward<kWidth>, relu_forward<1>>(
+      args.n, kWidth, aligned16(args.x) && aligned16(args.y), stream, args);
+}
+
+void relu_backward(const ReluBackwardArgs& args, Stream stream) {
+  require(args.n >= 0, "relu_backward: n is {}, expected >= 0", args.n);
+  if (args.n == 0) return;
+  require(args.y && args.dy && args.dx, "relu_backward: y, dy or dx is null");
+  constexpr int kWidth = kVector<float>;
+  launch_elements<relu_gradient<kWidth>, relu_gradient<1>>(
+      args.n, kWidth, aligned16(args.y) && aligned16(args.dy) && aligned16(args.dx), stream, args);
+}
 
 void timestep_embedding(const TimestepEmbeddingArgs& args, Stream stream) {
   require(args.n >= 0, "timestep_embedding: n is {}, expected >= 0", args.n);

@@ -46,6 +46,12 @@ template <class T>
 void pool_tokens(const BasicPoolTokensArgs<T>&, Stream);
 template <class T>
 void pool_tokens_backward(const BasicPoolTokensBackwardArgs<T>&, Stream);
+void relu(const ReluArgs&, Stream);
+void relu_backward(const ReluBackwardArgs&, Stream);
+void max_pool(const MaxPoolArgs&, Stream);
+void max_pool_backward(const MaxPoolBackwardArgs&, Stream);
+void gaussian_latent(const GaussianLatentArgs&, Stream);
+void gaussian_latent_backward(const GaussianLatentBackwardArgs&, Stream);
 void mse(const MseArgs&, Stream);
 void log_softmax(const LogSoftmaxArgs&, Stream);
 void normal(const NormalArgs&, Stream);

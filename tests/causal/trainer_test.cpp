@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "causal/noisy_batches.h"
 #include "engine/io/jsonl.h"
 #include "engine/io/safetensors.h"
 #include "models/unet.h"
@@ -49,8 +50,10 @@ class TrainerTest : public ::testing::Test {
     UNet unet(config_, options.seed);
     TrainingTask task;
     task.parameters = named_parameters(unet);
-    task.loss = [&](const NoisyBatch& batch, ForwardContext& context) {
+    const NoisyBatches batches(dataset_, schedule_, options.batch, options.seed, Target::cpu);
+    task.loss = [&](int64_t step, ForwardContext& context) {
       ++steps_run_;
+      const NoisyBatch batch = batches.batch(step);
       return mse_loss(unet.forward(batch.x_t, batch.t, context), batch.noise);
     };
     task.info.kind = UNet::kKind;
@@ -68,8 +71,7 @@ class TrainerTest : public ::testing::Test {
     };
     callbacks.message = [&](const std::string& line) { message_ = line; };
     callbacks.stop = [&] { return step >= stop_after; };
-    const NoisyBatches batches(dataset_, schedule_, options.batch, options.seed, Target::cpu);
-    return train(task, batches, options, callbacks);
+    return train(task, options, callbacks);
   }
 
   TrainingOptions into(const char* name, bool resume = false) const {

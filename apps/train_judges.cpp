@@ -1,0 +1,213 @@
+// diffscm train vae|oracle|autoencoder: the networks that judge counterfactuals.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "apps/training.h"
+#include "causal/clean_batches.h"
+#include "models/autoencoder.h"
+#include "models/oracle.h"
+#include "models/vae.h"
+
+namespace diffscm::apps {
+namespace {
+
+using nlohmann::json;
+
+constexpr int64_t kTestBatch = 200;
+
+// Calls visit(images, labels) for the first `count` test images, batch by batch.
+void each_test_batch(const data::Dataset& test, int64_t count, Target target,
+                     const std::function<void(const Tensor&, const std::vector<int64_t>&)>& visit) {
+  count = std::min(count, test.size());
+  for (int64_t begin = 0; begin < count; begin += kTestBatch) {
+    std::vector<int64_t> index(static_cast<size_t>(std::min(kTestBatch, count - begin)));
+    std::iota(index.begin(), index.end(), begin);
+    visit(test.images(index).to(target),
+          test.labels.empty() ? std::vector<int64_t>{} : test.labels_of(index));
+  }
+}
+
+double sum(const Tensor& values) {
+  const std::vector<float> v = values.to_vector();
+  return std::accumulate(v.begin(), v.end(), 0.0);
+}
+
+Tensor standard_normal(int64_t n, int64_t elements, const kernels::RandomKey& key,
+                       int64_t first_sample, Target target) {
+  std::vector<int64_t> stream(static_cast<size_t>(n));
+  std::iota(stream.begin(), stream.end(), first_sample);
+  const Tensor streams = Tensor::from(stream, {n}, target);
+  Tensor noise({n, elements}, target);
+  operators(target).normal({key, n, elements, streams.data_i64(), noise.mutable_data()});
+  return noise;
+}
+
+}  // namespace
+
+void train_vae(Common& common, const TrainFlags& flags) {
+  const json config = load_config(flags.preset, flags.overrides);
+  const json& train = train_section(config, "vae");
+  const TrainingOptions options = training_options(train, "vae", flags, common);
+  const auto beta = entry<double>(train, "train.vae", "beta");
+  require(beta > 0 && std::isfinite(beta), "train.vae.beta is {}, must be positive", beta);
+  const data::Dataset dataset = data::load_dataset(flags.data, data::Split::train);
+  const CleanBatches batches(dataset, {}, options.batch, options.seed, common.target());
+  const auto noise_of = [&](int64_t n, int64_t latent, kernels::Purpose purpose, int64_t first) {
+    return standard_normal(n, latent, {options.seed, purpose, 0}, first, common.target());
+  };
+  train_model<Vae>(
+      common, flags, "vae", config, section(config, "vae").get<VaeConfig>(), dataset, options,
+      [&](Vae& vae, int64_t step, ForwardContext&) {
+        const Tensor x = batches.batch(step).x;
+        return vae.loss(
+            x,
+            noise_of(x.dim(0), vae.config().latent, kernels::Purpose::noise, step * options.batch),
+            beta);
+      },
+      [&](Vae& vae) {
+        const NoGrad no_grad;
+        const data::Dataset test = data::load_dataset(flags.data, data::Split::test);
+        double objective = 0, divergence = 0;
+        int64_t seen = 0;
+        each_test_batch(test, 2000, common.target(), [&](const Tensor& x, const auto&) {
+          const Tensor noise =
+              noise_of(x.dim(0), vae.config().latent, kernels::Purpose::sampler, seen);
+          objective += sum(vae.loss(x, noise, beta).value());
+          divergence += sum(gaussian_latent(vae.encode(x), noise).kl.value());
+          seen += x.dim(0);
+        });
+        const auto n = static_cast<double>(seen);
+        const double squared = 2 * (objective - beta * divergence) / n;
+        common.console.say(fmt::format(
+            "{} test images: objective {:.3f}, divergence from the prior {:.2f} nats, "
+            "reconstruction error (RMS) {:.1f} grey levels",
+            seen, objective / n, divergence / n,
+            127.5 * std::sqrt(squared / static_cast<double>(test.pixels.size() / test.size()))));
+        return json{{"test_objective", objective / n},
+                    {"test_divergence_nats", divergence / n},
+                    {"test_squared_error", squared}};
+      });
+}
+
+void train_oracle(Common& common, const TrainFlags& flags) {
+  const json config = load_config(flags.preset, flags.overrides);
+  const TrainingOptions options =
+      training_options(train_section(config, "oracle"), "oracle", flags, common);
+  const data::Dataset dataset = data::load_dataset(flags.data, data::Split::train);
+  require(!dataset.labels.empty(), "{} has no labels: an oracle needs them", flags.data);
+  const CleanBatches batches(dataset, {}, options.batch, options.seed, common.target());
+  train_model<Oracle>(
+      common, flags, "oracle", config, section(config, "oracle").get<OracleConfig>(), dataset,
+      options,
+      [&](Oracle& oracle, int64_t step, ForwardContext&) {
+        const CleanBatch batch = batches.batch(step);
+        return negate(log_softmax_at(oracle.forward(batch.x), batch.labels));
+      },
+      [&](Oracle& oracle) {
+        const data::Dataset test = data::load_dataset(flags.data, data::Split::test);
+        int64_t correct = 0;
+        each_test_batch(test, test.size(), common.target(),
+                        [&](const Tensor& x, const std::vector<int64_t>& labels) {
+                          const auto p = oracle.probabilities(x);
+                          for (size_t i = 0; i < p.size(); ++i)
+                            correct += std::max_element(p[i].begin(), p[i].end()) - p[i].begin() ==
+                                       labels[i];
+                        });
+        const double accuracy = static_cast<double>(correct) / static_cast<double>(test.size());
+        common.console.say(
+            fmt::format("accuracy on {} test images: {:.2f}%", test.size(), 100 * accuracy));
+        return json{{"test_accuracy", accuracy}};
+      });
+}
+
+// One run per network in OUT/class.0 ..., OUT/all; OUT/model.safetensors holds them all.
+void train_autoencoders(Common& common, const TrainFlags& flags) {
+  require(flags.init.empty(), "--init: not for autoencoders, each starts from random weights");
+  const json config = load_config(flags.preset, flags.overrides);
+  const auto model_config = section(config, "autoencoders").get<AutoencodersConfig>();
+  const data::Dataset dataset = data::load_dataset(flags.data, data::Split::train);
+  check_fits(model_config.image_size, model_config.in_channels, dataset);
+  require(model_config.classes == dataset.classes, "the configuration is for {} classes, {} has {}",
+          model_config.classes, dataset.name, dataset.classes);
+  Autoencoders model(model_config, common.seed);
+  for (const auto& [name, p] : named_parameters(model))
+    p->variable = Variable(p->variable.value().to(common.target()));
+
+  TrainingOptions whole;
+  whole.out = flags.out;
+  TrainingEnd end = TrainingEnd::finished;
+  NamedTensors state;
+  json runs = json::object();
+  ModelInfo info;
+  for (int64_t i = 0; i <= model_config.classes && end == TrainingEnd::finished; ++i) {
+    const bool of_class = i < model_config.classes;
+    const std::string name = Autoencoders::name(model_config, i);
+    json train = train_section(config, "autoencoder");
+    const std::vector<int64_t> rows =
+        of_class ? images_of_class(dataset, i) : std::vector<int64_t>{};
+    const double images = static_cast<double>(of_class ? rows.size() : dataset.labels.size());
+    const auto epochs =
+        entry<double>(train, "train.autoencoder", of_class ? "epochs_per_class" : "epochs_of_all");
+    const auto batch = static_cast<double>(
+        flags.batch > 0 ? flags.batch : entry<int64_t>(train, "train.autoencoder", "batch"));
+    train["steps"] = static_cast<int64_t>(std::max(1.0, std::ceil(epochs * images / batch)));
+    TrainingOptions options = training_options(train, "autoencoder", flags, common);
+    options.out = whole.out / name;
+    // A run that was stopped between two networks goes on with the next.
+    options.resume = flags.resume;
+
+    const CleanBatches batches(dataset, rows, options.batch, options.seed, common.target());
+    Autoencoder& network = model.network(i);
+    TrainingTask task = new_task("autoencoder", model_config, train, options, dataset, common);
+    task.info.data["network"] = name;
+    network.visit(name, [&](const std::string& parameter, Parameter& p) {
+      task.parameters.emplace_back(parameter, &p);
+    });
+    task.loss = [&](int64_t step, ForwardContext&) {
+      const Tensor u = to_unit_range(batches.batch(step).x);
+      return mse_loss(network.forward(u), u);
+    };
+    end = train_with_progress(common, "autoencoder " + name, task, options, config);
+    if (end != TrainingEnd::finished) break;
+    auto [saved, tensors] = read_model(options.out);
+    load_state(task.parameters, tensors);
+    state.merge(tensors);
+    runs[name] = {{"steps", saved.training["steps"]},
+                  {"samples_seen", saved.training["samples_seen"]},
+                  {"seconds", saved.training["seconds"]},
+                  {"loss", saved.training["loss"]}};
+    info = task.info;
+  }
+  if (end == TrainingEnd::finished) {
+    info.kind = Autoencoders::kKind;
+    info.data.erase("network");
+    info.training["seed"] = common.seed;
+    info.training["networks"] = runs;
+    write_model(whole.out / "model.safetensors", info, state);
+  }
+  report_end(common, end, whole, [&] {
+    const NoGrad no_grad;
+    const data::Dataset test = data::load_dataset(flags.data, data::Split::test);
+    double own = 0, all = 0;
+    each_test_batch(
+        test, 2000, common.target(), [&](const Tensor& x, const std::vector<int64_t>& labels) {
+          const Tensor u = to_unit_range(x);
+          all += sum(mse_loss(model.of_all().forward(u), u).value());
+          for (int64_t n = 0; n < u.dim(0); ++n) {
+            const Tensor one = u.slice(n, n + 1);
+            own += sum(
+                mse_loss(model.of_class(labels[static_cast<size_t>(n)]).forward(one), one).value());
+          }
+        });
+    const auto count = static_cast<double>(std::min<int64_t>(2000, test.size()));
+    common.console.say(fmt::format(
+        "test images, mean squared error in [0, 1]: {:.5f} by the own class, {:.5f} by all",
+        own / count, all / count));
+    return json{{"test_mse_own_class", own / count}, {"test_mse_all", all / count}};
+  });
+}
+
+}  // namespace diffscm::apps
