@@ -11,7 +11,17 @@ namespace {
 
 #ifdef __CUDACC__
 template <class T>
-constexpr cudnn::Type kType = sizeof(T) == sizeof(float) ? cudnn::Type::f32 : cudnn::Type::bf16;
+void run(cudnn::Pass pass, const ConvShape& shape, const T* x, const T* weight, const T* y,
+         Stream stream) {
+  cudnn::Convolution c{};
+  c.pass = pass;
+  c.shape = shape;
+  c.type = sizeof(T) == sizeof(float) ? cudnn::Type::f32 : cudnn::Type::bf16;
+  c.x = const_cast<T*>(x);
+  c.weight = const_cast<T*>(weight);
+  c.y = const_cast<T*>(y);
+  cudnn::run(c, stream);
+}
 #endif
 
 void require_plain(const char* operation, const ConvShape& s, bool epilogue) {
@@ -30,9 +40,7 @@ template <class T>
 void conv2d_cudnn(const BasicConv2dArgs<T>& a, [[maybe_unused]] Stream stream) {
   require_plain("conv2d", a.shape, a.bias || a.residual);
 #ifdef __CUDACC__
-  cudnn::run({cudnn::Pass::forward, a.shape, kType<T>, const_cast<T*>(a.x0),
-              const_cast<T*>(a.weight), a.y},
-             stream);
+  run<T>(cudnn::Pass::forward, a.shape, a.x0, a.weight, a.y, stream);
 #endif
 }
 template <class T>
@@ -40,9 +48,7 @@ void conv2d_backward_input_cudnn(const BasicConv2dBackwardInputArgs<T>& a,
                                  [[maybe_unused]] Stream stream) {
   require_plain("conv2d_backward_input", a.shape, false);
 #ifdef __CUDACC__
-  cudnn::run({cudnn::Pass::backward_input, a.shape, kType<T>, a.dx0, const_cast<T*>(a.weight),
-              const_cast<T*>(a.dy)},
-             stream);
+  run<T>(cudnn::Pass::backward_input, a.shape, a.dx0, a.weight, a.dy, stream);
 #endif
 }
 template void conv2d_cudnn(const BasicConv2dArgs<float>&, Stream);
