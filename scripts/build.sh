@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Configures and builds one of CMakePresets.json.
-#   scripts/build.sh [release|bench|debug|asan] [target ...]     default: release, everything
+#   scripts/build.sh [release|bench|debug|asan|race] [target ...]     default: release, everything
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -8,8 +8,8 @@ preset=${1:-release}
 shift || true
 case $preset in
   bench) scripts/setup.sh bench ;;
-  release | debug | asan) scripts/setup.sh ;;
-  *) echo "build: unknown preset '$preset': choose release, bench, debug or asan" >&2; exit 2 ;;
+  release | debug | asan | race) scripts/setup.sh ;;
+  *) echo "build: unknown preset '$preset': choose release, bench, debug, asan or race" >&2; exit 2 ;;
 esac
 
 # One job per core, as far as memory allows: a compiler may take a gigabyte.

@@ -26,7 +26,7 @@ struct ForwardShared {
 };
 
 template <class T, int kSlice, bool kVectors>
-__global__ void __launch_bounds__(kAttentionThreads, 4)
+__global__ void __launch_bounds__(kAttentionThreads, 3)
     attention_plain(BasicAttentionArgs<T> args, float scale) {
   auto& shared = shared_memory<ForwardShared<kSlice>>();
   const int64_t tiles = ceil_div(args.queries, kOwn);

@@ -19,7 +19,7 @@ struct alignas(16) MmaBackwardShared {
 
 // kKeys = false: writes dq, and zeros for tokens that do not ask. kKeys = true: writes dk and dv.
 template <int kSlice, bool kKeys>
-__global__ void __launch_bounds__(kAttentionThreads)
+__global__ void __launch_bounds__(kAttentionThreads, 2)
     attention_backward_tensor(BasicAttentionBackwardArgs<bf16> args, float scale,
                               const float* __restrict__ deltas) {
   auto& shared = shared_memory<MmaBackwardShared>();

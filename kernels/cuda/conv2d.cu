@@ -3,8 +3,8 @@
 // Every rung computes the same contract (kernels/conv2d.h), so this file and
 // conv2d_backward_input.cu are all there is to know about which one runs when: bf16 whose channels
 // come in eights goes to the tensor cores, everything else to the tiled rung.
-// DIFFSCM_CONV=naive|tiled|mma forces a rung. The cpu target reads the same variable; each target
-// ignores the names that only the other has, so that one environment serves both.
+// DIFFSCM_CONV=naive|tiled|mma|cudnn forces a rung. The cpu target reads the same variable; each
+// target ignores the names that only the other has, so that one environment serves both.
 #include <cstdlib>
 
 #include "kernels/cuda/conv2d_rungs.h"
@@ -20,15 +20,17 @@ const char* name(ConvRung rung) {
       return "tiled";
     case ConvRung::kMma:
       return "mma";
+    case ConvRung::kCudnn:
+      return "cudnn";
   }
   return "?";
 }
 
 std::optional<ConvRung> parse_conv_rung(std::string_view value) {
   if (value.empty() || value == "direct" || value == "winograd") return std::nullopt;
-  for (const ConvRung rung : {ConvRung::kNaive, ConvRung::kTiled, ConvRung::kMma})
+  for (const ConvRung rung : {ConvRung::kNaive, ConvRung::kTiled, ConvRung::kMma, ConvRung::kCudnn})
     if (value == name(rung)) return rung;
-  fail("DIFFSCM_CONV={}: unknown rung, choose naive, tiled or mma", value);
+  fail("DIFFSCM_CONV={}: unknown rung, choose naive, tiled, mma or cudnn", value);
 }
 
 std::optional<ConvRung> conv_rung_from_environment() {
@@ -68,12 +70,11 @@ void check_conv_second(const char* operation, const char* argument, const ConvSh
           operation, argument, s.c1);
 }
 
-void require_conv_rung(bool supported, const char* operation, ConvRung rung, const ConvShape& s,
-                       const char* type) {
+void require_conv_mma(bool supported, const char* operation, const ConvShape& s, const char* type) {
   require(supported,
-          "{}: DIFFSCM_CONV={} cannot do {} with c0={} c1={} k={}: it takes bf16, aligned to 16 "
+          "{}: DIFFSCM_CONV=mma cannot do {} with c0={} c1={} k={}: it takes bf16, aligned to 16 "
           "bytes, with channels in multiples of 8; choose tiled or naive",
-          operation, name(rung), type, s.c0, s.c1, s.k);
+          operation, type, s.c0, s.c1, s.k);
 }
 
 template <class T>
@@ -85,13 +86,14 @@ void run_conv2d(const BasicConv2dArgs<T>& args, std::optional<ConvRung> rung, St
   check_conv_pointer(kName, "y", args.y);
   check_conv_second(kName, "x1", args.shape, args.x1);
   if (rung == ConvRung::kNaive) return conv2d_naive(args, stream);
+  if (rung == ConvRung::kCudnn) return conv2d_cudnn(args, stream);
   if (rung != ConvRung::kTiled) {
     bool supported = false;
     if constexpr (sizeof(T) == sizeof(bf16)) {
       supported = conv2d_mma_supports(args);
       if (supported) return conv2d_mma(args, stream);
     }
-    if (rung) require_conv_rung(supported, kName, *rung, args.shape, conv_type<T>());
+    if (rung) require_conv_mma(supported, kName, args.shape, conv_type<T>());
   }
   conv2d_tiled(args, stream);
 }

@@ -14,13 +14,14 @@ void run_conv2d_backward_input(const BasicConv2dBackwardInputArgs<T>& args,
   check_conv_pointer(kName, "dx0", args.dx0);
   check_conv_second(kName, "dx1", args.shape, args.dx1);
   if (rung == ConvRung::kNaive) return conv2d_backward_input_naive(args, stream);
+  if (rung == ConvRung::kCudnn) return conv2d_backward_input_cudnn(args, stream);
   if (rung != ConvRung::kTiled) {
     bool supported = false;
     if constexpr (sizeof(T) == sizeof(bf16)) {
       supported = conv2d_backward_input_mma_supports(args);
       if (supported) return conv2d_backward_input_mma(args, stream);
     }
-    if (rung) require_conv_rung(supported, kName, *rung, args.shape, conv_type<T>());
+    if (rung) require_conv_mma(supported, kName, args.shape, conv_type<T>());
   }
   conv2d_backward_input_tiled(args, stream);
 }

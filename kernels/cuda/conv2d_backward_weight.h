@@ -14,6 +14,7 @@
 
 #include <algorithm>
 
+#include "kernels/cuda/conv2d_rungs.h"
 #include "kernels/cuda/device/divisor.h"
 #include "kernels/cuda/matmul_rungs.h"
 #include "kernels/cuda/register_tile.h"
@@ -160,7 +161,13 @@ void sum_over_pixels(const BasicConv2dBackwardWeightArgs<T>& args, int64_t tiles
                     stream);
 }
 
-// The rungs, for arguments that have been checked; they write dweight, not dbias.
+// Checks the arguments and runs a rung: the given one, or the best for the shape.
+template <class T>
+void run_conv2d_backward_weight(const BasicConv2dBackwardWeightArgs<T>& args,
+                                std::optional<ConvRung> rung, Stream stream);
+
+// The rungs but for naive (conv2d_rungs.h), for arguments that have been checked; they write
+// dweight, not dbias.
 
 // Any shape, f32 arithmetic.
 template <class T>

@@ -14,6 +14,7 @@ enum class ConvRung {
   kNaive,  // one thread per element: what the contract says, nothing else
   kTiled,  // implicit matrix product in shared memory and registers, f32 arithmetic
   kMma,    // the same on tensor cores: bf16, channels in multiples of 8
+  kCudnn,  // NVIDIA's library, to compare with: only when asked for, only on cuda
 };
 const char* name(ConvRung rung);
 
@@ -28,8 +29,8 @@ void check_conv_pointer(const char* operation, const char* argument, const void*
 void check_conv_second(const char* operation, const char* argument, const ConvShape& shape,
                        const void* pointer);
 // Throws unless `supported`: "<operation>: DIFFSCM_CONV=mma cannot do f32 with c0=...".
-void require_conv_rung(bool supported, const char* operation, ConvRung rung, const ConvShape& shape,
-                       const char* type);
+void require_conv_mma(bool supported, const char* operation, const ConvShape& shape,
+                      const char* type);
 template <class T>
 constexpr const char* conv_type() {
   return sizeof(T) == sizeof(float) ? "f32" : "bf16";
@@ -59,5 +60,10 @@ bool conv2d_mma_supports(const BasicConv2dArgs<bf16>& args);
 void conv2d_mma(const BasicConv2dArgs<bf16>& args, Stream stream);
 bool conv2d_backward_input_mma_supports(const BasicConv2dBackwardInputArgs<bf16>& args);
 void conv2d_backward_input_mma(const BasicConv2dBackwardInputArgs<bf16>& args, Stream stream);
+
+template <class T>
+void conv2d_cudnn(const BasicConv2dArgs<T>& args, Stream stream);
+template <class T>
+void conv2d_backward_input_cudnn(const BasicConv2dBackwardInputArgs<T>& args, Stream stream);
 
 }  // namespace diffscm::kernels::DIFFSCM_TARGET

@@ -3,15 +3,14 @@
 #include "kernels/cuda/cublas.h"
 
 #include <dlfcn.h>
-#include <glob.h>
 
 #include <cstdlib>
 #include <mutex>
 #include <string>
 #include <string_view>
 #include <unordered_map>
-#include <vector>
 
+#include "kernels/cuda/library_folders.h"
 #include "kernels/cuda/runtime.h"
 
 namespace diffscm::kernels::cuda::cublas {
@@ -41,31 +40,6 @@ std::string_view environment(const char* name) {
   return value ? value : "";
 }
 
-// Folders that may hold the library; "" is the loader's own path.
-std::vector<std::string> folders() {
-  const std::string wish(environment("DIFFSCM_CUBLAS"));
-  if (!wish.empty()) return {wish};
-  std::vector<std::string> found{""};
-  for (const char* home : {"CUDA_HOME", "CUDA_PATH"})
-    if (const auto value = environment(home); !value.empty())
-      found.push_back(std::string(value) + "/lib64");
-  found.push_back("/usr/local/cuda/lib64");
-  std::vector<std::string> prefixes;
-  for (const char* prefix : {"VIRTUAL_ENV", "CONDA_PREFIX"})
-    if (const auto value = environment(prefix); !value.empty()) prefixes.emplace_back(value);
-  if (const auto home = environment("HOME"); !home.empty())
-    prefixes.push_back(std::string(home) + "/.local");
-  prefixes.insert(prefixes.end(), {"/usr/local", "/usr"});
-  for (const std::string& prefix : prefixes) {
-    glob_t matches{};
-    const std::string pattern = prefix + "/lib/python3*/*-packages/nvidia/cu*/lib";
-    if (glob(pattern.c_str(), 0, nullptr, &matches) == 0)
-      found.insert(found.end(), matches.gl_pathv, matches.gl_pathv + matches.gl_pathc);
-    globfree(&matches);
-  }
-  return found;
-}
-
 struct Library {
   void* file = nullptr;
   std::string searched;
@@ -77,7 +51,7 @@ struct Library {
   GemmEx* gemm_ex;
 
   Library() {
-    for (const std::string& folder : folders()) {
+    for (const std::string& folder : library_folders("DIFFSCM_CUBLAS", "nvidia/cu*/lib")) {
       const bool is_file = folder.find(".so") != std::string::npos;
       searched += (searched.empty() ? "" : ", ") + (folder.empty() ? "the loader's path" : folder);
       if (is_file && open(folder)) return;

@@ -45,7 +45,7 @@ __device__ inline Vector<T, V> output(const Vector<T, V>& x, const float (&mean)
 }
 
 template <class T, int V, bool kDrop>
-__global__ void __launch_bounds__(kNormThreads)
+__global__ void __launch_bounds__(kNormThreads, 4)
     group_norm_slab(BasicGroupNormArgs<T> args, GroupNormPlan plan, DropoutScale drop) {
   NormShared<V>& shared = shared_memory<NormShared<V>>();
   auto* slab = reinterpret_cast<Vector<T, V>*>(&shared + 1);
@@ -123,7 +123,7 @@ __global__ void __launch_bounds__(kNormThreads)
 // deviations from the chunk's own mean. A thread takes eight pixels at a time, and merges their
 // moments into its own.
 template <class T, int V>
-__global__ void __launch_bounds__(kNormThreads)
+__global__ void __launch_bounds__(kNormThreads, 2)
     channel_moments(BasicGroupNormArgs<T> args, GroupNormPlan plan, float* moments) {
   NormShared<V>& shared = shared_memory<NormShared<V>>();
   float* channel_sum = reinterpret_cast<float*>(&shared + 1);  // [channels of the tile]

@@ -26,6 +26,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include "kernels/cuda/device/cuda.h"
 
@@ -74,9 +75,8 @@ inline GroupNormPlan plan_group_norm(int64_t hw, int64_t c0, int64_t c1, int64_t
   if (units >= 1) {
     plan.slabs = static_cast<int>(ceil_div(ceil_div(c, unit), units));
     plan.slab_channels = static_cast<int>(ceil_div(ceil_div(c, unit), plan.slabs) * unit);
-    const int64_t vectors = std::min<int64_t>(plan.slab_channels, c) / vector * hw;
     plan.threads = static_cast<int>(
-        std::min<int64_t>(kNormThreads, ceil_div(std::max(vectors, unit / vector), kWarp) * kWarp));
+        std::min<int64_t>(kNormThreads, ceil_div(plan.slab_channels / vector * hw, kWarp) * kWarp));
     return plan;
   }
   plan.threads = kNormThreads;

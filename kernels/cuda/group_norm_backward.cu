@@ -108,7 +108,7 @@ __device__ inline Vector<T, V> input_gradient(const Recompute<T, V, kDrop>& reco
 
 // totals [N][2][C]: dbeta and dgamma of each sample; null where nobody wants them.
 template <class T, int V, bool kDrop>
-__global__ void __launch_bounds__(kNormThreads)
+__global__ void __launch_bounds__(kNormThreads, 2)
     group_norm_backward_slab(BasicGroupNormBackwardArgs<T> args, GroupNormPlan plan,
                              DropoutScale drop, float* totals) {
   NormBackwardShared<V>& shared = shared_memory<NormBackwardShared<V>>();

@@ -21,33 +21,44 @@ float high(uint32_t pair) {
 // Products of two bf16 are exact in f32; their sums are formed in the order of k. (A tensor core
 // adds in another order and with another rounding: results on a GPU differ in the last bits.)
 void mma_m16n8k16(const Operands& lanes) {
-  using Row = float __attribute__((vector_size(32)));
+  using Four = float __attribute__((vector_size(16)));
   float a[16][16];
   float b[16][8];
   float d[16][8];
+  // D first and A last: what is read as vectors should have left the store buffer by then.
   for (int lane = 0; lane < 32; ++lane) {
-    const int g = lane / 4, t = 2 * (lane % 4);
-    const auto* ra = static_cast<const uint32_t*>(lanes[lane]->in);
-    const auto* rb = static_cast<const uint32_t*>(lanes[lane]->in2);
     const auto* rd = static_cast<const float*>(lanes[lane]->out);
-    for (int i = 0; i < 4; ++i) {
-      const int row = g + 8 * (i % 2), column = t + 8 * (i / 2);
-      a[row][column] = low(ra[i]);
-      a[row][column + 1] = high(ra[i]);
-      d[g + 8 * (i / 2)][t + i % 2] = rd[i];
-    }
+    for (int i = 0; i < 4; ++i) d[lane / 4 + 8 * (i / 2)][2 * (lane % 4) + i % 2] = rd[i];
+  }
+  for (int lane = 0; lane < 32; ++lane) {
+    const auto* rb = static_cast<const uint32_t*>(lanes[lane]->in2);
     for (int i = 0; i < 2; ++i) {
-      b[t + 8 * i][g] = low(rb[i]);
-      b[t + 8 * i + 1][g] = high(rb[i]);
+      const int k = 2 * (lane % 4) + 8 * i;
+      b[k][lane / 4] = low(rb[i]);
+      b[k + 1][lane / 4] = high(rb[i]);
     }
   }
-  Row rows[16];
-  std::memcpy(rows, b, sizeof(rows));
-  for (int row = 0; row < 16; ++row) {
-    Row sum;
-    std::memcpy(&sum, d[row], sizeof(sum));
-    for (int k = 0; k < 16; ++k) sum += a[row][k] * rows[k];
-    std::memcpy(d[row], &sum, sizeof(sum));
+  for (int lane = 0; lane < 32; ++lane) {
+    const auto* ra = static_cast<const uint32_t*>(lanes[lane]->in);
+    for (int i = 0; i < 4; ++i) {
+      float* pair = &a[lane / 4 + 8 * (i % 2)][2 * (lane % 4) + 8 * (i / 2)];
+      pair[0] = low(ra[i]);
+      pair[1] = high(ra[i]);
+    }
+  }
+  // Four rows at a time: enough sums that do not wait for each other.
+  for (int top = 0; top < 16; top += 4) {
+    Four sum[4][2];
+    std::memcpy(sum, d[top], sizeof(sum));
+    for (int k = 0; k < 16; ++k) {
+      Four row[2];
+      std::memcpy(row, b[k], sizeof(row));
+      for (int i = 0; i < 4; ++i) {
+        sum[i][0] += a[top + i][k] * row[0];
+        sum[i][1] += a[top + i][k] * row[1];
+      }
+    }
+    std::memcpy(d[top], sum, sizeof(sum));
   }
   for (int lane = 0; lane < 32; ++lane) {
     const int g = lane / 4, t = 2 * (lane % 4);

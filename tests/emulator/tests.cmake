@@ -11,9 +11,28 @@ function(diffscm_emulator_tests name library)
   add_test(NAME ${name} COMMAND ${name} --gtest_brief=1)
 endfunction()
 
-diffscm_emulator_tests(emulator_tests diffscm_kernels_emulator_runtime)
+diffscm_emulator_tests(emulator_tests diffscm_kernels_emulator_runtime
+  $<$<BOOL:${DIFFSCM_EMU_RACE}>:-fsanitize=thread>)
 if(TARGET diffscm_kernels_emulator_race)
   diffscm_emulator_tests(emulator_race_tests diffscm_kernels_emulator_race_runtime -fsanitize=thread)
   diffscm_emulator_tests(emulator_asan_tests diffscm_kernels_emulator_asan_runtime
     -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+endif()
+
+# Every operator's small cases in the race build. The tests' objects are those of kernels_tests;
+# only the emulator and its kernels are others.
+function(diffscm_checked_kernels_tests name library)
+  add_executable(${name} $<TARGET_OBJECTS:kernels_tests>)
+  target_link_libraries(${name} PRIVATE ${library} $<TARGET_FILE:diffscm_kernels>
+    $<TARGET_NAME_IF_EXISTS:diffscm_kernels_cuda>
+    OpenMP::OpenMP_CXX GTest::gtest GTest::gtest_main)
+  add_dependencies(${name} diffscm_kernels)
+  # Running twice finds nothing here.
+  add_test(NAME ${name} COMMAND ${name} --gtest_brief=1
+    --gtest_filter=*/emu*-*Reproducible*:*BitsDoNotDepend*)
+  set_tests_properties(${name} PROPERTIES TIMEOUT 600
+    ENVIRONMENT "OMP_NUM_THREADS=1;DIFFSCM_TEST_WORK=2e4")
+endfunction()
+if(TARGET diffscm_kernels_emulator_race)
+  diffscm_checked_kernels_tests(kernels_race_tests diffscm_kernels_emulator_race)
 endif()
