@@ -54,12 +54,6 @@ struct GaussianLatent {
 };
 GaussianLatent gaussian_latent(const Variable& posterior, const Tensor& noise);
 
-// A draw from a Gaussian posterior and its divergence from the prior. Contract: kernels/latent.h.
-struct GaussianLatent {
-  Variable z, kl;  // [N,L], [N]
-};
-GaussianLatent gaussian_latent(const Variable& posterior, const Tensor& noise);
-
 // Losses, one value per sample: [N]. Seed backward() with 1/N each for the batch mean.
 // mean_e (prediction - target)^2; target is a constant.
 Variable mse_loss(const Variable& prediction, const Tensor& target);
