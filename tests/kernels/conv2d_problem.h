@@ -1,0 +1,69 @@
+// A convolution's data on a device, and its three passes into poisoned outputs.
+#pragma once
+
+#include "kernels/conv2d.h"
+#include "tests/kernels/support.h"
+
+namespace diffscm::kernels::test {
+
+// One shape with its data on a device.
+template <class T>
+struct ConvProblem {
+  const Device& d;
+  ConvShape s;
+  Array<const T> x0, x1, weight, residual, dy;
+  Array<const float> bias;
+
+  ConvProblem(const Device& device, const ConvShape& shape)
+      : d(device),
+        s(shape),
+        x0(d.input<T>(random_floats(s.n * s.h * s.w * s.c0, 1))),
+        x1(d.input<T>(random_floats(s.n * s.h * s.w * s.c1, 2))),
+        weight(d.input<T>(random_floats(s.k * s.r * s.s * s.c(), 3))),
+        residual(d.input<T>(random_floats(outputs(), 4))),
+        dy(d.input<T>(random_floats(outputs(), 5))),
+        bias(d.input(random_floats(s.k, 6))) {}
+
+  int64_t outputs() const { return s.n * s.p() * s.q() * s.k; }
+
+  // The input as the filter sees it, channels of x0 and x1 side by side.
+  Floats concatenated() const { return interleave(x0.floats(), x1.floats()); }
+  Floats interleave(const Floats& first, const Floats& second) const {
+    Floats x;
+    for (int64_t i = 0; i < s.n * s.h * s.w; ++i) {
+      x.insert(x.end(), first.begin() + i * s.c0, first.begin() + (i + 1) * s.c0);
+      x.insert(x.end(), second.begin() + i * s.c1, second.begin() + (i + 1) * s.c1);
+    }
+    return x;
+  }
+
+  Array<T> forward(bool extras, const T* packed = nullptr) const {
+    auto y = d.output<T>(outputs());
+    pick<T>(d.table.conv2d,
+            d.table.conv2d_bf16)({s, x0, x1, weight, packed, extras ? bias.data() : nullptr,
+                                  extras ? residual.data() : nullptr, y});
+    return y;
+  }
+
+  struct Inputs {
+    Array<T> dx0, dx1;
+  };
+  Inputs backward_input(const T* packed = nullptr) const {
+    Inputs g{d.output<T>(x0.size()), d.output<T>(x1.size())};
+    pick<T>(d.table.conv2d_backward_input,
+            d.table.conv2d_backward_input_bf16)({s, dy, weight, packed, g.dx0, g.dx1});
+    return g;
+  }
+
+  struct Weights {
+    Array<float> dweight, dbias;
+  };
+  Weights backward_weight(bool with_bias = true) const {
+    Weights g{d.output(weight.size()), d.output(with_bias ? s.k : 0)};
+    pick<T>(d.table.conv2d_backward_weight,
+            d.table.conv2d_backward_weight_bf16)({s, x0, x1, dy, g.dweight, g.dbias});
+    return g;
+  }
+};
+
+}  // namespace diffscm::kernels::test
