@@ -31,6 +31,9 @@ struct Target {
 inline constexpr Target kTargets[] = {
     {"cpu", cpu::operators, cpu::runtime},
     {"emu", emu::operators, emu::runtime},
+#ifdef DIFFSCM_WITH_CUDA
+    {"cuda", cuda::operators, cuda::runtime},
+#endif
 };
 
 // An array in a target's memory, between two guard bands. Every byte of an output and of an input's
