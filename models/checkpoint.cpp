@@ -67,7 +67,8 @@ Tensor to_file_layout(const Tensor& value, FileLayout layout) {
   return out;
 }
 
-void copy_from_file_layout(const std::string& name, const Tensor& source, Parameter& parameter) {
+void copy_from_file_layout(const std::string& name, const Tensor& given, Parameter& parameter) {
+  const Tensor source = given.to(Target::cpu);
   Tensor& value = parameter.variable.mutable_value();
   const Shape& s = value.shape();
   const Shape expected = file_shape(s, parameter.layout);

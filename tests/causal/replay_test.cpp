@@ -5,6 +5,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "causal/abduction.h"
 #include "causal/counterfactual.h"
 #include "causal/guidance.h"
@@ -25,7 +28,7 @@ struct World {
   UNet unet{testing::tiny_unet_config(), 3};
   Classifier classifier{testing::tiny_classifier_config(), 4};
   NoiseSchedule schedule{ScheduleKind::linear, 1000};
-  Chain chain{schedule, 5};
+  Chain chain{schedule, 4};
   int evaluations = 0;  // in which the host was involved
 
   explicit World(Target target) : target(target) {
@@ -58,14 +61,16 @@ class ReplayTest : public ::testing::Test {
   void expect_same(const std::function<Values(World&)>& work, int evaluations, float tolerance) {
     World emu(Target::emu), plain(Target::emu), cpu(Target::cpu);
     const Values recorded = work(emu);
-    if (evaluations > 0) EXPECT_EQ(emu.evaluations, evaluations);
+    if (evaluations > 0) {
+      EXPECT_EQ(emu.evaluations, evaluations);
+    }
     set_step_recording(false);
     EXPECT_EQ(recorded, work(plain));
     set_step_recording(true);
     const Values expected = work(cpu);
     ASSERT_EQ(recorded.size(), expected.size());
     for (size_t i = 0; i < expected.size(); ++i)
-      ASSERT_NEAR(recorded[i], expected[i], tolerance) << i;
+      ASSERT_NEAR(recorded[i], expected[i], tolerance * std::max(1.0f, std::abs(expected[i]))) << i;
   }
 };
 
@@ -111,7 +116,7 @@ TEST_F(ReplayTest, DdimAbduction) {
 TEST_F(ReplayTest, FixedPointAbduction) {
   expect_same(
       [](World& w) {
-        return abduct(w.epsilon(), w.chain, w.images(), {.levels = 3, .tolerance = 0.01})
+        return abduct(w.epsilon(), w.chain, w.images(), {.levels = 2, .tolerance = 0.05})
             .latent.to_vector();
       },
       0, 1e-2f);

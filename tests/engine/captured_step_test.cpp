@@ -41,7 +41,7 @@ TEST(Tensors, TravelBetweenTargets) {
 
 TEST(Tensors, HoldBf16) {
   Tensor t({3}, Target::emu, Dtype::bf16);
-  const Tensor x = Tensor::from(std::vector<float>{1, 1.0039f, -3}, {3}, Target::emu);
+  const Tensor x = Tensor::from(std::vector<float>{1, 1.005f, -3}, {3}, Target::emu);
   operators(Target::emu).cast_to_bf16({3, x.data(), t.mutable_data<kernels::bf16>()});
   EXPECT_EQ(t.to_vector(), (std::vector<float>{1, 1.0078125f, -3}));
   EXPECT_THROW(t.data(), Error);
@@ -126,7 +126,9 @@ TEST_P(CapturedStepTest, KeepsDerivedValuesThatItReads) {
   derived();
   const Tensor bystander = of({7, 7});  // ... and its memory must not be given to others
   step.run();
-  if (records_steps(GetParam())) EXPECT_EQ(out.to_vector(), (std::vector<float>{-1, -2}));
+  const bool recorded = records_steps(GetParam());
+  EXPECT_EQ(out.to_vector(),
+            recorded ? (std::vector<float>{-1, -2}) : (std::vector<float>{-5, -6}));
 }
 
 TEST_P(CapturedStepTest, ConstantsMayBeUsedOnceTheyAreKnown) {
