@@ -1,7 +1,7 @@
 // Steps recorded on emu give what plain execution gives, to the bit, and what the cpu target gives,
 // to rounding.
-#include "causal/noisy_batches.h"
 #include "causal/replay.h"
+#include "causal/noisy_batches.h"
 
 #include <gtest/gtest.h>
 
@@ -113,13 +113,15 @@ TEST_F(ReplayTest, DdimAbduction) {
       3, 1e-4f);  // level 1 as it is, then one warm-up and one recording
 }
 
+// At the first level, where the step is a contraction: elsewhere the iterations of an untrained
+// network go where rounding sends them.
 TEST_F(ReplayTest, FixedPointAbduction) {
   expect_same(
       [](World& w) {
-        return abduct(w.epsilon(), w.chain, w.images(), {.levels = 2, .tolerance = 0.05})
+        return abduct(w.epsilon(), w.chain, w.images(), {.levels = 1, .tolerance = 0.01})
             .latent.to_vector();
       },
-      0, 1e-2f);
+      0, 1e-3f);
 }
 
 TEST_F(ReplayTest, BatchesOfAnySizeAreAnsweredImageByImage) {
