@@ -111,7 +111,9 @@ void run(Common& common, Flags flags) {
   input.controls = {"factual", "training-image"};
   if (flags.evaluation.report) {
     const Arm& first = input.summaries.front().arm;
-    input.pictures.push_back(side_by_side(evaluation, input.summaries, 12));
+    std::vector<ArmSummary> shown = input.summaries;
+    std::erase_if(shown, [](const ArmSummary& s) { return s.arm.name == "factual"; });
+    input.pictures.push_back(side_by_side(evaluation, shown, 12));
     input.pictures.push_back(best_median_worst(evaluation, first, "cld", 4));
     if (first.name.starts_with("diff-scm"))
       input.pictures.push_back(film_strip(

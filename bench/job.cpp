@@ -1,11 +1,12 @@
-// Whole jobs on the cpu target, at the architecture of mnist-fast unless model files say otherwise:
+// Whole jobs on any target, at the architecture of mnist-fast unless model files say otherwise:
 //   forward         one evaluation of the U-Net, without a tape
 //   train           one step: forward, backward, AdamW with the moving average; no dropout
 //   counterfactual  DDIM abduction over 100 levels, then guided prediction over 100 levels at one
 //                   scale: 200 evaluations of the U-Net, 100 gradients of the classifier
 //   dump            no timing: inputs, outputs and gradients of both models into a folder, for
 //                   bench/peers/pytorch_job.py --check
-// bench/peers/pytorch_job.py does the same in PyTorch under the same flags.
+// bench/peers/pytorch_job.py does the same in PyTorch under the same flags. On a GPU the steps are
+// recorded and replayed, as the commands do it.
 #include <fmt/format.h>
 #include <sys/resource.h>
 
@@ -21,6 +22,7 @@
 
 #include "autograd/adamw.h"
 #include "causal/abduction.h"
+#include "causal/replay.h"
 #include "causal/sampler.h"
 #include "engine/io/file.h"
 #include "engine/io/npz.h"
@@ -37,9 +39,11 @@ constexpr int kLevels = 100;
 constexpr double kScale = 0.7;
 
 struct Options {
-  std::string what = "forward", model, classifier, json, out;
+  std::string what = "forward", model, classifier, json, out, device = "cpu", precision = "f32";
   int64_t batch = 10;
   int runs = 10, threads = 0;
+
+  Target target() const { return parse_target(device); }
 };
 
 // Layers that start at zero would hide everything behind them, so every value is moved a little.
@@ -57,21 +61,24 @@ Model random_model(uint64_t seed) {
 }
 
 template <class Model>
-Model get_model(const std::string& path, uint64_t seed) {
-  return path.empty() ? random_model<Model>(seed)
-                      : std::move(load_model<Model>(path, Target::cpu).model);
+Model get_model(const std::string& path, uint64_t seed, const Options& o) {
+  Model model = path.empty() ? random_model<Model>(seed)
+                             : std::move(load_model<Model>(path, Target::cpu).model);
+  for (Variable* v : variables(model)) *v = Variable(v->value().to(o.target()));
+  model.set_precision(o.precision == "bf16" ? Dtype::bf16 : Dtype::f32);
+  return model;
 }
 
-Tensor images(const UNet& unet, int64_t batch, uint64_t seed) {
+Tensor images(const UNet& unet, uint64_t seed, const Options& o) {
   const UNetConfig& c = unet.config();
-  return initial_noise({batch, c.image_size, c.image_size, c.in_channels}, {}, seed);
+  return initial_noise({o.batch, c.image_size, c.image_size, c.in_channels}, {}, seed, o.target());
 }
 
 // Timesteps spread over the whole range.
-Tensor timesteps(int64_t batch) {
+Tensor timesteps(int64_t batch, Target target) {
   std::vector<float> t(static_cast<size_t>(batch));
   for (int64_t i = 0; i < batch; ++i) t[i] = static_cast<float>((2 * i + 1) * 500 / batch);
-  return Tensor::from(t, {batch});
+  return Tensor::from(t, {batch}, target);
 }
 
 std::vector<int64_t> labels(int64_t batch) {
@@ -87,21 +94,25 @@ struct Answer {
 Answer counterfactual(const UNet& unet, const Classifier& classifier, const Tensor& x, int levels) {
   const NoiseSchedule schedule(ScheduleKind::linear, 1000);
   const Chain chain(schedule, levels);
-  const std::vector<int64_t> target = labels(x.dim(0));
-  const EpsilonModel epsilon = [&](const Tensor& x_t, int t) { return unet.predict(x_t, t); };
-  const GuidanceGradient gradient = [&](const Tensor& x_t, int t) {
-    return classifier.log_p_gradient(x_t, t, target);
-  };
+  const Tensor target = Tensor::from(labels(x.dim(0)), {x.dim(0)}, x.target());
+  const EpsilonModel epsilon = EpsilonModel::recordable(
+      [&](const Tensor& x_t, const Tensor& t) { return unet.predict(x_t, t); });
+  const GuidanceGradient gradient =
+      GuidanceGradient::recordable([&](const Tensor& x_t, const Tensor& t) {
+        return classifier.log_p_gradient(x_t, t, target);
+      });
   const Tensor latent = abduct(epsilon, chain, x, {.method = AbductionMethod::ddim}).latent;
   return {latent, sample(epsilon, gradient, chain, 0, latent, {.guidance_scale = kScale})};
 }
 
-// Milliseconds of each run.
-std::vector<double> timed(int runs, const std::function<void()>& work) {
+// Milliseconds of each run, from an idle device to an idle device.
+std::vector<double> timed(Target target, int runs, const std::function<void()>& work) {
   std::vector<double> ms;
   for (int i = 0; i < runs; ++i) {
+    runtime(target).synchronize({});
     const auto start = std::chrono::steady_clock::now();
     work();
+    runtime(target).synchronize({});
     ms.push_back(std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
                      .count());
   }
@@ -109,35 +120,43 @@ std::vector<double> timed(int runs, const std::function<void()>& work) {
 }
 
 std::vector<double> run_forward(const Options& o) {
-  const auto unet = get_model<UNet>(o.model, 1);
-  const Tensor x = images(unet, o.batch, 1);
-  const auto work = [&] { unet.predict(x, 500); };
-  timed(2, work);
-  return timed(o.runs, work);
+  const auto unet = get_model<UNet>(o.model, 1, o);
+  const Tensor x = images(unet, 1, o);
+  const EpsilonModel epsilon =
+      replayed(EpsilonModel::recordable(
+                   [&](const Tensor& x_t, const Tensor& t) { return unet.predict(x_t, t); }),
+               o.target(), o.batch);
+  const auto work = [&] { epsilon(x, 500); };
+  timed(o.target(), 3, work);  // runs, records, replays
+  return timed(o.target(), o.runs, work);
 }
 
 std::vector<double> run_train(const Options& o) {
-  auto unet = get_model<UNet>(o.model, 1);
+  auto unet = get_model<UNet>(o.model, 1, o);
   Adamw optimiser(variables(unet), {.lr = 1e-4, .weight_decay = 0.01});
-  const Tensor x = images(unet, o.batch, 1), noise = images(unet, o.batch, 2);
-  const Tensor t = timesteps(o.batch);
-  const auto work = [&] {
+  const Tensor x = images(unet, 1, o), noise = images(unet, 2, o);
+  const Tensor t = timesteps(o.batch, o.target());
+  CapturedStep step(o.target(), [&] {
     ForwardContext context;  // not `training`: no dropout, whatever the model file says
     const Variable loss = mse_loss(unet.forward(x, t, context), noise);
-    backward(loss, Tensor::full(loss.shape(), 1 / static_cast<float>(o.batch)));
-    optimiser.step();
+    backward(loss, Tensor::constant(loss.shape(), 1 / static_cast<float>(o.batch), o.target()));
+    optimiser.apply_gradients();
+  });
+  const auto work = [&] {
+    optimiser.begin_step();
+    step.run();
   };
-  timed(1, work);
-  reset_peak_memory(Target::cpu);
-  return timed(o.runs, work);
+  timed(o.target(), 3, work);
+  reset_peak_memory(o.target());
+  return timed(o.target(), o.runs, work);
 }
 
 std::vector<double> run_counterfactual(const Options& o) {
-  const auto unet = get_model<UNet>(o.model, 1);
-  const auto classifier = get_model<Classifier>(o.classifier, 2);
-  const Tensor x = images(unet, o.batch, 1);
-  counterfactual(unet, classifier, x, 2);
-  return timed(o.runs, [&] { counterfactual(unet, classifier, x, kLevels); });
+  const auto unet = get_model<UNet>(o.model, 1, o);
+  const auto classifier = get_model<Classifier>(o.classifier, 2, o);
+  const Tensor x = images(unet, 1, o);
+  counterfactual(unet, classifier, x, 4);
+  return timed(o.target(), o.runs, [&] { counterfactual(unet, classifier, x, kLevels); });
 }
 
 // Writes the model and makes its parameters leaves, so that their gradients are kept.
@@ -162,10 +181,10 @@ void dump(const Options& o) {
   require(!o.out.empty(), "dump needs --out FOLDER");
   const std::filesystem::path folder = o.out;
   std::filesystem::create_directories(folder);
-  auto unet = get_model<UNet>(o.model, 1);
-  auto classifier = get_model<Classifier>(o.classifier, 2);
-  const Tensor x = images(unet, o.batch, 1), noise = images(unet, o.batch, 2);
-  const Tensor t = timesteps(o.batch);
+  auto unet = get_model<UNet>(o.model, 1, o);
+  auto classifier = get_model<Classifier>(o.classifier, 2, o);
+  const Tensor x = images(unet, 1, o), noise = images(unet, 2, o);
+  const Tensor t = timesteps(o.batch, o.target());
   const std::vector<int64_t> label = labels(o.batch);
   io::NpyArrays arrays{{"x", io::NpyArray::from(x)},
                        {"t", io::NpyArray::from(t)},
@@ -183,13 +202,13 @@ void dump(const Options& o) {
   const Variable eps = unet.forward(x, t, context), loss = mse_loss(eps, noise);
   arrays.emplace("eps", io::NpyArray::from(eps.value()));
   arrays.emplace("loss", io::NpyArray::from(loss.value()));
-  backward(loss, Tensor::full({o.batch}, each));
+  backward(loss, Tensor::full({o.batch}, each, o.target()));
   add_gradients(unet, "unet_gradient.", arrays);
 
   const Variable input = Variable::leaf(x), logits = classifier.forward(input, t, context);
   arrays.emplace("logits", io::NpyArray::from(logits.value()));
   // Seeded with 1: per-image gradients, as guidance takes them; the weights' are their sum.
-  backward(log_softmax_at(logits, label), Tensor::full({o.batch}, 1));
+  backward(log_softmax_at(logits, label), Tensor::full({o.batch}, 1, o.target()));
   arrays.emplace("gradient", io::NpyArray::from(input.gradient()));
   add_gradients(classifier, "classifier_gradient.", arrays);
   io::write_npz(folder / "outputs.npz", arrays);
@@ -204,6 +223,9 @@ double median(std::vector<double> values) {
 
 void run(const Options& o) {
   set_threads(o.threads);
+  operators(o.target());  // or the reason why not
+  require(o.precision == "f32" || o.target() != Target::cpu,
+          "--precision bf16 needs --device cuda or emu");
   if (o.what == "dump") return dump(o);
   const std::vector<double> all = o.what == "forward" ? run_forward(o)
                                   : o.what == "train" ? run_train(o)
@@ -213,13 +235,15 @@ void run(const Options& o) {
   const double ms = median(all), images = static_cast<double>(o.batch);
   const nlohmann::json result = {
       {"engine", "diffscm"},
+      {"device", o.device},
+      {"precision", o.precision},
       {"what", o.what},
       {"batch", o.batch},
       {"threads", threads()},
       {"ms", ms},
       {"ms_per_image", ms / images},
       {"images_per_second", 1000 * images / ms},
-      {"peak_tensors_mib", memory_statistics(Target::cpu).peak_bytes >> 20},
+      {"peak_tensors_mib", memory_statistics(o.target()).peak_bytes >> 20},
       {"peak_process_mib", usage.ru_maxrss >> 10},
       {"runs_ms", all},
   };
@@ -242,6 +266,12 @@ int main(int argc, char** argv) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--threads", o.threads, "0: all")->capture_default_str();
+  app.add_option("--device", o.device)
+      ->check(CLI::IsMember({"cpu", "cuda", "emu"}))
+      ->capture_default_str();
+  app.add_option("--precision", o.precision)
+      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->capture_default_str();
   app.add_option("--model", o.model, "a U-Net's file (default: random weights)");
   app.add_option("--classifier", o.classifier, "a classifier's file (default: random weights)");
   app.add_option("--json", o.json, "also write the result here");

@@ -132,8 +132,35 @@ double copy_bandwidth() {
   return bandwidth;
 }
 
+// FLOPs per second of a large matrix product (cuBLAS on cuda where it is found); 0 on emu.
+template <class T>
+double matrix_peak() {
+  static const double peak = [] {
+    if (target.is("emu")) return 0.0;
+    const int64_t size = target.is("cuda") ? 8192 : 1024;
+    const Array<T> a(size * size), b(size * size), c(size * size);
+    const auto& op = pick<T>(target.table->matmul, target.table->matmul_bf16);
+    const auto product = [&] {
+      op({size, size, size, a, size, false, b, size, true, nullptr, nullptr, c, size});
+    };
+    product();
+    target.runtime->synchronize({});
+    double best = 0;
+    for (int round = 0; round < 5; ++round) {
+      const double elapsed = seconds([&] {
+        for (int i = 0; i < 4; ++i) product();
+        target.runtime->synchronize({});
+      });
+      best = std::max(best, 4 * 2.0 * static_cast<double>(size * size * size) / elapsed);
+    }
+    return best;
+  }();
+  return peak;
+}
+
 struct Work {
   double elements, bytes = 0, flops = 0;  // 0 bytes or FLOPs are left out
+  double peak = 0;                        // FLOPs per second to compare with, or 0
 };
 
 // Runs `call` and reports.
@@ -168,6 +195,8 @@ void measure(benchmark::State& state, const Work& work, const F& call) {
   }
   if (work.flops > 0)
     state.counters["GFLOP/s"] = Counter(calls * work.flops * 1e-9, Counter::kIsRate);
+  if (work.flops > 0 && work.peak > 0)
+    state.counters["of_peak"] = Counter(calls * work.flops / work.peak, Counter::kIsRate);
 }
 
 enum class Pass { forward, backward, backward_weight };
@@ -179,7 +208,7 @@ void conv2d(benchmark::State& state, const ConvCase& k, Pass pass) {
   const int64_t in = s.n * s.h * s.w, out = s.n * s.p() * s.q() * s.k;
   const Array<T> x0(in * s.c0), x1(in * s.c1), weight(s.k * s.r * s.s * s.c()), y(out);
   const Array<float> bias(s.k);
-  const Work work{static_cast<double>(out), k.elements() * sizeof(T), k.flops()};
+  const Work work{static_cast<double>(out), k.elements() * sizeof(T), k.flops(), matrix_peak<T>()};
   // As in inference: packed once.
   int64_t floats = 0;
   if constexpr (std::is_same_v<T, float>)
@@ -271,7 +300,7 @@ void matmul(benchmark::State& state, const MatmulCase& k) {
   const Array<float> bias(k.bias ? k.n : 0);
   const auto& op = pick<T>(target.table->matmul, target.table->matmul_bf16);
   const double moved = static_cast<double>(k.m * k.k + k.k * k.n + k.m * k.n) * sizeof(T);
-  measure(state, {static_cast<double>(k.m * k.n), moved, k.flops()}, [&] {
+  measure(state, {static_cast<double>(k.m * k.n), moved, k.flops(), matrix_peak<T>()}, [&] {
     op({k.m, k.n, k.k, a, lda, k.transpose_a, b, ldb, k.transpose_b, bias, residual, c, k.n});
   });
 }

@@ -72,7 +72,7 @@ class Drawing {
     axes();
     marks();
     for (size_t i = 0; i < chart_.series.size(); ++i)
-      series(chart_.series[i], kColours[i % std::size(kColours)]);
+      series(chart_.series[i], kColours[i % std::size(kColours)], i % 2 == 0 ? -6 : 14);
     legend();
     return out_ + "</svg>\n";
   }
@@ -118,11 +118,14 @@ class Drawing {
     for (const Chart::Mark& m : chart_.marks) {
       line(px(m.x), kTop, px(m.x), kHeight - kBottom,
            "stroke=\"#9aa1ab\" stroke-dasharray=\"3 4\"");
-      text(px(m.x) + 4, kTop + 10, m.label, "fill=\"#4b5563\"");
+      const bool right = px(m.x) > 0.6 * kWidth;  // keep the words inside
+      text(px(m.x) + (right ? -4 : 4), kTop + 10, m.label,
+           right ? "text-anchor=\"end\" fill=\"#4b5563\"" : "fill=\"#4b5563\"");
     }
   }
 
-  void series(const ChartSeries& s, const char* colour) {
+  // Labels go above and below in turn, so that neighbours do not write over each other.
+  void series(const ChartSeries& s, const char* colour, double label_offset) {
     std::string path;
     for (size_t i = 0; i < s.x.size(); ++i) {
       if (!std::isfinite(s.x[i]) || !std::isfinite(s.y[i])) continue;
@@ -141,7 +144,7 @@ class Drawing {
           x, y, s.line ? 3 : 5, colour, escape_html(s.name), s.x[i], s.y[i]);
       if (i < s.labels.size()) {
         const bool right = x > kWidth - 140;  // keep the words inside
-        text(right ? x - 8 : x + 8, y - 6, s.labels[i],
+        text(right ? x - 8 : x + 8, y + label_offset, s.labels[i],
              right ? "text-anchor=\"end\" fill=\"#1f2430\"" : "fill=\"#1f2430\"");
       }
     }

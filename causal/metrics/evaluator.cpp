@@ -147,7 +147,9 @@ Matrix Evaluator::features(const Tensor& images) const {
 }
 
 SetMetrics Evaluator::score_sets(const Matrix& features, const Matrix& real) const {
-  return {frechet_distance(features, real), kernel_mmd(features, real)};
+  const double scale = unit_scale(real);
+  return {frechet_distance(features, real),
+          kernel_mmd(scaled(features, scale), scaled(real, scale))};
 }
 
 SetMetrics Evaluator::score_sets(const Tensor& images, const Tensor& real) const {

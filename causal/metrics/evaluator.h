@@ -43,7 +43,8 @@ struct ImageMetrics {
 std::map<std::string, double> to_values(const ImageMetrics& metrics);
 
 struct SetMetrics {
-  double frechet = 0, mmd = 0;
+  double frechet = 0;
+  double mmd = 0;  // of features in units of the real ones' root mean square
 };
 
 struct EvaluatorFiles {

@@ -137,6 +137,18 @@ double frechet_distance(const Matrix& a, const Matrix& b) {
   return frechet_distance(moments(a), moments(b));
 }
 
+double unit_scale(const Matrix& x) {
+  double squares = 0;
+  for (const double v : x.values) squares += v * v;
+  require(squares > 0, "{} rows of features are all 0: they have no scale", x.rows);
+  return std::sqrt(static_cast<double>(x.values.size()) / squares);
+}
+
+Matrix scaled(Matrix x, double factor) {
+  for (double& v : x.values) v *= factor;
+  return x;
+}
+
 double kernel_mmd(const Matrix& a, const Matrix& b) {
   require_sets(a, b);
   double between = 0;

@@ -18,6 +18,11 @@ double frechet_distance(const Matrix& a, const Matrix& b);
 // for equal distributions, so that estimates may be negative. Throws Error below two rows.
 double kernel_mmd(const Matrix& a, const Matrix& b);
 
+// The factor that makes the features' root mean square 1: the cubic kernel weighs x.y against 1, so
+// it must not depend on the unit of the features. Throws Error when all are 0.
+double unit_scale(const Matrix& x);
+Matrix scaled(Matrix x, double factor);
+
 // Building blocks, for their tests.
 struct Moments {
   std::vector<double> mean;

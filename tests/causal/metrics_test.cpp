@@ -215,6 +215,11 @@ TEST(KernelMmd, ByHand) {
   a.values = {0, 1};
   b.values = {1, 2};
   EXPECT_DOUBLE_EQ(kernel_mmd(a, b), 1 + 27 - 2 * 37.0 / 4);
+  Matrix features(2, 2);
+  features.values = {3, 1, 3, 1};  // root mean square sqrt(5)
+  EXPECT_DOUBLE_EQ(unit_scale(features), 1 / std::sqrt(5.0));
+  EXPECT_DOUBLE_EQ(unit_scale(scaled(features, unit_scale(features))), 1);
+  expect_error([&] { unit_scale(Matrix(2, 2)); }, "all 0");
   expect_error([&] { kernel_mmd(a, Matrix(1, 1)); }, "at least 2 images");
 }
 
