@@ -19,7 +19,7 @@ if(TARGET diffscm_kernels_emulator_race)
     -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
 endif()
 
-# Every operator's small cases in the race build. The tests' objects are those of kernels_tests;
+# Every operator's small cases in the checking builds. The tests' objects are those of kernels_tests;
 # only the emulator and its kernels are others.
 function(diffscm_checked_kernels_tests name library)
   add_executable(${name} $<TARGET_OBJECTS:kernels_tests>)
@@ -35,4 +35,5 @@ function(diffscm_checked_kernels_tests name library)
 endfunction()
 if(TARGET diffscm_kernels_emulator_race)
   diffscm_checked_kernels_tests(kernels_race_tests diffscm_kernels_emulator_race)
+  diffscm_checked_kernels_tests(kernels_asan_tests diffscm_kernels_emulator_asan)
 endif()
