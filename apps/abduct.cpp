@@ -1,5 +1,5 @@
 // diffscm abduct: the exogenous noise of images, and how well it gives them back.
-#include "causal/abduction.h"
+#include "diffusion/abduction.h"
 
 #include <fmt/format.h>
 
@@ -8,7 +8,8 @@
 #include <memory>
 
 #include "apps/inference.h"
-#include "causal/sampler.h"
+#include "diffusion/sampler.h"
+#include "diffusion/batch.h"
 #include "engine/io/npz.h"
 
 namespace diffscm::apps {

@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "apps/inference.h"
+#include "diffusion/batch.h"
 #include "engine/io/npz.h"
 
 namespace diffscm::apps {

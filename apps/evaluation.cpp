@@ -5,8 +5,8 @@
 #include <chrono>
 
 #include "apps/config.h"
-#include "causal/batch.h"
-#include "causal/metrics/truth.h"
+#include "diffusion/batch.h"
+#include "evaluation/metrics/truth.h"
 #include "engine/io/file.h"
 
 namespace diffscm::apps {

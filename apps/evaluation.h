@@ -4,10 +4,11 @@
 
 #include <memory>
 
-#include "apps/methods.h"
+#include "evaluation/methods.h"
+#include "apps/inference.h"
 #include "apps/report/report.h"
-#include "causal/evaluation/summary.h"
-#include "causal/metrics/evaluator.h"
+#include "evaluation/summary.h"
+#include "evaluation/metrics/evaluator.h"
 
 namespace diffscm::apps {
 

@@ -7,7 +7,7 @@
 
 #include "apps/command.h"
 #include "apps/config.h"
-#include "engine/data/dataset.h"
+#include "data/dataset.h"
 #include "engine/io/file.h"
 #include "engine/io/npz.h"
 #include "engine/io/safetensors.h"

@@ -1,5 +1,5 @@
 // diffscm sample: new images from noise, optionally guided to a class.
-#include "causal/sampler.h"
+#include "diffusion/sampler.h"
 
 #include <fmt/format.h>
 
@@ -10,6 +10,7 @@
 #include <numeric>
 
 #include "apps/inference.h"
+#include "diffusion/batch.h"
 #include "engine/io/npz.h"
 
 namespace diffscm::apps {

@@ -3,8 +3,8 @@
 #include <memory>
 
 #include "apps/training.h"
-#include "causal/noise_level_accuracy.h"
-#include "causal/noisy_batches.h"
+#include "evaluation/noise_level_accuracy.h"
+#include "training/noisy_batches.h"
 #include "models/classifier.h"
 #include "models/unet.h"
 

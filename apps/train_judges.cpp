@@ -7,7 +7,7 @@
 #include <numeric>
 
 #include "apps/training.h"
-#include "causal/clean_batches.h"
+#include "training/clean_batches.h"
 #include "models/autoencoder.h"
 #include "models/mlp_ensemble.h"
 #include "models/oracle.h"

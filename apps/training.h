@@ -9,8 +9,8 @@
 
 #include "apps/command.h"
 #include "apps/config.h"
-#include "causal/trainer.h"
-#include "engine/data/dataset.h"
+#include "training/trainer.h"
+#include "data/dataset.h"
 #include "engine/io/file.h"
 #include "models/checkpoint.h"
 

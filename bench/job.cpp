@@ -21,9 +21,9 @@
 #include <vector>
 
 #include "autograd/adamw.h"
-#include "causal/abduction.h"
-#include "causal/replay.h"
-#include "causal/sampler.h"
+#include "diffusion/abduction.h"
+#include "diffusion/replay.h"
+#include "diffusion/sampler.h"
 #include "engine/io/file.h"
 #include "engine/io/npz.h"
 #include "engine/memory.h"

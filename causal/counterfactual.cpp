@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "causal/batch.h"
-#include "causal/guidance.h"
+#include "diffusion/batch.h"
+#include "diffusion/guidance.h"
 
 namespace diffscm {
 

@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "causal/abduction.h"
+#include "diffusion/abduction.h"
 
 namespace diffscm {
 

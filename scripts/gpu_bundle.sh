@@ -7,9 +7,9 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 folder=${1:-gpu-bundle}
-scripts/build.sh bench diffscm kernels_tests engine_tests models_tests causal_tests bench_operators bench_job
+scripts/build.sh bench diffscm kernels_tests engine_tests models_tests diffusion_tests causal_tests bench_operators bench_job
 mkdir -p "$folder/bin" "$folder/lib"
-for name in diffscm kernels_tests engine_tests models_tests causal_tests bench_operators bench_job; do
+for name in diffscm kernels_tests engine_tests models_tests diffusion_tests causal_tests bench_operators bench_job; do
   cp "build/bin/$name" "$folder/bin/"
   strip "$folder/bin/$name"
   ldd "build/bin/$name"

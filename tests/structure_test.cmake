@@ -2,23 +2,30 @@
 # A CMake script, because CMake is the one interpreter that every machine building this has.
 cmake_minimum_required(VERSION 3.25)
 
-set(order kernels engine autograd models causal apps)  # each includes itself and what stands before it
+# Each folder includes itself and what stands before it; `data` beside autograd and models, which do
+# not know each other.
+set(order kernels engine data autograd models diffusion training causal evaluation apps)
+set(strangers_data autograd models)
+set(strangers_autograd data)
+set(strangers_models data)
 
 # Headers of outside libraries, as a pattern, and the folders that may include them. `tests` and
 # `bench` may include everything but oneDNN, which is a yardstick of `bench` alone.
 set(libraries cuda blas onednn)
 set(cuda_headers "^(cuda|cublas|cudnn|curand|cooperative_groups|cub/|thrust/|mma\\.h|nvtx)")
-set(cuda_folders "^(kernels/cuda|engine|tests|bench)/")
+set(cuda_folders "^(kernels/(cuda|softgpu)|tests|bench)/")
 set(blas_headers "^(cblas|f77blas|openblas|lapack)")
 set(blas_folders "^(kernels/cpu|tests|bench)/")
 set(onednn_headers "^(dnnl|oneapi/)")
 set(onednn_folders "^bench/")
 
 set(problems "")
-set(allowed "")
+set(known "")
 set(count 0)
 foreach(folder ${order} tests bench)
-  list(APPEND allowed ${folder})  # so tests may not include bench, and the product neither
+  list(APPEND known ${folder})  # so tests may not include bench, and the product neither
+  set(allowed ${known})
+  list(REMOVE_ITEM allowed ${strangers_${folder}} nothing)
   file(GLOB_RECURSE files RELATIVE ${ROOT}
     ${ROOT}/${folder}/*.h ${ROOT}/${folder}/*.cpp ${ROOT}/${folder}/*.cu ${ROOT}/${folder}/*.cuh
     ${ROOT}/${folder}/*.in)

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "causal/evaluation/summary.h"
+#include "evaluation/summary.h"
 #include "engine/io/grid.h"
 
 namespace diffscm::apps {

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/causal/analytic.h"
+#include "tests/diffusion/analytic.h"
 
 namespace diffscm {
 namespace {

@@ -1,17 +1,17 @@
 // Steps recorded on emu give what plain execution gives, to the bit, and what the cpu target gives,
 // to rounding.
-#include "causal/replay.h"
-#include "causal/noisy_batches.h"
+#include "diffusion/replay.h"
+#include "training/noisy_batches.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
 
-#include "causal/abduction.h"
+#include "diffusion/abduction.h"
 #include "causal/counterfactual.h"
-#include "causal/guidance.h"
-#include "causal/trainer.h"
+#include "diffusion/guidance.h"
+#include "training/trainer.h"
 #include "engine/io/safetensors.h"
 #include "tests/engine/io_testing.h"
 #include "tests/models/tiny_models.h"

@@ -1,0 +1,71 @@
+#include "data/dataset.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "data/archive.h"
+#include "data/digits.h"
+#include "data/mnist.h"
+#include "engine/io/file.h"
+#include "kernels/error.h"
+
+namespace diffscm::data {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kChoices =
+    "mnist, digits (built in), a folder of IDX or PNG files, or an .npz file";
+
+}  // namespace
+
+int64_t Dataset::size() const {
+  const int64_t image = height * width * channels;
+  return image == 0 ? 0 : static_cast<int64_t>(pixels.size()) / image;
+}
+
+Tensor Dataset::images(std::span<const int64_t> index) const {
+  const int64_t image = height * width * channels, count = size();
+  Tensor batch({static_cast<int64_t>(index.size()), height, width, channels});
+  float* out = batch.mutable_data();
+  for (const int64_t i : index) {
+    require(i >= 0 && i < count, "image {} of data set {}, which has {}", i, name, count);
+    out = std::copy_n(pixels.data() + i * image, image, out);
+  }
+  return batch;
+}
+
+std::vector<int64_t> Dataset::labels_of(std::span<const int64_t> index) const {
+  require(!labels.empty(), "data set {} has no labels", name);
+  std::vector<int64_t> out;
+  out.reserve(index.size());
+  for (const int64_t i : index) {
+    require(i >= 0 && i < static_cast<int64_t>(labels.size()),
+            "label {} of data set {}, which has {}", i, name, labels.size());
+    out.push_back(labels[static_cast<size_t>(i)]);
+  }
+  return out;
+}
+
+const char* name_of(Split split) {
+  return split == Split::train ? "train" : "test";
+}
+
+Split parse_split(std::string_view name) {
+  if (name == "train") return Split::train;
+  if (name == "test") return Split::test;
+  fail("split {} is unknown: train or test", io::show(name));
+}
+
+Dataset load_dataset(const std::string& spec, Split split, uint64_t seed) {
+  if (spec == "mnist") return load_mnist(split);
+  if (spec == "digits") return load_digits(split, seed);
+  std::error_code ignored;
+  if (fs::is_directory(spec, ignored))
+    return is_idx_folder(spec) ? load_idx_folder(spec, split) : load_png_folder(spec, split);
+  if (fs::path(spec).extension() == ".npz") return load_npz(spec, split);
+  require(!fs::exists(spec, ignored), "{} is not a data set: give {}", io::show(spec), kChoices);
+  fail("data set {} does not exist: give {}", io::show(spec), kChoices);
+}
+
+}  // namespace diffscm::data

@@ -1,0 +1,64 @@
+// Abduction: the exogenous noise u of an image, that is the point at level L of the chain from
+// which the deterministic sampler (DDIM, eta = 0) returns the image.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "diffusion/epsilon.h"
+#include "diffusion/noise_schedule.h"
+#include "diffusion/progress.h"
+#include "diffusion/sampler.h"
+
+namespace diffscm {
+
+enum class AbductionMethod { ddim, fixed_point };
+const char* name_of(AbductionMethod method);
+// Throws Error naming the choices.
+AbductionMethod parse_abduction_method(std::string_view name);
+
+struct AbductionOptions {
+  AbductionMethod method = AbductionMethod::fixed_point;
+  int levels = 0;            // L, how far up the chain; 0 = all of it
+  double tolerance = 2e-3;   // fixed_point: RMS over the image, in grey levels (127.5 per unit)
+  int max_iterations = 100;  // fixed_point: network evaluations per image and level
+  int memory = 5;            // fixed_point: Anderson memory, 0 .. 16; 0 = damped plain iteration
+  ThresholdOptions threshold{};  // ddim only; any threshold forgets what it cuts off
+};
+// Throws Error naming the value that cannot be used.
+void validate(const AbductionOptions& options);
+
+// Per-image vectors have one entry per image of the batch.
+struct Abduction {
+  Tensor latent;                // u, shaped like the images, at level L
+  std::vector<float> residual;  // worst residual over the levels, grey levels; ddim: empty
+  std::vector<uint8_t>
+      converged;                 // within tolerance (or f32 round-off) at every level; ddim: empty
+  std::vector<int> evaluations;  // network evaluations spent on this image
+};
+
+// Walks the images x [N, ..] from level 0 up to level L.
+//
+// ddim: the sampler's step read backwards with eps taken at the level that is left (Song et al.
+// 2021,
+//   eq. 12; Dhariwal & Nichol 2021): x_l = transfer(x_{l-1}, eps(x_{l-1}, timestep(l - 1))), and at
+//   the clean image, which has no timestep, eps(x_0, timestep(1)). One evaluation per level; the
+//   error of the round trip is of first order in 1 / S.
+//
+// fixed_point: at each level solves for the x_l from which the sampler's own step, unclipped,
+// returns
+//   x_{l-1} (Pan et al. 2023, "Effective real image editing with accelerated iterative diffusion
+//   inversion"), by safeguarded Anderson acceleration per image. For an exact score the step is the
+//   gradient of a strictly convex function, so that one and only one solution exists however large
+//   the step is, even where plain iteration diverges; a trained network is close to that. Images
+//   leave the batch as they converge; one that does not within max_iterations goes on from its best
+//   iterate and is reported. `epsilon` must therefore treat all images alike (be unconditional).
+//   The outcome for an image does not depend on the others in the batch, as far as `epsilon` does
+//   not.
+//
+// Throws Error for options, levels or shapes that make no sense; passes on what `progress` throws.
+Abduction abduct(const EpsilonModel& epsilon, const Chain& chain, const Tensor& x,
+                 const AbductionOptions& options, const Progress& progress = {});
+
+}  // namespace diffscm

@@ -1,0 +1,39 @@
+#include "diffusion/anti_causal_predictor.h"
+
+namespace diffscm {
+
+AntiCausalPredictor::AntiCausalPredictor(const std::string& path, const DiffusionModel& model)
+    : target_(model.target()) {
+  auto loaded = load_model<Classifier>(path, model.target(), model.layers());
+  info_ = std::move(loaded.info);
+  classifier_ = std::make_unique<Classifier>(std::move(loaded.model));
+  const ClassifierConfig& c = classifier_->config();
+  const Shape s = model.image_shape(1);
+  require(c.image_size == s[1] && c.in_channels == s[3],
+          "{} reads {}x{}x{} images, {} makes {}x{}x{}", info_.path, c.image_size, c.image_size,
+          c.in_channels, model.info().path, s[1], s[2], s[3]);
+  for (const char* name : {"schedule", "timesteps"})
+    require(info_.diffusion.value(name, nlohmann::json()) ==
+                model.info().diffusion.value(name, nlohmann::json()),
+            "{} was trained with diffusion {} = {}, {} with {}: they cannot work together",
+            info_.path, name, info_.diffusion.value(name, nlohmann::json()).dump(),
+            model.info().path, model.info().diffusion.value(name, nlohmann::json()).dump());
+}
+
+GuidanceGradient AntiCausalPredictor::gradient(std::vector<int64_t> targets) const {
+  require_labels(targets, classes());
+  const Tensor label = Tensor::from(targets, {static_cast<int64_t>(targets.size())}, target_);
+  return GuidanceGradient::recordable([this, label](const Tensor& x, const Tensor& t) {
+    return classifier_->log_p_gradient(x, t, label);
+  });
+}
+
+std::vector<std::vector<float>> AntiCausalPredictor::predict(const Tensor& images) const {
+  const std::vector<float> flat = classifier_->probabilities(images.to(target_), /*t=*/0);
+  std::vector<std::vector<float>> rows;
+  for (auto row = flat.begin(); row != flat.end(); row += classes())
+    rows.emplace_back(row, row + classes());
+  return rows;
+}
+
+}  // namespace diffscm

@@ -1,0 +1,48 @@
+#include "diffusion/diffusion_model.h"
+
+namespace diffscm {
+namespace {
+
+template <class T>
+T entry(const ModelInfo& info, const nlohmann::json& section, const char* name) {
+  try {
+    return section.at(name).get<T>();
+  } catch (const nlohmann::json::exception&) {
+    fail("{}: the metadata lack a usable '{}'", info.path, name);
+  }
+}
+
+NoiseSchedule schedule_of(const ModelInfo& info) {
+  return {parse_schedule_kind(entry<std::string>(info, info.diffusion, "schedule")),
+          entry<int>(info, info.diffusion, "timesteps")};
+}
+
+}  // namespace
+
+DiffusionModel::DiffusionModel(const std::string& path, Target target, int steps, Dtype layers)
+    : target_(target), layers_(layers) {
+  auto loaded = load_model<UNet>(path, target, layers);
+  info_ = std::move(loaded.info);
+  unet_ = std::make_unique<UNet>(std::move(loaded.model));
+  if (steps == 0) steps = entry<int>(info_, info_.diffusion, "sampling_steps");
+  chain_ = std::make_unique<Chain>(schedule_of(info_), steps);
+}
+
+Shape DiffusionModel::image_shape(int64_t n) const {
+  const UNetConfig& c = unet_->config();
+  return {n, c.image_size, c.image_size, c.in_channels};
+}
+
+EpsilonModel DiffusionModel::epsilon() const {
+  return EpsilonModel::recordable(
+      [this](const Tensor& x, const Tensor& t) { return unet_->predict(x, t); });
+}
+
+void DiffusionModel::check_fits(const data::Dataset& dataset) const {
+  const Shape s = image_shape(1);
+  require(dataset.height == s[1] && dataset.width == s[2] && dataset.channels == s[3],
+          "{} was trained on {}x{}x{} images, {} has {}x{}x{}", info_.path, s[1], s[2], s[3],
+          dataset.name, dataset.height, dataset.width, dataset.channels);
+}
+
+}  // namespace diffscm

@@ -1,0 +1,83 @@
+// An experiment that survives being killed: methods are run on trials, every finished image leaves
+// its metrics in a line of text and itself in an archive, and whoever comes back does only what is
+// missing. Shards and batch sizes may differ from one start to the next.
+//
+//   OUT/experiment.json       the settings; a resumed run must have the same
+//   OUT/records/I-of-N.jsonl  one line per arm and image: arm, trial, metrics
+//   OUT/images/ARM/ID.npz     id [n], image [n,H,W,C] in [-1, 1], from the trial ID onwards
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "evaluation/trials.h"
+#include "diffusion/progress.h"
+
+namespace diffscm {
+
+// Named numbers about one image; NaN where one does not apply.
+using Metrics = std::map<std::string, double>;
+
+// One way to answer: a method at one setting.
+struct Arm {
+  std::string name;   // "diff-scm", "s=0.7": letters, digits and - _ = . only (it names a folder)
+  std::string title;  // for people
+  nlohmann::ordered_json options;
+};
+
+// What a producer gives for one arm and one batch.
+struct ArmAnswer {
+  Tensor image;                // [n,H,W,C]; clamped to [-1, 1] before anything else is done with it
+  std::vector<Metrics> extra;  // [n] or empty: what only the method knows (residual, evaluations)
+};
+
+// Answers for several arms at once, because arms may share work (one abduction serves all scales).
+struct Producer {
+  std::vector<Arm> arms;
+  std::function<std::vector<ArmAnswer>(const Tensor& factual, std::span<const Trial> trials)>
+      answer;
+};
+
+using Scorer = std::function<std::vector<Metrics>(const Tensor& factual, const Tensor& image,
+                                                  std::span<const Trial> trials)>;
+
+struct ExperimentOptions {
+  std::filesystem::path out;
+  nlohmann::ordered_json settings;  // everything that changes results
+  int shard = 0, shards = 1;        // this process does the trials with id % shards == shard
+  int64_t batch = 50;
+  bool resume = false;
+};
+
+struct ExperimentProgress {
+  std::string arms;             // what is being done
+  int64_t done = 0, total = 0;  // images of all producers in this shard
+};
+
+struct Record {
+  std::string arm;
+  Trial trial;
+  Metrics metrics;
+};
+
+// Runs every producer on this shard's unfinished trials. Throws Error when OUT holds an experiment
+// and `resume` is not set, or when its settings differ; passes on what callbacks throw.
+void run_experiment(const data::Dataset& dataset, const std::vector<Trial>& trials,
+                    const std::vector<Producer>& producers, const Scorer& scorer,
+                    const ExperimentOptions& options,
+                    const std::function<void(const ExperimentProgress&)>& progress);
+
+// Every finished image of all shards, ordered by trial; an image that was done twice counts once.
+std::vector<Record> read_records(const std::filesystem::path& out);
+// The images of one arm by trial id. Throws Error naming the first that is missing.
+Tensor read_images(const std::filesystem::path& out, const std::string& arm,
+                   std::span<const int64_t> ids);
+// The trials an arm still lacks.
+std::vector<int64_t> missing_trials(const std::vector<Record>& records, const std::string& arm,
+                                    const std::vector<Trial>& trials);
+
+}  // namespace diffscm

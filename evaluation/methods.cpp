@@ -1,0 +1,251 @@
+#include "evaluation/methods.h"
+
+#include <chrono>
+#include <cmath>
+
+#include "diffusion/batch.h"
+#include "evaluation/baselines/sampling.h"
+
+namespace diffscm {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using Json = nlohmann::ordered_json;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+std::vector<int64_t> targets_of(std::span<const Trial> trials) {
+  std::vector<int64_t> targets;
+  for (const Trial& t : trials) targets.push_back(t.target);
+  return targets;
+}
+std::vector<int64_t> ids_of(std::span<const Trial> trials) {
+  std::vector<int64_t> ids;
+  for (const Trial& t : trials) ids.push_back(t.id);
+  return ids;
+}
+
+// A producer of one arm whose cost is the same for every image of a batch.
+template <class Answer>
+Producer one_arm(Arm arm, Answer answer) {
+  return {{std::move(arm)}, [answer](const Tensor& factual, std::span<const Trial> trials) {
+            const auto start = Clock::now();
+            ArmAnswer a = answer(factual, trials);
+            a.extra.resize(trials.size());
+            const double seconds = seconds_since(start) / static_cast<double>(trials.size());
+            for (Metrics& m : a.extra) m["seconds"] = seconds;
+            return std::vector<ArmAnswer>{std::move(a)};
+          }};
+}
+
+std::vector<Metrics> same_for_all(size_t n, const Metrics& metrics) {
+  return std::vector<Metrics>(n, metrics);
+}
+
+Json options_json(const AbductionOptions& o) {
+  return {{"abduction", name_of(o.method)},
+          {"levels", o.levels},
+          {"tolerance", o.tolerance},
+          {"max_iterations", o.max_iterations}};
+}
+
+// One factual batch through Diff-SCM and what the metrics of the method itself need.
+class DiffScm {
+ public:
+  DiffScm(const DiffusionModel& model, const AntiCausalPredictor& predictor,
+          const DiffScmOptions& options, const Progress& progress)
+      : model_(model), predictor_(predictor), options_(options), progress_(progress) {}
+
+  std::vector<ArmAnswer> operator()(const Tensor& factual, std::span<const Trial> trials) const {
+    const auto start = Clock::now();
+    const Counterfactual result = run(factual, targets_of(trials), options_.scales);
+    const double seconds = seconds_since(start) / static_cast<double>(trials.size()) /
+                           static_cast<double>(options_.scales.size());
+    const Tensor reconstruction = clamp_to_image(result.reconstruction);
+    const std::vector<double> composition = l1_grey_levels(reconstruction, factual);
+    const int levels = model_.chain().checked_levels(options_.abduction.levels);
+
+    std::vector<ArmAnswer> answers;
+    for (size_t s = 0; s < options_.scales.size(); ++s) {
+      ArmAnswer answer{result.counterfactual[s], {}};
+      for (size_t i = 0; i < trials.size(); ++i) {
+        Metrics m{{"composition_1", composition[i]},
+                  {"evaluations", result.abduction.evaluations[i] + levels},
+                  {"gradients", options_.scales[s] > 0 ? levels : 0},
+                  {"seconds", seconds}};
+        if (!result.abduction.residual.empty()) {
+          m["residual"] = result.abduction.residual[i];
+          m["converged"] = result.abduction.converged[i];
+        }
+        answer.extra.push_back(std::move(m));
+      }
+      answers.push_back(std::move(answer));
+    }
+    add_cycles(factual, reconstruction, trials, answers);
+    return answers;
+  }
+
+ private:
+  Counterfactual run(const Tensor& image, const std::vector<int64_t>& targets,
+                     const std::vector<double>& scales) const {
+    return counterfactual(
+        model_.epsilon(), {.gradient = predictor_.gradient(targets), .conditional = {}},
+        model_.chain(), image.to(model_.target()),
+        {.abduction = options_.abduction, .scales = scales, .threshold = {}}, progress_);
+  }
+
+  // Ten null interventions, and the way back, for the first images of each repeat.
+  void add_cycles(const Tensor& factual, const Tensor& reconstruction,
+                  std::span<const Trial> trials, std::vector<ArmAnswer>& answers) const {
+    std::vector<int64_t> rows, labels;
+    for (size_t i = 0; i < trials.size(); ++i)
+      if (trials[i].id % options_.images_per_repeat < options_.cycled_images) {
+        rows.push_back(static_cast<int64_t>(i));
+        labels.push_back(trials[i].label);
+      }
+    if (rows.empty()) return;
+    const Tensor start = gather(factual, rows);
+    Tensor image = gather(reconstruction.to(Target::cpu), rows);
+    for (int cycle = 1; cycle < 10; ++cycle)
+      image = clamp_to_image(run(image, labels, {}).reconstruction.to(Target::cpu));
+    const std::vector<double> composition = l1_grey_levels(image, start);
+    for (size_t s = 0; s < answers.size(); ++s) {
+      const Tensor there = clamp_to_image(gather(answers[s].image.to(Target::cpu), rows));
+      const Tensor back =
+          clamp_to_image(run(there, labels, {options_.scales[s]}).counterfactual[0]);
+      const std::vector<double> reversibility = l1_grey_levels(back, start);
+      for (size_t i = 0; i < rows.size(); ++i) {
+        Metrics& m = answers[s].extra[static_cast<size_t>(rows[i])];
+        m["composition_10"] = composition[i];
+        m["reversibility"] = reversibility[i];
+      }
+    }
+  }
+
+  const DiffusionModel& model_;
+  const AntiCausalPredictor& predictor_;
+  const DiffScmOptions options_;
+  const Progress progress_;
+};
+
+}  // namespace
+
+Producer diff_scm(const DiffusionModel& model, const AntiCausalPredictor& predictor,
+                  const DiffScmOptions& options, const Progress& progress) {
+  Producer producer{{}, DiffScm(model, predictor, options, progress)};
+  for (const double s : options.scales) {
+    Json json = options_json(options.abduction);
+    json["scale"] = s;
+    const bool several = options.scales.size() > 1;
+    producer.arms.push_back(
+        {several ? fmt::format("s={:g}", s) : options.name,
+         several ? fmt::format("{}, s = {:g}", options.title, s) : options.title, json});
+  }
+  return producer;
+}
+
+Producer guided_sampling(const DiffusionModel& model, const AntiCausalPredictor& predictor,
+                         double scale, uint64_t seed, const Progress& progress) {
+  const Arm arm{"guided-sample", "Guided sampling, no abduction", {{"scale", scale}}};
+  return one_arm(arm, [&model, &predictor, scale, seed, progress](const Tensor& factual,
+                                                                  std::span<const Trial> trials) {
+    const double levels = model.chain().levels();
+    return ArmAnswer{
+        baselines::guided_sample(model.epsilon(), predictor.gradient(targets_of(trials)),
+                                 model.chain(), factual.shape(), model.target(),
+                                 {.guidance_scale = scale, .seed = seed}, ids_of(trials), progress),
+        same_for_all(trials.size(), {{"evaluations", levels}, {"gradients", levels}})};
+  });
+}
+
+Producer sdedit(const DiffusionModel& model, const AntiCausalPredictor& predictor, double scale,
+                double fraction, uint64_t seed, const Progress& progress) {
+  const int levels = model.chain().levels_of_fraction(fraction);
+  const Arm arm{"sdedit",
+                fmt::format("SDEdit from {:g} of the chain", fraction),
+                {{"scale", scale}, {"fraction", fraction}}};
+  return one_arm(arm, [&model, &predictor, scale, levels, seed, progress](
+                          const Tensor& factual, std::span<const Trial> trials) {
+    return ArmAnswer{
+        baselines::sdedit(model.epsilon(), predictor.gradient(targets_of(trials)), model.chain(),
+                          levels, factual.to(model.target()),
+                          {.kind = SamplerKind::ddpm, .guidance_scale = scale, .seed = seed},
+                          ids_of(trials), progress),
+        same_for_all(trials.size(), {{"evaluations", levels}, {"gradients", levels}})};
+  });
+}
+
+namespace {
+
+ArmAnswer as_answer(const baselines::Explanation& e) {
+  ArmAnswer answer{e.image, {}};
+  for (size_t i = 0; i < e.found.size(); ++i)
+    answer.extra.push_back({{"found", e.found[i]}, {"gradients", e.iterations[i]}});
+  return answer;
+}
+
+}  // namespace
+
+Producer prototype_guided(baselines::PrototypeNetworks networks,
+                          const baselines::PrototypeOptions& options, Target target,
+                          const Progress& progress) {
+  const Arm arm{"prototype",
+                "Van Looveren & Klaise (prototypes)",
+                {{"c", options.c},
+                 {"c_steps", options.c_steps},
+                 {"beta", options.beta},
+                 {"gamma", options.gamma},
+                 {"theta", options.theta},
+                 {"iterations", options.iterations}}};
+  return one_arm(arm, [networks = std::move(networks), options, target, progress](
+                          const Tensor& factual, std::span<const Trial> trials) {
+    return as_answer(baselines::prototype_guided(networks, factual.to(target), targets_of(trials),
+                                                 options, progress));
+  });
+}
+
+Producer greedy_pixels(baselines::ImageFunction logits, const baselines::GreedyOptions& options,
+                       Target target, const Progress& progress) {
+  const Arm arm{"greedy",
+                "Schut et al. (greedy pixels)",
+                {{"changes", options.changes},
+                 {"max_iterations", options.max_iterations},
+                 {"confidence", options.confidence}}};
+  return one_arm(arm, [logits = std::move(logits), options, target, progress](
+                          const Tensor& factual, std::span<const Trial> trials) {
+    return as_answer(
+        baselines::greedy(logits, factual.to(target), targets_of(trials), options, progress));
+  });
+}
+
+Producer factual_itself() {
+  return one_arm({"factual", "The factual image itself", {}},
+                 [](const Tensor& factual, std::span<const Trial>) {
+                   return ArmAnswer{factual, {}};
+                 });
+}
+
+Producer training_image(const data::Dataset& train, uint64_t seed) {
+  require(!train.labels.empty(), "{} has no labels: no image of a class can be drawn", train.name);
+  std::vector<std::vector<int64_t>> members(static_cast<size_t>(train.classes));
+  for (int64_t i = 0; i < train.size(); ++i)
+    members[static_cast<size_t>(train.labels[static_cast<size_t>(i)])].push_back(i);
+  for (size_t c = 0; c < members.size(); ++c)
+    require(!members[c].empty(), "{} has no image of class {}", train.name, c);
+  return one_arm(
+      {"training-image", "A training image of the target class", {}},
+      [&train, members = std::move(members), seed](const Tensor&, std::span<const Trial> trials) {
+        std::vector<int64_t> index;
+        for (const Trial& t : trials) {
+          const auto& of_class = members[static_cast<size_t>(t.target)];
+          const kernels::Philox draw =
+              kernels::philox({seed, kernels::Purpose::order, 2}, static_cast<uint64_t>(t.id), 0);
+          index.push_back(of_class[draw.word[0] % of_class.size()]);
+        }
+        return ArmAnswer{train.images(index), {}};
+      });
+}
+
+}  // namespace diffscm

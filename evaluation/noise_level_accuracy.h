@@ -1,0 +1,24 @@
+// How well an anti-causal predictor sees through noise: what decides at which levels it can guide.
+#pragma once
+
+#include <vector>
+
+#include "training/noisy_batches.h"
+#include "models/classifier.h"
+
+namespace diffscm {
+
+struct NoiseLevelAccuracy {
+  int timestep;
+  double alpha_bar;
+  double accuracy;  // 0 .. 1
+};
+
+// Accuracy on the first `images` of `dataset`, diffused to `levels` evenly spaced timesteps from 0
+// to T-1.
+std::vector<NoiseLevelAccuracy> noise_level_accuracy(const Classifier& classifier,
+                                                     const data::Dataset& dataset,
+                                                     const NoiseSchedule& schedule, int64_t images,
+                                                     int levels, uint64_t seed, Target target);
+
+}  // namespace diffscm

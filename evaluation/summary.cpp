@@ -1,0 +1,132 @@
+#include "evaluation/summary.h"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "evaluation/metrics/interval.h"
+
+namespace diffscm {
+namespace {
+
+double mean_of(const std::vector<double>& values) {
+  double sum = 0;
+  for (const double v : values) sum += v;
+  return values.empty() ? std::nan("") : sum / static_cast<double>(values.size());
+}
+
+// With n - 1; NaN below two values.
+double deviation_of(const std::vector<double>& values) {
+  if (values.size() < 2) return std::nan("");
+  const double mean = mean_of(values);
+  double sum = 0;
+  for (const double v : values) sum += (v - mean) * (v - mean);
+  return std::sqrt(sum / static_cast<double>(values.size() - 1));
+}
+
+std::string number(double value) {
+  return std::isfinite(value) ? fmt::format("{:.9g}", value) : "";
+}
+
+}  // namespace
+
+Statistic statistic(const std::vector<Record>& records, const std::string& arm,
+                    const std::string& metric) {
+  std::vector<double> all;
+  std::map<int, std::vector<double>> by_repeat;
+  for (const Record& r : records) {
+    const auto value = r.metrics.find(metric);
+    if (r.arm != arm || value == r.metrics.end() || std::isnan(value->second)) continue;
+    all.push_back(value->second);
+    by_repeat[r.trial.repeat].push_back(value->second);
+  }
+  std::vector<double> means;
+  for (const auto& [repeat, values] : by_repeat) means.push_back(mean_of(values));
+  const MeanInterval interval = mean_with_interval(all);
+  return {interval.mean, deviation_of(means), interval.half_width, interval.count};
+}
+
+std::vector<ArmSummary> summarise(const std::vector<Record>& records,
+                                  const std::vector<Arm>& arms) {
+  std::vector<ArmSummary> summaries;
+  for (const Arm& arm : arms) {
+    ArmSummary s{arm, {}};
+    std::set<std::string> names;
+    for (const Record& r : records)
+      if (r.arm == arm.name)
+        for (const auto& [name, value] : r.metrics) names.insert(name);
+    for (const std::string& name : names) {
+      const Statistic value = statistic(records, arm.name, name);
+      if (value.count > 0) s.metrics[name] = value;
+    }
+    summaries.push_back(std::move(s));
+  }
+  return summaries;
+}
+
+std::string to_csv(const std::vector<ArmSummary>& summaries) {
+  std::string csv = "arm,metric,mean,spread,half_width,count\n";
+  for (const ArmSummary& s : summaries)
+    for (const auto& [name, value] : s.metrics)
+      csv += fmt::format("{},{},{},{},{},{}\n", s.arm.name, name, number(value.mean),
+                         number(value.spread), number(value.half_width), value.count);
+  return csv;
+}
+
+nlohmann::ordered_json to_json(const std::vector<ArmSummary>& summaries) {
+  nlohmann::ordered_json json = nlohmann::ordered_json::array();
+  for (const ArmSummary& s : summaries) {
+    nlohmann::ordered_json arm = {
+        {"arm", s.arm.name}, {"title", s.arm.title}, {"options", s.arm.options}};
+    for (const auto& [name, value] : s.metrics)
+      arm["metrics"][name] = {{"mean", value.mean},
+                              {"spread", value.spread},
+                              {"half_width", value.half_width},
+                              {"count", value.count}};
+    json.push_back(arm);
+  }
+  return json;
+}
+
+std::string to_table(const std::vector<ArmSummary>& summaries,
+                     const std::vector<std::string>& metrics) {
+  size_t first = 6;
+  for (const ArmSummary& s : summaries) first = std::max(first, s.arm.name.size());
+  std::string table = fmt::format("{:<{}}", "method", first);
+  for (const std::string& key : metrics) {
+    const MetricInfo* info = find_metric(key);
+    table += fmt::format("  {:>16}", info ? info->title : key);
+  }
+  for (const ArmSummary& s : summaries) {
+    table += fmt::format("\n{:<{}}", s.arm.name, first);
+    for (const std::string& key : metrics) {
+      const MetricInfo* info = find_metric(key);
+      const int decimals = info ? info->decimals : 3;
+      const auto value = s.metrics.find(key);
+      std::string cell = "-";
+      if (value != s.metrics.end()) {
+        const double spread =
+            std::isfinite(value->second.spread) ? value->second.spread : value->second.half_width;
+        cell = std::isfinite(spread) ? fmt::format("{:.{}f} +- {:.{}f}", value->second.mean,
+                                                   decimals, spread, decimals)
+                                     : fmt::format("{:.{}f}", value->second.mean, decimals);
+      }
+      table += fmt::format("  {:>16}", cell);
+    }
+  }
+  return table + "\n";
+}
+
+int best_arm(const std::vector<ArmSummary>& summaries, const std::string& metric) {
+  int best = -1;
+  double least = INFINITY;
+  for (size_t i = 0; i < summaries.size(); ++i) {
+    const auto value = summaries[i].metrics.find(metric);
+    if (value == summaries[i].metrics.end() || !(value->second.mean < least)) continue;
+    least = value->second.mean;
+    best = static_cast<int>(i);
+  }
+  return best;
+}
+
+}  // namespace diffscm

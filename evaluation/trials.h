@@ -1,0 +1,28 @@
+// Which images an experiment asks about, and what it asks.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "data/dataset.h"
+
+namespace diffscm {
+
+struct Trial {
+  int64_t id = 0;  // repeat * images + place: names the trial in every file of the experiment
+  int repeat = 0;
+  int64_t index = 0;  // into the data set
+  int64_t label = 0, target = 0;
+};
+
+// The classes that an image of class `label` could plausibly have been: for ten digits the table of
+// Schut et al. 2021 (0 could be 3, 6 or 8; 1 could be 4, 7 or 9; ...), otherwise every other class.
+std::vector<int64_t> plausible_targets(int64_t label, int64_t classes);
+
+// `repeats` draws of `images` different images each, with a uniformly drawn plausible target. A
+// function of the data set's size and labels and of `seed`. Throws Error when the data set is too
+// small or has no labels.
+std::vector<Trial> draw_trials(const data::Dataset& dataset, int repeats, int64_t images,
+                               uint64_t seed);
+
+}  // namespace diffscm

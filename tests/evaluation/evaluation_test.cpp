@@ -1,0 +1,203 @@
+// Experiments: what is drawn, that nothing is lost or done twice, and what the tables say.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <set>
+
+#include "evaluation/experiment.h"
+#include "evaluation/summary.h"
+#include "kernels/error.h"
+
+namespace diffscm {
+namespace {
+
+namespace fs = std::filesystem;
+
+data::Dataset small_world(int64_t size) {
+  data::Dataset d;
+  d.name = "small";
+  d.height = d.channels = 1;
+  d.width = 2;
+  d.classes = 10;
+  for (int64_t i = 0; i < size; ++i) {
+    d.labels.push_back(i % 10);
+    d.pixels.push_back(static_cast<float>(i) / static_cast<float>(size));
+    d.pixels.push_back(-static_cast<float>(i) / static_cast<float>(size));
+  }
+  return d;
+}
+
+class Folder : public ::testing::Test {
+ protected:
+  Folder()
+      : path(fs::temp_directory_path() /
+             fmt::format("diffscm-evaluation-{}-{}", ::getpid(),
+                         ::testing::UnitTest::GetInstance()->current_test_info()->name())) {
+    fs::remove_all(path);
+  }
+  ~Folder() override { fs::remove_all(path); }
+  fs::path path;
+};
+using ExperimentFolder = Folder;
+
+TEST(Trials, AreDifferentImagesWithPlausibleTargets) {
+  const data::Dataset d = small_world(60);
+  const auto trials = draw_trials(d, 3, 40, 5);
+  ASSERT_EQ(trials.size(), 120u);
+  for (int repeat = 0; repeat < 3; ++repeat) {
+    std::set<int64_t> seen;
+    for (const Trial& t : trials)
+      if (t.repeat == repeat) seen.insert(t.index);
+    EXPECT_EQ(seen.size(), 40u);
+  }
+  std::set<std::pair<int64_t, int64_t>> pairs;
+  for (size_t i = 0; i < trials.size(); ++i) {
+    const Trial& t = trials[i];
+    EXPECT_EQ(t.id, static_cast<int64_t>(i));
+    EXPECT_EQ(t.label, t.index % 10);
+    const auto allowed = plausible_targets(t.label, 10);
+    EXPECT_TRUE(std::count(allowed.begin(), allowed.end(), t.target)) << t.label << t.target;
+    pairs.emplace(t.label, t.target);
+  }
+  EXPECT_GT(pairs.size(), 20u);  // of 26
+  EXPECT_NE(trials[0].index, trials[40].index);
+  EXPECT_EQ(draw_trials(d, 3, 40, 5)[77].index, trials[77].index);
+  EXPECT_NE(draw_trials(d, 3, 40, 6)[77].index * 60 + draw_trials(d, 3, 40, 6)[78].index,
+            trials[77].index * 60 + trials[78].index);
+  EXPECT_EQ(plausible_targets(1, 3), (std::vector<int64_t>{0, 2}));
+}
+
+TEST(Trials, RejectWhatCannotBeDrawn) {
+  EXPECT_THROW(draw_trials(small_world(9), 1, 10, 0), Error);
+  EXPECT_THROW(draw_trials(small_world(9), 0, 5, 0), Error);
+  data::Dataset unlabelled = small_world(9);
+  unlabelled.labels.clear();
+  EXPECT_THROW(draw_trials(unlabelled, 1, 5, 0), Error);
+}
+
+struct Stop {};
+
+// Two arms, x and -x; `asked` counts images, and the run is cut off after `limit` batches.
+struct Fixture {
+  data::Dataset dataset = small_world(30);
+  std::vector<Trial> trials = draw_trials(dataset, 2, 10, 1);
+  std::map<int64_t, int> asked;
+  int limit = 1 << 30;
+
+  void run(const fs::path& out, int64_t batch, bool resume, int shard = 0, int shards = 1,
+           int settings = 1) {
+    int batches = 0;
+    const Producer producer{{{"same", "same", {}}, {"negative", "negative", {}}},
+                            [&](const Tensor& factual, std::span<const Trial> batch) {
+                              if (batches++ == limit) throw Stop{};
+                              for (const Trial& t : batch) ++asked[t.id];
+                              std::vector<float> negative = factual.to_vector();
+                              for (float& v : negative) v = -3 * v;
+                              return std::vector<ArmAnswer>{
+                                  {factual, {}},
+                                  {Tensor::from(negative, factual.shape()),
+                                   std::vector<Metrics>(batch.size(), Metrics{{"extra", 2.0}})}};
+                            }};
+    const Scorer scorer = [](const Tensor& factual, const Tensor& image,
+                             std::span<const Trial> batch) {
+      std::vector<Metrics> metrics;
+      const auto a = factual.to_vector(), b = image.to_vector();
+      for (size_t i = 0; i < batch.size(); ++i)
+        metrics.push_back({{"first", b[2 * i]}, {"change", std::abs(b[2 * i] - a[2 * i])}});
+      return metrics;
+    };
+    run_experiment(dataset, trials, {producer}, scorer,
+                   {.out = out,
+                    .settings = {{"value", settings}},
+                    .shard = shard,
+                    .shards = shards,
+                    .batch = batch,
+                    .resume = resume},
+                   {});
+  }
+};
+
+TEST_F(ExperimentFolder, LeavesARecordAndAnImagePerArmAndTrial) {
+  Fixture f;
+  f.run(path, 7, false);
+  const auto records = read_records(path);
+  ASSERT_EQ(records.size(), 40u);
+  std::vector<int64_t> ids;
+  for (const Trial& t : f.trials) ids.push_back(t.id);
+  const auto images = read_images(path, "negative", ids).to_vector();
+  for (const Record& r : records) {
+    const float x = f.dataset.pixels[static_cast<size_t>(2 * r.trial.index)];
+    const double expected = r.arm == "same" ? x : std::max(-1.0f, -3 * x);  // clamped
+    EXPECT_EQ(r.metrics.at("first"), expected);
+    if (r.arm != "negative") continue;
+    EXPECT_EQ(images[static_cast<size_t>(2 * r.trial.id)], static_cast<float>(expected));
+    EXPECT_EQ(r.metrics.at("extra"), 2);
+  }
+  EXPECT_TRUE(missing_trials(records, "same", f.trials).empty());
+}
+
+TEST_F(ExperimentFolder, ResumesWithAnotherBatchSizeDoingNothingTwice) {
+  Fixture f;
+  f.limit = 2;
+  EXPECT_THROW(f.run(path, 6, false), Stop);
+  // As after kill -9 in the middle of a line.
+  std::ofstream(path / "records" / "0-of-1.jsonl", std::ios::app) << "{\"arm\": \"sa";
+  f.limit = 1 << 30;
+  f.run(path, 5, true);
+  for (const Trial& t : f.trials) EXPECT_EQ(f.asked[t.id], 1) << t.id;
+  EXPECT_EQ(read_records(path).size(), 40u);
+}
+
+TEST_F(ExperimentFolder, ShardsMeetAndResultsDoNotDependOnThem) {
+  Fixture f, g;
+  f.run(path / "a", 4, false, 0, 3);
+  f.run(path / "a", 3, true, 1, 3);
+  EXPECT_FALSE(missing_trials(read_records(path / "a"), "same", f.trials).empty());
+  f.run(path / "a", 9, true, 2, 3);
+  g.run(path / "b", 20, false);
+  const auto a = read_records(path / "a"), b = read_records(path / "b");
+  ASSERT_EQ(a.size(), b.size());
+  for (size_t i = 0; i < a.size(); ++i) {
+    EXPECT_EQ(a[i].trial.id, b[i].trial.id);
+    EXPECT_EQ(a[i].metrics, b[i].metrics);
+  }
+}
+
+TEST_F(ExperimentFolder, RefusesToMixExperiments) {
+  Fixture f;
+  f.run(path, 5, false);
+  EXPECT_THROW(f.run(path, 5, false), Error);              // no --resume
+  EXPECT_THROW(f.run(path, 5, true, 0, 1, 2), Error);      // other settings
+  EXPECT_THROW(f.run(path / "x", 5, false, 3, 3), Error);  // no such shard
+  EXPECT_THROW(read_records(path / "nothing"), Error);
+  EXPECT_THROW(read_images(path, "same", std::vector<int64_t>{999}), Error);
+}
+
+TEST(Summary, IsWhatAHandComputes) {
+  std::vector<Record> records;
+  const auto add = [&](const char* arm, int repeat, double value) {
+    records.push_back(
+        {arm, {.id = static_cast<int64_t>(records.size()), .repeat = repeat}, {{"cld", value}}});
+  };
+  add("a", 0, 1);
+  add("a", 0, 3);
+  add("a", 1, 5);
+  add("a", 1, std::nan(""));
+  add("b", 0, 1.5);
+  const auto s = summarise(records, {{"a", "A", {}}, {"b", "B", {}}});
+  const Statistic a = s[0].metrics.at("cld");
+  EXPECT_EQ(a.count, 3);
+  EXPECT_DOUBLE_EQ(a.mean, 3);
+  EXPECT_DOUBLE_EQ(a.spread, std::sqrt(4.5));  // of the means 2 and 5
+  EXPECT_NEAR(a.half_width, 4.30265 * 2 / std::sqrt(3.0), 1e-4);  // t, 2 degrees of freedom
+  EXPECT_TRUE(std::isnan(s[1].metrics.at("cld").spread));
+  EXPECT_EQ(best_arm(s, "cld"), 1);
+  EXPECT_EQ(best_arm(s, "nothing"), -1);
+  EXPECT_NE(to_csv(s).find("b,cld,1.5,,,1\n"), std::string::npos);
+  EXPECT_NE(to_table(s, {"cld"}).find("3.000 +- 2.121"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace diffscm

@@ -1,0 +1,325 @@
+#include "training/trainer.h"
+
+#include <array>
+#include <chrono>
+#include <cmath>
+#include <fstream>
+#include <numbers>
+#include <optional>
+
+#include "engine/captured_step.h"
+#include "engine/io/file.h"
+#include "engine/io/jsonl.h"
+#include "engine/io/safetensors.h"
+
+namespace diffscm {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+double lr_scale(const TrainingOptions& o, int64_t step) {
+  if (step < o.warmup_steps)
+    return static_cast<double>(step + 1) / static_cast<double>(o.warmup_steps);
+  if (!o.cosine_decay) return 1;
+  const double progress = static_cast<double>(step - o.warmup_steps) /
+                          static_cast<double>(std::max<int64_t>(1, o.steps - o.warmup_steps));
+  return 0.5 * (1 + std::cos(std::numbers::pi * std::min(progress, 1.0)));
+}
+
+// Everything that must be the same for a resumed run to continue the old one.
+nlohmann::json fingerprint(const TrainingTask& task, const TrainingOptions& o) {
+  return {{"kind", task.info.kind},
+          {"config", task.info.config},
+          {"diffusion", task.info.diffusion},
+          {"data", task.info.data},
+          {"batch", o.batch},
+          {"seed", o.seed},
+          {"steps", o.steps},
+          {"lr", o.adamw.lr},
+          {"weight_decay", o.adamw.weight_decay},
+          {"ema_decay", o.adamw.ema_decay},
+          {"warmup_steps", o.warmup_steps},
+          {"cosine_decay", o.cosine_decay}};
+}
+
+// One run's files.
+class Run {
+ public:
+  Run(TrainingTask& task, const TrainingOptions& options)
+      : task_(task), options_(options), optimiser_(collect(task), options.adamw) {
+    std::filesystem::create_directories(options.out);
+  }
+
+  Adamw& optimiser() { return optimiser_; }
+  double seconds() const { return earlier_seconds_; }
+
+  // Restores the last checkpoint. False: there is none.
+  bool restore() {
+    const auto path = checkpoint_path();
+    if (!std::filesystem::exists(path)) return false;
+    io::Safetensors file = io::read_safetensors(path);
+    const auto stored = nlohmann::json::parse(file.metadata["fingerprint"], nullptr, false);
+    const auto state = nlohmann::json::parse(file.metadata["state"], nullptr, false);
+    require(stored.is_object() && state.is_object() && state.contains("step") &&
+                state["step"].is_number_unsigned() && state.contains("seconds") &&
+                state["seconds"].is_number(),
+            "{} is not a training checkpoint", path.string());
+    const auto mine = fingerprint(task_, options_);
+    for (const auto& [key, value] : mine.items())
+      require(stored.contains(key) && stored[key] == value,
+              "cannot resume {}: it was trained with {} = {}, now it is {}", options_.out.string(),
+              key, stored.contains(key) ? stored[key].dump() : "nothing", value.dump());
+    require(state["step"] <= options_.steps, "{}: step {} of {} makes no sense", path.string(),
+            state["step"].dump(), options_.steps);
+    for (const auto& [name, tensor] : arenas()) {
+      const auto found = file.tensors.find(name);
+      require(found != file.tensors.end() && found->second.shape() == tensor->shape(),
+              "{}: tensor '{}' is missing or of another size", path.string(), name);
+      tensor->copy_from(found->second.to(tensor->target()));
+    }
+    optimiser_.set_steps(state["step"]);
+    earlier_seconds_ = state["seconds"];
+    return true;
+  }
+
+  void save(double session_seconds, double loss) {
+    const double seconds = earlier_seconds_ + session_seconds;
+    io::Safetensors file;
+    for (const auto& [name, tensor] : arenas()) file.tensors.emplace(name, *tensor);
+    file.metadata["fingerprint"] = fingerprint(task_, options_).dump();
+    file.metadata["state"] =
+        nlohmann::json{{"step", optimiser_.steps()}, {"seconds", seconds}}.dump();
+    io::write_safetensors(checkpoint_path(), file);
+
+    ModelInfo info = task_.info;
+    info.training["steps"] = optimiser_.steps();
+    info.training["samples_seen"] = optimiser_.steps() * options_.batch;
+    info.training["seconds"] = std::round(seconds);
+    info.training["loss"] = loss;
+    info.training["seed"] = options_.seed;
+    info.training["weights"] =
+        options_.adamw.ema_decay > 0 ? "exponential moving average" : "of the last step";
+    optimiser_.swap_ema();
+    NamedTensors state;
+    for (const auto& [name, p] : task_.parameters)
+      state.emplace(name, to_file_layout(p->variable.value(), p->layout));
+    optimiser_.swap_ema();
+    write_model(options_.out / "model.safetensors", info, state);
+  }
+
+  // Lines of steps that the restored checkpoint has not seen would appear twice.
+  void trim_log() {
+    const auto path = log_path();
+    if (!std::filesystem::exists(path)) return;
+    std::ifstream in(path);
+    std::string kept, line;
+    while (std::getline(in, line)) {
+      const auto json = nlohmann::json::parse(line, nullptr, false);
+      if (json.is_object() && json.contains("step") && json["step"] <= optimiser_.steps())
+        kept += line + "\n";
+    }
+    io::atomic_write(path, kept);
+  }
+
+  std::filesystem::path log_path() const { return options_.out / "log.jsonl"; }
+  std::filesystem::path checkpoint_path() const { return options_.out / "checkpoint.safetensors"; }
+
+ private:
+  static std::vector<Variable*> collect(TrainingTask& task) {
+    std::vector<Variable*> all;
+    for (const auto& [name, p] : task.parameters) all.push_back(&p->variable);
+    return all;
+  }
+  std::vector<std::pair<std::string, Tensor*>> arenas() {
+    return {{"values", &optimiser_.values()},
+            {"adam.m", &optimiser_.m()},
+            {"adam.v", &optimiser_.v()},
+            {"ema", &optimiser_.ema()}};
+  }
+
+  TrainingTask& task_;
+  const TrainingOptions& options_;
+  Adamw optimiser_;
+  double earlier_seconds_ = 0;
+};
+
+// Forward, backward and update as one recorded step, its inputs always in the same memory.
+class TrainingStep {
+ public:
+  TrainingStep(const TrainingTask& task, const TrainingOptions& options, Adamw& optimiser)
+      : task_(task),
+        options_(options),
+        optimiser_(optimiser),
+        number_({1}, optimiser.values().target(), Dtype::u32),
+        outcome_({options.batch + 1}, optimiser.values().target()),
+        step_(outcome_.target(), [this] { body(); }) {}
+
+  void run(int64_t number, TrainingBatch batch, double lr_scale) {
+    number_.copy_from(Tensor::from(std::array{static_cast<uint32_t>(number)}, {1}));
+    if (inputs_.empty()) {
+      inputs_ = std::move(batch);
+    } else {
+      require(batch.size() == inputs_.size(), "a batch of {} tensors after one of {}", batch.size(),
+              inputs_.size());
+      for (size_t i = 0; i < batch.size(); ++i) inputs_[i].copy_from(batch[i]);
+    }
+    optimiser_.begin_step(lr_scale);
+    step_.run();
+  }
+  // Of the last step: the loss of each sample, then the sum of the gradient's squares.
+  const Tensor& outcome() const { return outcome_; }
+
+ private:
+  void body() {
+    ForwardContext context;
+    context.training = true;
+    context.seed = options_.seed;
+    context.step_at = number_.data<uint32_t>();
+    const Variable loss = task_.loss(inputs_, context);
+    const int64_t n = loss.value().numel();
+    require(n == options_.batch, "the loss has {} values for a batch of {}", n, options_.batch);
+    outcome_.slice(0, n).copy_from(loss.value());
+    backward(loss,
+             Tensor::constant(loss.shape(), 1 / static_cast<float>(n), loss.value().target()));
+    optimiser_.apply_gradients();
+    outcome_.slice(n, n + 1).copy_from(optimiser_.squared_gradient());
+  }
+
+  const TrainingTask& task_;
+  const TrainingOptions& options_;
+  Adamw& optimiser_;
+  TrainingBatch inputs_;
+  Tensor number_, outcome_;
+  CapturedStep step_;
+};
+
+// The steps since the last log line. Their outcomes stay in the target's memory until they are
+// needed, because reading one waits for the step.
+class Window {
+ public:
+  Window(const Adamw& optimiser, const TrainingOptions& options)
+      : optimiser_(optimiser), options_(options) {
+    const Target target = optimiser.squared_gradient().target();
+    unread_ = Tensor({records_steps(target) ? 64 : 1, options.batch + 1}, target);
+  }
+
+  void add(const Tensor& outcome) {
+    Tensor row = unread_.slice(count_, count_ + 1);
+    row.copy_from(outcome.reshape(row.shape()));
+    if (++count_ == unread_.dim(0)) read();
+  }
+  // Throws Error when a loss is not finite.
+  void read() {
+    const int64_t count = std::exchange(count_, 0), n = options_.batch;
+    if (count == 0) return;
+    const std::vector<float> values = unread_.slice(0, count).to_vector();
+    for (int64_t k = 0; k < count; ++k) {
+      const float* outcome = values.data() + k * (n + 1);
+      double mean = 0;
+      for (int64_t i = 0; i < n; ++i) mean += outcome[i] / static_cast<double>(n);
+      require(std::isfinite(mean), "the loss is {} at step {}: lower the learning rate, now {}",
+              mean, optimiser_.steps() - count + k, options_.adamw.lr);
+      loss += mean;
+      gradient += optimiser_.gradient_rms(outcome[n]);
+      ++steps;
+    }
+  }
+  void clear() {
+    loss = gradient = 0;
+    steps = 0;
+  }
+
+  double loss = 0, gradient = 0;  // sums over `steps`
+  int64_t steps = 0;
+
+ private:
+  const Adamw& optimiser_;
+  const TrainingOptions& options_;
+  Tensor unread_;  // [rows, batch + 1]
+  int64_t count_ = 0;
+};
+
+}  // namespace
+
+TrainingEnd train(TrainingTask& task, const TrainingOptions& options,
+                  const TrainingCallbacks& callbacks) {
+  require(options.steps >= 1 && options.log_every >= 1 && options.checkpoint_every >= 1,
+          "steps {}, log_every {} and checkpoint_every {} must be at least 1", options.steps,
+          options.log_every, options.checkpoint_every);
+  Run run(task, options);
+  if (options.resume) {
+    if (run.restore())
+      callbacks.message(
+          fmt::format("resuming {} at step {}", options.out.string(), run.optimiser().steps()));
+    else
+      callbacks.message(
+          fmt::format("nothing to resume in {}: starting at step 0", options.out.string()));
+    run.trim_log();
+  } else {
+    require(!std::filesystem::exists(run.checkpoint_path()),
+            "{} already holds a run: add --resume to continue it, or choose another --out",
+            options.out.string());
+    std::filesystem::remove(run.log_path());
+  }
+  callbacks.begin();
+  io::JsonlWriter log(run.log_path(), io::JsonlWriter::Mode::resume);
+
+  Adamw& optimiser = run.optimiser();
+  const auto start = Clock::now();
+  auto window_start = start;
+  TrainingStep training_step(task, options, optimiser);
+  Window window(optimiser, options);
+  double last_loss = 0;
+  int64_t saved_at = optimiser.steps();
+  const int64_t first_step = optimiser.steps();
+  TrainingEnd end = TrainingEnd::finished;
+  while (optimiser.steps() < options.steps) {
+    const int64_t step = optimiser.steps();
+    training_step.run(step, task.batch(step), lr_scale(options, step));
+    window.add(training_step.outcome());
+
+    const int64_t done = optimiser.steps();
+    if (done % options.log_every == 0 || done == options.steps) {
+      window.read();
+      const double window_seconds = seconds_since(window_start), elapsed = seconds_since(start);
+      TrainingProgress p{.step = done, .steps = options.steps};
+      p.loss = last_loss = window.loss / static_cast<double>(window.steps);
+      p.gradient_rms = window.gradient / static_cast<double>(window.steps);
+      p.lr = options.adamw.lr * lr_scale(options, step);
+      p.samples_per_second = static_cast<double>(window.steps * options.batch) / window_seconds;
+      p.seconds = run.seconds() + elapsed;
+      p.eta_seconds = elapsed / static_cast<double>(done - first_step) *
+                      static_cast<double>(options.steps - done);
+      if (options.minutes > 0)
+        p.eta_seconds = std::min(p.eta_seconds, options.minutes * 60 - elapsed);
+      log.write({{"step", p.step},
+                 {"loss", p.loss},
+                 {"gradient_rms", p.gradient_rms},
+                 {"lr", p.lr},
+                 {"samples_per_second", p.samples_per_second},
+                 {"seconds", p.seconds}});
+      callbacks.progress(p);
+      window_start = Clock::now();
+      window.clear();
+    }
+    if (callbacks.stop()) end = TrainingEnd::stopped;
+    if (options.minutes > 0 && seconds_since(start) > options.minutes * 60)
+      end = TrainingEnd::out_of_time;
+    if (done % options.checkpoint_every == 0) {
+      window.read();
+      run.save(seconds_since(start), last_loss);
+      saved_at = done;
+    }
+    if (end != TrainingEnd::finished) break;
+  }
+  window.read();
+  if (saved_at != optimiser.steps() || first_step == optimiser.steps())
+    run.save(seconds_since(start), last_loss);
+  return end;
+}
+
+}  // namespace diffscm
