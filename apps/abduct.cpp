@@ -8,8 +8,8 @@
 #include <memory>
 
 #include "apps/inference.h"
-#include "diffusion/sampler.h"
 #include "diffusion/batch.h"
+#include "diffusion/sampler.h"
 #include "engine/io/npz.h"
 
 namespace diffscm::apps {

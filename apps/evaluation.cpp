@@ -6,8 +6,8 @@
 
 #include "apps/config.h"
 #include "diffusion/batch.h"
-#include "evaluation/metrics/truth.h"
 #include "engine/io/file.h"
+#include "evaluation/metrics/truth.h"
 
 namespace diffscm::apps {
 namespace {

@@ -4,11 +4,11 @@
 
 #include <memory>
 
-#include "evaluation/methods.h"
 #include "apps/inference.h"
 #include "apps/report/report.h"
-#include "evaluation/summary.h"
+#include "evaluation/methods.h"
 #include "evaluation/metrics/evaluator.h"
+#include "evaluation/summary.h"
 
 namespace diffscm::apps {
 

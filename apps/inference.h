@@ -10,10 +10,10 @@
 #include <vector>
 
 #include "apps/command.h"
+#include "data/dataset.h"
 #include "diffusion/abduction.h"
 #include "diffusion/anti_causal_predictor.h"
 #include "diffusion/progress.h"
-#include "data/dataset.h"
 #include "engine/io/grid.h"
 #include "models/checkpoint.h"
 

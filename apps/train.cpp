@@ -4,9 +4,9 @@
 
 #include "apps/training.h"
 #include "evaluation/noise_level_accuracy.h"
-#include "training/noisy_batches.h"
 #include "models/classifier.h"
 #include "models/unet.h"
+#include "training/noisy_batches.h"
 
 namespace diffscm::apps {
 namespace {

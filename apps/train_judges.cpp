@@ -7,11 +7,11 @@
 #include <numeric>
 
 #include "apps/training.h"
-#include "training/clean_batches.h"
 #include "models/autoencoder.h"
 #include "models/mlp_ensemble.h"
 #include "models/oracle.h"
 #include "models/vae.h"
+#include "training/clean_batches.h"
 
 namespace diffscm::apps {
 namespace {

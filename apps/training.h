@@ -9,10 +9,10 @@
 
 #include "apps/command.h"
 #include "apps/config.h"
-#include "training/trainer.h"
 #include "data/dataset.h"
 #include "engine/io/file.h"
 #include "models/checkpoint.h"
+#include "training/trainer.h"
 
 namespace diffscm::apps {
 

@@ -14,8 +14,8 @@
 #include <string>
 #include <vector>
 
-#include "evaluation/trials.h"
 #include "diffusion/progress.h"
+#include "evaluation/trials.h"
 
 namespace diffscm {
 

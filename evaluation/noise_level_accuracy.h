@@ -3,8 +3,8 @@
 
 #include <vector>
 
-#include "training/noisy_batches.h"
 #include "models/classifier.h"
+#include "training/noisy_batches.h"
 
 namespace diffscm {
 

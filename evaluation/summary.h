@@ -33,8 +33,8 @@ struct ArmSummary {
   std::map<std::string, Statistic> metrics;
 };
 
-// Mean, spread over repeats (as Schut et al. 2021 report) and Student's confidence interval per metric
-// and arm. NaN values count as missing.
+// Mean, spread over repeats (as Schut et al. 2021 report) and Student's confidence interval per
+// metric and arm. NaN values count as missing.
 Statistic statistic(const std::vector<Record>& records, const std::string& arm,
                     const std::string& metric);
 std::vector<ArmSummary> summarise(const std::vector<Record>& records, const std::vector<Arm>& arms);

@@ -3,8 +3,8 @@
 
 #include <vector>
 
-#include "training/epoch_order.h"
 #include "data/dataset.h"
+#include "training/epoch_order.h"
 
 namespace diffscm {
 

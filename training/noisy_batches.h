@@ -5,9 +5,9 @@
 
 #include <vector>
 
-#include "training/epoch_order.h"
-#include "diffusion/noise_schedule.h"
 #include "data/dataset.h"
+#include "diffusion/noise_schedule.h"
+#include "training/epoch_order.h"
 
 namespace diffscm {
 

@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "evaluation/summary.h"
 #include "engine/io/grid.h"
+#include "evaluation/summary.h"
 
 namespace diffscm::apps {
 

@@ -2,8 +2,8 @@
 // counterfactual explanations by implicit minimisation of epistemic and aleatoric uncertainties".
 #pragma once
 
-#include "evaluation/baselines/baseline.h"
 #include "diffusion/progress.h"
+#include "evaluation/baselines/baseline.h"
 
 namespace diffscm::baselines {
 

@@ -2,9 +2,9 @@
 // explanations guided by prototypes", arXiv:1907.02584.
 #pragma once
 
-#include "evaluation/baselines/baseline.h"
-#include "diffusion/progress.h"
 #include "data/dataset.h"
+#include "diffusion/progress.h"
+#include "evaluation/baselines/baseline.h"
 
 namespace diffscm::baselines {
 

@@ -13,8 +13,8 @@
 
 #include <vector>
 
-#include "evaluation/metrics/images.h"
 #include "data/dataset.h"
+#include "evaluation/metrics/images.h"
 #include "models/vae.h"
 
 namespace diffscm {

@@ -2,8 +2,8 @@
 // Distances to them are what every other metric stands in for.
 #pragma once
 
-#include "evaluation/metrics/images.h"
 #include "data/dataset.h"
+#include "evaluation/metrics/images.h"
 
 namespace diffscm {
 

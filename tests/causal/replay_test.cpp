@@ -8,13 +8,13 @@
 #include <algorithm>
 #include <cmath>
 
-#include "diffusion/abduction.h"
 #include "causal/counterfactual.h"
+#include "diffusion/abduction.h"
 #include "diffusion/guidance.h"
-#include "training/trainer.h"
 #include "engine/io/safetensors.h"
 #include "tests/engine/io_testing.h"
 #include "tests/models/tiny_models.h"
+#include "training/trainer.h"
 
 namespace diffscm {
 namespace {

@@ -190,7 +190,7 @@ TEST(Summary, IsWhatAHandComputes) {
   const Statistic a = s[0].metrics.at("cld");
   EXPECT_EQ(a.count, 3);
   EXPECT_DOUBLE_EQ(a.mean, 3);
-  EXPECT_DOUBLE_EQ(a.spread, std::sqrt(4.5));  // of the means 2 and 5
+  EXPECT_DOUBLE_EQ(a.spread, std::sqrt(4.5));                     // of the means 2 and 5
   EXPECT_NEAR(a.half_width, 4.30265 * 2 / std::sqrt(3.0), 1e-4);  // t, 2 degrees of freedom
   EXPECT_TRUE(std::isnan(s[1].metrics.at("cld").spread));
   EXPECT_EQ(best_arm(s, "cld"), 1);

@@ -6,13 +6,13 @@
 #include <numeric>
 #include <random>
 
+#include "data/digits.h"
 #include "evaluation/metrics/effectiveness.h"
 #include "evaluation/metrics/fidelity.h"
 #include "evaluation/metrics/interpretability.h"
 #include "evaluation/metrics/interval.h"
 #include "evaluation/metrics/realism.h"
 #include "evaluation/metrics/truth.h"
-#include "data/digits.h"
 #include "tests/engine/io_testing.h"
 
 namespace diffscm {

@@ -5,11 +5,11 @@
 #include <cmath>
 #include <numeric>
 
-#include "training/noisy_batches.h"
 #include "engine/io/jsonl.h"
 #include "engine/io/safetensors.h"
 #include "models/unet.h"
 #include "tests/engine/io_testing.h"
+#include "training/noisy_batches.h"
 
 namespace diffscm {
 namespace {
