@@ -135,11 +135,7 @@ std::vector<Metrics> Evaluation::score(const Tensor& factual, const Tensor& imag
     labels.push_back(t.label);
     targets.push_back(t.target);
   }
-  // Only of generated digits is the truth known.
-  const Tensor truth =
-      flags_.data == "digits"
-          ? true_counterfactuals(data::parse_split(flags_.split), 0, index, targets)
-          : Tensor();
+  const Tensor truth = test_.world ? true_counterfactuals(test_, index, targets) : Tensor();
   std::vector<Metrics> all;
   for (const ImageMetrics& m : evaluator_->score(factual, image, labels, targets, truth))
     all.push_back(to_values(m));

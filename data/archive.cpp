@@ -32,8 +32,11 @@ std::optional<int64_t> parse_label(std::string_view text) {
   return value;
 }
 
-void count_classes(Dataset& set) {
-  set.classes = set.labels.empty() ? 0 : *std::ranges::max_element(set.labels) + 1;
+// As many classes as the largest label says, `classes` at least.
+void add_labels(Dataset& set, const std::vector<int64_t>& labels, int64_t classes = 0) {
+  if (labels.empty()) return;
+  classes = std::max(classes, *std::ranges::max_element(labels) + 1);
+  set.add(numbered_category("class", classes), {labels.begin(), labels.end()});
 }
 
 const io::NpyArray* find_array(const io::NpyArrays& arrays,
@@ -151,13 +154,13 @@ Dataset load_npz(const fs::path& path, Split split) {
   set.width = shape[2];
   set.channels = shape[3];
   set.pixels = pixels_of(*images, path);
-  if (labels) set.labels = labels_of_array(*labels, shape[0], path);
-  count_classes(set);
   // Both splits must agree on the number of classes although one may lack the last of them.
+  int64_t classes = 0;
   const char* other = split == Split::train ? "test" : "train";
   if (const auto* also = find_array(arrays, {std::string(other) + "_labels"}); splits && also)
     for (const int64_t label : labels_of_array(*also, numel(also->shape), path))
-      set.classes = std::max(set.classes, label + 1);
+      classes = std::max(classes, label + 1);
+  if (labels) add_labels(set, labels_of_array(*labels, shape[0], path), classes);
   return set;
 }
 
@@ -170,6 +173,7 @@ Dataset load_png_folder(const fs::path& folder, Split split) {
   }
   Dataset set;
   set.name = folder.filename().string();
+  std::vector<int64_t> labels;
   const std::vector<fs::path> entries = sorted_entries(folder);
   for (const fs::path& entry : entries) {
     const auto label = parse_label(entry.filename().string());
@@ -177,27 +181,27 @@ Dataset load_png_folder(const fs::path& folder, Split split) {
     for (const fs::path& file : sorted_entries(entry)) {
       if (!is_png(file)) continue;
       append(set, file);
-      set.labels.push_back(*label);
+      labels.push_back(*label);
     }
   }
   const bool by_class = !set.pixels.empty();
-  std::map<std::string, int64_t> labels;
+  std::map<std::string, int64_t> listed_labels;
   const bool listed = !by_class && fs::exists(folder / "labels.csv", ignored);
-  if (listed) labels = read_label_file(folder / "labels.csv");
+  if (listed) listed_labels = read_label_file(folder / "labels.csv");
   for (const fs::path& entry : entries) {
     if (!is_png(entry)) continue;
     require(!by_class, "{} lies beside folders named by class: move it into one", show(entry));
     append(set, entry);
     if (!listed) continue;
-    const auto label = labels.find(entry.filename().string());
-    require(label != labels.end(), "{} is not listed in {}", show(entry),
+    const auto label = listed_labels.find(entry.filename().string());
+    require(label != listed_labels.end(), "{} is not listed in {}", show(entry),
             show(folder / "labels.csv"));
-    set.labels.push_back(label->second);
+    labels.push_back(label->second);
   }
   require(!set.pixels.empty(),
           "{} holds neither IDX files ({}-images-idx3-ubyte, ...) nor PNG files", show(folder),
           split == Split::train ? "train" : "t10k");
-  count_classes(set);
+  add_labels(set, labels);
   return set;
 }
 

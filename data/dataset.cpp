@@ -24,6 +24,45 @@ int64_t Dataset::size() const {
   return image == 0 ? 0 : static_cast<int64_t>(pixels.size()) / image;
 }
 
+void Dataset::add(Attribute attribute, std::vector<double> values_of_it) {
+  require(static_cast<int64_t>(values_of_it.size()) == size(),
+          "{} values of {} for the {} images of {}", values_of_it.size(), attribute.name, size(),
+          name);
+  for (const double value : values_of_it) attribute.check(value);
+  if (classes == 0 && attribute.is_category()) {
+    classes = std::ssize(attribute.states);
+    labels.assign(values_of_it.begin(), values_of_it.end());
+  }
+  attributes.push_back(std::move(attribute));
+  values.push_back(std::move(values_of_it));
+}
+
+const Attribute& Dataset::label_attribute() const {
+  const auto found = std::ranges::find_if(attributes, &Attribute::is_category);
+  require(found != attributes.end(), "data set {} has no labels", name);
+  return *found;
+}
+
+Assignment Dataset::factual(int64_t i) const {
+  require(i >= 0 && i < size(), "image {} of data set {}, which has {}", i, name, size());
+  Assignment assignment;
+  for (size_t a = 0; a < attributes.size(); ++a)
+    assignment[attributes[a].name] = values[a][static_cast<size_t>(i)];
+  return assignment;
+}
+
+std::vector<int64_t> Dataset::plausible_targets(int64_t label) const {
+  require(label >= 0 && label < classes, "label {} is outside the {} classes of {}", label, classes,
+          name);
+  require(classes >= 2, "data set {} has one class only: there is no other it could have been",
+          name);
+  if (!plausible.empty()) return plausible[static_cast<size_t>(label)];
+  std::vector<int64_t> others;
+  for (int64_t c = 0; c < classes; ++c)
+    if (c != label) others.push_back(c);
+  return others;
+}
+
 Tensor Dataset::images(std::span<const int64_t> index) const {
   const int64_t image = height * width * channels, count = size();
   Tensor batch({static_cast<int64_t>(index.size()), height, width, channels});

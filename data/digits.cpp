@@ -5,6 +5,7 @@
 #include <numbers>
 
 #include "data/glyphs.h"
+#include "data/mnist.h"
 #include "kernels/error.h"
 #include "kernels/random.h"
 
@@ -21,7 +22,7 @@ constexpr int kClasses = 10;
 constexpr double kHeight = 17.5, kWidth = 1.08;
 
 // Spread of the style.
-constexpr double kSlantMean = 0.12, kSlantSpread = 0.20, kSlantLimit = 0.5;
+constexpr double kSlantMean = 0.12, kSlantSpread = 0.20;
 constexpr double kWidthSpread = 0.13, kHeightSpread = 0.06, kSizeLimit = 0.30;
 constexpr double kRotationSpread = 0.07, kRotationLimit = 0.25;
 constexpr double kShiftSpread = 0.7, kShiftLimit = 2.0;
@@ -68,7 +69,7 @@ struct Point {
 };
 
 // From the unit box of the glyphs to pixels.
-Point place(const DigitNoise& noise, StrokePoint point, int k) {
+Point place(const DigitNoise& noise, double slant, StrokePoint point, int k) {
   double x = point.x - 0.5 + noise.jitter[static_cast<size_t>(2 * k)];
   double y = point.y - 0.5 + noise.jitter[static_cast<size_t>(2 * k + 1)];
   const auto wave = [&](int i, double along) {
@@ -78,7 +79,7 @@ Point place(const DigitNoise& noise, StrokePoint point, int k) {
   const double bent_x = x + wave(0, y) + wave(2, y), bent_y = y + wave(1, x) + wave(3, x);
   x = kHeight * kWidth * std::exp(noise.log_width) * bent_x;
   y = kHeight * std::exp(noise.log_height) * bent_y;
-  x -= noise.slant * y;
+  x -= slant * y;
   const double c = std::cos(noise.rotation), s = std::sin(noise.rotation);
   constexpr double kCentre = kDigitSide / 2.0;
   return {kCentre + noise.shift_x + c * x - s * y, kCentre + noise.shift_y + s * x + c * y};
@@ -127,13 +128,13 @@ Point spline(Point a, Point b, Point c, Point d, double t) {
 }
 
 // `first_point` numbers the stroke's points within the glyph, for their jitter.
-void draw_stroke(Sheet& sheet, const Stroke& stroke, const DigitNoise& noise, double thickness,
-                 int first_point) {
+void draw_stroke(Sheet& sheet, const Stroke& stroke, const DigitNoise& noise,
+                 const DigitParents& parents, int first_point) {
   const int count = static_cast<int>(stroke.points.size());
   std::array<Point, kMaxGlyphPoints> points;
   for (int k = 0; k < count; ++k)
     points[static_cast<size_t>(k)] =
-        place(noise, stroke.points[static_cast<size_t>(k)], first_point + k);
+        place(noise, parents.slant, stroke.points[static_cast<size_t>(k)], first_point + k);
   const auto at = [&](int k) { return points[static_cast<size_t>((k + count) % count)]; };
   // The neighbour that shapes the tangent: an end or corner ends the smooth curve.
   const auto neighbour = [&](int k, int step) {
@@ -152,11 +153,62 @@ void draw_stroke(Sheet& sheet, const Stroke& stroke, const DigitNoise& noise, do
       // A loop must meet itself with the width it began with: whole periods only.
       const double along = (k + t) / curves;
       const double swing = noise.pressure * std::sin(2 * pi * (along + noise.pressure_phase));
-      sheet.segment(from, to, thickness * (1 + swing));
+      sheet.segment(from, to, parents.thickness * (1 + swing));
       from = to;
     }
   }
 }
+
+int64_t size_of(Split split) {
+  return split == Split::train ? kDigitsTrain : kDigitsTest;
+}
+
+std::array<Attribute, 4> digits_attributes() {
+  return {numbered_category("digit", kClasses),
+          Attribute{.name = "slant", .low = -kMaxSlant, .high = kMaxSlant},
+          Attribute{.name = "thickness", .low = kMinThickness, .high = kMaxThickness},
+          Attribute{.name = "intensity", .low = 0, .high = 1}};
+}
+
+class DigitsWorld : public World {
+ public:
+  DigitsWorld(Split split, uint64_t seed) : split_(split), seed_(seed) {}
+
+  Assignment attributes(int64_t i, const Assignment& set) const override {
+    const DigitParents p = counterfactual(noise_of(i), intervention(set));
+    return {{"digit", p.digit},
+            {"slant", p.slant},
+            {"thickness", p.thickness},
+            {"intensity", p.intensity}};
+  }
+  std::vector<float> image(int64_t i, const Assignment& set) const override {
+    const DigitNoise noise = noise_of(i);
+    return render(counterfactual(noise, intervention(set)), noise);
+  }
+
+ private:
+  DigitNoise noise_of(int64_t i) const {
+    require(i >= 0 && i < size_of(split_), "digits has no {} image {}: give 0 to {}",
+            name_of(split_), i, size_of(split_) - 1);
+    return sample_noise(seed_, world_index(split_, i));
+  }
+  static DigitIntervention intervention(const Assignment& set) {
+    const auto known = digits_attributes();
+    DigitIntervention out;
+    for (const auto& [name, value] : set) {
+      const Attribute& attribute = find_attribute(known, name);
+      attribute.check(value);
+      if (attribute.name == "digit") out.digit = static_cast<int>(value);
+      if (attribute.name == "slant") out.slant = value;
+      if (attribute.name == "thickness") out.thickness = value;
+      if (attribute.name == "intensity") out.intensity = value;
+    }
+    return out;
+  }
+
+  Split split_;
+  uint64_t seed_;
+};
 
 }  // namespace
 
@@ -168,7 +220,7 @@ DigitNoise sample_noise(uint64_t seed, uint64_t index) {
   for (int i = 0; i < 10; ++i) noise.u_thickness -= std::log(draws.uniform()) / 4;
   noise.u_thickness = std::min(noise.u_thickness, kMaxThickness - kMinThickness);
   noise.u_intensity = draws.normal();
-  noise.slant = std::clamp(kSlantMean + kSlantSpread * draws.normal(), -kSlantLimit, kSlantLimit);
+  noise.u_slant = std::clamp(kSlantMean + kSlantSpread * draws.normal(), -kMaxSlant, kMaxSlant);
   noise.log_width = draws.normal(kWidthSpread, kSizeLimit);
   noise.log_height = draws.normal(kHeightSpread, kSizeLimit / 2);
   noise.rotation = draws.normal(kRotationSpread, kRotationLimit);
@@ -207,6 +259,9 @@ DigitParents counterfactual(const DigitNoise& noise, const DigitIntervention& in
       intervention.intensity.value_or(intensity_of(parents.thickness, noise.u_intensity));
   require(parents.intensity >= 0 && parents.intensity <= 1, "do(intensity = {}) is outside 0 to 1",
           parents.intensity);
+  parents.slant = intervention.slant.value_or(noise.u_slant);
+  require(parents.slant >= -kMaxSlant && parents.slant <= kMaxSlant,
+          "do(slant = {}) is outside {} to {}", parents.slant, -kMaxSlant, kMaxSlant);
   return parents;
 }
 
@@ -216,7 +271,7 @@ void render(const DigitParents& parents, const DigitNoise& noise, std::span<floa
   Sheet sheet;
   int point = 0;
   for (const Stroke& stroke : glyph(parents.digit, noise.hand)) {
-    draw_stroke(sheet, stroke, noise, parents.thickness, point);
+    draw_stroke(sheet, stroke, noise, parents, point);
     point += static_cast<int>(stroke.points.size());
   }
   for (int64_t i = 0; i < kDigitPixels; ++i)
@@ -234,18 +289,28 @@ Dataset load_digits(Split split, uint64_t seed) {
   set.name = "digits";
   set.height = set.width = kDigitSide;
   set.channels = 1;
-  set.classes = kClasses;
-  const int64_t count = split == Split::train ? kDigitsTrain : kDigitsTest;
+  const int64_t count = size_of(split);
   set.pixels.resize(static_cast<size_t>(count * kDigitPixels));
-  set.labels.resize(static_cast<size_t>(count));
+  std::vector<DigitParents> parents(static_cast<size_t>(count));
 #pragma omp parallel for schedule(static)
   for (int64_t i = 0; i < count; ++i) {
     const DigitNoise noise = sample_noise(seed, world_index(split, i));
-    const DigitParents parents = factual_parents(noise);
-    render(parents, noise,
+    parents[static_cast<size_t>(i)] = factual_parents(noise);
+    render(parents[static_cast<size_t>(i)], noise,
            std::span(set.pixels).subspan(static_cast<size_t>(i * kDigitPixels), kDigitPixels));
-    set.labels[static_cast<size_t>(i)] = parents.digit;
   }
+  const auto column = [&](auto DigitParents::*member) {
+    std::vector<double> values;
+    for (const DigitParents& p : parents) values.push_back(p.*member);
+    return values;
+  };
+  const auto attributes = digits_attributes();
+  set.add(attributes[0], column(&DigitParents::digit));
+  set.add(attributes[1], column(&DigitParents::slant));
+  set.add(attributes[2], column(&DigitParents::thickness));
+  set.add(attributes[3], column(&DigitParents::intensity));
+  set.plausible = plausible_digits();
+  set.world = std::make_shared<DigitsWorld>(split, seed);
   return set;
 }
 

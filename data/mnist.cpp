@@ -135,7 +135,9 @@ bool is_idx_folder(const fs::path& folder) {
   return false;
 }
 
-Dataset load_idx_folder(const fs::path& folder, Split split) {
+namespace {
+
+Dataset load(const fs::path& folder, Split split, const std::string& attribute, int64_t classes) {
   const auto files = sources(split);
   const auto images_path = find_file(folder, files[0].file);
   const auto labels_path = find_file(folder, files[1].file);
@@ -151,25 +153,36 @@ Dataset load_idx_folder(const fs::path& folder, Split split) {
   set.height = images.shape[1];
   set.width = images.shape[2];
   set.channels = 1;
-  set.labels = read_labels(*labels_path);
-  require(static_cast<int64_t>(set.labels.size()) == images.shape[0],
-          "{} holds {} labels for the {} images of {}", io::show(*labels_path), set.labels.size(),
-          images.shape[0], io::show(*images_path));
+  const std::vector<int64_t> labels = read_labels(*labels_path);
+  require(std::ssize(labels) == images.shape[0], "{} holds {} labels for the {} images of {}",
+          io::show(*labels_path), labels.size(), images.shape[0], io::show(*images_path));
   set.pixels.resize(images.values.size());
   std::ranges::transform(images.values, set.pixels.begin(),
                          [](uint8_t v) { return static_cast<float>(v) / 127.5f - 1.0f; });
   // Both splits must agree on the number of classes although one may lack the last of them.
-  set.classes = largest(set.labels) + 1;
+  classes = std::max(classes, largest(labels) + 1);
   const Split other = split == Split::train ? Split::test : Split::train;
   if (const auto path = find_file(folder, sources(other)[1].file))
-    set.classes = std::max(set.classes, largest(read_labels(*path)) + 1);
+    classes = std::max(classes, largest(read_labels(*path)) + 1);
+  set.add(numbered_category(attribute, classes), {labels.begin(), labels.end()});
   return set;
 }
 
+}  // namespace
+
+Dataset load_idx_folder(const fs::path& folder, Split split) {
+  return load(folder, split, "class", 0);
+}
+
+std::vector<std::vector<int64_t>> plausible_digits() {
+  return {{3, 6, 8}, {4, 7, 9}, {3, 7},    {0, 2, 8}, {1, 9},
+          {6, 8},    {0, 5, 8}, {1, 2, 9}, {0, 3, 6}, {1, 4, 7}};
+}
+
 Dataset load_mnist(Split split) {
-  Dataset set = load_idx_folder(find_or_download(split), split);
+  Dataset set = load(find_or_download(split), split, "digit", kMnistClasses);
   set.name = "mnist";
-  set.classes = std::max(set.classes, kMnistClasses);
+  set.plausible = plausible_digits();
   return set;
 }
 

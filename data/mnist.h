@@ -14,6 +14,9 @@ bool is_idx_folder(const std::filesystem::path& folder);
 // stay rows (the official Diff-SCM code transposes; we do not).
 Dataset load_idx_folder(const std::filesystem::path& folder, Split split);
 
+// Which digits each digit could plausibly have been (Schut et al. 2021): 0 could be 3, 6 or 8; ...
+std::vector<std::vector<int64_t>> plausible_digits();
+
 // Sought in order: $DIFFSCM_DATA and its mnist/ subfolder; shared/data/mnist in any folder above
 // the current one and above the program; the cache ($XDG_CACHE_HOME or ~/.cache)/diffscm/mnist.
 // Else downloaded into the cache and checked, unless $DIFFSCM_OFFLINE is set to something other

@@ -6,23 +6,11 @@
 
 namespace diffscm {
 
-std::vector<int64_t> plausible_targets(int64_t label, int64_t classes) {
-  static const std::vector<int64_t> digits[] = {{3, 6, 8}, {4, 7, 9}, {3, 7},    {0, 2, 8},
-                                                {1, 9},    {6, 8},    {0, 5, 8}, {1, 2, 9},
-                                                {0, 3, 6}, {1, 4, 7}};
-  require(label >= 0 && label < classes, "label {} is outside the {} classes", label, classes);
-  if (classes == 10) return digits[label];
-  std::vector<int64_t> others;
-  for (int64_t c = 0; c < classes; ++c)
-    if (c != label) others.push_back(c);
-  return others;
-}
-
 std::vector<Trial> draw_trials(const data::Dataset& dataset, int repeats, int64_t images,
                                uint64_t seed) {
   require(repeats >= 1 && images >= 1, "{} repeats of {} images: give at least 1", repeats, images);
-  require(!dataset.labels.empty() && dataset.classes >= 2,
-          "{} has no labels: counterfactuals need a factual class", dataset.name);
+  require(!dataset.labels.empty(), "{} has no labels: counterfactuals need a factual class",
+          dataset.name);
   require(images <= dataset.size(), "{} different images of {}, which has {}", images, dataset.name,
           dataset.size());
   std::vector<Trial> trials;
@@ -39,7 +27,7 @@ std::vector<Trial> draw_trials(const data::Dataset& dataset, int repeats, int64_
               .repeat = repeat,
               .index = order[static_cast<size_t>(place)]};
       t.label = dataset.labels[static_cast<size_t>(t.index)];
-      const auto targets = plausible_targets(t.label, dataset.classes);
+      const auto targets = dataset.plausible_targets(t.label);
       t.target = targets[draw.word[1] % targets.size()];
       trials.push_back(t);
     }

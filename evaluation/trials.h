@@ -15,13 +15,9 @@ struct Trial {
   int64_t label = 0, target = 0;
 };
 
-// The classes that an image of class `label` could plausibly have been: for ten digits the table of
-// Schut et al. 2021 (0 could be 3, 6 or 8; 1 could be 4, 7 or 9; ...), otherwise every other class.
-std::vector<int64_t> plausible_targets(int64_t label, int64_t classes);
-
 // `repeats` draws of `images` different images each, with a uniformly drawn plausible target. A
 // function of the data set's size and labels and of `seed`. Throws Error when the data set is too
-// small or has no labels.
+// small, has no labels or one class only.
 std::vector<Trial> draw_trials(const data::Dataset& dataset, int repeats, int64_t images,
                                uint64_t seed);
 

@@ -1,5 +1,5 @@
-// The true counterfactuals of generated digits: same noise, other digit (data/digits.h).
-// Distances to them are what every other metric stands in for.
+// True counterfactuals, where the data set knows its world (data/world.h): same noise, other
+// class. Distances to them are what every other metric stands in for.
 #pragma once
 
 #include "data/dataset.h"
@@ -7,9 +7,9 @@
 
 namespace diffscm {
 
-// [N,28,28,1]: what images `index` of the data set `digits` would be under do(digit = targets).
-// Throws Error for an index outside the split or a target that is no digit.
-Tensor true_counterfactuals(data::Split split, uint64_t seed, std::span<const int64_t> index,
+// [N,H,W,C]: what images `index` would be had their first category been `targets`. Throws Error
+// when the data set does not know its world, and for an index or target that it does not have.
+Tensor true_counterfactuals(const data::Dataset& dataset, std::span<const int64_t> index,
                             std::span<const int64_t> targets);
 
 }  // namespace diffscm

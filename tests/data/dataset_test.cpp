@@ -59,11 +59,35 @@ TEST(Dataset, gathers_images_and_labels) {
   EXPECT_EQ(images.shape(), (Shape{3, 1, 2, 1}));
   EXPECT_EQ(images.to_vector(), (std::vector<float>{0.4f, 0.5f, 0, 0.1f, 0.4f, 0.5f}));
   EXPECT_EQ(set.labels_of(index), (Index{6, 4, 6}));
+  EXPECT_EQ(set.plausible_targets(9), (Index{0, 1, 2, 3, 4, 5, 6, 7, 8}));
+  expect_error([&] { set.plausible_targets(10); }, "outside the 10 classes");
   expect_error([&] { set.images(Index{3}); }, "image 3");
   expect_error([&] { set.images(Index{-1}); }, "image -1");
   expect_error([&] { set.labels_of(Index{3}); }, "label 3");
   set.labels.clear();
   expect_error([&] { set.labels_of(Index{0}); }, "no labels");
+}
+
+TEST(Dataset, labels_are_the_first_category) {
+  Dataset set;
+  set.name = "tiny";
+  set.height = set.width = set.channels = 1;
+  set.pixels = {0, 0.5f};
+  expect_error([&] { set.label_attribute(); }, "tiny has no labels");
+  set.add({.name = "width"}, {1.5, 2.5});
+  EXPECT_TRUE(set.labels.empty());
+  set.add({.name = "animal", .states = {"cat", "dog"}}, {1, 0});
+  set.add(numbered_category("pen", 7), {6, 6});
+  EXPECT_EQ(set.labels, (Index{1, 0}));
+  EXPECT_EQ(set.classes, 2);
+  EXPECT_EQ(set.label_attribute().name, "animal");
+  EXPECT_EQ(set.factual(1), (Assignment{{"animal", 0}, {"pen", 6}, {"width", 2.5}}));
+  EXPECT_EQ(set.plausible_targets(0), Index{1});
+  expect_error([&] { set.factual(2); }, "image 2");
+  expect_error([&] { set.add({.name = "x"}, {1}); }, "1 values of x for the 2 images");
+  expect_error([&] { set.add({.name = "x", .states = {"a"}}, {0, 1}); }, "x 1");
+  set.classes = 1;
+  expect_error([&] { set.plausible_targets(0); }, "one class only");
 }
 
 TEST(Dataset, splits_have_names) {
@@ -111,6 +135,8 @@ TEST(Mnist, known_facts) {
   EXPECT_EQ(train.size(), 60000);
   EXPECT_EQ(test.size(), 10000);
   EXPECT_EQ(train.classes, 10);
+  EXPECT_EQ(train.label_attribute().name, "digit");
+  EXPECT_EQ(train.plausible_targets(2), (Index{3, 7}));
   const Index five = {0, 1, 2, 3, 4};
   EXPECT_EQ(train.labels_of(five), (Index{5, 0, 4, 1, 9}));
   EXPECT_EQ(test.labels_of(five), (Index{7, 2, 1, 0, 4}));
@@ -184,6 +210,8 @@ TEST(IdxFolder, loads_and_checks) {
   const Dataset set = load_dataset(folder.path(), Split::train);
   EXPECT_EQ(set.size(), 2);
   EXPECT_EQ(set.classes, 8);  // a label of the other split counts
+  EXPECT_EQ(set.label_attribute(), numbered_category("class", 8));
+  EXPECT_EQ(set.plausible_targets(5), (Index{0, 1, 2, 3, 4, 6, 7}));
   EXPECT_EQ(set.pixels, (std::vector<float>{-1, 1, 5 / 127.5f - 1, 1}));
   put_idx(folder / "other", labels, "\x01");
   expect_error([&] { load_dataset(folder.path(), Split::train); }, "1 labels for the 2 images");

@@ -60,8 +60,8 @@ TEST(Digits, images_are_those_of_the_noise) {
 
 TEST(Digits, train_and_test_share_no_image) {
   EXPECT_GT(world_index(Split::test, 0), world_index(Split::train, kDigitsTrain - 1));
-  EXPECT_NE(render({3, 2, 1}, sample_noise(0, world_index(Split::train, 5))),
-            render({3, 2, 1}, sample_noise(0, world_index(Split::test, 5))));
+  EXPECT_NE(render({3, 2, 1, 0}, sample_noise(0, world_index(Split::train, 5))),
+            render({3, 2, 1, 0}, sample_noise(0, world_index(Split::test, 5))));
 }
 
 TEST(Digits, the_population_follows_the_equations) {
@@ -89,8 +89,8 @@ TEST(Digits, no_intervention_changes_nothing) {
     const DigitNoise noise = sample_noise(2, i);
     const DigitParents factual = factual_parents(noise);
     EXPECT_EQ(counterfactual(noise, {}), factual);
-    EXPECT_EQ(counterfactual(noise, {factual.digit, {}, {}}), factual);
-    EXPECT_EQ(do_image(noise, {factual.digit, factual.thickness, factual.intensity}),
+    EXPECT_EQ(counterfactual(noise, {factual.digit, {}, {}, {}}), factual);
+    EXPECT_EQ(do_image(noise, {factual.digit, factual.thickness, factual.intensity, factual.slant}),
               render(factual, noise));
   }
 }
@@ -100,18 +100,19 @@ TEST(Digits, interventions_follow_the_graph) {
   const DigitParents factual = factual_parents(noise);
   const int other = (factual.digit + 1) % 10;
   // do(digit) changes nothing but the digit.
-  EXPECT_EQ(counterfactual(noise, {other, {}, {}}),
-            (DigitParents{other, factual.thickness, factual.intensity}));
+  EXPECT_EQ(counterfactual(noise, {other, {}, {}, {}}),
+            (DigitParents{other, factual.thickness, factual.intensity, factual.slant}));
   // do(thickness) changes the intensity through its equation: thicker is brighter.
-  const DigitParents thick = counterfactual(noise, {{}, factual.thickness + 1, {}});
+  const DigitParents thick = counterfactual(noise, {{}, factual.thickness + 1, {}, {}});
   const double logit = noise.u_intensity / 2 + 2 * (factual.thickness + 1) - 5;
   EXPECT_DOUBLE_EQ(thick.intensity, (96 + 159 / (1 + std::exp(-logit))) / 255);
   EXPECT_GT(thick.intensity, factual.intensity);
   EXPECT_EQ(thick.digit, factual.digit);
   // do(intensity) has no effect on its cause, and wins over the equation.
-  EXPECT_EQ(counterfactual(noise, {{}, {}, 0.25}),
-            (DigitParents{factual.digit, factual.thickness, 0.25}));
-  EXPECT_EQ(counterfactual(noise, {{}, 4.0, 0.25}), (DigitParents{factual.digit, 4.0, 0.25}));
+  EXPECT_EQ(counterfactual(noise, {{}, {}, 0.25, {}}),
+            (DigitParents{factual.digit, factual.thickness, 0.25, factual.slant}));
+  EXPECT_EQ(counterfactual(noise, {{}, 4.0, 0.25, {}}),
+            (DigitParents{factual.digit, 4.0, 0.25, factual.slant}));
 }
 
 TEST(Digits, counterfactuals_keep_the_style) {
@@ -120,19 +121,69 @@ TEST(Digits, counterfactuals_keep_the_style) {
     const DigitNoise noise = sample_noise(4, i);
     DigitNoise reborn = noise;
     reborn.u_digit = 0.75;  // a seven by its own equation
-    EXPECT_EQ(do_image(noise, {7, {}, {}}), render(factual_parents(reborn), reborn));
+    EXPECT_EQ(do_image(noise, {7, {}, {}, {}}), render(factual_parents(reborn), reborn));
   }
 }
 
 TEST(Digits, impossible_interventions_are_refused) {
   const DigitNoise noise = sample_noise(0, 0);
-  expect_error([&] { counterfactual(noise, {10, {}, {}}); }, "do(digit = 10)");
-  expect_error([&] { counterfactual(noise, {-1, {}, {}}); }, "do(digit = -1)");
-  expect_error([&] { counterfactual(noise, {{}, 0.1, {}}); }, "do(thickness = 0.1)");
-  expect_error([&] { counterfactual(noise, {{}, NAN, {}}); }, "do(thickness = nan)");
-  expect_error([&] { counterfactual(noise, {{}, {}, 1.5}); }, "do(intensity = 1.5)");
+  expect_error([&] { counterfactual(noise, {10, {}, {}, {}}); }, "do(digit = 10)");
+  expect_error([&] { counterfactual(noise, {-1, {}, {}, {}}); }, "do(digit = -1)");
+  expect_error([&] { counterfactual(noise, {{}, 0.1, {}, {}}); }, "do(thickness = 0.1)");
+  expect_error([&] { counterfactual(noise, {{}, NAN, {}, {}}); }, "do(thickness = nan)");
+  expect_error([&] { counterfactual(noise, {{}, {}, 1.5, {}}); }, "do(intensity = 1.5)");
+  expect_error([&] { counterfactual(noise, {{}, {}, {}, 0.6}); }, "do(slant = 0.6)");
   std::vector<float> small(10);
-  expect_error([&] { render({0, 2, 1}, noise, small); }, "not 10");
+  expect_error([&] { render({0, 2, 1, 0}, noise, small); }, "not 10");
+}
+
+TEST(Digits, the_data_set_knows_its_world) {
+  const Dataset set = load_digits(Split::test, 3);
+  ASSERT_NE(set.world, nullptr);
+  EXPECT_EQ(set.label_attribute().name, "digit");
+  EXPECT_EQ(set.plausible_targets(0), (std::vector<int64_t>{3, 6, 8}));
+  const World& world = *set.world;
+  const auto image = [&](int64_t i) { return set.images(std::vector<int64_t>{i}).to_vector(); };
+  for (const int64_t i : {int64_t{0}, kDigitsTest - 1}) {
+    const Assignment factual = set.factual(i);
+    EXPECT_EQ(factual.size(), 4u);
+    EXPECT_EQ(factual.at("digit"), static_cast<double>(set.labels[static_cast<size_t>(i)]));
+    EXPECT_EQ(world.attributes(i, {}), factual);
+    EXPECT_EQ(world.image(i, {}), image(i));
+    EXPECT_EQ(world.image(i, factual), image(i));
+  }
+  const DigitNoise noise = sample_noise(3, world_index(Split::test, 5));
+  const double thicker = set.factual(5).at("thickness") + 1;
+  EXPECT_GT(world.attributes(5, {{"thickness", thicker}}).at("intensity"),
+            set.factual(5).at("intensity"));
+  EXPECT_EQ(world.image(5, {{"thickness", thicker}, {"class", 2}}),
+            do_image(noise, {2, thicker, {}, {}}));
+  expect_error([&] { world.image(kDigitsTest, {}); }, "no test image 2000");
+  expect_error([&] { world.image(0, {{"digit", 10}}); }, "digit 10 is not one of its 10");
+  expect_error([&] { world.image(0, {{"digit", 2.5}}); }, "digit 2.5");
+  expect_error([&] { world.image(0, {{"colour", 1}}); }, "\"colour\"");
+}
+
+TEST(Digits, slant_leans_to_the_right) {
+  // Where the ink of the upper half lies, to the right of the lower half's.
+  const auto lean = [](const std::vector<float>& image) {
+    double centre[2] = {}, mass[2] = {};
+    for (int64_t i = 0; i < kDigitPixels; ++i) {
+      const double v = (image[static_cast<size_t>(i)] + 1) / 2;
+      centre[i / kDigitSide >= 14] += v * static_cast<double>(i % kDigitSide);
+      mass[i / kDigitSide >= 14] += v;
+    }
+    return centre[0] / mass[0] - centre[1] / mass[1];
+  };
+  for (uint64_t i = 0; i < 20; ++i) {
+    const DigitNoise noise = sample_noise(6, i);
+    double before = -100;
+    for (const double slant : {-0.5, -0.2, 0.1, 0.5}) {
+      const double now = lean(do_image(noise, {{}, {}, {}, slant}));
+      EXPECT_GT(now, before + 0.5);
+      before = now;
+    }
+  }
 }
 
 TEST(Digits, images_are_visible_and_in_range) {
@@ -151,17 +202,17 @@ TEST(Digits, thickness_and_intensity_do_what_they_say) {
     const DigitNoise noise = sample_noise(6, i);
     double before = 0;
     for (const double thickness : {0.5, 1.0, 2.0, 3.0, 5.0, 8.0}) {
-      const double now = ink(do_image(noise, {{}, thickness, 1.0}));
+      const double now = ink(do_image(noise, {{}, thickness, 1.0, {}}));
       EXPECT_GT(now, before);
       before = now;
     }
-    EXPECT_NEAR(ink(do_image(noise, {{}, 3.0, 0.5})), 0.5 * ink(do_image(noise, {{}, 3.0, 1.0})),
-                1e-3);
+    EXPECT_NEAR(ink(do_image(noise, {{}, 3.0, 0.5, {}})),
+                0.5 * ink(do_image(noise, {{}, 3.0, 1.0, {}})), 1e-3);
   }
   // A vertical stroke of width 3 covers 3 pixels of a row.
   DigitNoise plain;
   plain.hand = 0;
-  const std::vector<float> one = render({1, 3.0, 1.0}, plain);
+  const std::vector<float> one = render({1, 3.0, 1.0, 0}, plain);
   double row = 0;
   for (int x = 0; x < 28; ++x) row += (one[static_cast<size_t>(14 * 28 + x)] + 1) / 2;
   EXPECT_NEAR(row, 3.0, 0.1);
@@ -181,7 +232,7 @@ TEST(Digits, every_way_of_writing_fits_and_differs) {
       EXPECT_LE(points, static_cast<size_t>(kMaxGlyphPoints));
       DigitNoise plain;
       plain.hand = hand;
-      images.push_back(render({digit, 2.5, 1.0}, plain));
+      images.push_back(render({digit, 2.5, 1.0, 0}, plain));
     }
   for (size_t i = 0; i < images.size(); ++i)
     for (size_t j = 0; j < i / 4 * 4; ++j)

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <set>
 
+#include "data/mnist.h"
 #include "evaluation/experiment.h"
 #include "evaluation/summary.h"
 #include "kernels/error.h"
@@ -43,7 +44,8 @@ class Folder : public ::testing::Test {
 using ExperimentFolder = Folder;
 
 TEST(Trials, AreDifferentImagesWithPlausibleTargets) {
-  const data::Dataset d = small_world(60);
+  data::Dataset d = small_world(60);
+  d.plausible = data::plausible_digits();
   const auto trials = draw_trials(d, 3, 40, 5);
   ASSERT_EQ(trials.size(), 120u);
   for (int repeat = 0; repeat < 3; ++repeat) {
@@ -57,7 +59,7 @@ TEST(Trials, AreDifferentImagesWithPlausibleTargets) {
     const Trial& t = trials[i];
     EXPECT_EQ(t.id, static_cast<int64_t>(i));
     EXPECT_EQ(t.label, t.index % 10);
-    const auto allowed = plausible_targets(t.label, 10);
+    const auto allowed = d.plausible_targets(t.label);
     EXPECT_TRUE(std::count(allowed.begin(), allowed.end(), t.target)) << t.label << t.target;
     pairs.emplace(t.label, t.target);
   }
@@ -66,7 +68,6 @@ TEST(Trials, AreDifferentImagesWithPlausibleTargets) {
   EXPECT_EQ(draw_trials(d, 3, 40, 5)[77].index, trials[77].index);
   EXPECT_NE(draw_trials(d, 3, 40, 6)[77].index * 60 + draw_trials(d, 3, 40, 6)[78].index,
             trials[77].index * 60 + trials[78].index);
-  EXPECT_EQ(plausible_targets(1, 3), (std::vector<int64_t>{0, 2}));
 }
 
 TEST(Trials, RejectWhatCannotBeDrawn) {
@@ -75,6 +76,10 @@ TEST(Trials, RejectWhatCannotBeDrawn) {
   data::Dataset unlabelled = small_world(9);
   unlabelled.labels.clear();
   EXPECT_THROW(draw_trials(unlabelled, 1, 5, 0), Error);
+  data::Dataset one_class = small_world(9);
+  one_class.classes = 1;
+  one_class.labels.assign(9, 0);
+  EXPECT_THROW(draw_trials(one_class, 1, 5, 0), Error);
 }
 
 struct Stop {};

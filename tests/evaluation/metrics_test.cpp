@@ -237,16 +237,19 @@ TEST(KernelMmd, IsUnbiased) {
 TEST(TrueCounterfactuals, KeepTheNoise) {
   const Labels index{0, 3};
   const data::Dataset digits = data::load_digits(data::Split::test, 7);
-  const Tensor same = true_counterfactuals(data::Split::test, 7, index, digits.labels_of(index));
+  const Tensor same = true_counterfactuals(digits, index, digits.labels_of(index));
   EXPECT_LT(l1_distance(same, digits.images(index))[0], 1e-6)
       << "do(digit = its own) changes nothing";
   EXPECT_LT(l1_distance(same, digits.images(index))[1], 1e-6);
   const Labels other{(digits.labels[0] + 1) % 10, (digits.labels[3] + 1) % 10};
-  EXPECT_GT(l1_distance(same, true_counterfactuals(data::Split::test, 7, index, other))[0], 5);
-  expect_error([&] { true_counterfactuals(data::Split::test, 7, Labels{2000}, Labels{1}); },
+  EXPECT_GT(l1_distance(same, true_counterfactuals(digits, index, other))[0], 5);
+  expect_error([&] { true_counterfactuals(digits, Labels{2000}, Labels{1}); },
                "no test image 2000");
-  expect_error([&] { true_counterfactuals(data::Split::test, 7, Labels{0}, Labels{10}); },
+  expect_error([&] { true_counterfactuals(digits, Labels{0}, Labels{10}); },
                "10 is outside the 10");
+  data::Dataset unknown = digits;
+  unknown.world = nullptr;
+  expect_error([&] { true_counterfactuals(unknown, index, other); }, "digits are not known");
 }
 
 TEST(StudentQuantile, MatchesTables) {

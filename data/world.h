@@ -1,0 +1,23 @@
+// A source of images whose structural causal model is known, and with it every counterfactual.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "data/attribute.h"
+
+namespace diffscm::data {
+
+// Images are numbered as in the data set that carries the world. Both functions keep the exogenous
+// noise of image i, replace the equations of the attributes that are set, and let their effects
+// follow: abduction, action, prediction, exactly. Nothing set: the image as it is. They throw Error
+// on an image that the data set does not have, an unknown attribute and a value out of its range.
+class World {
+ public:
+  virtual ~World() = default;
+  virtual Assignment attributes(int64_t i, const Assignment& set) const = 0;
+  // [H, W, C] in [-1, 1].
+  virtual std::vector<float> image(int64_t i, const Assignment& set) const = 0;
+};
+
+}  // namespace diffscm::data
