@@ -1,5 +1,6 @@
 // diffscm train diffusion|classifier|vae|oracle|autoencoder|ensemble: from a data set to
 // model.safetensors.
+#include <cmath>
 #include <memory>
 
 #include "apps/training.h"
@@ -13,53 +14,92 @@ namespace {
 
 using nlohmann::json;
 
+// What the U-Net is told ([condition] attributes), as the data set has it. Configurations without
+// the section are unconditional.
+void add_conditions(const json& config, const data::Dataset& dataset, UNetConfig& unet) {
+  if (!config.contains("condition")) return;
+  const json& s = config["condition"];
+  for (const auto& name : entry<std::vector<std::string>>(s, "condition", "attributes")) {
+    require(name == "digit" && dataset.classes > 0,
+            "{} has no attribute '{}' (condition.attributes)", dataset.name, name);
+    unet.conditions.push_back({.name = name, .classes = dataset.classes});
+  }
+}
+
 NoiseSchedule noise_schedule(const json& config) {
   const json& s = section(config, "diffusion");
   return {parse_schedule_kind(entry<std::string>(s, "diffusion", "schedule")),
           entry<int>(s, "diffusion", "timesteps")};
 }
 
-// The part that both kinds share. `target` is what the loss compares with: noise or labels.
-template <class Model>
-void run(Common& common, const TrainFlags& flags, const char* kind, const json& config,
-         const typename Model::Config& model_config, Tensor NoisyBatch::*target,
-         const std::function<Variable(const Variable& output, const Tensor& target)>& loss,
-         const std::function<json(Model&, const NoiseSchedule&)>& evaluate) {
-  const TrainingOptions options =
-      training_options(train_section(config, kind), kind, flags, common);
-  const NoiseSchedule schedule = noise_schedule(config);
+void check_chain(const json& config, const NoiseSchedule& schedule) {
   Chain(schedule, entry<int>(section(config, "diffusion"), "diffusion", "sampling_steps"));
-  const data::Dataset dataset = data::load_dataset(flags.data, data::Split::train);
-  if constexpr (std::is_same_v<Model, Classifier>) check_labels(dataset, model_config.classes);
-  const NoisyBatches batches(dataset, schedule, options.batch, options.seed, common.target());
-  train_model<Model>(
-      common, flags, kind, config, model_config, dataset, options,
-      [&, target](Model&, int64_t step) {
-        const NoisyBatch b = batches.batch(step);
-        return TrainingBatch{b.x_t, b.t, b.*target};
-      },
-      [&](Model& model, const TrainingBatch& batch, ForwardContext& context) {
-        return loss(model.forward(batch[0], batch[1], context), batch[2]);
-      },
-      [&](Model& model) { return evaluate(model, schedule); });
+}
+
+// The parents of each image of a batch, forgotten with probability `drop`: one network then learns
+// the conditional and the unconditional score (Ho & Salimans 2022). A function of (seed, step).
+std::vector<double> dropped(const std::vector<int64_t>& labels, double drop, uint64_t seed,
+                            int64_t step) {
+  const kernels::RandomKey key{seed, kernels::Purpose::condition, static_cast<uint32_t>(step)};
+  std::vector<double> values;
+  for (size_t i = 0; i < labels.size(); ++i) {
+    const uint32_t word = kernels::philox(key, i, 0).word[0];
+    values.push_back(word * 0x1p-32 < drop ? std::nan("") : static_cast<double>(labels[i]));
+  }
+  return values;
 }
 
 void train_diffusion(Common& common, const TrainFlags& flags) {
   const json config = load_config(flags.preset, flags.overrides);
-  run<UNet>(common, flags, "diffusion", config, section(config, "unet").get<UNetConfig>(),
-            &NoisyBatch::noise, mse_loss,
-            [](UNet&, const NoiseSchedule&) { return json::object(); });
+  const TrainingOptions options =
+      training_options(train_section(config, "diffusion"), "diffusion", flags, common);
+  const NoiseSchedule schedule = noise_schedule(config);
+  check_chain(config, schedule);
+  const data::Dataset dataset = data::load_dataset(flags.data, data::Split::train);
+  auto unet_config = section(config, "unet").get<UNetConfig>();
+  add_conditions(config, dataset, unet_config);
+  const bool conditional = !unet_config.conditions.empty();
+  const double drop = conditional ? entry<double>(config["condition"], "condition", "drop") : 0;
+  require(drop >= 0 && drop <= 1, "condition.drop is {}, must be in [0, 1]", drop);
+  const NoisyBatches batches(dataset, schedule, options.batch, options.seed, common.target());
+  train_model<UNet>(
+      common, flags, "diffusion", config, unet_config, dataset, options,
+      [&](UNet&, int64_t step) {
+        const NoisyBatch b = batches.batch(step);
+        TrainingBatch batch{b.x_t, b.t, b.noise};
+        if (conditional)
+          batch.push_back(condition_features(unet_config.conditions,
+                                             dropped(b.labels, drop, options.seed, step),
+                                             common.target()));
+        return batch;
+      },
+      [&](UNet& unet, const TrainingBatch& batch, ForwardContext& context) {
+        return mse_loss(
+            unet.forward(batch[0], batch[1], context, conditional ? batch[3] : Tensor()), batch[2]);
+      },
+      [](UNet&) { return json::object(); });
 }
 
 void train_classifier(Common& common, const TrainFlags& flags) {
   const json config = load_config(flags.preset, flags.overrides);
+  const TrainingOptions options =
+      training_options(train_section(config, "classifier"), "classifier", flags, common);
+  const NoiseSchedule schedule = noise_schedule(config);
+  check_chain(config, schedule);
   const auto classifier_config = section(config, "classifier").get<ClassifierConfig>();
-  run<Classifier>(
-      common, flags, "classifier", config, classifier_config, &NoisyBatch::label,
-      [](const Variable& logits, const Tensor& label) {
-        return negate(log_softmax_at(logits, label));
+  const data::Dataset dataset = data::load_dataset(flags.data, data::Split::train);
+  check_labels(dataset, classifier_config.classes);
+  const NoisyBatches batches(dataset, schedule, options.batch, options.seed, common.target());
+  train_model<Classifier>(
+      common, flags, "classifier", config, classifier_config, dataset, options,
+      [&](Classifier&, int64_t step) {
+        const NoisyBatch b = batches.batch(step);
+        return TrainingBatch{b.x_t, b.t, b.label};
       },
-      [&](Classifier& classifier, const NoiseSchedule& schedule) {
+      [](Classifier& classifier, const TrainingBatch& batch, ForwardContext& context) {
+        return negate(log_softmax_at(classifier.forward(batch[0], batch[1], context), batch[2]));
+      },
+      [&](Classifier& classifier) {
         const data::Dataset test = data::load_dataset(flags.data, data::Split::test);
         json levels = json::array();
         common.console.say(

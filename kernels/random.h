@@ -16,7 +16,8 @@ enum class Purpose : uint32_t {
   dropout = 5,
   sampler = 6,
   split = 7,
-  world = 8
+  world = 8,
+  condition = 9
 };
 
 // Stream key: (seed, purpose, step) select the Philox key and the counter's high words:

@@ -4,15 +4,15 @@
 
 namespace diffscm {
 
-ResBlock::ResBlock(int64_t in, int64_t out, int64_t emb_channels, double dropout, bool down,
+ResBlock::ResBlock(int64_t in, int64_t out, const BlockOptions& options, bool down,
                    Initializer& init)
-    : in_norm(in),
-      out_norm(out),
+    : in_norm(in, options.norm_groups),
+      out_norm(out, options.norm_groups),
       in_conv(in, out, 3, init),
       out_conv(out, out, 3, init, {}, /*zero=*/true),
-      emb(emb_channels, 2 * out, init),
+      emb(options.emb_channels, 2 * out, init),
       down(down),
-      dropout(dropout) {
+      dropout(options.dropout) {
   if (in != out) skip.emplace(in, out, 1, init);
 }
 
@@ -36,8 +36,9 @@ void ResBlock::visit(const std::string& prefix, const ParameterVisitor& visitor)
   if (skip) skip->visit(prefix + ".skip_connection", visitor);
 }
 
-AttentionBlock::AttentionBlock(int64_t channels, int64_t heads, Initializer& init)
-    : norm(channels),
+AttentionBlock::AttentionBlock(int64_t channels, int64_t heads, int64_t norm_groups,
+                               Initializer& init)
+    : norm(channels, norm_groups),
       qkv(channels, 3 * channels, init, FileLayout::conv1d),
       proj_out(channels, channels, init, FileLayout::conv1d, /*zero=*/true),
       heads(heads) {}
@@ -83,8 +84,8 @@ TimeEmbedding::TimeEmbedding(int64_t channels, Initializer& init)
       second(4 * channels, 4 * channels, init),
       channels(channels) {}
 
-Variable TimeEmbedding::forward(const Tensor& t) const {
-  return silu(second.forward(silu(first.forward(timestep_embedding(t, channels)))));
+Variable TimeEmbedding::forward(const Tensor& t, const Variable& more) const {
+  return silu(second.forward(silu(first.forward(timestep_embedding(t, channels))), more));
 }
 
 void TimeEmbedding::visit(const std::string& prefix, const ParameterVisitor& visitor) {

@@ -8,6 +8,13 @@
 
 namespace diffscm {
 
+// What the blocks of one network share.
+struct BlockOptions {
+  int64_t emb_channels;
+  double dropout = 0;
+  int64_t norm_groups = 32;
+};
+
 // x [N,H,W,C0] (with x1 [N,H,W,C1] concatenated, or empty) and SiLU(emb) [N,E] -> [N,H',W',out]:
 //   h = conv3x3(down(SiLU(GN(x))));  (scale, shift) = Linear(SiLU(emb))
 //   y = skip(down(x)) + conv3x3(dropout(SiLU(GN(h) * (1 + scale) + shift)))
@@ -21,8 +28,7 @@ struct ResBlock {
   bool down = false;
   double dropout = 0;
 
-  ResBlock(int64_t in, int64_t out, int64_t emb_channels, double dropout, bool down,
-           Initializer& init);
+  ResBlock(int64_t in, int64_t out, const BlockOptions& options, bool down, Initializer& init);
   Variable forward(const Variable& x, const Variable& x1, const Variable& silu_emb,
                    ForwardContext& context) const;
   void visit(const std::string& prefix, const ParameterVisitor& visitor);
@@ -34,7 +40,7 @@ struct AttentionBlock {
   Linear qkv, proj_out;
   int64_t heads;
 
-  AttentionBlock(int64_t channels, int64_t heads, Initializer& init);
+  AttentionBlock(int64_t channels, int64_t heads, int64_t norm_groups, Initializer& init);
   Variable forward(const Variable& x) const;
   void visit(const std::string& prefix, const ParameterVisitor& visitor);
 };
@@ -51,14 +57,15 @@ struct AttentionPool {
   void visit(const std::string& prefix, const ParameterVisitor& visitor);
 };
 
-// SiLU(time_embed(t)): t [N] in original units -> Linear(C,4C), SiLU, Linear(4C,4C), SiLU ->
-// [N,4C]. Every residual block begins with the last SiLU, so it is applied once here.
+// SiLU(time_embed(t) + more): t [N] in original units -> Linear(C,4C), SiLU, Linear(4C,4C), plus
+// `more` [N,4C] or empty, SiLU -> [N,4C]. Every residual block begins with the last SiLU, so it is
+// applied once here.
 struct TimeEmbedding {
   Linear first, second;
   int64_t channels;
 
   TimeEmbedding(int64_t channels, Initializer& init);
-  Variable forward(const Tensor& t) const;
+  Variable forward(const Tensor& t, const Variable& more = {}) const;
   void visit(const std::string& prefix, const ParameterVisitor& visitor);
 };
 

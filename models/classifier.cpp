@@ -9,8 +9,9 @@ Classifier::Classifier(const ClassifierConfig& config, Initializer init)
     : config_(config), time_embed_(config.model_channels, init) {
   const int64_t base = config.model_channels, emb = 4 * base;
   const size_t levels = config.channel_mult.size();
+  const BlockOptions options{emb, config.dropout, config.norm_groups};
   const auto res_block = [&](int64_t in, int64_t out, bool down) {
-    return ResBlock(in, out, emb, config.dropout, down, init);
+    return ResBlock(in, out, options, down, init);
   };
   int64_t channels = base * config.channel_mult[0], size = config.image_size;
   stem_ = Conv2d(config.in_channels, channels, 3, init);
@@ -30,9 +31,9 @@ Classifier::Classifier(const ClassifierConfig& config, Initializer init)
           config.head_channels);
   const int64_t heads = channels / config.head_channels;
   middle_first_.emplace(res_block(channels, channels, false));
-  middle_attention_.emplace(channels, heads, init);
+  middle_attention_.emplace(channels, heads, config.norm_groups, init);
   middle_last_.emplace(res_block(channels, channels, false));
-  out_norm_ = GroupNorm(channels);
+  out_norm_ = GroupNorm(channels, config.norm_groups);
   pool_.emplace(size * size, channels, heads, config.classes, init);
 }
 

@@ -19,6 +19,7 @@ struct ClassifierConfig {
   int64_t num_res_blocks = 1;
   int64_t head_channels = 64;
   double dropout = 0;
+  int64_t norm_groups = 32;
 };
 void to_json(nlohmann::json& json, const ClassifierConfig& config);
 // Strict: unknown, missing or out-of-range entries throw Error naming them.

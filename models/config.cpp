@@ -21,6 +21,12 @@ int64_t least_block_parameters(const std::vector<int64_t>& channel_mult, int64_t
   return least;
 }
 
+void require_groups(const char* what, int64_t channels, int64_t groups) {
+  require(channels % groups == 0,
+          "{} configuration: 'model_channels' is {}, must be a multiple of 'norm_groups' = {}",
+          what, channels, groups);
+}
+
 }  // namespace
 
 int64_t least_parameters(const UNetConfig& c) {
@@ -48,7 +54,9 @@ void to_json(json& j, const UNetConfig& c) {
        {"num_res_blocks", c.num_res_blocks},
        {"attention_downsample", c.attention_downsample},
        {"heads", c.heads},
-       {"dropout", c.dropout}};
+       {"dropout", c.dropout},
+       {"norm_groups", c.norm_groups},
+       {"conditions", c.conditions}};
 }
 
 void from_json(const json& j, UNetConfig& c) {
@@ -62,10 +70,10 @@ void from_json(const json& j, UNetConfig& c) {
   reader.read_counts("attention_downsample", c.attention_downsample, 0, 4096);
   reader.read_count("heads", c.heads, 256);
   reader.read_rate("dropout", c.dropout);
+  if (reader.has("norm_groups")) reader.read_count("norm_groups", c.norm_groups, 4096);
+  if (reader.has("conditions")) reader.read("conditions", c.conditions);
   reader.finish();
-  require(c.model_channels % 32 == 0,
-          "U-Net configuration: 'model_channels' is {}, must be a multiple of 32",
-          c.model_channels);
+  require_groups("U-Net", c.model_channels, c.norm_groups);
   require(c.image_size % (int64_t{1} << (c.channel_mult.size() - 1)) == 0,
           "U-Net configuration: images of {0}x{0} cannot be halved {1} times", c.image_size,
           c.channel_mult.size() - 1);
@@ -82,7 +90,8 @@ void to_json(json& j, const ClassifierConfig& c) {
        {"channel_mult", c.channel_mult},
        {"num_res_blocks", c.num_res_blocks},
        {"head_channels", c.head_channels},
-       {"dropout", c.dropout}};
+       {"dropout", c.dropout},
+       {"norm_groups", c.norm_groups}};
 }
 
 void from_json(const json& j, ClassifierConfig& c) {
@@ -95,10 +104,9 @@ void from_json(const json& j, ClassifierConfig& c) {
   reader.read_count("num_res_blocks", c.num_res_blocks, 16);
   reader.read_count("head_channels", c.head_channels, 4096);
   reader.read_rate("dropout", c.dropout);
+  if (reader.has("norm_groups")) reader.read_count("norm_groups", c.norm_groups, 4096);
   reader.finish();
-  require(c.model_channels % 32 == 0,
-          "classifier configuration: 'model_channels' is {}, must be a multiple of 32",
-          c.model_channels);
+  require_groups("classifier", c.model_channels, c.norm_groups);
   require((c.image_size >> (c.channel_mult.size() - 1)) >= 1,
           "classifier configuration: images of {0}x{0} cannot be halved {1} times", c.image_size,
           c.channel_mult.size() - 1);

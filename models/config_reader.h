@@ -17,6 +17,9 @@ class ConfigReader {
     require(source.is_object(), "{} configuration is not a JSON object", what);
   }
 
+  // For entries that files of earlier versions lack.
+  bool has(const char* name) const { return source_.contains(name); }
+
   template <class T>
   void read(const char* name, T& field) {
     known_.insert(name);

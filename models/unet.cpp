@@ -17,8 +17,9 @@ UNet::UNet(const UNetConfig& config, Initializer init)
     : config_(config), time_embed_(config.model_channels, init) {
   const int64_t base = config.model_channels, emb = 4 * base;
   const int64_t levels = static_cast<int64_t>(config.channel_mult.size());
+  const BlockOptions options{emb, config.dropout, config.norm_groups};
   const auto res_block = [&](int64_t in, int64_t out) {
-    return ResBlock(in, out, emb, config.dropout, /*down=*/false, init);
+    return ResBlock(in, out, options, /*down=*/false, init);
   };
 
   int64_t channels = base * config.channel_mult[0], downsample = 1;
@@ -32,7 +33,7 @@ UNet::UNet(const UNetConfig& config, Initializer init)
       stage.block.emplace(res_block(channels, out));
       channels = out;
       if (contains(config.attention_downsample, downsample))
-        stage.attention.emplace(channels, config.heads, init);
+        stage.attention.emplace(channels, config.heads, config.norm_groups, init);
       skips.push_back(channels);
     }
     if (level + 1 < levels) {
@@ -44,7 +45,7 @@ UNet::UNet(const UNetConfig& config, Initializer init)
   }
 
   middle_first_.emplace(res_block(channels, channels));
-  middle_attention_.emplace(channels, config.heads, init);
+  middle_attention_.emplace(channels, config.heads, config.norm_groups, init);
   middle_last_.emplace(res_block(channels, channels));
 
   for (int64_t level = levels - 1; level >= 0; --level) {
@@ -55,18 +56,22 @@ UNet::UNet(const UNetConfig& config, Initializer init)
       skips.pop_back();
       channels = out;
       if (contains(config.attention_downsample, downsample))
-        stage.attention.emplace(channels, config.heads, init);
+        stage.attention.emplace(channels, config.heads, config.norm_groups, init);
       if (level > 0 && i == config.num_res_blocks) {
         stage.upsample.emplace(channels, channels, 3, init, Conv2dOptions{.upsample = true});
         downsample /= 2;
       }
     }
   }
-  out_norm_ = GroupNorm(channels);
+  out_norm_ = GroupNorm(channels, config.norm_groups);
   out_conv_ = Conv2d(channels, config.out_channels, 3, init, {}, /*zero=*/true);
+  if (!config.conditions.empty())
+    condition_embed_ = {init.normal({emb, feature_count(config.conditions)}, 1),
+                        FileLayout::transposed};
 }
 
-Variable UNet::forward(const Variable& x, const Tensor& t, ForwardContext& context) const {
+Variable UNet::forward(const Variable& x, const Tensor& t, ForwardContext& context,
+                       const Tensor& features) const {
   require(x.value().rank() == 4 && x.dim(3) == config_.in_channels,
           "this U-Net expects images [N,H,W,{}], got {}", config_.in_channels,
           to_string(x.shape()));
@@ -76,7 +81,16 @@ Variable UNet::forward(const Variable& x, const Tensor& t, ForwardContext& conte
           x.dim(2));
   require(t.numel() == x.dim(0), "{} timesteps for {} images", t.numel(), x.dim(0));
 
-  const Variable emb = time_embed_.forward(t);
+  Variable told;
+  if (features) {
+    require(!config_.conditions.empty(), "this U-Net is unconditional: it cannot be told anything");
+    require(features.rank() == 2 && features.dim(0) == x.dim(0) &&
+                features.dim(1) == feature_count(config_.conditions),
+            "this U-Net expects condition features [{},{}], got {}", x.dim(0),
+            feature_count(config_.conditions), to_string(features.shape()));
+    told = linear(features, condition_embed_.variable, {});
+  }
+  const Variable emb = time_embed_.forward(t, told);
   std::vector<Variable> skips;
   Variable h = x;
   for (const Stage& stage : input_blocks_) {
@@ -98,10 +112,10 @@ Variable UNet::forward(const Variable& x, const Tensor& t, ForwardContext& conte
   return out_conv_.forward(cast(out_norm_.forward(h, {}, {}, /*silu=*/true), Dtype::f32));
 }
 
-Tensor UNet::predict(const Tensor& x, const Tensor& t) const {
+Tensor UNet::predict(const Tensor& x, const Tensor& t, const Tensor& features) const {
   const NoGrad no_grad;
   ForwardContext context;
-  return forward(x, t, context).value();
+  return forward(x, t, context, features).value();
 }
 
 Tensor UNet::predict(const Tensor& x, double t) const {
@@ -111,6 +125,12 @@ Tensor UNet::predict(const Tensor& x, double t) const {
 
 void UNet::visit(const ParameterVisitor& visitor) {
   time_embed_.visit("time_embed", visitor);
+  if (!config_.conditions.empty()) {
+    // guided-diffusion's name and shape for its one kind of condition, a class.
+    const bool classes_alone =
+        config_.conditions.size() == 1 && config_.conditions[0].is_category();
+    visitor(classes_alone ? "label_emb.weight" : "condition_emb.weight", condition_embed_);
+  }
   const auto visit_stages = [&](const char* name, std::vector<Stage>& stages) {
     for (size_t i = 0; i < stages.size(); ++i) {
       int part = 0;  // torch's nn.Sequential numbers what is present

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "models/blocks.h"
+#include "models/condition.h"
 
 namespace diffscm {
 
@@ -18,6 +19,8 @@ struct UNetConfig {
   std::vector<int64_t> attention_downsample{};  // levels with attention, by downsampling factor
   int64_t heads = 1;
   double dropout = 0;
+  int64_t norm_groups = 32;
+  std::vector<Condition> conditions{};  // what it can be told; empty: unconditional
 };
 void to_json(nlohmann::json& json, const UNetConfig& config);
 // Strict: unknown, missing or out-of-range entries throw Error naming them.
@@ -33,11 +36,13 @@ class UNet {
   UNet(const UNetConfig& config, uint64_t seed);
   const UNetConfig& config() const { return config_; }
 
-  // x [N,H,W,in], t [N] in original units 0 .. T-1 -> eps [N,H,W,out]. H and W must halve evenly at
-  // every level.
-  Variable forward(const Variable& x, const Tensor& t, ForwardContext& context) const;
+  // x [N,H,W,in], t [N] in original units 0 .. T-1, features [N,F] (models/condition.h) or empty,
+  // which is told nothing, as all-zero features are -> eps [N,H,W,out]. H and W must halve evenly
+  // at every level. Conditions are added to the time embedding (Dhariwal & Nichol 2021).
+  Variable forward(const Variable& x, const Tensor& t, ForwardContext& context,
+                   const Tensor& features = {}) const;
   // Inference: no tape; t [N], or every sample at the same t.
-  Tensor predict(const Tensor& x, const Tensor& t) const;
+  Tensor predict(const Tensor& x, const Tensor& t, const Tensor& features = {}) const;
   Tensor predict(const Tensor& x, double t) const;
 
   // What the layers compute in, f32 or bf16. Parameters, images and eps are f32 either way, and so
@@ -60,6 +65,7 @@ class UNet {
   UNetConfig config_;
   Dtype layers_ = Dtype::f32;
   TimeEmbedding time_embed_;
+  Parameter condition_embed_;  // [4 model_channels, F]; empty when unconditional
   std::vector<Stage> input_blocks_, output_blocks_;
   std::optional<ResBlock> middle_first_, middle_last_;
   std::optional<AttentionBlock> middle_attention_;

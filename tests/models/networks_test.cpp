@@ -298,6 +298,22 @@ TEST(Gradients, OfAWholeUNet) {
   });
 }
 
+TEST(Gradients, OfAConditionalUNet) {
+  UNetConfig config = tiny_unet_config();
+  config.norm_groups = 8;
+  config.conditions = {{.name = "digit", .classes = 3}, {.name = "slant", .deviation = 2}};
+  UNet unet(config, 1);
+  randomise(unet);
+  const Tensor x = random_tensor({3, 8, 8, 1}, 2), noise = random_tensor({3, 8, 8, 1}, 3);
+  const Tensor told = condition_features(
+      config.conditions, std::vector<double>{0, 1.5, 2, -3, std::nan(""), 1}, Target::cpu);
+  check_full_gradient(unet, [&] {
+    ForwardContext context;
+    context.training = true;
+    return mse_loss(unet.forward(x, timesteps({0, 30, 700}), context, told), noise);
+  });
+}
+
 TEST(Gradients, OfAWholeClassifier) {
   Classifier classifier(tiny_classifier_config(), 1);
   randomise(classifier);
