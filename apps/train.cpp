@@ -1,30 +1,18 @@
 // diffscm train diffusion|classifier|vae|oracle|autoencoder|ensemble: from a data set to
 // model.safetensors.
-#include <cmath>
 #include <memory>
 
 #include "apps/training.h"
 #include "evaluation/noise_level_accuracy.h"
 #include "models/classifier.h"
 #include "models/unet.h"
+#include "training/conditions.h"
 #include "training/noisy_batches.h"
 
 namespace diffscm::apps {
 namespace {
 
 using nlohmann::json;
-
-// What the U-Net is told ([condition] attributes), as the data set has it. Configurations without
-// the section are unconditional.
-void add_conditions(const json& config, const data::Dataset& dataset, UNetConfig& unet) {
-  if (!config.contains("condition")) return;
-  const json& s = config["condition"];
-  for (const auto& name : entry<std::vector<std::string>>(s, "condition", "attributes")) {
-    require(name == "digit" && dataset.classes > 0,
-            "{} has no attribute '{}' (condition.attributes)", dataset.name, name);
-    unet.conditions.push_back({.name = name, .classes = dataset.classes});
-  }
-}
 
 NoiseSchedule noise_schedule(const json& config) {
   const json& s = section(config, "diffusion");
@@ -36,19 +24,6 @@ void check_chain(const json& config, const NoiseSchedule& schedule) {
   Chain(schedule, entry<int>(section(config, "diffusion"), "diffusion", "sampling_steps"));
 }
 
-// The parents of each image of a batch, forgotten with probability `drop`: one network then learns
-// the conditional and the unconditional score (Ho & Salimans 2022). A function of (seed, step).
-std::vector<double> dropped(const std::vector<int64_t>& labels, double drop, uint64_t seed,
-                            int64_t step) {
-  const kernels::RandomKey key{seed, kernels::Purpose::condition, static_cast<uint32_t>(step)};
-  std::vector<double> values;
-  for (size_t i = 0; i < labels.size(); ++i) {
-    const uint32_t word = kernels::philox(key, i, 0).word[0];
-    values.push_back(word * 0x1p-32 < drop ? std::nan("") : static_cast<double>(labels[i]));
-  }
-  return values;
-}
-
 void train_diffusion(Common& common, const TrainFlags& flags) {
   const json config = load_config(flags.preset, flags.overrides);
   const TrainingOptions options =
@@ -57,25 +32,32 @@ void train_diffusion(Common& common, const TrainFlags& flags) {
   check_chain(config, schedule);
   const data::Dataset dataset = data::load_dataset(flags.data, data::Split::train);
   auto unet_config = section(config, "unet").get<UNetConfig>();
-  add_conditions(config, dataset, unet_config);
-  const bool conditional = !unet_config.conditions.empty();
-  const double drop = conditional ? entry<double>(config["condition"], "condition", "drop") : 0;
-  require(drop >= 0 && drop <= 1, "condition.drop is {}, must be in [0, 1]", drop);
+  double drop = 0;
+  if (config.contains("condition")) {  // else: unconditional
+    const json& s = config["condition"];
+    unet_config.conditions =
+        conditions_of(dataset, entry<std::vector<std::string>>(s, "condition", "attributes"));
+    drop = entry<double>(s, "condition", "drop");
+    require(drop >= 0 && drop <= 1, "condition.drop is {}, must be in [0, 1]", drop);
+  }
+  const std::vector<Condition>& conditions = unet_config.conditions;
   const NoisyBatches batches(dataset, schedule, options.batch, options.seed, common.target());
   train_model<UNet>(
       common, flags, "diffusion", config, unet_config, dataset, options,
       [&](UNet&, int64_t step) {
         const NoisyBatch b = batches.batch(step);
         TrainingBatch batch{b.x_t, b.t, b.noise};
-        if (conditional)
-          batch.push_back(condition_features(unet_config.conditions,
-                                             dropped(b.labels, drop, options.seed, step),
-                                             common.target()));
+        if (!conditions.empty()) {
+          std::vector<double> values = condition_values(conditions, dataset, b.index);
+          forget(values, conditions.size(), drop, options.seed, step);
+          batch.push_back(condition_features(conditions, values, common.target()));
+        }
         return batch;
       },
       [&](UNet& unet, const TrainingBatch& batch, ForwardContext& context) {
         return mse_loss(
-            unet.forward(batch[0], batch[1], context, conditional ? batch[3] : Tensor()), batch[2]);
+            unet.forward(batch[0], batch[1], context, conditions.empty() ? Tensor() : batch[3]),
+            batch[2]);
       },
       [](UNet&) { return json::object(); });
 }
