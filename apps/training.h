@@ -68,7 +68,7 @@ TrainingEnd train_with_progress(Common& common, const std::string& what, Trainin
 void report_end(Common& common, TrainingEnd end, const TrainingOptions& options,
                 const std::function<nlohmann::json()>& evaluate);
 
-// One model, one run. `batch` and `loss`: causal/trainer.h; `evaluate` sees the weights that were
+// One model, one run. `batch` and `loss`: training/trainer.h; `evaluate` sees the weights that were
 // saved and adds to the summary.
 template <class Model>
 void train_model(Common& common, const TrainFlags& flags, const std::string& kind,

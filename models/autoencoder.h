@@ -1,4 +1,4 @@
-// The autoencoders behind IM1 and IM2 (causal/metrics/interpretability.h), as Schut et al. 2021
+// The autoencoders behind IM1 and IM2 (evaluation/metrics/interpretability.h), as Schut et al. 2021
 // have them. They work on images u in [0, 1].
 #pragma once
 

@@ -1,5 +1,5 @@
 // A small convolutional Gaussian VAE (Kingma & Welling 2014): the space in which CLD measures
-// distances between images (causal/metrics/cld.h).
+// distances between images (evaluation/metrics/cld.h).
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
