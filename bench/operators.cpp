@@ -36,22 +36,12 @@ struct Target {
 Target target;
 
 Target target_named(std::string_view name) {
-  if (name == "cpu") return {&cpu::operators(), &cpu::runtime(), 1e9};
-  if (name == "emu") return {&emu::operators(), &emu::runtime(), 2e6};
-#ifdef DIFFSCM_WITH_CUDA
-  if (name == "cuda") {
-    const std::string reason = cuda::runtime().unusable();
-    require(reason.empty(), "--target cuda: {}", reason);
-    return {&cuda::operators(), &cuda::runtime(), 1e12};
-  }
-#endif
-  fail("--target {}: not a target of this build, choose {}", name,
-#ifdef DIFFSCM_WITH_CUDA
-       "cpu, cuda or emu"
-#else
-       "cpu or emu"
-#endif
-  );
+  const BuiltTarget built = built_target(name);
+  require(static_cast<bool>(built), "--target {}: {}", name, built.left_out);
+  const std::string reason = built.runtime->unusable();
+  require(reason.empty(), "--target {}: {}", name, reason);
+  const double largest = name == "cuda" ? 1e12 : name == "cpu" ? 1e9 : 2e6;
+  return {built.operators, built.runtime, largest};
 }
 
 // An array in the target's memory; null when empty. Contents: standard normal numbers (a block of

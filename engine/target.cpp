@@ -37,20 +37,8 @@ struct Tables {
 };
 
 Tables find(Target target) {
-  switch (target) {
-    case Target::cpu:
-      return {&kernels::cpu::operators(), &kernels::cpu::runtime(), {}};
-    case Target::emu:
-      return {&kernels::emu::operators(), &kernels::emu::runtime(), {}};
-    case Target::cuda:
-#ifdef DIFFSCM_WITH_CUDA
-      return {&kernels::cuda::operators(), &kernels::cuda::runtime(),
-              kernels::cuda::runtime().unusable()};
-#else
-      break;
-#endif
-  }
-  return {nullptr, nullptr, "this program was built without it (no CUDA compiler was found)"};
+  const kernels::BuiltTarget built = kernels::built_target(name_of(target));
+  return {built.operators, built.runtime, built ? built.runtime->unusable() : built.left_out};
 }
 
 // Asked once per target: whether a device can be used does not change while the program runs.

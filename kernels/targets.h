@@ -1,11 +1,26 @@
-// The targets of this build.
+// The targets that this program was built with: the one place that knows which there are.
 #pragma once
+
+#include <string_view>
 
 #include "kernels/operators.h"
 #include "kernels/runtime.h"
 
 namespace diffscm::kernels {
 
+// Both tables of a target, or neither and one line that says why it was left out of the build.
+struct BuiltTarget {
+  const OperatorTable* operators = nullptr;
+  const Runtime* runtime = nullptr;
+  const char* left_out = "";
+
+  explicit operator bool() const { return operators != nullptr; }
+};
+
+// name: cpu (always built), cuda (CMake option DIFFSCM_CUDA) or emu (DIFFSCM_EMU).
+BuiltTarget built_target(std::string_view name);
+
+// What a target's own files define. Only a target that was built can be linked.
 namespace cpu {
 const OperatorTable& operators();
 const Runtime& runtime();
@@ -14,11 +29,9 @@ namespace emu {
 const OperatorTable& operators();
 const Runtime& runtime();
 }  // namespace emu
-#ifdef DIFFSCM_WITH_CUDA
 namespace cuda {
 const OperatorTable& operators();
 const Runtime& runtime();
 }  // namespace cuda
-#endif
 
 }  // namespace diffscm::kernels

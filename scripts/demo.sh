@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-scripts/build.sh release diffscm
+scripts/build.sh demo diffscm
 diffscm=build/bin/diffscm
 
 data=mnist

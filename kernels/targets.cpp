@@ -1,0 +1,24 @@
+#include "kernels/targets.h"
+
+namespace diffscm::kernels {
+
+BuiltTarget built_target(std::string_view name) {
+  if (name == "cpu") return {&cpu::operators(), &cpu::runtime()};
+  if (name == "cuda") {
+#ifdef DIFFSCM_WITH_CUDA
+    return {&cuda::operators(), &cuda::runtime()};
+#else
+    return {.left_out = "this program was built without it (DIFFSCM_CUDA; needs nvcc)"};
+#endif
+  }
+  if (name == "emu") {
+#ifdef DIFFSCM_WITH_EMU
+    return {&emu::operators(), &emu::runtime()};
+#else
+    return {.left_out = "this program was built without it (DIFFSCM_EMU; scripts/build.sh has it)"};
+#endif
+  }
+  return {.left_out = "there is no such target: choose cpu, cuda or emu"};
+}
+
+}  // namespace diffscm::kernels
