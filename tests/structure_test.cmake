@@ -8,6 +8,7 @@ set(order kernels engine data autograd models diffusion training causal evaluati
 set(strangers_data autograd models)
 set(strangers_autograd data)
 set(strangers_models data)
+set(strangers_examples tests bench)
 
 # Headers of outside libraries, as a pattern, and the folders that may include them. `tests` and
 # `bench` may include everything but oneDNN, which is a yardstick of `bench` alone.
@@ -22,7 +23,7 @@ set(onednn_folders "^bench/")
 set(problems "")
 set(known "")
 set(count 0)
-foreach(folder ${order} tests bench)
+foreach(folder ${order} tests bench examples)
   list(APPEND known ${folder})  # so tests may not include bench, and the product neither
   set(allowed ${known})
   list(REMOVE_ITEM allowed ${strangers_${folder}} nothing)
@@ -39,7 +40,7 @@ foreach(folder ${order} tests bench)
       set(quoted ${CMAKE_MATCH_1})
       set(header ${CMAKE_MATCH_2})
       string(REGEX MATCH "^[^/]+" top ${header})
-      if(top IN_LIST order OR top STREQUAL "tests" OR top STREQUAL "bench")
+      if(top IN_LIST order OR top MATCHES "^(tests|bench|examples)$")
         if(NOT top IN_LIST allowed)
           string(APPEND problems "  ${file} includes ${header}: ${folder} must not know ${top}\n")
         elseif(header MATCHES "^kernels/(cpu|cuda|emulator)/" AND
