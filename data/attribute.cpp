@@ -17,7 +17,6 @@ using nlohmann::json;
 
 // As many names fit into a message of one line; of more, the nearest is named.
 constexpr size_t kListed = 12;
-constexpr size_t kMaxStates = 100000;
 
 // Insertions, deletions and replacements of bytes between the two (Levenshtein).
 size_t edit_distance(std::string_view a, std::string_view b) {
@@ -164,8 +163,9 @@ std::vector<Attribute> attributes_from_json(const json& all, std::string_view wh
       a.low = j.value("low", a.low);
       a.high = j.value("high", a.high);
       const std::set<std::string> different(a.states.begin(), a.states.end());
-      require(!a.name.empty() && names.insert(a.name).second && a.states.size() <= kMaxStates &&
-                  different.size() == a.states.size() && a.low <= a.high,
+      require(!a.name.empty() && names.insert(a.name).second &&
+                  std::ssize(a.states) <= kMaxStates && different.size() == a.states.size() &&
+                  a.low <= a.high,
               "{} has an unusable attribute {}", where, io::show(a.name));
       attributes.push_back(std::move(a));
     }

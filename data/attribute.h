@@ -12,6 +12,8 @@
 
 namespace diffscm::data {
 
+constexpr int64_t kMaxStates = 100000;
+
 struct Attribute {
   std::string name;
   std::vector<std::string> states = {};  // of a category, all different; empty: a number

@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "data/archive.h"
 #include "data/digits.h"
+#include "data/idx_folder.h"
 #include "data/mnist.h"
+#include "data/npz_archive.h"
+#include "data/png_folder.h"
 #include "engine/io/file.h"
 #include "kernels/error.h"
 
@@ -16,6 +18,44 @@ namespace fs = std::filesystem;
 
 constexpr const char* kChoices =
     "mnist, digits (built in), a folder of IDX or PNG files, or an .npz file";
+
+// The last part of its path, whatever slashes or dots end it.
+std::string name_of_source(const fs::path& path) {
+  const fs::path full = fs::absolute(path).lexically_normal();
+  return (full.has_filename() ? full : full.parent_path()).filename().string();
+}
+
+// The only set in the folder, or the one without a prefix.
+Dataset load_idx_folder(const fs::path& folder, const std::vector<IdxFiles>& sets, Split split) {
+  std::string choices;
+  for (const IdxFiles& set : sets) {
+    if (set.prefix.empty() || sets.size() == 1) return load_idx(set, folder, split);
+    choices += (choices.empty() ? "" : ", ") + io::show(folder / set.prefix);
+  }
+  fail("{} holds several data sets: give one of {}", io::show(folder), choices);
+}
+
+Dataset load_source(const std::string& spec, Split split, uint64_t seed) {
+  if (spec == "mnist") return load_mnist(split);
+  if (spec == "digits") return load_digits(split, seed);
+  const fs::path path = spec;
+  std::error_code ignored;
+  if (fs::is_directory(path, ignored)) {
+    const auto sets = find_idx_files(path);
+    return sets.empty() ? load_png_folder(path, split) : load_idx_folder(path, sets, split);
+  }
+  if (fs::exists(path, ignored)) {
+    require(path.extension() == ".npz", "{} is not a data set: give {}", io::show(spec), kChoices);
+    return load_npz(path, split);
+  }
+  const std::string option = ".npz:range=";
+  if (const size_t at = spec.rfind(option); at != std::string::npos)
+    return load_npz(spec.substr(0, at + 4), split, spec.substr(at + option.size()));
+  if (fs::is_directory(path.parent_path(), ignored))
+    for (const IdxFiles& files : find_idx_files(path.parent_path()))
+      if (files.prefix == path.filename()) return load_idx(files, path.parent_path(), split);
+  fail("data set {} does not exist: give {}", io::show(spec), kChoices);
+}
 
 }  // namespace
 
@@ -97,14 +137,21 @@ Split parse_split(std::string_view name) {
 }
 
 Dataset load_dataset(const std::string& spec, Split split, uint64_t seed) {
-  if (spec == "mnist") return load_mnist(split);
-  if (spec == "digits") return load_digits(split, seed);
-  std::error_code ignored;
-  if (fs::is_directory(spec, ignored))
-    return is_idx_folder(spec) ? load_idx_folder(spec, split) : load_png_folder(spec, split);
-  if (fs::path(spec).extension() == ".npz") return load_npz(spec, split);
-  require(!fs::exists(spec, ignored), "{} is not a data set: give {}", io::show(spec), kChoices);
-  fail("data set {} does not exist: give {}", io::show(spec), kChoices);
+  Dataset set = load_source(spec, split, seed);
+  if (set.name.empty()) set.name = name_of_source(spec);
+  if (split == Split::test && !set.has_test)
+    set.notes.push_back(fmt::format(
+        "{} has no test data of its own: these are the training images again", set.name));
+  std::vector<int64_t> count(static_cast<size_t>(set.classes));
+  for (const int64_t label : set.labels) ++count[static_cast<size_t>(label)];
+  const auto missing = std::ranges::count(count, 0);
+  if (split == Split::train && missing > 0)
+    set.notes.push_back(
+        fmt::format("{} has no training image of {} of its {} classes, among them {}", set.name,
+                    missing, set.classes,
+                    set.label_attribute().show(
+                        static_cast<double>(std::ranges::find(count, 0) - count.begin()))));
+  return set;
 }
 
 }  // namespace diffscm::data

@@ -31,6 +31,9 @@ struct Dataset {
   std::vector<std::vector<int64_t>> plausible;
   std::shared_ptr<const World> world;  // knows the true counterfactuals; null where nobody does
 
+  bool has_test = true;            // false: the source has no test data, both splits are the same
+  std::vector<std::string> notes;  // what a person should know about how it was read
+
   int64_t size() const;
   // Adds values[size()] of one more attribute, and the labels if it is the first category.
   void add(Attribute attribute, std::vector<double> values_of_it);
@@ -51,14 +54,19 @@ enum class Split { train, test };
 const char* name_of(Split split);
 Split parse_split(std::string_view name);
 
+// From level 0 to 255 to [-1, 1].
+inline float pixel_of_byte(uint8_t level) {
+  return static_cast<float>(level) / 127.5f - 1.0f;
+}
+
 // spec is one of
-//   mnist        the 60,000 / 10,000 handwritten digits (data/mnist.h says where they are
-//   sought) digits       generated digits with known counterfactuals (data/digits.h); `seed`
-//   selects the
-//                world, other sources ignore it
-//   FOLDER       IDX files {train,t10k}-{images-idx3,labels-idx1}-ubyte[.gz], or PNG files
-//   FILE.npz     arrays images|x|arr_0 and labels|y|arr_1, or {train,test}_{images,labels}
-// A folder or archive without separate test data serves both splits with the same images. Throws
+//   mnist                   data/mnist.h
+//   digits                  data/digits.h; `seed` selects the world, other sources ignore it
+//   FOLDER                  of IDX files, data/idx_folder.h, or of PNG files, data/png_folder.h
+//   FOLDER/PREFIX           IDX files PREFIX-train-..., one of several data sets in a folder
+//   FILE.npz                data/npz_archive.h
+//   FILE.npz:range=LOW,HIGH and what black and white are among its floating-point values
+// A source without test data serves both splits with the same images, and a note says so. Throws
 // Error naming the file and what is wrong with it.
 Dataset load_dataset(const std::string& spec, Split split, uint64_t seed = 0);
 

@@ -4,15 +4,16 @@
 #include <cstdlib>
 #include <optional>
 
+#include "data/idx_folder.h"
 #include "engine/io/download.h"
 #include "engine/io/file.h"
-#include "engine/io/idx.h"
 #include "kernels/error.h"
 
 namespace diffscm::data {
 namespace {
 
 namespace fs = std::filesystem;
+using namespace std::string_literals;
 
 struct Source {
   const char* file;
@@ -36,17 +37,17 @@ std::span<const Source> sources(Split split) {
   return split == Split::train ? std::span<const Source>(kTrain) : std::span<const Source>(kTest);
 }
 
-std::optional<fs::path> find_file(const fs::path& folder, const std::string& name) {
+std::optional<IdxFiles> find_mnist(const fs::path& folder) {
   std::error_code ignored;
-  for (const fs::path& path : {folder / name, folder / (name + ".gz")})
-    if (fs::is_regular_file(path, ignored)) return path;
+  if (!fs::is_directory(folder, ignored)) return {};
+  for (const IdxFiles& files : find_idx_files(folder))
+    if (files.prefix.empty()) return files;
   return {};
 }
 
 bool holds_split(const fs::path& folder, Split split) {
-  return std::ranges::all_of(sources(split), [&](const Source& source) {
-    return find_file(folder, source.file).has_value();
-  });
+  const auto files = find_mnist(folder);
+  return files && files->holds(split);
 }
 
 std::string variable(const char* name) {
@@ -72,11 +73,15 @@ std::vector<fs::path> search_folders() {
   std::vector<fs::path> folders;
   std::error_code ignored;
   if (const std::string data = variable("DIFFSCM_DATA"); !data.empty()) {
+    require(fs::is_directory(data, ignored),
+            "the variable DIFFSCM_DATA names {}, which is no folder: correct or unset it",
+            io::show(data));
     folders.push_back(data);
     folders.push_back(fs::path(data) / "mnist");
+  } else {
+    add_shared(folders, fs::current_path(ignored));
+    add_shared(folders, fs::read_symlink("/proc/self/exe", ignored).parent_path());
   }
-  add_shared(folders, fs::current_path(ignored));
-  add_shared(folders, fs::read_symlink("/proc/self/exe", ignored).parent_path());
   folders.push_back(cache_folder());
   return folders;
 }
@@ -102,77 +107,24 @@ fs::path find_or_download(Split split) {
   if (offline.empty() || offline == "0") {
     try {
       for (const Source& source : sources(split))
-        if (!find_file(cache, source.file)) fetch(source, cache);
+        if (!fs::exists(cache / source.file) && !fs::exists(cache / (source.file + ".gz"s)))
+          fetch(source, cache);
       return cache;
     } catch (const Error& error) {
       why = error.what();
     }
   }
+  const std::string data = variable("DIFFSCM_DATA");
   fail(
-      "MNIST is not on this machine and cannot be fetched ({}): set DIFFSCM_DATA to the folder of "
+      "MNIST is not on this machine{} and cannot be fetched ({}): set DIFFSCM_DATA to the folder "
+      "of "
       "its four IDX files, put them in {}, give the folder as --data FOLDER, or use the built-in "
       "--data digits",
-      why, io::show(cache));
-}
-
-std::vector<int64_t> read_labels(const fs::path& path) {
-  const io::IdxArray labels = io::read_idx(path);
-  require(labels.shape.size() == 1, "{} has shape {}, expected one label per image", io::show(path),
-          to_string(labels.shape));
-  return {labels.values.begin(), labels.values.end()};
-}
-
-int64_t largest(const std::vector<int64_t>& labels) {
-  return labels.empty() ? -1 : *std::ranges::max_element(labels);
+      data.empty() ? "" : fmt::format(", nor in DIFFSCM_DATA ({}),", io::show(data)), why,
+      io::show(cache));
 }
 
 }  // namespace
-
-bool is_idx_folder(const fs::path& folder) {
-  for (const Split split : {Split::train, Split::test})
-    for (const Source& source : sources(split))
-      if (find_file(folder, source.file)) return true;
-  return false;
-}
-
-namespace {
-
-Dataset load(const fs::path& folder, Split split, const std::string& attribute, int64_t classes) {
-  const auto files = sources(split);
-  const auto images_path = find_file(folder, files[0].file);
-  const auto labels_path = find_file(folder, files[1].file);
-  require(images_path && labels_path, "{} has no {} [.gz], needed for the {} split",
-          io::show(folder), images_path ? files[1].file : files[0].file, name_of(split));
-  const io::IdxArray images = io::read_idx(*images_path);
-  require(images.shape.size() == 3 && images.shape[0] >= 1 && images.shape[1] >= 1 &&
-              images.shape[2] >= 1,
-          "{} has shape {}, expected [images, rows, columns]", io::show(*images_path),
-          to_string(images.shape));
-  Dataset set;
-  set.name = folder.filename().string();
-  set.height = images.shape[1];
-  set.width = images.shape[2];
-  set.channels = 1;
-  const std::vector<int64_t> labels = read_labels(*labels_path);
-  require(std::ssize(labels) == images.shape[0], "{} holds {} labels for the {} images of {}",
-          io::show(*labels_path), labels.size(), images.shape[0], io::show(*images_path));
-  set.pixels.resize(images.values.size());
-  std::ranges::transform(images.values, set.pixels.begin(),
-                         [](uint8_t v) { return static_cast<float>(v) / 127.5f - 1.0f; });
-  // Both splits must agree on the number of classes although one may lack the last of them.
-  classes = std::max(classes, largest(labels) + 1);
-  const Split other = split == Split::train ? Split::test : Split::train;
-  if (const auto path = find_file(folder, sources(other)[1].file))
-    classes = std::max(classes, largest(read_labels(*path)) + 1);
-  set.add(numbered_category(attribute, classes), {labels.begin(), labels.end()});
-  return set;
-}
-
-}  // namespace
-
-Dataset load_idx_folder(const fs::path& folder, Split split) {
-  return load(folder, split, "class", 0);
-}
 
 std::vector<std::vector<int64_t>> plausible_digits() {
   return {{3, 6, 8}, {4, 7, 9}, {3, 7},    {0, 2, 8}, {1, 9},
@@ -180,7 +132,14 @@ std::vector<std::vector<int64_t>> plausible_digits() {
 }
 
 Dataset load_mnist(Split split) {
-  Dataset set = load(find_or_download(split), split, "digit", kMnistClasses);
+  const fs::path folders[] = {find_or_download(Split::train), find_or_download(Split::test)};
+  IdxFiles files;
+  for (int i = 0; i < 2; ++i) {
+    const auto found = find_mnist(folders[i]);
+    files.images[i] = found->images[i];
+    files.labels[i] = found->labels[i];
+  }
+  Dataset set = load_idx(files, folders[static_cast<int>(split)], split, "digit", kMnistClasses);
   set.name = "mnist";
   set.plausible = plausible_digits();
   return set;

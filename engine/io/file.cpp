@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
@@ -19,18 +20,40 @@ namespace fs = std::filesystem;
 
 constexpr size_t kQuotedLength = 80;
 
+// Bytes of the UTF-8 sequence that `text` begins with (Unicode 15, table 3-7); 0 if it is none.
+size_t utf8_length(std::string_view text) {
+  const auto byte = [&](size_t i) {
+    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u;
+  };
+  const unsigned first = byte(0);
+  if (first < 0x80) return text.empty() ? 0 : 1;
+  const size_t length = first < 0xc2   ? 0
+                        : first < 0xe0 ? 2
+                        : first < 0xf0 ? 3
+                        : first < 0xf5 ? 4
+                                       : 0;
+  for (size_t i = 1; i < length; ++i)
+    if ((byte(i) & 0xc0) != 0x80) return 0;
+  const bool overlong = (first == 0xe0 && byte(1) < 0xa0) || (first == 0xf0 && byte(1) < 0x90);
+  const bool surrogate = first == 0xed && byte(1) >= 0xa0;
+  const bool too_large = first == 0xf4 && byte(1) >= 0x90;
+  return overlong || surrogate || too_large ? 0 : length;
+}
+
 std::string escaped(std::string_view text, size_t limit) {
   std::string out = "\"";
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (i == limit) {
+  for (size_t i = 0; i < text.size();) {
+    const auto c = static_cast<unsigned char>(text[i]);
+    const size_t length = utf8_length(text.substr(i));
+    if (i + std::max<size_t>(length, 1) > limit) {
       out += "...";
       break;
     }
-    const auto c = static_cast<unsigned char>(text[i]);
-    if (c < 0x20 || c == 0x7f)
+    if (c < 0x20 || c == 0x7f || length == 0)
       out += fmt::format("\\x{:02x}", c);
     else
-      out += text[i];
+      out += text.substr(i, length);
+    i += std::max<size_t>(length, 1);
   }
   return out + "\"";
 }
@@ -59,12 +82,12 @@ class TemporaryFile {
   int descriptor() const { return descriptor_; }
 
   void commit() {
-    require(::fsync(descriptor_) == 0, "cannot write {}: {}", show(target_), std::strerror(errno));
+    if (::fsync(descriptor_) != 0) fail("cannot write {}: {}", show(target_), std::strerror(errno));
     const int closed = ::close(descriptor_);
     descriptor_ = -1;
-    require(closed == 0, "cannot write {}: {}", show(target_), std::strerror(errno));
-    require(::rename(path_.c_str(), target_.c_str()) == 0, "cannot replace {}: {}", show(target_),
-            std::strerror(errno));
+    if (closed != 0) fail("cannot write {}: {}", show(target_), std::strerror(errno));
+    if (::rename(path_.c_str(), target_.c_str()) != 0)
+      fail("cannot replace {}: {}", show(target_), std::strerror(errno));
     renamed_ = true;
   }
 
@@ -125,6 +148,15 @@ std::string show(const fs::path& path) {
   return escaped(path.string(), std::string::npos);
 }
 
+bool is_utf8(std::string_view text) {
+  while (!text.empty()) {
+    const size_t length = utf8_length(text);
+    if (length == 0) return false;
+    text.remove_prefix(length);
+  }
+  return true;
+}
+
 FileReader::FileReader(const fs::path& path) : path_(path) {
   // O_NONBLOCK: opening a pipe without a writer must not hang.
   descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -162,6 +194,16 @@ Bytes read_file(const fs::path& path, uint64_t limit) {
   Bytes bytes(reader.size());
   reader.read(0, bytes);
   return bytes;
+}
+
+std::vector<fs::path> list_folder(const fs::path& folder) {
+  std::error_code error;
+  std::vector<fs::path> entries;
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error))
+    entries.push_back(it->path());
+  if (error) fail("cannot list {}: {}", show(folder), error.message());
+  std::ranges::sort(entries);
+  return entries;
 }
 
 FileSink::FileSink(const fs::path& path, int descriptor) : path_(path), descriptor_(descriptor) {}

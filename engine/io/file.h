@@ -14,12 +14,15 @@ namespace diffscm::io {
 
 using Bytes = std::vector<uint8_t>;
 
-// Text from a file or a user inside an error message: in double quotes, unprintable bytes as \xNN,
-// cut after 80 characters, so that a message stays one short line whatever a hostile file holds.
+// Text from a file or a user inside an error message: in double quotes, unprintable bytes and those
+// that are not UTF-8 as \xNN, cut after 80 bytes, so that a message stays one short line whatever a
+// hostile file holds.
 std::string show(std::string_view text);
 std::string show(const std::string& text);
 std::string show(const char* text);
 std::string show(const std::filesystem::path& path);
+
+bool is_utf8(std::string_view text);
 
 // A regular file open for reading at any offset. Refuses directories, pipes and devices.
 class FileReader {
@@ -43,6 +46,9 @@ constexpr uint64_t kReadLimit = uint64_t{4} << 30;
 
 // The whole file. Throws when it is longer than `limit` bytes.
 Bytes read_file(const std::filesystem::path& path, uint64_t limit = kReadLimit);
+
+// What lies in a folder, in order of name.
+std::vector<std::filesystem::path> list_folder(const std::filesystem::path& folder);
 
 // Receives the bytes of a file being written. Throws Error on the first failed write.
 class FileSink {

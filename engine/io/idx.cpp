@@ -19,11 +19,15 @@ constexpr uint64_t kValuesLimit = uint64_t{4} << 30;
 // No deflate stream expands by more (zlib's technical notes: 1032:1).
 constexpr uint64_t kDeflateLimit = 1032;
 
+bool is_gzip(std::span<const uint8_t> bytes) {
+  return bytes.size() >= 2 && bytes[0] == 0x1f && bytes[1] == 0x8b;
+}
+
 // Bytes in file order, from a plain or compressed file already in memory.
 class Source {
  public:
   Source(const fs::path& path, const Bytes& file) : path_(path), rest_(file) {
-    compressed_ = file.size() >= 2 && file[0] == 0x1f && file[1] == 0x8b;
+    compressed_ = is_gzip(rest_);
     if (!compressed_) return;
     require(inflateInit2(&stream_, 15 + 16) == Z_OK, "zlib cannot start");
     open_ = true;
@@ -74,6 +78,11 @@ class Source {
       rest_ = rest_.subspan(in_size - stream_.avail_in);
       done += out_size - stream_.avail_out;
       ended_ = status == Z_STREAM_END;
+      if (ended_ && is_gzip(rest_)) {  // the next member continues the stream
+        require(inflateReset(&stream_) == Z_OK, "zlib cannot start");
+        ended_ = false;
+        continue;
+      }
       if (status == Z_BUF_ERROR) break;  // no more input
       require(status == Z_OK || ended_, "{} holds a corrupt gzip stream ({})", show(path_),
               stream_.msg ? stream_.msg : "zlib error");

@@ -16,8 +16,8 @@ struct IdxArray {
 };
 
 // Plain or gzip, told apart by the first bytes, not by the name. Throws Error on a wrong magic
-// number, a length that differs from the sizes, a corrupt stream or bytes after it. A stream is
-// inflated to no more than the size its own header declares.
+// number, a length that differs from the sizes, a corrupt stream or bytes after it. Several gzip
+// members are one stream (RFC 1952). No more is inflated than the file's own header declares.
 IdxArray read_idx(const std::filesystem::path& path);
 
 }  // namespace diffscm::io

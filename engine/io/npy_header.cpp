@@ -1,5 +1,6 @@
 #include "engine/io/npy_header.h"
 
+#include <algorithm>
 #include <charconv>
 #include <string_view>
 
@@ -10,6 +11,7 @@ namespace diffscm::io {
 namespace {
 
 constexpr std::string_view kMagic("\x93NUMPY", 6);
+constexpr std::string_view kDescr[] = {"<f4", "<f8", "|u1", "<i4", "<i8", "|b1"};  // by NpyType
 constexpr size_t kHeaderLimit = 65536;
 constexpr size_t kMaxRank = 32;  // NumPy's own limit
 
@@ -88,19 +90,10 @@ class DictionaryParser {
     const std::string_view name = string();
     require(name.find('O') == std::string_view::npos,
             "{} holds Python objects (a pickle), which diffscm refuses to load", where_);
-    if (name == "<f4") {
-      header_.type = NpyType::f32;
-    } else if (name == "<f8") {
-      header_.type = NpyType::f64;
-    } else if (name == "|u1" || name == "|b1") {
-      header_.type = NpyType::u8;
-    } else if (name == "<i4") {
-      header_.type = NpyType::i32;
-    } else if (name == "<i8") {
-      header_.type = NpyType::i64;
-    } else {
+    const auto known = std::ranges::find(kDescr, name);
+    if (known == std::end(kDescr))
       fail("{} has type {}; diffscm reads <f4, <f8, |u1, |b1, <i4 and <i8", where_, show(name));
-    }
+    header_.type = static_cast<NpyType>(known - kDescr);
   }
   void shape() {
     expect('(');
@@ -162,7 +155,6 @@ NpyHeader parse_npy_header(std::span<const uint8_t> file, const std::string& whe
 }
 
 std::string npy_header(const NpyArray& array) {
-  constexpr const char* kDescr[] = {"<f4", "<f8", "|u1", "<i4", "<i8"};
   std::string shape;
   for (const int64_t d : array.shape) shape += fmt::format("{}, ", d);
   if (array.shape.size() > 1) shape.resize(shape.size() - 2);

@@ -65,6 +65,68 @@ std::vector<To> unpack(const std::vector<uint8_t>& bytes) {
   return out;
 }
 
+struct Entry {
+  zip_uint64_t index;
+  std::string name, where;  // without .npy; of the file and the array, for messages
+  bool is_npy;
+  zip_stat_t stat;
+};
+
+// An archive open for reading, and its entries, whose sizes are possible.
+struct OpenNpz {
+  explicit OpenNpz(const fs::path& path) : archive(open_archive(path)) {
+    const uint64_t file_size = FileReader(path).size();
+    const zip_int64_t count = zip_get_num_entries(archive.get(), 0);
+    require(count >= 0 && count <= kMaxArrays, "{} has {} entries, the limit is {}", show(path),
+            count, kMaxArrays);
+    uint64_t compressed_total = 0;  // entries that overlap (a "zip bomb") would exceed the file
+    for (zip_uint64_t i = 0; i < static_cast<zip_uint64_t>(count); ++i) {
+      zip_stat_t stat;
+      constexpr zip_uint64_t kNeeded = ZIP_STAT_NAME | ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE |
+                                       ZIP_STAT_COMP_METHOD | ZIP_STAT_ENCRYPTION_METHOD;
+      require(zip_stat_index(archive.get(), i, 0, &stat) == 0 && (stat.valid & kNeeded) == kNeeded,
+              "{}: entry {} is corrupt", show(path), i);
+      std::string name = stat.name;
+      std::string where = fmt::format("{}, array {}", show(path), show(name));
+      const bool is_npy = name.ends_with(".npy");
+      if (is_npy) name.resize(name.size() - 4);
+      const bool stored = stat.comp_method == ZIP_CM_STORE;
+      compressed_total += std::min(stat.comp_size, file_size + 1);
+      require(compressed_total <= file_size && stat.size <= kArrayLimit &&
+                  stat.size <=
+                      (stored ? stat.comp_size : stat.comp_size * kDeflateLimit + kDeflateSlack),
+              "{} claims {} bytes, more than the archive can hold", where, stat.size);
+      entries.push_back({i, std::move(name), std::move(where), is_npy, stat});
+    }
+  }
+
+  Archive archive;
+  std::vector<Entry> entries;
+};
+
+NpyArray read_entry(zip_t* archive, const Entry& entry) {
+  const std::string& where = entry.where;
+  require(entry.stat.encryption_method == ZIP_EM_NONE &&
+              (entry.stat.comp_method == ZIP_CM_STORE || entry.stat.comp_method == ZIP_CM_DEFLATE),
+          "{} is encrypted or compressed by a method other than deflate", where);
+  const ZipFile file(zip_fopen_index(archive, entry.index, 0), zip_fclose);
+  require(file != nullptr, "{} cannot be read: {}", where, zip_strerror(archive));
+  Bytes bytes(entry.stat.size);
+  uint64_t done = 0;
+  uint8_t extra;
+  while (true) {  // one byte beyond the end: libzip compares the checksum there
+    const bool at_end = done == bytes.size();
+    const zip_int64_t got = zip_fread(file.get(), at_end ? &extra : bytes.data() + done,
+                                      at_end ? 1 : bytes.size() - done);
+    require(got >= 0, "{} is corrupt: {}", where, zip_file_strerror(file.get()));
+    if (got == 0) break;
+    require(!at_end, "{} is longer than it claims", where);
+    done += static_cast<uint64_t>(got);
+  }
+  require(done == bytes.size(), "{} is shorter than it claims", where);
+  return parse_array(std::move(bytes), where);
+}
+
 // Writes the zip that a source holds in memory.
 void write_source(zip_source_t* source, FileSink& sink) {
   require(zip_source_open(source) == 0, "libzip cannot reopen its buffer");
@@ -79,12 +141,12 @@ void write_source(zip_source_t* source, FileSink& sink) {
 }  // namespace
 
 int64_t size_of(NpyType type) {
-  constexpr int64_t kSizes[] = {4, 8, 1, 4, 8};
+  constexpr int64_t kSizes[] = {4, 8, 1, 4, 8, 1};
   return kSizes[static_cast<int>(type)];
 }
 
 const char* name_of(NpyType type) {
-  constexpr const char* kNames[] = {"float32", "float64", "uint8", "int32", "int64"};
+  constexpr const char* kNames[] = {"float32", "float64", "uint8", "int32", "int64", "bool"};
   return kNames[static_cast<int>(type)];
 }
 
@@ -111,6 +173,7 @@ std::vector<float> NpyArray::to_floats() const {
     case NpyType::f64:
       return unpack<double, float>(bytes);
     case NpyType::u8:
+    case NpyType::b8:
       return unpack<uint8_t, float>(bytes);
     case NpyType::i32:
       return unpack<int32_t, float>(bytes);
@@ -123,6 +186,7 @@ std::vector<float> NpyArray::to_floats() const {
 std::vector<int64_t> NpyArray::to_ints() const {
   switch (type) {
     case NpyType::u8:
+    case NpyType::b8:
       return unpack<uint8_t, int64_t>(bytes);
     case NpyType::i32:
       return unpack<int32_t, int64_t>(bytes);
@@ -145,51 +209,28 @@ void write_npy(const fs::path& path, const NpyArray& array) {
 }
 
 NpyArrays read_npz(const fs::path& path) {
-  const uint64_t file_size = FileReader(path).size();
-  const Archive archive = open_archive(path);
-  const zip_int64_t count = zip_get_num_entries(archive.get(), 0);
-  require(count >= 0 && count <= kMaxArrays, "{} has {} entries, the limit is {}", show(path),
-          count, kMaxArrays);
+  const OpenNpz npz(path);
   NpyArrays arrays;
-  uint64_t compressed_total = 0;  // entries that overlap (a "zip bomb") would exceed the file
-  for (zip_uint64_t i = 0; i < static_cast<zip_uint64_t>(count); ++i) {
-    zip_stat_t stat;
-    constexpr zip_uint64_t kNeeded = ZIP_STAT_NAME | ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE |
-                                     ZIP_STAT_COMP_METHOD | ZIP_STAT_ENCRYPTION_METHOD;
-    require(zip_stat_index(archive.get(), i, 0, &stat) == 0 && (stat.valid & kNeeded) == kNeeded,
-            "{}: entry {} is corrupt", show(path), i);
-    std::string name = stat.name;
-    const std::string where = fmt::format("{}, array {}", show(path), show(name));
-    require(name.ends_with(".npy"), "{} is not an .npy array", where);
-    name.resize(name.size() - 4);
-    require(stat.encryption_method == ZIP_EM_NONE &&
-                (stat.comp_method == ZIP_CM_STORE || stat.comp_method == ZIP_CM_DEFLATE),
-            "{} is encrypted or compressed by a method other than deflate", where);
-    const bool stored = stat.comp_method == ZIP_CM_STORE;
-    compressed_total += std::min(stat.comp_size, file_size + 1);
-    require(
-        compressed_total <= file_size && stat.size <= kArrayLimit &&
-            stat.size <= (stored ? stat.comp_size : stat.comp_size * kDeflateLimit + kDeflateSlack),
-        "{} claims {} bytes, more than the archive can hold", where, stat.size);
-    const ZipFile file(zip_fopen_index(archive.get(), i, 0), zip_fclose);
-    require(file != nullptr, "{} cannot be read: {}", where, zip_strerror(archive.get()));
-    Bytes bytes(stat.size);
-    uint64_t done = 0;
-    uint8_t extra;
-    while (true) {  // one byte beyond the end: libzip compares the checksum there
-      const bool at_end = done == bytes.size();
-      const zip_int64_t got = zip_fread(file.get(), at_end ? &extra : bytes.data() + done,
-                                        at_end ? 1 : bytes.size() - done);
-      require(got >= 0, "{} is corrupt: {}", where, zip_file_strerror(file.get()));
-      if (got == 0) break;
-      require(!at_end, "{} is longer than it claims", where);
-      done += static_cast<uint64_t>(got);
-    }
-    require(done == bytes.size(), "{} is shorter than it claims", where);
-    const bool added = arrays.try_emplace(name, parse_array(std::move(bytes), where)).second;
-    require(added, "{} appears twice", where);
+  for (const Entry& entry : npz.entries) {
+    require(entry.is_npy, "{} is not an .npy array", entry.where);
+    const bool added = arrays.try_emplace(entry.name, read_entry(npz.archive.get(), entry)).second;
+    require(added, "{} appears twice", entry.where);
   }
   return arrays;
+}
+
+std::optional<NpyArray> read_npz(const fs::path& path, const std::string& name) {
+  const OpenNpz npz(path);
+  for (const Entry& entry : npz.entries)
+    if (entry.is_npy && entry.name == name) return read_entry(npz.archive.get(), entry);
+  return {};
+}
+
+std::vector<std::string> npz_names(const fs::path& path) {
+  std::vector<std::string> names;
+  for (const Entry& entry : OpenNpz(path).entries)
+    if (entry.is_npy) names.push_back(entry.name);
+  return names;
 }
 
 void write_npz(const fs::path& path, const NpyArrays& arrays) {
@@ -227,7 +268,7 @@ void write_npz(const fs::path& path, const NpyArrays& arrays) {
     constexpr char kEmpty[] = "PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
     return atomic_write(path, std::string_view(kEmpty, 22));
   }
-  require(zip_close(archive) == 0, "cannot write {}: {}", show(path), zip_strerror(archive));
+  if (zip_close(archive) != 0) fail("cannot write {}: {}", show(path), zip_strerror(archive));
   (void)guard.release();  // zip_close freed it
   atomic_write(path, [&](FileSink& sink) { write_source(buffer.get(), sink); });
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -13,7 +14,7 @@
 
 namespace diffscm::io {
 
-enum class NpyType { f32, f64, u8, i32, i64 };
+enum class NpyType { f32, f64, u8, i32, i64, b8 };
 int64_t size_of(NpyType type);
 const char* name_of(NpyType type);  // "float32"
 
@@ -35,7 +36,7 @@ struct NpyArray {
 
 using NpyArrays = std::map<std::string, NpyArray>;
 
-// Types <f4, <f8, |u1 (and |b1), <i4, <i8; C order. Anything else, and every inconsistency between
+// Types <f4, <f8, |u1, |b1, <i4, <i8; C order. Anything else, and every inconsistency between
 // the header and the bytes, is an Error naming the file and the array.
 NpyArray read_npy(const std::filesystem::path& path);
 void write_npy(const std::filesystem::path& path, const NpyArray& array);  // atomic
@@ -43,6 +44,10 @@ void write_npy(const std::filesystem::path& path, const NpyArray& array);  // at
 // What np.savez and np.savez_compressed write. Sizes are checked before anything is allocated, so
 // that a small archive cannot ask for a large amount of memory.
 NpyArrays read_npz(const std::filesystem::path& path);
+// One array of it, or nothing when there is none of that name. The others are not looked at.
+std::optional<NpyArray> read_npz(const std::filesystem::path& path, const std::string& name);
+// The names of its arrays, in the order of the archive.
+std::vector<std::string> npz_names(const std::filesystem::path& path);
 // Stored, atomic; the same arrays give the same bytes.
 void write_npz(const std::filesystem::path& path, const NpyArrays& arrays);
 

@@ -2,6 +2,11 @@
 
 #include <png.h>
 
+#include <algorithm>
+#include <csetjmp>
+#include <cstdio>
+#include <cstring>
+
 #include "engine/io/file.h"
 #include "kernels/error.h"
 
@@ -12,6 +17,79 @@ namespace fs = std::filesystem;
 
 constexpr uint64_t kFileLimit = uint64_t{1} << 28;
 constexpr uint64_t kPixelLimit = uint64_t{1} << 26;
+
+// libpng leaves a failed call by longjmp. Only `begin` and `read_rows` call it, and neither holds
+// an object with a destructor.
+class Decoder {
+ public:
+  explicit Decoder(std::span<const uint8_t> file) : rest_(file) {
+    png_ = png_create_read_struct(PNG_LIBPNG_VER_STRING, this, on_error, on_warning);
+    if (png_) info_ = png_create_info_struct(png_);
+    require(info_ != nullptr, "libpng cannot start");
+  }
+  ~Decoder() { png_destroy_read_struct(&png_, &info_, nullptr); }
+  Decoder(const Decoder&) = delete;
+  Decoder& operator=(const Decoder&) = delete;
+
+  // Reads up to the pixels and asks for 8-bit samples. False: see message().
+  bool begin() {
+    if (setjmp(png_jmpbuf(png_))) return false;
+    png_set_read_fn(png_, this, on_read);
+    png_read_info(png_, info_);
+    png_set_expand(png_);    // palettes to colours, 1 to 4 bits to 8, tRNS to alpha
+    png_set_scale_16(png_);  // round(level / 257)
+    // Neither png_set_gamma nor png_set_background: samples stay as they are stored.
+    passes_ = png_set_interlace_handling(png_);
+    png_read_update_info(png_, info_);
+    return true;
+  }
+  // Samples of width() * samples() bytes per row. False: see message().
+  bool read_rows(uint8_t* pixels) {
+    if (setjmp(png_jmpbuf(png_))) return false;
+    const size_t stride = png_get_rowbytes(png_, info_);
+    for (int pass = 0; pass < passes_; ++pass)
+      for (int64_t row = 0; row < height(); ++row)
+        png_read_row(png_, pixels + static_cast<size_t>(row) * stride, nullptr);
+    return true;
+  }
+
+  int64_t width() const { return png_get_image_width(png_, info_); }
+  int64_t height() const { return png_get_image_height(png_, info_); }
+  int64_t samples() const { return png_get_channels(png_, info_); }
+  std::string_view message() const { return message_; }
+
+ private:
+  static Decoder& of(void* pointer) { return *static_cast<Decoder*>(pointer); }
+  static void on_error(png_structp png, png_const_charp text) {
+    Decoder& decoder = of(png_get_error_ptr(png));
+    std::snprintf(decoder.message_, sizeof decoder.message_, "%s", text);
+    png_longjmp(png, 1);
+  }
+  static void on_warning(png_structp, png_const_charp) {}
+  static void on_read(png_structp png, png_bytep out, size_t size) {
+    std::span<const uint8_t>& rest = of(png_get_io_ptr(png)).rest_;
+    if (size > rest.size()) png_error(png, "it is cut short");
+    std::memcpy(out, rest.data(), size);
+    rest = rest.subspan(size);
+  }
+
+  std::span<const uint8_t> rest_;
+  png_structp png_ = nullptr;
+  png_infop info_ = nullptr;
+  int passes_ = 1;
+  char message_[128] = "";
+};
+
+// Drops the last of `samples` per pixel, the alpha, after laying the others over black.
+void lay_over_black(std::vector<uint8_t>& pixels, size_t samples) {
+  uint8_t* out = pixels.data();
+  for (size_t at = 0; at < pixels.size(); at += samples) {
+    const unsigned alpha = pixels[at + samples - 1];
+    for (size_t c = 0; c + 1 < samples; ++c)
+      *out++ = static_cast<uint8_t>((pixels[at + c] * alpha + 127) / 255);
+  }
+  pixels.resize(static_cast<size_t>(out - pixels.data()));
+}
 
 struct Image : png_image {
   Image() : png_image{} { version = PNG_IMAGE_VERSION; }
@@ -24,20 +102,17 @@ struct Image : png_image {
 
 Picture read_png(const fs::path& path) {
   const Bytes file = read_file(path, kFileLimit);
-  Image image;
-  require(png_image_begin_read_from_memory(&image, file.data(), file.size()) != 0,
-          "{} is not a valid PNG file: {}", show(path), show(std::string_view(image.message)));
-  require(
-      image.width > 0 && image.height > 0 && uint64_t{image.width} * image.height <= kPixelLimit,
-      "{} has {} x {} pixels, the limit is {} in all", show(path), image.width, image.height,
-      kPixelLimit);
-  const bool colour = image.format & PNG_FORMAT_FLAG_COLOR;
-  image.format = colour ? PNG_FORMAT_RGB : PNG_FORMAT_GRAY;
-  Picture picture{image.height, image.width, colour ? 3 : 1, {}};
-  picture.pixels.resize(PNG_IMAGE_SIZE(image));
-  const png_color black{0, 0, 0};
-  require(png_image_finish_read(&image, &black, picture.pixels.data(), 0, nullptr) != 0,
-          "{} is a corrupt PNG file: {}", show(path), show(std::string_view(image.message)));
+  Decoder decoder(file);
+  if (!decoder.begin()) fail("{} is not a valid PNG file: {}", show(path), show(decoder.message()));
+  const int64_t width = decoder.width(), height = decoder.height(), samples = decoder.samples();
+  require(static_cast<uint64_t>(width) * static_cast<uint64_t>(height) <= kPixelLimit,
+          "{} has {} x {} pixels, the limit is {} in all", show(path), width, height, kPixelLimit);
+  const bool alpha = samples == 2 || samples == 4;
+  Picture picture{height, width, alpha ? samples - 1 : samples, {}};
+  picture.pixels.resize(static_cast<size_t>(width * height * samples));
+  if (!decoder.read_rows(picture.pixels.data()))
+    fail("{} is a corrupt PNG file: {}", show(path), show(decoder.message()));
+  if (alpha) lay_over_black(picture.pixels, static_cast<size_t>(samples));
   return picture;
 }
 
@@ -54,9 +129,8 @@ std::vector<uint8_t> encode_png(const Picture& picture) {
   image.format = picture.channels == 3 ? PNG_FORMAT_RGB : PNG_FORMAT_GRAY;
   png_alloc_size_t size = PNG_IMAGE_PNG_SIZE_MAX(image);
   Bytes file(size);
-  require(png_image_write_to_memory(&image, file.data(), &size, 0, picture.pixels.data(), 0,
-                                    nullptr) != 0,
-          "cannot encode a picture: {}", image.message);
+  if (!png_image_write_to_memory(&image, file.data(), &size, 0, picture.pixels.data(), 0, nullptr))
+    fail("cannot encode a picture: {}", image.message);
   file.resize(size);
   return file;
 }

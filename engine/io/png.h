@@ -13,8 +13,10 @@ struct Picture {
   std::vector<uint8_t> pixels;  // height * width * channels
 };
 
-// Grey files give 1 channel, others 3. 16-bit samples are reduced to 8, transparency is laid over
-// black. Throws Error on a corrupt file and on more than 2^26 pixels (checked before allocating).
+// Grey files give 1 channel, others (palettes too) 3. Samples are taken as they are stored, as
+// Pillow and torchvision do: chunks about gamma and colour spaces change nothing, 16 bits become
+// round(level / 257), transparency is laid over black by round(level alpha / 255). Throws Error on
+// a corrupt file and on more than 2^26 pixels (checked before allocating).
 Picture read_png(const std::filesystem::path& path);
 
 // The bytes of a PNG file.

@@ -5,6 +5,8 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include <cerrno>
+
 #include "tests/engine/io_testing.h"
 
 namespace diffscm::io {
@@ -96,6 +98,43 @@ TEST(AtomicWrite, names_the_file_it_cannot_write) {
   expect_error([&] { atomic_write("", std::string_view("x")); }, "name a file");
 }
 
+TEST(AtomicWrite, gives_the_reason_of_the_call_that_failed) {
+  const TemporaryFolder folder;
+  // What stands at the target while the file is filled cannot be replaced.
+  expect_error(
+      [&] {
+        atomic_write(folder / "a", [&](FileSink&) {
+          std::filesystem::create_directory(folder / "a");
+          errno = 0;
+        });
+      },
+      "Is a directory");
+  // A descriptor closed under its feet cannot be synchronised.
+  expect_error(
+      [&] {
+        atomic_write(folder / "b", [&](FileSink&) {
+          for (int descriptor = 3; descriptor < 1000; ++descriptor) {
+            std::error_code ignored;
+            const auto target = std::filesystem::read_symlink(
+                "/proc/self/fd/" + std::to_string(descriptor), ignored);
+            if (target.string().find("/.b.") != std::string::npos) ::close(descriptor);
+          }
+          errno = 0;
+        });
+      },
+      "Bad file descriptor");
+  EXPECT_EQ(folder.files(), 1);
+}
+
+TEST(File, a_folder_is_listed_in_order) {
+  const TemporaryFolder folder;
+  for (const char* name : {"b", "a.gz", "a"}) put(folder / name, "");
+  EXPECT_EQ(list_folder(folder.path()),
+            (std::vector<std::filesystem::path>{folder / "a", folder / "a.gz", folder / "b"}));
+  expect_error([&] { list_folder(folder / "absent"); }, "No such file");
+  expect_error([&] { list_folder(folder / "a"); }, "Not a directory");
+}
+
 TEST(FileSink, reports_a_full_device) {
   const int descriptor = ::open("/dev/full", O_WRONLY);
   if (descriptor < 0) GTEST_SKIP() << "no /dev/full";
@@ -121,6 +160,21 @@ TEST(Show, keeps_a_message_on_one_short_line) {
   EXPECT_EQ(show("plain"), "\"plain\"");
   EXPECT_EQ(show(std::string_view("a\nb\x1b", 4)), "\"a\\x0ab\\x1b\"");
   EXPECT_LT(show(std::string(100000, 'x')).size(), 100u);
+  EXPECT_EQ(show("caf\xc3\xa9 \xe9"), "\"caf\xc3\xa9 \\xe9\"");
+  // A letter of two bytes is not cut in the middle.
+  EXPECT_EQ(show(std::string(79, 'x') + "\xc3\xa9"), "\"" + std::string(79, 'x') + "...\"");
+}
+
+TEST(Utf8, follows_the_standard) {
+  // Unicode 15, table 3-7: the ends of each row, and what lies just outside.
+  for (const char* text : {"", "a", "\x7f", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xec\xbf\xbf",
+                           "\xed\x9f\xbf", "\xee\x80\x80", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"})
+    EXPECT_TRUE(is_utf8(text)) << show(text);
+  for (const char* text :
+       {"\x80", "\xc1\xbf", "\xc2", "\xc2z", "\xe0\x9f\xbf", "\xe1\x80", "\xed\xa0\x80",
+        "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff", "ab\xe9"})
+    EXPECT_FALSE(is_utf8(text)) << show(text);
+  EXPECT_TRUE(is_utf8(std::string_view("\0", 1)));
 }
 
 }  // namespace

@@ -55,6 +55,24 @@ TEST(Idx, plain_and_gzip_are_told_apart_by_content) {
     }
 }
 
+TEST(Idx, gzip_members_are_one_stream) {
+  const TemporaryFolder folder;
+  const std::string values = noise(24), file = idx_of({2, 3, 4}, values);
+  const auto read = [&] {
+    const IdxArray array = read_idx(folder / "a");
+    EXPECT_EQ(std::string(array.values.begin(), array.values.end()), values);
+  };
+  for (const size_t cut : {size_t{0}, size_t{3}, size_t{16}, size_t{20}, file.size()}) {
+    put(folder / "a", gzip(file.substr(0, cut)) + gzip(file.substr(cut)) + gzip(""));
+    read();
+  }
+  std::string bytes;  // as bgzip and parallel compressors write it
+  for (const char c : file) bytes += gzip(std::string(1, c));
+  put(folder / "a", bytes);
+  read();
+  expect_truncations_refused(folder / "a", bytes, read, 1000);
+}
+
 TEST(Idx, no_values) {
   const TemporaryFolder folder;
   put(folder / "a", idx_of({0, 28, 28}, ""));
@@ -96,6 +114,8 @@ TEST(Idx, refuses_wrong_sizes) {
   put(folder / "a", gzip(idx_of({2, 2}, "12345")));
   expect_error(read, "longer than");
   put(folder / "a", gzip(idx_of({2}, "12")) + gzip("34"));
+  expect_error(read, "longer than");
+  put(folder / "a", gzip(idx_of({2}, "12")) + "34");
   expect_error(read, "after its gzip stream");
   put(folder / "a", idx_of({2, 3}, "12345"));
   expect_error(read, "cut short");

@@ -54,6 +54,13 @@ inline std::string get(const std::filesystem::path& path) {
   return {bytes.begin(), bytes.end()};
 }
 
+inline std::string from_hex(std::string_view hex) {
+  std::string bytes;
+  for (size_t i = 0; i < hex.size(); i += 2)
+    bytes += static_cast<char>(std::stoi(std::string(hex.substr(i, 2)), nullptr, 16));
+  return bytes;
+}
+
 // `action` must throw Error with a message of one line that contains `part`.
 inline void expect_error(const std::function<void()>& action, std::string_view part) {
   try {

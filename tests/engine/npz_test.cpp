@@ -9,6 +9,7 @@ using diffscm::testing::expect_bit_flips_survived;
 using diffscm::testing::expect_error;
 using diffscm::testing::expect_strangers_refused;
 using diffscm::testing::expect_truncations_refused;
+using diffscm::testing::from_hex;
 using diffscm::testing::get;
 using diffscm::testing::put;
 using diffscm::testing::TemporaryFolder;
@@ -32,13 +33,6 @@ constexpr std::string_view kCompressed =
     "0000000800000021004fe9002a5500000098000000050000000000000000000000800100000000612e6e7079504b"
     "01022d032d00000008000000210020894d2b4a0000009000000005000000000000000000000080018c000000622e"
     "6e7079504b05060000000002000200660000000d0100000000";
-
-std::string from_hex(std::string_view hex) {
-  std::string bytes;
-  for (size_t i = 0; i < hex.size(); i += 2)
-    bytes += static_cast<char>(std::stoi(std::string(hex.substr(i, 2)), nullptr, 16));
-  return bytes;
-}
 
 std::string npy_of(const std::string& dictionary, const std::string& data, char version = 1) {
   std::string file("\x93NUMPY", 6);
@@ -67,6 +61,7 @@ TEST(Npy, round_trip) {
       NpyArray::from(std::vector<int64_t>{-5, int64_t{1} << 40}, {2}),
       NpyArray::from(std::vector<uint8_t>{255}, {}),
       NpyArray::from(std::vector<float>{}, {0, 3}),
+      {{2}, NpyType::b8, {1, 0}},
       NpyArray::from(Tensor::from(std::vector<float>{7}, {1, 1, 1, 1})),
   };
   for (const NpyArray& array : arrays) {
@@ -95,6 +90,7 @@ TEST(Npy, every_type_and_version_is_read) {
     EXPECT_EQ(read("<f8", std::string("\0\0\0\0\0\0\xf0\xbf", 8), version), std::vector<float>{-1});
     EXPECT_EQ(read("|u1", "\x80", version), std::vector<float>{128});
     EXPECT_EQ(read("|b1", "\x01", version), std::vector<float>{1});
+    EXPECT_EQ(read_npy(folder / "a").type, NpyType::b8);
     EXPECT_EQ(read("<i4", "\xff\xff\xff\xff", version), std::vector<float>{-1});
     EXPECT_EQ(read("<i8", "\xff\xff\xff\xff\xff\xff\xff\xff", version), std::vector<float>{-1});
   }
@@ -187,6 +183,15 @@ TEST(Npz, reads_what_numpy_writes) {
   const NpyArrays both = read_npz(folder / "a.npz");
   EXPECT_EQ(both.at("a").to_floats(), (std::vector<float>{0, 1, 2, 3, 4, 5}));
   EXPECT_EQ(both.at("b").to_ints(), (std::vector<int64_t>{7, 8}));
+}
+
+TEST(Npz, one_array_is_read_without_the_others) {
+  const TemporaryFolder folder;
+  put(folder / "a.npz", replaced(from_hex(kCompressed), "b.npy", "b.txt"));
+  EXPECT_EQ(npz_names(folder / "a.npz"), std::vector<std::string>{"a"});
+  EXPECT_EQ(read_npz(folder / "a.npz", "a")->shape, (Shape{2, 3}));
+  EXPECT_FALSE(read_npz(folder / "a.npz", "b").has_value());
+  EXPECT_FALSE(read_npz(folder / "a.npz", "b.txt").has_value());
 }
 
 TEST(Npz, survives_damage) {

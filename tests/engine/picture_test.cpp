@@ -1,30 +1,14 @@
-#include <zlib.h>
-
 #include <cmath>
 #include <limits>
 
 #include "engine/io/grid.h"
-#include "engine/io/png.h"
 #include "engine/io/text.h"
 #include "tests/engine/io_testing.h"
 
 namespace diffscm::io {
 namespace {
 
-using diffscm::testing::expect_bit_flips_survived;
 using diffscm::testing::expect_error;
-using diffscm::testing::expect_strangers_refused;
-using diffscm::testing::expect_truncations_refused;
-using diffscm::testing::get;
-using diffscm::testing::put;
-using diffscm::testing::TemporaryFolder;
-
-Picture example(int64_t channels) {
-  Picture picture{7, 5, channels, {}};
-  for (int64_t i = 0; i < 7 * 5 * channels; ++i)
-    picture.pixels.push_back(static_cast<uint8_t>(i * 37));
-  return picture;
-}
 
 int64_t count(const Picture& picture, Colour colour) {
   int64_t found = 0;
@@ -35,56 +19,6 @@ int64_t count(const Picture& picture, Colour colour) {
 
 GridImage flat(float value, int64_t channels = 1) {
   return {4, 4, channels, std::vector<float>(static_cast<size_t>(16 * channels), value), ""};
-}
-
-TEST(Png, round_trip) {
-  const TemporaryFolder folder;
-  for (const int64_t channels : {1, 3}) {
-    const Picture written = example(channels);
-    write_png(folder / "a.png", written);
-    const Picture read = read_png(folder / "a.png");
-    EXPECT_EQ(read.height, 7);
-    EXPECT_EQ(read.width, 5);
-    EXPECT_EQ(read.channels, channels);
-    EXPECT_EQ(read.pixels, written.pixels);
-  }
-}
-
-TEST(Png, survives_damage) {
-  const TemporaryFolder folder;
-  write_png(folder / "a.png", example(3));
-  const std::string bytes = get(folder / "a.png");
-  const auto read = [&] {
-    const Picture picture = read_png(folder / "a.png");
-    EXPECT_EQ(static_cast<int64_t>(picture.pixels.size()),
-              picture.height * picture.width * picture.channels);
-  };
-  // The last 12 bytes are the IEND chunk, which holds no picture.
-  expect_truncations_refused(folder / "a.png", bytes.substr(0, bytes.size() - 12), read);
-  EXPECT_GT(expect_bit_flips_survived(folder / "a.png", bytes, read), 100);
-  expect_strangers_refused(folder / "a.png", read);
-}
-
-TEST(Png, refuses_a_giant_before_allocating_it) {
-  const TemporaryFolder folder;
-  write_png(folder / "a.png", example(1));
-  std::string bytes = get(folder / "a.png");
-  // Width and height in the IHDR chunk, with its checksum made right again.
-  bytes.replace(16, 8, std::string("\x00\x00\xff\xff\x00\x00\xff\xff", 8));
-  const uLong crc = crc32(0, reinterpret_cast<const Bytef*>(bytes.data()) + 12, 17);
-  for (int i = 0; i < 4; ++i)
-    bytes[static_cast<size_t>(29 + i)] = static_cast<char>(crc >> (24 - 8 * i));
-  put(folder / "a.png", bytes);
-  expect_error([&] { read_png(folder / "a.png"); }, "65535 x 65535");
-}
-
-TEST(Png, refuses_to_write_nonsense) {
-  const TemporaryFolder folder;
-  expect_error([&] { write_png(folder / "a.png", {2, 2, 1, {1, 2, 3}}); }, "is not a picture");
-  expect_error([&] { write_png(folder / "a.png", {0, 2, 1, {}}); }, "is not a picture");
-  expect_error([&] { write_png(folder / "a.png", {1, 1, 2, {1, 2}}); }, "is not a picture");
-  expect_error([&] { write_png(folder / "no/a.png", example(1)); }, "no/a.png");
-  EXPECT_EQ(folder.files(), 0);
 }
 
 TEST(Text, every_character_is_safe_and_visible) {

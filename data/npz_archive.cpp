@@ -1,0 +1,206 @@
+#include "data/npz_archive.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <optional>
+
+#include "engine/io/file.h"
+#include "engine/io/npz.h"
+#include "kernels/error.h"
+
+namespace diffscm::data {
+namespace {
+
+namespace fs = std::filesystem;
+using io::NpyArray;
+using io::NpyType;
+using io::show;
+
+// Names in the archive of the arrays that a split is made of.
+struct Names {
+  std::optional<std::string> images, labels;
+};
+
+std::string lower(std::string text) {
+  std::ranges::transform(text, text.begin(),
+                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return text;
+}
+
+std::optional<std::string> first_of(const std::vector<std::string>& names,
+                                    const std::vector<std::string>& sought) {
+  for (const std::string& name : sought)
+    if (const auto found = std::ranges::find(names, name, lower); found != names.end())
+      return *found;
+  return {};
+}
+
+Names names_of(const std::vector<std::string>& names, Split split) {
+  const std::string s = name_of(split);
+  return {first_of(names, {s + "_images", "x_" + s}), first_of(names, {s + "_labels", "y_" + s})};
+}
+
+std::string list(const std::vector<std::string>& names) {
+  constexpr size_t kListed = 12;
+  std::string text;
+  for (size_t i = 0; i < names.size() && i < kListed; ++i)
+    text += (i == 0 ? "" : ", ") + show(names[i]);
+  return names.empty() ? "none" : names.size() > kListed ? text + ", ..." : text;
+}
+
+struct Range {
+  double low = -1, high = 1;  // black and white
+};
+
+Range parse_range(const std::string& text) {
+  const auto number = [&](std::string_view part) {
+    double value = 0;
+    const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), value);
+    require(error == std::errc() && end == part.data() + part.size() && std::isfinite(value),
+            "range={}: give the values of black and white, as in range=0,1", text);
+    return value;
+  };
+  const size_t comma = text.find(',');
+  const Range range{
+      number(std::string_view(text).substr(0, comma)),
+      number(comma == std::string::npos ? "" : std::string_view(text).substr(comma + 1))};
+  require(range.low < range.high, "range={}: black must be less than white", text);
+  return range;
+}
+
+bool is_float(const NpyArray& array) {
+  return array.type == NpyType::f32 || array.type == NpyType::f64;
+}
+
+NpyArray read(const fs::path& path, const std::string& name) {
+  return io::read_npz(path, name).value();  // the name is from the archive's own list
+}
+
+float smallest(const std::vector<float>& values) {
+  return values.empty() ? 0 : *std::ranges::min_element(values);
+}
+
+class ImageReader {
+ public:
+  ImageReader(const fs::path& path, const std::string& range, Dataset& set)
+      : path_(path), range_(range), set_(set) {}
+
+  // `other` names the images of the other split, which must be read in the same way.
+  void read_images(const std::string& name, const std::optional<std::string>& other) {
+    const NpyArray array = read(path_, name);
+    where_ = fmt::format("{}, array {}", show(path_), show(name));
+    Shape shape = array.shape;
+    if (shape.size() == 3) shape.push_back(1);
+    require(shape.size() == 4 && numel(shape) > 0 && (shape[3] == 1 || shape[3] == 3),
+            "{}: images have shape {}, expected [N, H, W] or [N, H, W, C] with 1 or 3 channels",
+            where_, to_string(array.shape));
+    set_.height = shape[1];
+    set_.width = shape[2];
+    set_.channels = shape[3];
+    set_.pixels = array.to_floats();
+    require(is_float(array) || range_.empty(), "{}: range={} is for floating-point images, not {}",
+            where_, range_, name_of(array.type));
+    if (array.type == NpyType::u8) {
+      for (float& v : set_.pixels) v = pixel_of_byte(static_cast<uint8_t>(v));
+    } else if (array.type == NpyType::b8) {
+      for (float& v : set_.pixels) v = v != 0 ? 1 : -1;
+    } else {
+      require(is_float(array), "{}: images are {}, expected uint8, bool or floating point", where_,
+              name_of(array.type));
+      rescale(other);
+    }
+  }
+
+ private:
+  void rescale(const std::optional<std::string>& other) {
+    float low = set_.pixels[0], high = set_.pixels[0];
+    for (const float v : set_.pixels) {
+      require(!std::isnan(v), "{}: the images contain NaN", where_);
+      low = std::min(low, v);
+      high = std::max(high, v);
+    }
+    Range range;
+    if (!range_.empty()) {
+      range = parse_range(range_);
+    } else if (low >= 0 && (!other || smallest(read(path_, *other).to_floats()) >= 0)) {
+      range.low = 0;
+    }
+    const auto option = [&](const char* told) {
+      return show(fs::path(path_.string() + ":range=" + told));
+    };
+    require(low >= range.low && high <= range.high,
+            "{}: images range from {} to {}, expected {} to {}; say what black and white are, as "
+            "in --data {}",
+            where_, low, high, range.low, range.high, option("0,255"));
+    if (range_.empty())
+      set_.notes.push_back(fmt::format(
+          "{}: images from {} to {} are read with black {} and white 1; if that is wrong, say so "
+          "with --data {}",
+          where_, low, high, range.low, option(range.low == 0 ? "-1,1" : "0,1")));
+    if (range.low == -1 && range.high == 1) return;  // exactly as they are
+    for (float& v : set_.pixels)
+      v = static_cast<float>(2 * (v - range.low) / (range.high - range.low) - 1);
+  }
+
+  const fs::path& path_;
+  const std::string& range_;
+  Dataset& set_;
+  std::string where_;
+};
+
+// Of `images` images, or of any number when that is negative.
+std::vector<int64_t> read_labels(const fs::path& path, const std::string& name, int64_t images) {
+  const NpyArray array = read(path, name);
+  const std::string where = fmt::format("{}, array {}", show(path), show(name));
+  if (images < 0) images = numel(array.shape);
+  require(array.shape == Shape{images} || array.shape == (Shape{images, 1}),
+          "{}: labels have shape {} for {} images", where, to_string(array.shape), images);
+  std::vector<int64_t> labels;
+  if (is_float(array)) {
+    for (const float v : array.to_floats()) {
+      require(v == std::floor(v) && std::abs(v) < kMaxStates,
+              "{}: label {} of image {} is not a whole number from 0 to {}", where, v,
+              labels.size(), kMaxStates - 1);
+      labels.push_back(static_cast<int64_t>(v));
+    }
+  } else {
+    labels = array.to_ints();
+  }
+  for (size_t i = 0; i < labels.size(); ++i)
+    require(labels[i] >= 0 && labels[i] < kMaxStates, "{}: label {} of image {} is outside 0 to {}",
+            where, labels[i], i, kMaxStates - 1);
+  return labels;
+}
+
+}  // namespace
+
+Dataset load_npz(const fs::path& path, Split split, const std::string& range) {
+  const std::vector<std::string> names = io::npz_names(path);
+  const Names train = names_of(names, Split::train), test = names_of(names, Split::test);
+  const bool splits = train.images || test.images;
+  const Names both = {first_of(names, {"images", "x", "arr_0"}),
+                      first_of(names, {"labels", "y", "arr_1"})};
+  Dataset set;
+  set.name = path.stem().string();
+  set.has_test = test.images.has_value();
+  const bool tests = split == Split::test && set.has_test;
+  const Names own = !splits ? both : tests ? test : train;
+  const Names other = !splits ? Names{} : tests ? train : test;
+  require(own.images.has_value(), "{} has no array {}; its arrays are {}", show(path),
+          splits ? "train_images or x_train"
+                 : "images, x or arr_0, nor train_images or x_train (capitals do not matter)",
+          list(names));
+  ImageReader(path, range, set).read_images(*own.images, other.images);
+  if (!own.labels) return set;
+  const std::vector<int64_t> labels = read_labels(path, *own.labels, set.size());
+  int64_t classes = *std::ranges::max_element(labels) + 1;
+  // Both splits must agree on the number of classes although one may lack the last of them.
+  if (other.labels)
+    for (const int64_t label : read_labels(path, *other.labels, -1))
+      classes = std::max(classes, label + 1);
+  set.add(numbered_category("class", classes), {labels.begin(), labels.end()});
+  return set;
+}
+
+}  // namespace diffscm::data
