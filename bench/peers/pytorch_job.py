@@ -33,13 +33,13 @@ CLASSIFIER = dict(image_size=28, in_channels=1, classes=10, model_channels=32, c
                   num_res_blocks=1, head_channels=64)
 
 
-def norm(channels):
-    return nn.GroupNorm(32, channels)
+def norm(channels, groups):
+    return nn.GroupNorm(groups, channels)
 
 
 def timestep_embedding(t, channels):
     half = channels // 2
-    frequencies = torch.exp(-math.log(10000) * torch.arange(half, dtype=torch.float32, device=t.device) / half)
+    frequencies = torch.exp(-math.log(10000) * torch.arange(half, dtype=t.dtype, device=t.device) / half)
     angles = t[:, None] * frequencies[None]
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 
@@ -49,11 +49,11 @@ def time_embed(channels):
 
 
 class ResBlock(nn.Module):
-    def __init__(self, channels, emb_channels, out_channels, down=False):
+    def __init__(self, channels, emb_channels, out_channels, groups, down=False):
         super().__init__()
-        self.in_layers = nn.Sequential(norm(channels), nn.SiLU(), nn.Conv2d(channels, out_channels, 3, padding=1))
+        self.in_layers = nn.Sequential(norm(channels, groups), nn.SiLU(), nn.Conv2d(channels, out_channels, 3, padding=1))
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(emb_channels, 2 * out_channels))
-        self.out_layers = nn.Sequential(norm(out_channels), nn.SiLU(), nn.Dropout(0),
+        self.out_layers = nn.Sequential(norm(out_channels, groups), nn.SiLU(), nn.Dropout(0),
                                         nn.Conv2d(out_channels, out_channels, 3, padding=1))
         self.skip_connection = nn.Identity() if channels == out_channels else nn.Conv2d(channels, out_channels, 1)
         self.down = down
@@ -75,9 +75,9 @@ def attend(q, k, v):  # each [N * heads, channels of a head, tokens]
 
 
 class AttentionBlock(nn.Module):
-    def __init__(self, channels, heads):
+    def __init__(self, channels, heads, groups):
         super().__init__()
-        self.norm = norm(channels)
+        self.norm = norm(channels, groups)
         self.qkv = nn.Conv1d(channels, 3 * channels, 1)
         self.proj_out = nn.Conv1d(channels, channels, 1)
         self.heads = heads
@@ -141,9 +141,11 @@ class Stage(nn.Sequential):
 class UNet(nn.Module):
     def __init__(self, config):
         super().__init__()
-        base, mult = config["model_channels"], config["channel_mult"]
+        base, mult, groups = config["model_channels"], config["channel_mult"], config.get("norm_groups", 32)
         self.channels = base
         self.time_embed = time_embed(base)
+        for condition in config.get("conditions", []):  # one class at most: label_emb
+            self.label_emb = nn.Embedding(condition["classes"], 4 * base)
         attention = config["attention_downsample"]
         c, scale = base * mult[0], 1
         skips = [c]
@@ -151,9 +153,9 @@ class UNet(nn.Module):
         self.output_blocks = nn.ModuleList()
 
         def stage(channels, out):
-            layers = [ResBlock(channels, 4 * base, out)]
+            layers = [ResBlock(channels, 4 * base, out, groups)]
             if scale in attention:
-                layers.append(AttentionBlock(out, config["heads"]))
+                layers.append(AttentionBlock(out, config["heads"], groups))
             return layers
 
         for level, m in enumerate(mult):
@@ -165,8 +167,8 @@ class UNet(nn.Module):
                 self.input_blocks.append(Stage(Downsample(c)))
                 skips.append(c)
                 scale *= 2
-        self.middle_block = Stage(ResBlock(c, 4 * base, c), AttentionBlock(c, config["heads"]),
-                                  ResBlock(c, 4 * base, c))
+        self.middle_block = Stage(ResBlock(c, 4 * base, c, groups), AttentionBlock(c, config["heads"], groups),
+                                  ResBlock(c, 4 * base, c, groups))
         for level, m in reversed(list(enumerate(mult))):
             for i in range(config["num_res_blocks"] + 1):
                 layers = stage(c + skips.pop(), base * m)
@@ -175,10 +177,12 @@ class UNet(nn.Module):
                     layers.append(Upsample(c))
                     scale //= 2
                 self.output_blocks.append(Stage(*layers))
-        self.out = nn.Sequential(norm(c), nn.SiLU(), nn.Conv2d(c, config["out_channels"], 3, padding=1))
+        self.out = nn.Sequential(norm(c, groups), nn.SiLU(), nn.Conv2d(c, config["out_channels"], 3, padding=1))
 
-    def forward(self, x, t):
+    def forward(self, x, t, label=None):
         emb = self.time_embed(timestep_embedding(t, self.channels).to(self.time_embed[0].weight.dtype))
+        if label is not None:
+            emb = emb + self.label_emb(label)
         skips = []
         for block in self.input_blocks:
             x = block(x, emb)
@@ -192,21 +196,22 @@ class UNet(nn.Module):
 class Classifier(nn.Module):
     def __init__(self, config):
         super().__init__()
-        base, mult = config["model_channels"], config["channel_mult"]
+        base, mult, groups = config["model_channels"], config["channel_mult"], config.get("norm_groups", 32)
         self.channels = base
         self.time_embed = time_embed(base)
         c, size = base * mult[0], config["image_size"]
         self.input_blocks = nn.ModuleList([Stage(Stem(config["in_channels"], c, 3, padding=1))])
         for level, m in enumerate(mult):
             for _ in range(config["num_res_blocks"]):
-                self.input_blocks.append(Stage(ResBlock(c, 4 * base, base * m)))
+                self.input_blocks.append(Stage(ResBlock(c, 4 * base, base * m, groups)))
                 c = base * m
             if level + 1 < len(mult):
-                self.input_blocks.append(Stage(ResBlock(c, 4 * base, c, down=True)))
+                self.input_blocks.append(Stage(ResBlock(c, 4 * base, c, groups, down=True)))
                 size //= 2
         heads = c // config["head_channels"]
-        self.middle_block = Stage(ResBlock(c, 4 * base, c), AttentionBlock(c, heads), ResBlock(c, 4 * base, c))
-        self.out = nn.Sequential(norm(c), nn.SiLU(), AttentionPool(size * size, c, heads, config["classes"]))
+        self.middle_block = Stage(ResBlock(c, 4 * base, c, groups), AttentionBlock(c, heads, groups),
+                                  ResBlock(c, 4 * base, c, groups))
+        self.out = nn.Sequential(norm(c, groups), nn.SiLU(), AttentionPool(size * size, c, heads, config["classes"]))
 
     def forward(self, x, t):
         emb = self.time_embed(timestep_embedding(t, self.channels).to(self.time_embed[0].weight.dtype))
