@@ -12,6 +12,21 @@ install(DIRECTORY weights DESTINATION ${share} FILES_MATCHING PATTERN "*.safeten
 install(DIRECTORY configs DESTINATION ${share} FILES_MATCHING PATTERN "*.toml")
 install(FILES README.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 
+# The program writes its own manual and completions, from the one list of its flags.
+if(EXISTS ${PROJECT_SOURCE_DIR}/apps/generate.cpp)
+  set(generated ${CMAKE_BINARY_DIR}/generated)
+  file(MAKE_DIRECTORY ${generated})
+  foreach(kind man bash zsh)
+    install(CODE "execute_process(COMMAND $<TARGET_FILE:diffscm> generate ${kind}
+      OUTPUT_FILE ${generated}/${kind} COMMAND_ERROR_IS_FATAL ANY)")
+  endforeach()
+  install(FILES ${generated}/man DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 RENAME diffscm.1)
+  install(FILES ${generated}/bash
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME diffscm)
+  install(FILES ${generated}/zsh
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions RENAME _diffscm)
+endif()
+
 # Headers keep their folders, so that an installed program writes #include "causal/counterfactual.h"
 # as ours do. What a target is made of inside stays here.
 set(headers ${CMAKE_INSTALL_INCLUDEDIR}/diffscm)

@@ -32,6 +32,16 @@ foreach(file share/diffscm/configs/mnist-fast.toml share/diffscm/weights/mnist-o
     message(FATAL_ERROR "not installed: ${file}")
   endif()
 endforeach()
+# Once the program can write them, they are there and say what they are.
+if(EXISTS ${EXAMPLES}/../apps/generate.cpp)
+  foreach(file share/man/man1/diffscm.1 share/bash-completion/completions/diffscm
+      share/zsh/site-functions/_diffscm)
+    file(READ ${prefix}/${file} text)
+    if(NOT text MATCHES "counterfactual")
+      message(FATAL_ERROR "${file} does not know the commands:\n${text}")
+    endif()
+  endforeach()
+endif()
 foreach(file include/diffscm/kernels/cpu include/diffscm/kernels/emulator)
   if(EXISTS ${prefix}/${file})
     message(FATAL_ERROR "installed, but an inner part: ${file}")
