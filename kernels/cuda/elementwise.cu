@@ -171,8 +171,12 @@ void cast(const CastArgs<From, To>& args, Stream stream) {
   launch_elements<convert<kWidth, From, To>, convert<1, From, To>>(
       args.n, kWidth, aligned16(args.x) && aligned16(args.y), stream, args);
 }
-template void cast(const CastArgs<float, bf16>&, Stream);
-template void cast(const CastArgs<bf16, float>&, Stream);
+void cast_to_bf16(const CastArgs<float, bf16>& args, Stream stream) {
+  cast(args, stream);
+}
+void cast_to_f32(const CastArgs<bf16, float>& args, Stream stream) {
+  cast(args, stream);
+}
 
 template <class T>
 void silu(const BasicSiluArgs<T>& args, Stream stream) {

@@ -113,7 +113,7 @@ void multiply_with_cublas(const BasicMatmulArgs<T, U>& args, Stream stream) {
 #endif
 
 template <class T, class U>
-void matmul(const BasicMatmulArgs<T, U>& args, Stream stream) {
+void run(const BasicMatmulArgs<T, U>& args, Stream stream) {
   const int64_t m = args.m, n = args.n, k = args.k;
   require(m >= 0 && n >= 0 && k >= 0, "matmul: m, n, k are {}, {}, {}, expected >= 0", m, n, k);
   require_matrix("a", args.transpose_a ? m : k, args.lda);
@@ -136,8 +136,16 @@ void matmul(const BasicMatmulArgs<T, U>& args, Stream stream) {
   multiply(parts, split, stream);
   sum_slices(partials, split.slices, m, n, args.bias, args.residual, args.c, args.ldc, stream);
 }
-template void matmul(const BasicMatmulArgs<float, float>&, Stream);
-template void matmul(const BasicMatmulArgs<bf16, bf16>&, Stream);
-template void matmul(const BasicMatmulArgs<bf16, float>&, Stream);
+
+template <class T>
+void matmul(const BasicMatmulArgs<T>& args, Stream stream) {
+  run(args, stream);
+}
+template void matmul(const BasicMatmulArgs<float>&, Stream);
+template void matmul(const BasicMatmulArgs<bf16>&, Stream);
+
+void matmul_bf16_f32(const BasicMatmulArgs<bf16, float>& args, Stream stream) {
+  run(args, stream);
+}
 
 }  // namespace diffscm::kernels::DIFFSCM_TARGET
