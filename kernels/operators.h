@@ -44,7 +44,8 @@ namespace diffscm::kernels {
   F32(relu, ReluArgs)                                         \
   F32(relu_backward, ReluBackwardArgs)                        \
   F32(timestep_embedding, TimestepEmbeddingArgs)              \
-  F32(add_noise, AddNoiseArgs)                                \
+  F32(combine_samples, CombineSamplesArgs)                    \
+  F32(gather_rows, GatherRowsArgs)                            \
   F32(sample_dot, SampleDotArgs)                              \
   BOTH(avg_pool, BasicAvgPoolArgs)                            \
   BOTH(avg_pool_backward, BasicAvgPoolBackwardArgs)           \
@@ -66,8 +67,9 @@ struct Stream {
   void* handle = nullptr;
 };
 
-// One entry of the table. Calling an entry that its target does not implement throws an Error
-// naming the operator and the target.
+// One entry of the table. A call checks the arguments, check(args) beside the contract, so that a
+// target only has to add its own limits. Throws Error when they break the contract, and, naming
+// operator and target, when the target does not implement it.
 template <class Args>
 struct Operator {
   const char* name;
@@ -77,6 +79,7 @@ struct Operator {
   explicit operator bool() const { return run != nullptr; }
   void operator()(const Args& args, Stream stream = {}) const {
     require(run != nullptr, "operator {} is not implemented on target {}", name, target);
+    check(args);
     run(args, stream);
   }
 };

@@ -1,9 +1,12 @@
 #include "kernels/cpu/table.h"
 
+#include "kernels/cpu/isa.h"
+
 namespace diffscm::kernels::cpu {
 
 const OperatorTable& operators() {
   static const OperatorTable table = [] {
+    chosen_isa();  // an error in DIFFSCM_ISA is one here
     OperatorTable t("cpu");
 #define F32(name, Args) t.name.run = name;
 #define BF16(name, ...)

@@ -62,11 +62,6 @@ void multiply(const BasicMatmulArgs<T, U>& args, const Split& split, Stream stre
   matmul_tiled(args, split, stream);
 }
 
-void require_matrix(const char* name, int64_t columns, int64_t ld) {
-  require(ld >= columns, "matmul: the leading dimension of {} is {}, less than its {} columns",
-          name, ld, columns);
-}
-
 }  // namespace
 
 template <class U>
@@ -115,12 +110,7 @@ void multiply_with_cublas(const BasicMatmulArgs<T, U>& args, Stream stream) {
 template <class T, class U>
 void run(const BasicMatmulArgs<T, U>& args, Stream stream) {
   const int64_t m = args.m, n = args.n, k = args.k;
-  require(m >= 0 && n >= 0 && k >= 0, "matmul: m, n, k are {}, {}, {}, expected >= 0", m, n, k);
-  require_matrix("a", args.transpose_a ? m : k, args.lda);
-  require_matrix("b", args.transpose_b ? k : n, args.ldb);
-  require_matrix("c", n, args.ldc);
   if (m * n == 0) return;
-  require(args.c && (k == 0 || (args.a && args.b)), "matmul: a, b or c is null");
 
 #ifdef __CUDACC__
   if (k > 0 && cublas::preferred()) return multiply_with_cublas(args, stream);
