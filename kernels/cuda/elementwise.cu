@@ -151,7 +151,7 @@ __global__ void __launch_bounds__(kElementThreads) copy_rows(GatherRowsArgs args
         for (int j = 0; j < w; ++j) nowhere[j] = nanf("");
         return nowhere;
       },
-      [&](auto w, int64_t i, const auto& x) { store_numbers(args.y + i, x); });
+      [&](auto w, int64_t i, const auto& x) { store_numbers<w>(args.y + i, x); });
 }
 
 // One thread per frequency and sample. Angles reach 999 radians, where f32 has lost five digits:

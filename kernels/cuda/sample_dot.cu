@@ -38,6 +38,7 @@ __global__ void __launch_bounds__(kThreads) dot_samples(SampleDotArgs args) {
 }  // namespace
 
 void sample_dot(const SampleDotArgs& args, Stream stream) {
+  if (args.n == 0) return;
   constexpr int kWidth = kVector<float>;
   const dim3 grid(static_cast<unsigned>(std::min<int64_t>(args.n, 1 << 30))), threads(kThreads);
   if (aligned16(args.x) && aligned16(args.z) && args.elements % kWidth == 0)

@@ -200,7 +200,7 @@ class Device {
   template <class Case>
   std::vector<Case> affordable(const std::vector<Case>& cases, double times = 1) const {
     const char* other = std::getenv("DIFFSCM_TEST_WORK");
-    const double limit = other ? std::atof(other) : name_ == "emu" ? 5e5 : 2e6;
+    const double limit = other ? std::atof(other) : name_ == "emu" ? 6e5 : 2e6;
     std::vector<Case> run;
     size_t meant = 0, left = 0;
     for (const Case& k : cases) {

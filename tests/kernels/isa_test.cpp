@@ -29,7 +29,7 @@ TEST(Isa, ClonesAreCompiledForTheirs) {
   if (!isa_supported(Isa::kV3)) GTEST_SKIP() << "this processor has the baseline only";
   EXPECT_FALSE(fuses(Isa::kV1));
   EXPECT_TRUE(fuses(Isa::kV3));
-  if (isa_supported(Isa::kV4)) EXPECT_TRUE(fuses(Isa::kV4));
+  EXPECT_TRUE(!isa_supported(Isa::kV4) || fuses(Isa::kV4));
 }
 
 TEST(Isa, ValuesAreParsedOrRefused) {
@@ -37,7 +37,9 @@ TEST(Isa, ValuesAreParsedOrRefused) {
   EXPECT_EQ(parse_isa("v1"), Isa::kV1);
   EXPECT_THROW(parse_isa("v2"), Error);
   EXPECT_THROW(parse_isa("avx2"), Error);
-  if (!isa_supported(Isa::kV4)) EXPECT_THROW(parse_isa("v4"), Error);
+  if (!isa_supported(Isa::kV4)) {
+    EXPECT_THROW(parse_isa("v4"), Error);
+  }
 }
 
 // Every kernel follows chosen_isa(): ctest runs this with each value of DIFFSCM_ISA.
