@@ -20,8 +20,8 @@ std::vector<Row> operator_table(const std::vector<Target>& targets) {
   std::vector<Row> rows;
   for (const Target target : targets) {
     size_t i = 0;
-    kernels::OperatorTable::each(operators(target), [&](const char* name, const auto& entry) {
-      if (rows.size() <= i) rows.push_back({name, {}});
+    operators(target).each([&](const auto& entry) {
+      if (rows.size() <= i) rows.push_back({entry.name, {}});
       rows[i++].on.push_back(static_cast<bool>(entry));
     });
   }

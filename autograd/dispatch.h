@@ -1,8 +1,6 @@
 // How a function of this folder reaches the operator for its tensors: by their dtype and target.
 #pragma once
 
-#include <type_traits>
-
 #include "engine/tensor.h"
 #include "kernels/operators.h"
 
@@ -17,12 +15,10 @@ decltype(auto) with_storage(Dtype dtype, F&& f) {
   return f(float{});
 }
 
-// Runs the one operator that takes these arguments.
+// Runs the operator that takes these arguments.
 template <class Args>
 void run(Target target, const Args& args) {
-  kernels::OperatorTable::each(operators(target), [&](const char*, const auto& entry) {
-    if constexpr (std::is_same_v<decltype(entry), const kernels::Operator<Args>&>) entry(args);
-  });
+  operators(target).of(args)(args);
 }
 
 // Null for an empty tensor.

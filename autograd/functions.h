@@ -55,8 +55,9 @@ struct GaussianLatent {
 GaussianLatent gaussian_latent(const Variable& posterior, const Tensor& noise);
 
 // Losses, one value per sample: [N]. Seed backward() with 1/N each for the batch mean.
-// mean_e (prediction - target)^2; target is a constant.
-Variable mse_loss(const Variable& prediction, const Tensor& target);
+// mean_e (prediction - target)^2, times the sample's weight [N] if given (of its noise level, as in
+// min-SNR weighting: Hang et al. 2023). target and weight are constants.
+Variable mse_loss(const Variable& prediction, const Tensor& target, const Tensor& weight = {});
 // log softmax(logits)[label] per sample [N]; cross-entropy is minus its mean.
 Variable log_softmax_at(const Variable& logits, const std::vector<int64_t>& labels);
 // The same with labels [N] i64 in the target's memory, which only require_labels has checked.

@@ -7,31 +7,39 @@ namespace {
 
 // out[n, e] = weight[n] * x[n, e]
 Tensor scale_samples(const Tensor& x, const Tensor& weight) {
-  const int64_t n = weight.numel(), elements = x.numel() / n;
   Tensor out(x.shape(), x.target());
-  const Tensor zero = Tensor::constant({n}, 0, x.target());
   operators(x.target())
-      .add_noise({n, elements, weight.data(), zero.data(), x.data(), x.data(), out.mutable_data()});
+      .combine_samples({.n = weight.numel(),
+                        .elements = x.numel() / weight.numel(),
+                        .a = weight.data(),
+                        .x = x.data(),
+                        .b = nullptr,
+                        .z = nullptr,
+                        .y = out.mutable_data()});
   return out;
 }
 
 }  // namespace
 
-Variable mse_loss(const Variable& prediction, const Tensor& target) {
+Variable mse_loss(const Variable& prediction, const Tensor& target, const Tensor& weight) {
   const Tensor& p = prediction.value();
   require(p.shape() == target.shape() && p.rank() >= 1 && p.numel() > 0,
           "mse_loss: prediction {} against target {}", to_string(p.shape()),
           to_string(target.shape()));
   const int64_t n = p.dim(0), elements = p.numel() / n;
+  require(!weight || weight.numel() == n, "mse_loss: {} weights for {} samples",
+          weight ? weight.numel() : 0, n);
   Tensor loss({n}, p.target());
   const bool wanted = prediction.needs_gradient() && recording();
   Tensor gradient = wanted ? Tensor(p.shape(), p.target()) : Tensor();
   operators(p.target())
       .mse({n, elements, 1.0f, p.data(), target.data(), loss.mutable_data(),
             gradient ? gradient.mutable_data() : nullptr});
-  return Variable::result(loss, {prediction}, [gradient](const Tensor& dy, GradientSink& sink) {
-    sink.add(0, scale_samples(gradient, dy));
-  });
+  return Variable::result(weight ? scale_samples(loss, weight) : loss, {prediction},
+                          [gradient, weight](const Tensor& dy, GradientSink& sink) {
+                            const Tensor scale = weight ? scale_samples(dy, weight) : dy;
+                            sink.add(0, scale_samples(gradient, scale));
+                          });
 }
 
 Variable log_softmax_at(const Variable& logits, const std::vector<int64_t>& labels) {

@@ -64,13 +64,13 @@ Tensor combine(std::span<const float> a, const Tensor& x, std::span<const float>
   const Tensor a_device = Tensor::from(a, {x.dim(0)}, x.target());
   const Tensor b_device = Tensor::from(b, {x.dim(0)}, x.target());
   operators(x.target())
-      .add_noise({.n = x.dim(0),
-                  .elements = image_size(x),
-                  .a = a_device.data(),
-                  .b = b_device.data(),
-                  .x = x.data(),
-                  .z = z.data(),
-                  .y = y.mutable_data()});
+      .combine_samples({.n = x.dim(0),
+                        .elements = image_size(x),
+                        .a = a_device.data(),
+                        .x = x.data(),
+                        .b = b_device.data(),
+                        .z = z.data(),
+                        .y = y.mutable_data()});
   return y;
 }
 
@@ -109,14 +109,22 @@ void for_each_run(std::span<const int64_t> rows, Copy&& copy) {
 
 }  // namespace
 
-Tensor gather(const Tensor& x, std::span<const int64_t> rows) {
+Tensor gather(const Tensor& x, const Tensor& rows) {
   Shape shape = x.shape();
-  shape[0] = static_cast<int64_t>(rows.size());
+  shape[0] = rows.numel();
   Tensor y(shape, x.target());
-  for_each_run(rows, [&](int64_t i, int64_t row, int64_t count) {
-    y.slice(i, i + count).copy_from(x.slice(row, row + count));
-  });
+  operators(x.target())
+      .gather_rows({.n = rows.numel(),
+                    .elements = x.numel() / std::max<int64_t>(1, x.dim(0)),
+                    .rows_of_x = x.dim(0),
+                    .x = x.data(),
+                    .rows = rows.data<int64_t>(),
+                    .y = y.mutable_data()});
   return y;
+}
+
+Tensor gather(const Tensor& x, std::span<const int64_t> rows) {
+  return gather(x, Tensor::from(rows, {static_cast<int64_t>(rows.size())}, x.target()));
 }
 
 void scatter(const Tensor& x, std::span<const int64_t> rows, Tensor& into) {

@@ -10,6 +10,8 @@ namespace diffscm {
 
 // The first run() executes `body` (which fills caches: packed weights, constants), the second
 // records what it does on the target's default stream, and this and every later run() replays that.
+// When a tensor has changed from which the recorded work reads a derived value (a packed weight, a
+// bf16 copy), the recording is thrown away and everything starts from the beginning.
 // A replay does exactly the same work on the same memory: what differs from run to run must be read
 // from tensors that outlive the step and that the caller writes before run(). The body must
 // therefore not look at values of the target, copy to or from the host, or depend on anything that
@@ -29,6 +31,8 @@ class CapturedStep {
 
  private:
   void record();
+  bool outdated() const;
+  void discard_recording();
 
   std::function<void()> body_;
   StepScope scope_;

@@ -121,13 +121,18 @@ void reset_peak_memory(Target target) {
   const std::lock_guard lock(mutex);
   statistics.peak_bytes = statistics.in_use_bytes;
 }
-void release_cached_memory(Target target) {
-  general_pool(target)->release();
-}
 
 StepScope*& step_scope() {
   static thread_local StepScope* current = nullptr;
   return current;
+}
+
+void StepScope::read_derived(const std::shared_ptr<Storage>& source, const std::string& key,
+                             const Tensor& value, uint64_t version, bool computed_now) {
+  const auto first = std::find_if(derived.begin(), derived.end(), [&](const Read& r) {
+    return r.key == key && r.source.lock() == source && r.version == version;
+  });
+  if (first == derived.end()) derived.push_back({source, key, value, version, computed_now});
 }
 
 Storage::Storage(int64_t bytes, Target target)

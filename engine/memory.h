@@ -21,8 +21,6 @@ struct MemoryStatistics {
 };
 MemoryStatistics memory_statistics(Target target);
 void reset_peak_memory(Target target);
-// Gives the cached free blocks of a target's general pool back to the system.
-void release_cached_memory(Target target);
 
 // Blocks of one target's memory, aligned to 256 bytes. Freed blocks return to the pool, by size
 // class. The engine orders all work of a target in one stream, so a block may be handed out again
@@ -65,6 +63,7 @@ class Storage {
   uint64_t version() const { return version_; }
   void touch() { ++version_; }
 
+  // Values derived from the contents (Tensor::derived), by what they are.
   struct Derived {
     uint64_t version;
     Tensor value;
@@ -86,7 +85,19 @@ struct StepScope {
   std::shared_ptr<MemoryPool> pool;  // where the body's tensors on `target` come from
   bool recording = false;            // the rest is filled in only while the body is recorded:
   std::vector<std::weak_ptr<Storage>> changed;  // what it writes
-  std::vector<Tensor> kept;                     // derived values that it reads
+
+  // A derived value that it reads. One that was there already is right for as long as its source is
+  // at `version`; one that the body itself computes is computed again by each replay.
+  struct Read {
+    std::weak_ptr<Storage> source;
+    std::string key;
+    Tensor value;
+    uint64_t version;
+    bool computed_here;
+  };
+  std::vector<Read> derived;
+  void read_derived(const std::shared_ptr<Storage>& source, const std::string& key,
+                    const Tensor& value, uint64_t version, bool computed_now);
 };
 // Of this thread; null outside a step.
 StepScope*& step_scope();

@@ -193,11 +193,13 @@ std::vector<float> Tensor::to_vector() const {
 Tensor Tensor::derived(const std::string& key, const std::function<Tensor()>& compute) const {
   require(storage_ != nullptr, "empty tensor");
   const std::lock_guard lock(storage_->derived_mutex);
-  const std::string full_key = fmt::format("{}@{}", key, offset_);
+  const std::string full_key =
+      fmt::format("{}@{}:{}{}", key, offset_, name_of(dtype_), to_string(shape_));
   Storage::Derived& entry = storage_->derived[full_key];
-  if (!entry.value || entry.version != storage_->version())
-    entry = {storage_->version(), compute()};
-  if (step_scope() != nullptr && step_scope()->recording) step_scope()->kept.push_back(entry.value);
+  const bool stale = !entry.value || entry.version != storage_->version();
+  if (stale) entry = {storage_->version(), compute()};
+  if (step_scope() != nullptr && step_scope()->recording)
+    step_scope()->read_derived(storage_, full_key, entry.value, entry.version, stale);
   return entry.value;
 }
 

@@ -89,8 +89,8 @@ class Tensor {
   std::vector<float> to_vector() const;  // of f32 or bf16
 
   // Value derived from the present contents (a packed convolution weight, a bf16 copy), computed
-  // once and kept with the memory until the next mutable_data(). `key` names the kind of
-  // derivation.
+  // once for this shape and dtype and kept with the memory until the next mutable_data(). `key`
+  // names the kind of derivation.
   Tensor derived(const std::string& key, const std::function<Tensor()>& compute) const;
 
  private:

@@ -25,5 +25,6 @@ struct AdamwArgs {
   float* ema;                        // or null
   const double* schedule = nullptr;  // [4] or null
 };
+void check(const AdamwArgs&);
 
 }  // namespace diffscm::kernels

@@ -29,6 +29,8 @@ struct BasicAttentionArgs {
   float* lse;    // [N, heads, Tq]
 };
 using AttentionArgs = BasicAttentionArgs<float>;
+template <class T>
+void check(const BasicAttentionArgs<T>&);
 
 // dqkv is overwritten everywhere (query gradients of tokens >= Tq are 0).
 template <class T>
@@ -38,5 +40,7 @@ struct BasicAttentionBackwardArgs {
   T* dqkv;                        // [N, T, 3C]
 };
 using AttentionBackwardArgs = BasicAttentionBackwardArgs<float>;
+template <class T>
+void check(const BasicAttentionBackwardArgs<T>&);
 
 }  // namespace diffscm::kernels

@@ -49,6 +49,8 @@ struct BasicConv2dArgs {
   T* y;               // [N, P, Q, K]
 };
 using Conv2dArgs = BasicConv2dArgs<float>;
+template <class T>
+void check(const BasicConv2dArgs<T>&);
 
 // dX = transpose of the above with respect to X, split into dx0, dx1 and summed 2x2 when
 // upsampling. Every element of dx0 and dx1 is written. `packed` as above, from conv2d_pack with
@@ -63,6 +65,8 @@ struct BasicConv2dBackwardInputArgs {
   T* dx1;           // [N, H, W, C1] or null
 };
 using Conv2dBackwardInputArgs = BasicConv2dBackwardInputArgs<float>;
+template <class T>
+void check(const BasicConv2dBackwardInputArgs<T>&);
 
 // dweight[k,r,s,c] = sum_{n,p,q} dy[n,p,q,k] * X[n, p*stride + r - R/2, q*stride + s - S/2, c]
 // dbias[k] = sum_{n,p,q} dy[n,p,q,k]. Both are overwritten, in f32 whatever T
@@ -77,6 +81,8 @@ struct BasicConv2dBackwardWeightArgs {
   float* dbias;    // [K] or null
 };
 using Conv2dBackwardWeightArgs = BasicConv2dBackwardWeightArgs<float>;
+template <class T>
+void check(const BasicConv2dBackwardWeightArgs<T>&);
 
 // Rearranges a weight once for the algorithm that the target would choose for this shape (register
 // tiles, Winograd transform), so that inference does not repeat it in each call.
@@ -91,5 +97,6 @@ struct Conv2dPackArgs {
   float* packed;        // or null: ask for the size
   int64_t* floats;      // receives the size when packed is null
 };
+void check(const Conv2dPackArgs&);
 
 }  // namespace diffscm::kernels

@@ -42,6 +42,7 @@ struct DdimUpdateArgs {
   float* out;                         // [N, elements]
   float* x0 = nullptr;                // or null
 };
+void check(const DdimUpdateArgs&);
 
 // quantile[n] = exact q-quantile of |x0| of sample n, where x0 = (x - sqrt(1 - a) eps) / sqrt(a),
 // by linear interpolation between order statistics at position q (elements - 1), as torch.quantile
@@ -54,5 +55,6 @@ struct AbsQuantileArgs {
   float* quantile;                 // [N]
   const double* levels = nullptr;  // [1] or null: alpha_bar in the target's memory, as above
 };
+void check(const AbsQuantileArgs&);
 
 }  // namespace diffscm::kernels

@@ -18,6 +18,8 @@ struct BasicLinearCombinationArgs {
   T* y;
 };
 using LinearCombinationArgs = BasicLinearCombinationArgs<float>;
+template <class T>
+void check(const BasicLinearCombinationArgs<T>&);
 
 // y = x, rounded to nearest even when To is bf16.
 template <class From, class To>
@@ -26,6 +28,8 @@ struct CastArgs {
   const From* x;
   To* y;
 };
+template <class From, class To>
+void check(const CastArgs<From, To>&);
 
 // y = x * sigmoid(x). y may alias x.  Backward: dx = dy * (s + x s (1 - s)), s = sigmoid(x).
 template <class T>
@@ -36,6 +40,8 @@ struct BasicSiluArgs {
 };
 using SiluArgs = BasicSiluArgs<float>;
 template <class T>
+void check(const BasicSiluArgs<T>&);
+template <class T>
 struct BasicSiluBackwardArgs {
   int64_t n;
   const T* x;
@@ -43,6 +49,8 @@ struct BasicSiluBackwardArgs {
   T* dx;
 };
 using SiluBackwardArgs = BasicSiluBackwardArgs<float>;
+template <class T>
+void check(const BasicSiluBackwardArgs<T>&);
 
 // y = max(x, 0). y may alias x.  Backward: dx = dy where y > 0, else 0; dx may alias dy.
 struct ReluArgs {
@@ -50,12 +58,14 @@ struct ReluArgs {
   const float* x;
   float* y;
 };
+void check(const ReluArgs&);
 struct ReluBackwardArgs {
   int64_t n;
   const float* y;
   const float* dy;
   float* dx;
 };
+void check(const ReluBackwardArgs&);
 
 // Sinusoidal embedding: emb[n, i] = cos(t[n] f_i), emb[n, half + i] = sin(t[n] f_i),
 // f_i = exp(-ln(10000) i / half), i < half = channels / 2 (cos first, as guided-diffusion has it).
@@ -66,17 +76,31 @@ struct TimestepEmbeddingArgs {
   const float* t;  // [N]
   float* emb;      // [N, channels]
 };
+void check(const TimestepEmbeddingArgs&);
 
-// y[n,e] = a[n] * x[n,e] + b[n] * z[n,e]: the forward diffusion x_t = sqrt(abar) x0 + sqrt(1-abar)
-// eps with one noise level per sample. y may alias x or z.
-struct AddNoiseArgs {
+// y[n,e] = a[n] * x[n,e] + b[n] * z[n,e]: one pair of factors per sample. With sqrt(abar) and
+// sqrt(1 - abar) it is the forward diffusion of x0 by noise, each sample at a level of its own. z
+// may be null (then b is ignored). y may alias x or z.
+struct CombineSamplesArgs {
   int64_t n, elements;
   const float* a;  // [N]
-  const float* b;  // [N]
   const float* x;  // [N, elements]
-  const float* z;  // [N, elements]
+  const float* b;  // [N]
+  const float* z;  // [N, elements] or null
   float* y;        // [N, elements]
 };
+void check(const CombineSamplesArgs&);
+
+// y[i,e] = x[rows[i],e]: samples `rows` of x, in that order and as often as they stand there. A row
+// outside 0 .. rows_of_x - 1 is never read: the cpu target throws, the others cannot stop and write
+// NaN to that sample of y. y must not alias x.
+struct GatherRowsArgs {
+  int64_t n, elements, rows_of_x;
+  const float* x;       // [rows_of_x, elements]
+  const int64_t* rows;  // [N]
+  float* y;             // [N, elements]
+};
+void check(const GatherRowsArgs&);
 
 // y[n] = sum_e x[n,e] * z[n,e], accumulated in double in a fixed order. The inner products of
 // Anderson acceleration and of per-image residuals.
@@ -86,5 +110,6 @@ struct SampleDotArgs {
   const float* z;  // [N, elements]
   float* y;        // [N]
 };
+void check(const SampleDotArgs&);
 
 }  // namespace diffscm::kernels

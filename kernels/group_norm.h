@@ -35,6 +35,8 @@ struct BasicGroupNormArgs {
   float* rstd;               // [N, G]
 };
 using GroupNormArgs = BasicGroupNormArgs<float>;
+template <class T>
+void check(const BasicGroupNormArgs<T>&);
 
 // Gradients of the above given dy. The normalised value is recomputed from x, mean and rstd;
 // nothing else is saved. Null outputs are skipped (guidance needs dx only). Every non-null output
@@ -51,5 +53,7 @@ struct BasicGroupNormBackwardArgs {
   float* dscale_shift;            // [N, 2C] or null
 };
 using GroupNormBackwardArgs = BasicGroupNormBackwardArgs<float>;
+template <class T>
+void check(const BasicGroupNormBackwardArgs<T>&);
 
 }  // namespace diffscm::kernels

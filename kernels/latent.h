@@ -16,6 +16,7 @@ struct GaussianLatentArgs {
   float* z;                // [N, L]
   float* kl;               // [N]
 };
+void check(const GaussianLatentArgs&);
 // dm = dz + dkl m;  dv = dz noise exp(v / 2) / 2 + dkl (exp(v) - 1) / 2. Overwritten.
 struct GaussianLatentBackwardArgs {
   int64_t n, latent;
@@ -25,5 +26,6 @@ struct GaussianLatentBackwardArgs {
   const float* dkl;   // [N]
   float* dposterior;  // [N, 2 L]
 };
+void check(const GaussianLatentBackwardArgs&);
 
 }  // namespace diffscm::kernels

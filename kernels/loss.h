@@ -16,6 +16,7 @@ struct MseArgs {
   float* loss;      // [N]
   float* gradient;  // [N, elements] or null
 };
+void check(const MseArgs&);
 
 // log_p[n] = log softmax(logits[n])[label[n]]; probability = softmax(logits) if not null.
 // gradient = weight * d log_p[n] / d logits = weight * (onehot - softmax), if not null.
@@ -31,5 +32,6 @@ struct LogSoftmaxArgs {
   float* probability;    // [N, classes] or null
   float* gradient;       // [N, classes] or null
 };
+void check(const LogSoftmaxArgs&);
 
 }  // namespace diffscm::kernels

@@ -29,6 +29,8 @@ struct BasicMatmulArgs {
   int64_t ldc;
 };
 using MatmulArgs = BasicMatmulArgs<float>;
+template <class T, class U>
+void check(const BasicMatmulArgs<T, U>&);
 
 // y[c] = sum_r x[r, c]. Fixed summation order: bit-reproducible.
 template <class T>
@@ -38,5 +40,7 @@ struct BasicColumnSumArgs {
   float* y;    // [columns]
 };
 using ColumnSumArgs = BasicColumnSumArgs<float>;
+template <class T>
+void check(const BasicColumnSumArgs<T>&);
 
 }  // namespace diffscm::kernels

@@ -16,6 +16,8 @@ struct BasicAvgPoolArgs {
   T* y;
 };
 using AvgPoolArgs = BasicAvgPoolArgs<float>;
+template <class T>
+void check(const BasicAvgPoolArgs<T>&);
 // dx is overwritten everywhere; the dropped row and column receive 0.
 template <class T>
 struct BasicAvgPoolBackwardArgs {
@@ -24,6 +26,8 @@ struct BasicAvgPoolBackwardArgs {
   T* dx;        // [N,H,W,C]
 };
 using AvgPoolBackwardArgs = BasicAvgPoolBackwardArgs<float>;
+template <class T>
+void check(const BasicAvgPoolBackwardArgs<T>&);
 
 // Largest of 2x2 windows, stride 2; an odd last row or column is dropped, as torch's MaxPool2d(2)
 // does: x [N,H,W,C] -> y [N,H/2,W/2,C]. A window with a NaN gives NaN.
@@ -32,6 +36,7 @@ struct MaxPoolArgs {
   const float* x;
   float* y;
 };
+void check(const MaxPoolArgs&);
 // The gradient goes to the largest element of each window, the first of equal ones in reading
 // order; dx is overwritten everywhere.
 struct MaxPoolBackwardArgs {
@@ -40,6 +45,7 @@ struct MaxPoolBackwardArgs {
   const float* dy;  // [N,H/2,W/2,C]
   float* dx;        // [N,H,W,C]
 };
+void check(const MaxPoolBackwardArgs&);
 
 // Tokens of guided-diffusion's AttentionPool2d: token 0 is the mean over pixels, tokens 1.. are the
 // pixels, plus a learned position: y[n,t,c] = token + position[t,c].
@@ -53,6 +59,8 @@ struct BasicPoolTokensArgs {
 };
 using PoolTokensArgs = BasicPoolTokensArgs<float>;
 template <class T>
+void check(const BasicPoolTokensArgs<T>&);
+template <class T>
 struct BasicPoolTokensBackwardArgs {
   int64_t n, hw, c;
   const T* dy;       // [N,HW+1,C]
@@ -60,5 +68,7 @@ struct BasicPoolTokensBackwardArgs {
   float* dposition;  // [HW+1,C] or null
 };
 using PoolTokensBackwardArgs = BasicPoolTokensBackwardArgs<float>;
+template <class T>
+void check(const BasicPoolTokensBackwardArgs<T>&);
 
 }  // namespace diffscm::kernels

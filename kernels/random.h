@@ -78,6 +78,7 @@ struct NormalArgs {
   const int64_t* index;  // [N] sample indices
   float* y;              // [N, elements]
 };
+void check(const NormalArgs&);
 
 // Inverted dropout: element e of sample first_sample + n is dropped when its 16-bit draw is below
 // rate * 65536, otherwise multiplied by 1 / (1 - rate). Draw e is half (e & 1) of word ((e >> 1) &

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "diffusion/batch.h"
+
 namespace diffscm {
 namespace {
 
@@ -13,13 +15,7 @@ Tensor mix(const Tensor& x0, const Tensor& noise, const std::vector<double>& alp
     signal[i] = static_cast<float>(std::sqrt(alpha_bar[i]));
     sigma[i] = static_cast<float>(std::sqrt(1 - alpha_bar[i]));
   }
-  const Tensor a = Tensor::from(signal, {n}, x0.target()),
-               b = Tensor::from(sigma, {n}, x0.target());
-  Tensor x_t(x0.shape(), x0.target());
-  operators(x0.target())
-      .add_noise(
-          {n, x0.numel() / n, a.data(), b.data(), x0.data(), noise.data(), x_t.mutable_data()});
-  return x_t;
+  return combine(signal, x0, sigma, noise);
 }
 
 Tensor normal_like(const Tensor& x, const kernels::RandomKey& key,

@@ -22,15 +22,17 @@ DIFFSCM_INLINE float updated(const Coefficients& k, float gradient, float p, flo
   return p * k.keep - k.rate * m / (std::sqrt(v) * k.root_scale + k.eps);
 }
 
-DIFFSCM_CLONES void update(int64_t n, const Coefficients& args, const float* gradient, float* p,
-                           float* m, float* v) {
+DIFFSCM_INLINE void update_leaf(int64_t n, const Coefficients& args, const float* gradient,
+                                float* p, float* m, float* v) {
   const Coefficients k = args;  // a local copy: stores through p cannot change it
 #pragma GCC ivdep
   for (int64_t i = 0; i < n; ++i) p[i] = updated(k, gradient[i], p[i], m[i], v[i]);
 }
+constexpr Clones<update_leaf> update;
 
-DIFFSCM_CLONES void update_with_average(int64_t n, const Coefficients& args, const float* gradient,
-                                        float* p, float* m, float* v, float* ema) {
+DIFFSCM_INLINE void update_with_average_leaf(int64_t n, const Coefficients& args,
+                                             const float* gradient, float* p, float* m, float* v,
+                                             float* ema) {
   const Coefficients k = args;
 #pragma GCC ivdep
   for (int64_t i = 0; i < n; ++i) {
@@ -38,17 +40,12 @@ DIFFSCM_CLONES void update_with_average(int64_t n, const Coefficients& args, con
     ema[i] = k.ema * ema[i] + k.ema_new * p[i];
   }
 }
+constexpr Clones<update_with_average_leaf> update_with_average;
 
 }  // namespace
 
 void adamw(const AdamwArgs& args, Stream) {
-  require(args.n >= 0, "adamw: n is {}, expected >= 0", args.n);
-  require(args.schedule || args.step >= 1, "adamw: step is {}, the first step is 1", args.step);
-  require(args.beta1 >= 0 && args.beta1 < 1 && args.beta2 >= 0 && args.beta2 < 1,
-          "adamw: beta1 is {} and beta2 {}, expected within [0, 1)", args.beta1, args.beta2);
   if (args.n == 0) return;
-  require(args.gradient && args.parameter && args.m && args.v,
-          "adamw: gradient, parameter, m or v is null");
   const double step = static_cast<double>(args.step);
   const double scalars[] = {args.lr, 1 - std::pow(args.beta1, step), 1 - std::pow(args.beta2, step),
                             args.ema_decay};

@@ -101,7 +101,7 @@ DIFFSCM_INLINE void score_row(const Head& h, const float* q, const float* keys, 
   weighted_rows(h.width, h.padded, scaled, keys, h.padded, scores);
 }
 
-DIFFSCM_CLONES void attend(const Head& h, float* scratch) {
+DIFFSCM_INLINE void attend_leaf(const Head& h, float* scratch) {
   float* keys = scratch;
   float* scores = keys + h.width * h.padded;
   float* scaled = scores + h.padded;
@@ -121,11 +121,12 @@ DIFFSCM_CLONES void attend(const Head& h, float* scratch) {
     weighted_rows(h.tokens, h.width, scores, h.v, h.stride, out);
   }
 }
+constexpr Clones<attend_leaf> attend;
 
 // Rows of dq, dk, dv are h.stride apart and hold zeros on entry. p and ds of four queries are kept,
 // so that dk and dv are loaded and stored once for the four.
-DIFFSCM_CLONES void attend_backward(const Head& h, const float* dout, float* dq, float* dk,
-                                    float* dv, float* scratch) {
+DIFFSCM_INLINE void attend_backward_leaf(const Head& h, const float* dout, float* dq, float* dk,
+                                         float* dv, float* scratch) {
   constexpr int64_t kQueries = 4;
   float* keys = scratch;
   float* values = keys + h.width * h.padded;
@@ -165,20 +166,11 @@ DIFFSCM_CLONES void attend_backward(const Head& h, const float* dout, float* dq,
     }
   }
 }
-
-void require_valid(const char* name, const AttentionArgs& a) {
-  require(a.n >= 0 && a.tokens >= 1 && a.queries >= 1 && a.queries <= a.tokens,
-          "{}: n, tokens, queries are {}, {}, {}, expected >= 0, >= 1 and 1 .. tokens", name, a.n,
-          a.tokens, a.queries);
-  require(a.heads >= 1 && a.channels >= 1 && a.channels % a.heads == 0,
-          "{}: {} channels cannot be cut into {} heads", name, a.channels, a.heads);
-  require(a.n == 0 || (a.qkv && a.out && a.lse), "{}: qkv, out or lse is null", name);
-}
+constexpr Clones<attend_backward_leaf> attend_backward;
 
 }  // namespace
 
 void attention(const AttentionArgs& args, Stream) {
-  require_valid("attention", args);
   const int64_t work = args.n * args.queries * args.tokens * args.channels;
   parallel_tasks(args.n * args.heads, work, [&](int64_t task) {
     thread_local Scratch<float> scratch;
@@ -189,8 +181,6 @@ void attention(const AttentionArgs& args, Stream) {
 
 void attention_backward(const AttentionBackwardArgs& args, Stream) {
   const AttentionArgs& f = args.forward;
-  require_valid("attention_backward", f);
-  require(f.n == 0 || (args.dout && args.dqkv), "attention_backward: dout or dqkv is null");
   const int64_t work = f.n * f.queries * f.tokens * f.channels * 4;
   parallel_tasks(f.n * f.heads, work, [&](int64_t task) {
     thread_local Scratch<float> scratch;

@@ -1,10 +1,8 @@
-// Entry points of the convolution: checks the arguments, picks a rung and an instruction set,
-// calls.
+// Entry points of the convolution: picks a rung, calls.
 //
 // Every rung computes the same contract (kernels/conv2d.h), so this file is all there is to know
 // about which one runs when. DIFFSCM_CONV=naive|direct|winograd forces a rung (a forced winograd
-// falls to direct where the filter is not 3x3 with stride 1), DIFFSCM_ISA=v1|v3|v4 an instruction
-// set.
+// falls to direct where the filter is not 3x3 with stride 1).
 #include <cstdlib>
 #include <string_view>
 
@@ -16,39 +14,6 @@
 namespace diffscm::kernels::cpu {
 namespace {
 
-void check_shape(const char* name, const ConvShape& s) {
-  require(s.n >= 1 && s.h >= 1 && s.w >= 1 && s.c0 >= 1 && s.c1 >= 0 && s.k >= 1,
-          "{}: sizes must be at least 1 (c1: 0), got n={} h={} w={} c0={} c1={} k={}", name, s.n,
-          s.h, s.w, s.c0, s.c1, s.k);
-  require(s.r == s.s && (s.r == 1 || s.r == 3), "{}: the filter must be 1x1 or 3x3, got {}x{}",
-          name, s.r, s.s);
-  require(s.stride == 1 || s.stride == 2, "{}: stride must be 1 or 2, got {}", name, s.stride);
-  require(!s.upsample || (s.stride == 1 && s.r == 3),
-          "{}: an upsampled input needs a 3x3 filter with stride 1, got {}x{} with stride {}", name,
-          s.r, s.s, s.stride);
-  require(s.c1 == 0 || (s.stride == 1 && !s.upsample),
-          "{}: two inputs (c1={}) need stride 1 and no upsampling, got stride {} and upsample={}",
-          name, s.c1, s.stride, s.upsample);
-}
-
-void check_pointer(const char* name, const char* argument, const void* pointer) {
-  require(pointer != nullptr, "{}: {} is null", name, argument);
-}
-
-void check_second(const char* name, const char* argument, const ConvShape& s, const void* pointer) {
-  require((pointer != nullptr) == (s.c1 > 0), "{}: {} must be given exactly when c1 > 0, got c1={}",
-          name, argument, s.c1);
-}
-
-Isa parse_isa(std::string_view name) {
-  if (name.empty()) return best_isa();
-  require(name == "v1" || name == "v3" || name == "v4",
-          "DIFFSCM_ISA={}: unknown instruction set, choose v1, v3 or v4", name);
-  const Isa isa = name == "v1" ? Isa::kV1 : name == "v3" ? Isa::kV3 : Isa::kV4;
-  require(isa_supported(isa), "DIFFSCM_ISA={}: this processor has no such instructions", name);
-  return isa;
-}
-
 std::optional<Rung> parse_rung(std::string_view name) {
   if (name.empty()) return std::nullopt;
   if (name == "naive") return Rung::kNaive;
@@ -58,11 +23,6 @@ std::optional<Rung> parse_rung(std::string_view name) {
           "DIFFSCM_CONV={}: a rung of the cuda target; on cpu choose naive, direct or winograd",
           name);
   fail("DIFFSCM_CONV={}: unknown rung, choose naive, direct or winograd", name);
-}
-
-std::string_view environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value ? value : "";
 }
 
 int64_t packed_floats(const ConvShape& shape, bool backward, Rung rung) {
@@ -94,9 +54,10 @@ Selection parse_selection(std::string_view conv, std::string_view isa) {
 // A rung that only the cuda target has is no wish here: one environment serves both.
 Selection selection_from_environment() {
   static const Selection selection = [] {
-    std::string_view conv = environment("DIFFSCM_CONV");
+    const char* value = std::getenv("DIFFSCM_CONV");
+    std::string_view conv = value ? value : "";
     if (conv == "tiled" || conv == "mma" || conv == "hopper" || conv == "cudnn") conv = "";
-    return parse_selection(conv, environment("DIFFSCM_ISA"));
+    return Selection{parse_rung(conv), chosen_isa()};
   }();
   return selection;
 }
@@ -108,12 +69,6 @@ Rung rung_for(const ConvShape& shape, const Selection& selection) {
 }
 
 void run_conv2d(const Conv2dArgs& args, const Selection& selection) {
-  constexpr const char* kName = "conv2d";
-  check_shape(kName, args.shape);
-  check_pointer(kName, "x0", args.x0);
-  check_pointer(kName, "weight", args.weight);
-  check_pointer(kName, "y", args.y);
-  check_second(kName, "x1", args.shape, args.x1);
   const Rung rung = rung_for(args.shape, selection);
   if (rung == Rung::kNaive) return naive::conv2d(args);
   Conv2dArgs a = args;
@@ -122,12 +77,6 @@ void run_conv2d(const Conv2dArgs& args, const Selection& selection) {
 }
 
 void run_conv2d_backward_input(const Conv2dBackwardInputArgs& args, const Selection& selection) {
-  constexpr const char* kName = "conv2d_backward_input";
-  check_shape(kName, args.shape);
-  check_pointer(kName, "dy", args.dy);
-  check_pointer(kName, "weight", args.weight);
-  check_pointer(kName, "dx0", args.dx0);
-  check_second(kName, "dx1", args.shape, args.dx1);
   const Rung rung = rung_for(args.shape, selection);
   if (rung == Rung::kNaive) return naive::conv2d_backward_input(args);
   Conv2dBackwardInputArgs a = args;
@@ -137,12 +86,6 @@ void run_conv2d_backward_input(const Conv2dBackwardInputArgs& args, const Select
 }
 
 void run_conv2d_backward_weight(const Conv2dBackwardWeightArgs& args, const Selection& selection) {
-  constexpr const char* kName = "conv2d_backward_weight";
-  check_shape(kName, args.shape);
-  check_pointer(kName, "x0", args.x0);
-  check_pointer(kName, "dy", args.dy);
-  check_pointer(kName, "dweight", args.dweight);
-  check_second(kName, "x1", args.shape, args.x1);
   Rung rung = rung_for(args.shape, selection);
   if (rung == Rung::kNaive) return naive::conv2d_backward_weight(args);
   // Nothing is packed here, so this may look at n, h and w: for few pixels the last transform,
@@ -153,15 +96,11 @@ void run_conv2d_backward_weight(const Conv2dBackwardWeightArgs& args, const Sele
 }
 
 void run_conv2d_pack(const Conv2dPackArgs& args, const Selection& selection) {
-  constexpr const char* kName = "conv2d_pack";
-  check_shape(kName, args.shape);
   const Rung rung = rung_for(args.shape, selection);
   if (!args.packed) {
-    check_pointer(kName, "floats", args.floats);
     *args.floats = packed_floats(args.shape, args.backward, rung);
     return;
   }
-  check_pointer(kName, "weight", args.weight);
   pack(args, rung, selection.isa);
 }
 

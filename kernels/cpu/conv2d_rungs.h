@@ -1,6 +1,6 @@
 // The rungs of the convolution ladder on the cpu target, callable with an explicit instruction set.
 //
-// kernels/cpu/conv2d.cpp checks the arguments, picks rung and instruction set and calls one of
+// kernels/cpu/conv2d.cpp picks rung and instruction set and calls one of
 // these; tests and benchmarks call run_* to force a pair. Every rung computes the contract of
 // kernels/conv2d.h for every shape it `supports`.
 #pragma once
@@ -47,7 +47,7 @@ inline bool worth_threads(const ConvShape& shape) {
   return shape.flops() / 2 > kSerialMultiplications;
 }
 
-// The rungs themselves. Arguments have been checked. Where `packed` appears it is never null.
+// The rungs themselves. Where `packed` appears it is never null.
 namespace naive {
 void conv2d(const Conv2dArgs& args);
 void conv2d_backward_input(const Conv2dBackwardInputArgs& args);

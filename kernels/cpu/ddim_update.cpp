@@ -44,8 +44,8 @@ Coefficients coefficients(const DdimUpdateArgs& args) {
 }
 
 // Elements [begin, begin + n) of sample `sample`, n <= kTile.
-DIFFSCM_CLONES void update_tile(const DdimUpdateArgs& args, const Coefficients& c, int64_t sample,
-                                int64_t begin, int64_t n) {
+DIFFSCM_INLINE void update_tile_leaf(const DdimUpdateArgs& args, const Coefficients& c,
+                                     int64_t sample, int64_t begin, int64_t n) {
   const Coefficients k = c;
   const int64_t at = sample * args.elements + begin;
   const float* x = args.x + at;
@@ -96,11 +96,13 @@ DIFFSCM_CLONES void update_tile(const DdimUpdateArgs& args, const Coefficients& 
   float* out = args.out + at;
   for (int64_t i = 0; i < n; ++i) out[i] = x0[i];
 }
+constexpr Clones<update_tile_leaf> update_tile;
 
-DIFFSCM_CLONES void abs_prediction(int64_t n, float noise_a, float inv_root_a, const float* x,
-                                   const float* eps, float* y) {
+DIFFSCM_INLINE void abs_prediction_leaf(int64_t n, float noise_a, float inv_root_a, const float* x,
+                                        const float* eps, float* y) {
   for (int64_t i = 0; i < n; ++i) y[i] = std::abs((x[i] - noise_a * eps[i]) * inv_root_a);
 }
+constexpr Clones<abs_prediction_leaf> abs_prediction;
 
 // Linear interpolation between order statistics; `values` is reordered. A NaN anywhere is the
 // answer, as in torch (and would break the selection, which needs a strict order).
@@ -120,18 +122,7 @@ float quantile_of(float* values, int64_t n, double q) {
 }  // namespace
 
 void ddim_update(const DdimUpdateArgs& args, Stream) {
-  require(args.n >= 0 && args.elements >= 0, "ddim_update: n is {} and elements {}, expected >= 0",
-          args.n, args.elements);
-  require(args.levels || (args.alpha_bar > 0 && args.alpha_bar < 1),
-          "ddim_update: alpha_bar is {}, not in (0, 1)", args.alpha_bar);
-  require(args.levels || (args.alpha_bar_next >= 0 && args.alpha_bar_next <= 1),
-          "ddim_update: alpha_bar_next is {}, not in [0, 1]", args.alpha_bar_next);
-  require(args.sigma >= 0, "ddim_update: sigma is {}, expected >= 0", args.sigma);
   if (args.n * args.elements == 0) return;
-  require(args.x && args.eps && args.out, "ddim_update: x, eps or out is null");
-  require(args.noise || args.sigma == 0, "ddim_update: sigma is {} but noise is null", args.sigma);
-  require(args.quantile || args.threshold != Threshold::dynamic,
-          "ddim_update: the dynamic threshold needs quantile, which is null");
   const Coefficients k = coefficients(args);
   const int64_t tiles = (args.elements + kTile - 1) / kTile;
   parallel_tasks(args.n * tiles, args.n * args.elements, [&](int64_t task) {
@@ -141,13 +132,7 @@ void ddim_update(const DdimUpdateArgs& args, Stream) {
 }
 
 void abs_quantile(const AbsQuantileArgs& args, Stream) {
-  require(args.n >= 0 && args.elements >= 1,
-          "abs_quantile: n is {} and elements {}, expected >= 0 and >= 1", args.n, args.elements);
-  require(args.levels || (args.alpha_bar > 0 && args.alpha_bar <= 1),
-          "abs_quantile: alpha_bar is {}, not in (0, 1]", args.alpha_bar);
-  require(args.q >= 0 && args.q <= 1, "abs_quantile: q is {}, not in [0, 1]", args.q);
   if (args.n == 0) return;
-  require(args.x && args.eps && args.quantile, "abs_quantile: x, eps or quantile is null");
   const double a = args.levels ? args.levels[0] : args.alpha_bar;
   const auto noise_a = static_cast<float>(std::sqrt(1 - a));
   const auto inv_root_a = static_cast<float>(1 / std::sqrt(a));

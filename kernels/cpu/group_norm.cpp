@@ -16,8 +16,8 @@ namespace diffscm::kernels::cpu {
 namespace {
 
 // sum[c] and squares[c] = sum of (x - sum / rows)^2 over `rows` pixels of `channels` channels.
-DIFFSCM_CLONES void channel_moments(int64_t rows, int64_t channels, const float* x, float* sum,
-                                    float* squares) {
+DIFFSCM_INLINE void channel_moments_leaf(int64_t rows, int64_t channels, const float* x, float* sum,
+                                         float* squares) {
   for (int64_t i = 0; i < channels; ++i) sum[i] = squares[i] = 0.0f;
   int64_t r = 0;
   // Four pixels per step: the running sums are loaded and stored once for the four.
@@ -53,22 +53,25 @@ DIFFSCM_CLONES void channel_moments(int64_t rows, int64_t channels, const float*
     }
   }
 }
+constexpr Clones<channel_moments_leaf> channel_moments;
 
-DIFFSCM_CLONES void add_double(int64_t n, const float* x, double* sum) {
+DIFFSCM_INLINE void add_double_leaf(int64_t n, const float* x, double* sum) {
 #pragma GCC ivdep
   for (int64_t i = 0; i < n; ++i) sum[i] += static_cast<double>(x[i]);
 }
+constexpr Clones<add_double_leaf> add_double;
 
 // total[c] += squares[c] + rows (sum[c] / rows - mean[c])^2: a chunk's deviations, moved to the
 // mean of its group.
-DIFFSCM_CLONES void add_deviations(int64_t n, double rows, const float* sum, const float* squares,
-                                   const double* mean, double* total) {
+DIFFSCM_INLINE void add_deviations_leaf(int64_t n, double rows, const float* sum,
+                                        const float* squares, const double* mean, double* total) {
 #pragma GCC ivdep
   for (int64_t i = 0; i < n; ++i) {
     const double d = static_cast<double>(sum[i]) / rows - mean[i];
     total[i] += static_cast<double>(squares[i]) + rows * (d * d);
   }
 }
+constexpr Clones<add_deviations_leaf> add_deviations;
 
 template <bool kSilu, bool kDrop>
 DIFFSCM_INLINE void apply_rows(int64_t rows, const Half& half, int64_t c, const float* x,
@@ -89,14 +92,15 @@ DIFFSCM_INLINE void apply_rows(int64_t rows, const Half& half, int64_t c, const 
 }
 
 // y, a, b and draws point at the half's first channel; draws is null without dropout.
-DIFFSCM_CLONES void apply(int64_t rows, const Half& half, int64_t c, bool silu, const float* x,
-                          const float* a, const float* b, const uint16_t* draws, DropoutScale drop,
-                          float* y) {
+DIFFSCM_INLINE void apply_leaf(int64_t rows, const Half& half, int64_t c, bool silu, const float* x,
+                               const float* a, const float* b, const uint16_t* draws,
+                               DropoutScale drop, float* y) {
   if (silu && draws) return apply_rows<true, true>(rows, half, c, x, a, b, draws, drop, y);
   if (silu) return apply_rows<true, false>(rows, half, c, x, a, b, draws, drop, y);
   if (draws) return apply_rows<false, true>(rows, half, c, x, a, b, draws, drop, y);
   apply_rows<false, false>(rows, half, c, x, a, b, draws, drop, y);
 }
+constexpr Clones<apply_leaf> apply;
 
 const float* input(const GroupNormArgs& args, const GroupNormPlan& plan, int which, int64_t n,
                    int64_t row) {
@@ -150,9 +154,7 @@ void finish_sample(const GroupNormArgs& args, const GroupNormPlan& plan, int64_t
 }  // namespace
 
 void group_norm(const GroupNormArgs& args, Stream) {
-  require_valid("group_norm", args);
   if (args.n == 0) return;
-  require(args.y, "group_norm: y is null");
   const GroupNormPlan plan(args);
   const int64_t c = plan.c;
   const int64_t stride = 2 * c * (plan.chunks + 1);  // per sample: moments, then coefficients

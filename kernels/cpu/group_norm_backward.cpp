@@ -57,9 +57,10 @@ DIFFSCM_INLINE void accumulate_some(int64_t rows, const Half& half, int64_t c, c
 }
 
 // draws is null without dropout, dz is null when dx is not wanted.
-DIFFSCM_CLONES void accumulate(int64_t rows, const Half& half, int64_t c, bool silu, const float* x,
-                               const float* dy, const Recompute& k, const uint16_t* draws,
-                               DropoutScale drop, float* dz, float* s1, float* s2) {
+DIFFSCM_INLINE void accumulate_leaf(int64_t rows, const Half& half, int64_t c, bool silu,
+                                    const float* x, const float* dy, const Recompute& k,
+                                    const uint16_t* draws, DropoutScale drop, float* dz, float* s1,
+                                    float* s2) {
   if (silu && draws)
     accumulate_some<true, true>(rows, half, c, x, dy, k, draws, drop, dz, s1, s2);
   else if (silu)
@@ -69,9 +70,10 @@ DIFFSCM_CLONES void accumulate(int64_t rows, const Half& half, int64_t c, bool s
   else
     accumulate_some<false, false>(rows, half, c, x, dy, k, draws, drop, dz, s1, s2);
 }
+constexpr Clones<accumulate_leaf> accumulate;
 
-DIFFSCM_CLONES void finish_rows(int64_t rows, int64_t channels, const float* x, const float* a,
-                                const float* b, const float* d, float* dx) {
+DIFFSCM_INLINE void finish_rows_leaf(int64_t rows, int64_t channels, const float* x, const float* a,
+                                     const float* b, const float* d, float* dx) {
   for (int64_t r = 0; r < rows; ++r) {
     const float* in = x + r * channels;
     float* out = dx + r * channels;
@@ -79,11 +81,13 @@ DIFFSCM_CLONES void finish_rows(int64_t rows, int64_t channels, const float* x, 
     for (int64_t i = 0; i < channels; ++i) out[i] = out[i] * a[i] + (in[i] * b[i] + d[i]);
   }
 }
+constexpr Clones<finish_rows_leaf> finish_rows;
 
-DIFFSCM_CLONES void add_to(int64_t n, const float* x, float* y) {
+DIFFSCM_INLINE void add_to_leaf(int64_t n, const float* x, float* y) {
 #pragma GCC ivdep
   for (int64_t i = 0; i < n; ++i) y[i] += x[i];
 }
+constexpr Clones<add_to_leaf> add_to;
 
 // One sample's piece of scratch, seven rows of C floats and the chunks' sums. `b` and `rstd` of the
 // first pass are reused for the second.
@@ -183,8 +187,6 @@ void parameter_gradients(const GroupNormBackwardArgs& args, const GroupNormPlan&
 
 void group_norm_backward(const GroupNormBackwardArgs& args, Stream) {
   const GroupNormArgs& f = args.forward;
-  require_valid("group_norm_backward", f);
-  require(args.dy || f.n == 0, "group_norm_backward: dy is null");
   const GroupNormPlan plan(f);
   const int64_t c = plan.c, stride = SampleMemory::size(plan);
   const int halves = plan.c1 > 0 ? 2 : 1;

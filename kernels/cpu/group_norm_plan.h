@@ -76,21 +76,6 @@ inline const uint16_t* dropout_draws(const Dropout& dropout, int64_t n, int64_t 
   return reinterpret_cast<const uint16_t*>(words) + skip;
 }
 
-inline void require_valid(const char* name, const GroupNormArgs& a) {
-  require(a.n >= 0 && a.hw >= 1 && a.c0 >= 1 && a.c1 >= 0,
-          "{}: n, hw, c0, c1 are {}, {}, {}, {}, expected >= 0, >= 1, >= 1, >= 0", name, a.n, a.hw,
-          a.c0, a.c1);
-  require(a.groups >= 1 && (a.c0 + a.c1) % a.groups == 0,
-          "{}: {} channels cannot be cut into {} equal groups", name, a.c0 + a.c1, a.groups);
-  require(a.eps >= 0, "{}: eps is {}, expected >= 0", name, a.eps);
-  require(a.dropout.rate >= 0 && a.dropout.rate < 1, "{}: dropout rate is {}, not in [0, 1)", name,
-          a.dropout.rate);
-  if (a.n == 0) return;
-  require(a.x0 && (a.x1 || a.c1 == 0), "{}: x0 is null, or x1 is null although c1 is {}", name,
-          a.c1);
-  require(a.gamma && a.beta && a.mean && a.rstd, "{}: gamma, beta, mean or rstd is null", name);
-}
-
 // Samples are independent, so each thread takes whole samples and finds them in its cache for the
 // second pass; with fewer samples than threads, the chunks of a sample are shared out instead.
 // Both ways run the same tasks: first(n, chunk), then middle(n), then last(n, chunk).

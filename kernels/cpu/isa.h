@@ -1,12 +1,13 @@
 // Instruction sets: one binary runs anywhere, and uses AVX-512 where there is some.
 //
-// The leaves (inner loops) are written once with the compiler's vector types and compiled once per
-// instruction set, each time in a namespace and under a `#pragma GCC target` of its own; see
-// kernels/cpu/conv2d_leaves.h. At run time a leaf is picked from a table by Isa. OpenMP regions
-// stay outside the leaves.
+// The leaves (inner loops) are written once and compiled once per instruction set: plain loops by
+// Clones (clones.h), those that depend on the vector width in a namespace and under a `#pragma GCC
+// target` of their own (conv2d_leaves.h, philox_tile.cpp). At run time all of them follow
+// chosen_isa(). OpenMP regions stay outside the leaves.
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 namespace diffscm::kernels::cpu {
 
@@ -49,5 +50,12 @@ inline bool isa_supported(Isa isa) {
 inline Isa best_isa() {
   return isa_supported(Isa::kV4) ? Isa::kV4 : isa_supported(Isa::kV3) ? Isa::kV3 : Isa::kV1;
 }
+
+// The value of DIFFSCM_ISA: v1, v3 or v4; empty: the best one. Throws Error for another, and for
+// one that this processor lacks.
+Isa parse_isa(std::string_view name);
+// What the environment asks for, read once. (The target's table asks first, so that a wrong value
+// is an error there and not within a kernel.)
+Isa chosen_isa();
 
 }  // namespace diffscm::kernels::cpu

@@ -10,7 +10,7 @@ namespace {
 
 // Sum of squared differences in double. Sixteen running sums, because one alone would make each
 // addition wait for the one before it; they are added up in a fixed order.
-DIFFSCM_CLONES double squared_error(int64_t n, const float* a, const float* b) {
+DIFFSCM_INLINE double squared_error_leaf(int64_t n, const float* a, const float* b) {
   constexpr int kLanes = 16;
   double lane[kLanes] = {};
   int64_t i = 0;
@@ -28,20 +28,19 @@ DIFFSCM_CLONES double squared_error(int64_t n, const float* a, const float* b) {
   for (const double part : lane) sum += part;
   return sum;
 }
+constexpr Clones<squared_error_leaf> squared_error;
 
-DIFFSCM_CLONES void scaled_difference(int64_t n, float scale, const float* a, const float* b,
-                                      float* y) {
+DIFFSCM_INLINE void scaled_difference_leaf(int64_t n, float scale, const float* a, const float* b,
+                                           float* y) {
 #pragma GCC ivdep
   for (int64_t i = 0; i < n; ++i) y[i] = scale * (a[i] - b[i]);
 }
+constexpr Clones<scaled_difference_leaf> scaled_difference;
 
 }  // namespace
 
 void mse(const MseArgs& args, Stream) {
-  require(args.n >= 0 && args.elements >= 1, "mse: n is {} and elements {}, expected >= 0 and >= 1",
-          args.n, args.elements);
   if (args.n == 0) return;
-  require(args.prediction && args.target && args.loss, "mse: prediction, target or loss is null");
   const float scale = static_cast<float>(2.0 * args.weight / static_cast<double>(args.elements));
   parallel_tasks(args.n, args.n * args.elements, [&](int64_t n) {
     const int64_t at = n * args.elements;
@@ -56,10 +55,7 @@ void mse(const MseArgs& args, Stream) {
 
 // A handful of classes per sample: plain double arithmetic, nothing to vectorise.
 void log_softmax(const LogSoftmaxArgs& args, Stream) {
-  require(args.n >= 0 && args.classes >= 1,
-          "log_softmax: n is {} and classes {}, expected >= 0 and >= 1", args.n, args.classes);
   if (args.n == 0) return;
-  require(args.logits && args.label && args.log_p, "log_softmax: logits, label or log_p is null");
   for (int64_t n = 0; n < args.n; ++n) {
     require(args.label[n] >= 0 && args.label[n] < args.classes,
             "log_softmax: label {} of sample {} is outside 0 .. {}", args.label[n], n,

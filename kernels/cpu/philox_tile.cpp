@@ -1,7 +1,7 @@
 // Philox for many consecutive blocks, compiled for each instruction set (philox_leaf.h holds the
 // loop). The 32 x 32 -> 64 bit product that it lives on is one instruction, but gcc does not find
 // it in plain C++ without shuffling lanes back and forth: hence the intrinsics, and the three
-// namespaces in place of DIFFSCM_CLONES.
+// namespaces in place of Clones.
 #include "kernels/cpu/philox_tile.h"
 
 #include <cstring>
@@ -59,8 +59,8 @@ inline Wide multiply(Wide a, Wide b) {
 
 auto* choose() {
 #if defined(__x86_64__)
-  if (best_isa() == Isa::kV4) return &v4::fill;
-  if (best_isa() == Isa::kV3) return &v3::fill;
+  if (chosen_isa() == Isa::kV4) return &v4::fill;
+  if (chosen_isa() == Isa::kV3) return &v3::fill;
 #endif
   return &v1::fill;
 }

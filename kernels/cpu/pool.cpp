@@ -10,8 +10,8 @@ namespace diffscm::kernels::cpu {
 namespace {
 
 // One output row: the mean of two input rows, pairs of pixels.
-DIFFSCM_CLONES void pool_row(int64_t w_out, int64_t c, const float* top, const float* bottom,
-                             float* y) {
+DIFFSCM_INLINE void pool_row_leaf(int64_t w_out, int64_t c, const float* top, const float* bottom,
+                                  float* y) {
   for (int64_t q = 0; q < w_out; ++q) {
     const float* t = top + 2 * q * c;
     const float* b = bottom + 2 * q * c;
@@ -20,9 +20,10 @@ DIFFSCM_CLONES void pool_row(int64_t w_out, int64_t c, const float* top, const f
     for (int64_t i = 0; i < c; ++i) out[i] = 0.25f * ((t[i] + t[i + c]) + (b[i] + b[i + c]));
   }
 }
+constexpr Clones<pool_row_leaf> pool_row;
 
 // One input row: a quarter of the output gradient, the dropped column zero.
-DIFFSCM_CLONES void unpool_row(int64_t w, int64_t c, const float* dy, float* dx) {
+DIFFSCM_INLINE void unpool_row_leaf(int64_t w, int64_t c, const float* dy, float* dx) {
   const int64_t w_out = w / 2;
   for (int64_t q = 0; q < w_out; ++q) {
     const float* in = dy + q * c;
@@ -35,14 +36,15 @@ DIFFSCM_CLONES void unpool_row(int64_t w, int64_t c, const float* dy, float* dx)
   }
   for (int64_t i = 2 * w_out * c; i < w * c; ++i) dx[i] = 0.0f;
 }
+constexpr Clones<unpool_row_leaf> unpool_row;
 
 // A NaN anywhere in the window wins, wherever it stands.
 inline float larger(float a, float b) {
   return b > a || b != b ? b : a;
 }
 
-DIFFSCM_CLONES void max_pool_row(int64_t w_out, int64_t c, const float* top, const float* bottom,
-                                 float* y) {
+DIFFSCM_INLINE void max_pool_row_leaf(int64_t w_out, int64_t c, const float* top,
+                                      const float* bottom, float* y) {
   for (int64_t q = 0; q < w_out; ++q) {
     const float* t = top + 2 * q * c;
     const float* b = bottom + 2 * q * c;
@@ -51,10 +53,12 @@ DIFFSCM_CLONES void max_pool_row(int64_t w_out, int64_t c, const float* top, con
     for (int64_t i = 0; i < c; ++i) out[i] = larger(larger(t[i], t[i + c]), larger(b[i], b[i + c]));
   }
 }
+constexpr Clones<max_pool_row_leaf> max_pool_row;
 
 // Two input rows of dx: dy where the first largest element of the window stood.
-DIFFSCM_CLONES void max_unpool_rows(int64_t w, int64_t c, const float* top, const float* bottom,
-                                    const float* dy, float* dx_top, float* dx_bottom) {
+DIFFSCM_INLINE void max_unpool_rows_leaf(int64_t w, int64_t c, const float* top,
+                                         const float* bottom, const float* dy, float* dx_top,
+                                         float* dx_bottom) {
   const int64_t w_out = w / 2;
   for (int64_t q = 0; q < w_out; ++q) {
     const int64_t left = 2 * q * c, right = left + c;
@@ -73,9 +77,10 @@ DIFFSCM_CLONES void max_unpool_rows(int64_t w, int64_t c, const float* top, cons
   }
   for (int64_t i = 2 * w_out * c; i < w * c; ++i) dx_top[i] = dx_bottom[i] = 0.0f;
 }
+constexpr Clones<max_unpool_rows_leaf> max_unpool_rows;
 
-DIFFSCM_CLONES void make_tokens(int64_t hw, int64_t c, const float* x, const float* position,
-                                float* y) {
+DIFFSCM_INLINE void make_tokens_leaf(int64_t hw, int64_t c, const float* x, const float* position,
+                                     float* y) {
   // Token 0 first holds the sum of the pixels; its row of y is the accumulator.
 #pragma GCC ivdep
   for (int64_t i = 0; i < c; ++i) y[i] = 0.0f;
@@ -93,8 +98,9 @@ DIFFSCM_CLONES void make_tokens(int64_t hw, int64_t c, const float* x, const flo
 #pragma GCC ivdep
   for (int64_t i = 0; i < c; ++i) y[i] = y[i] * scale + position[i];
 }
+constexpr Clones<make_tokens_leaf> make_tokens;
 
-DIFFSCM_CLONES void pixel_gradients(int64_t hw, int64_t c, const float* dy, float* dx) {
+DIFFSCM_INLINE void pixel_gradients_leaf(int64_t hw, int64_t c, const float* dy, float* dx) {
   const float scale = 1.0f / static_cast<float>(hw);
   for (int64_t t = 0; t < hw; ++t) {
     const float* in = dy + (t + 1) * c;
@@ -103,10 +109,11 @@ DIFFSCM_CLONES void pixel_gradients(int64_t hw, int64_t c, const float* dy, floa
     for (int64_t i = 0; i < c; ++i) out[i] = in[i] + scale * dy[i];
   }
 }
+constexpr Clones<pixel_gradients_leaf> pixel_gradients;
 
 // Sum over samples, in their order, of one range of the [HW+1, C] positions.
-DIFFSCM_CLONES void sum_samples(int64_t n, int64_t stride, int64_t count, const float* dy,
-                                float* sum) {
+DIFFSCM_INLINE void sum_samples_leaf(int64_t n, int64_t stride, int64_t count, const float* dy,
+                                     float* sum) {
 #pragma GCC ivdep
   for (int64_t i = 0; i < count; ++i) sum[i] = 0.0f;
   for (int64_t s = 0; s < n; ++s) {
@@ -114,23 +121,13 @@ DIFFSCM_CLONES void sum_samples(int64_t n, int64_t stride, int64_t count, const 
     for (int64_t i = 0; i < count; ++i) sum[i] += dy[s * stride + i];
   }
 }
-
-void require_image(const char* name, int64_t n, int64_t h, int64_t w, int64_t c) {
-  require(n >= 0 && h >= 1 && w >= 1 && c >= 1, "{}: shape [{}, {}, {}, {}] is not an image", name,
-          n, h, w, c);
-}
-
-void require_tokens(const char* name, int64_t n, int64_t hw, int64_t c) {
-  require(n >= 0 && hw >= 1 && c >= 1, "{}: shape [{}, {}, {}] is not an image", name, n, hw, c);
-}
+constexpr Clones<sum_samples_leaf> sum_samples;
 
 }  // namespace
 
 void avg_pool(const AvgPoolArgs& args, Stream) {
-  require_image("avg_pool", args.n, args.h, args.w, args.c);
   const int64_t h_out = args.h / 2, w_out = args.w / 2, row = args.w * args.c;
   if (args.n * h_out * w_out == 0) return;
-  require(args.x && args.y, "avg_pool: x or y is null");
   parallel_tasks(args.n * h_out, args.n * args.h * row, [&](int64_t task) {
     const float* top = args.x + (task / h_out * args.h + 2 * (task % h_out)) * row;
     pool_row(w_out, args.c, top, top + row, args.y + task * w_out * args.c);
@@ -138,10 +135,8 @@ void avg_pool(const AvgPoolArgs& args, Stream) {
 }
 
 void avg_pool_backward(const AvgPoolBackwardArgs& args, Stream) {
-  require_image("avg_pool_backward", args.n, args.h, args.w, args.c);
   if (args.n == 0) return;
   const int64_t h_out = args.h / 2, w_out = args.w / 2, row = args.w * args.c;
-  require(args.dx && (args.dy || h_out * w_out == 0), "avg_pool_backward: dy or dx is null");
   parallel_tasks(args.n * args.h, args.n * args.h * row, [&](int64_t task) {
     const int64_t n = task / args.h, p = task % args.h / 2;
     float* dx = args.dx + task * row;
@@ -153,10 +148,8 @@ void avg_pool_backward(const AvgPoolBackwardArgs& args, Stream) {
 }
 
 void max_pool(const MaxPoolArgs& args, Stream) {
-  require_image("max_pool", args.n, args.h, args.w, args.c);
   const int64_t h_out = args.h / 2, w_out = args.w / 2, row = args.w * args.c;
   if (args.n * h_out * w_out == 0) return;
-  require(args.x && args.y, "max_pool: x or y is null");
   parallel_tasks(args.n * h_out, args.n * args.h * row, [&](int64_t task) {
     const float* top = args.x + (task / h_out * args.h + 2 * (task % h_out)) * row;
     max_pool_row(w_out, args.c, top, top + row, args.y + task * w_out * args.c);
@@ -164,11 +157,8 @@ void max_pool(const MaxPoolArgs& args, Stream) {
 }
 
 void max_pool_backward(const MaxPoolBackwardArgs& args, Stream) {
-  require_image("max_pool_backward", args.n, args.h, args.w, args.c);
   if (args.n == 0) return;
   const int64_t h_out = args.h / 2, w_out = args.w / 2, row = args.w * args.c;
-  require(args.dx && ((args.dy && args.x) || h_out * w_out == 0),
-          "max_pool_backward: x, dy or dx is null");
   parallel_tasks(args.n, args.n * args.h * row, [&](int64_t n) {
     const float* x = args.x + n * args.h * row;
     float* dx = args.dx + n * args.h * row;
@@ -182,9 +172,7 @@ void max_pool_backward(const MaxPoolBackwardArgs& args, Stream) {
 }
 
 void pool_tokens(const PoolTokensArgs& args, Stream) {
-  require_tokens("pool_tokens", args.n, args.hw, args.c);
   if (args.n == 0) return;
-  require(args.x && args.position && args.y, "pool_tokens: x, position or y is null");
   parallel_tasks(args.n, args.n * args.hw * args.c, [&](int64_t n) {
     make_tokens(args.hw, args.c, args.x + n * args.hw * args.c, args.position,
                 args.y + n * (args.hw + 1) * args.c);
@@ -192,8 +180,6 @@ void pool_tokens(const PoolTokensArgs& args, Stream) {
 }
 
 void pool_tokens_backward(const PoolTokensBackwardArgs& args, Stream) {
-  require_tokens("pool_tokens_backward", args.n, args.hw, args.c);
-  require(args.dy || args.n == 0, "pool_tokens_backward: dy is null");
   const int64_t tokens = (args.hw + 1) * args.c;
   if (args.dx) {
     parallel_tasks(args.n, args.n * tokens, [&](int64_t n) {

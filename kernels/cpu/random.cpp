@@ -22,9 +22,10 @@ DIFFSCM_INLINE void to_normal(const uint32_t* words, float* y) {
     y[i + 1] = pair.second;
   }
 }
-DIFFSCM_CLONES void to_normal_fused(const uint32_t* words, float* y) {
+DIFFSCM_INLINE void to_normal_fused_leaf(const uint32_t* words, float* y) {
   to_normal<true>(words, y);
 }
+constexpr Clones<to_normal_fused_leaf> to_normal_fused;
 void to_normal_separate(const uint32_t* words, float* y) {
   to_normal<false>(words, y);
 }
@@ -33,27 +34,20 @@ bool has_multiply_add() {
 #ifdef __FP_FAST_FMAF
   return true;
 #else
-  return best_isa() != Isa::kV1;
+  return chosen_isa() != Isa::kV1;
 #endif
 }
 
 void normal_tile(const RandomKey& key, uint64_t sample, uint32_t first_block, float* y) {
   uint32_t words[kTileWords];
   philox_tiles(key, sample, first_block, 1, words);
-  static const auto convert = has_multiply_add() ? &to_normal_fused : &to_normal_separate;
-  convert(words, y);
+  has_multiply_add() ? to_normal_fused(words, y) : to_normal_separate(words, y);
 }
 
 }  // namespace
 
 void normal(const NormalArgs& args, Stream) {
-  require(args.n >= 0 && args.elements >= 0, "normal: n is {} and elements {}, expected >= 0",
-          args.n, args.elements);
   if (args.n * args.elements == 0) return;
-  require(args.index && args.y, "normal: index or y is null");
-  require(args.elements <= int64_t{4} << 32,
-          "normal: {} elements per sample, but a counter has room for {}", args.elements,
-          int64_t{4} << 32);
   const RandomKey key = resolved(args.key);
   const int64_t tiles = (args.elements + kTileWords - 1) / kTileWords;
   parallel_tasks(args.n * tiles, args.n * args.elements * 4, [&](int64_t task) {

@@ -1,47 +1,18 @@
 #include "kernels/cpu/table.h"
 
+#include "kernels/cpu/isa.h"
+
 namespace diffscm::kernels::cpu {
 
 const OperatorTable& operators() {
   static const OperatorTable table = [] {
-    OperatorTable t{};
-    t.target = "cpu";
-    t.conv2d.run = conv2d;
-    t.conv2d_backward_input.run = conv2d_backward_input;
-    t.conv2d_backward_weight.run = conv2d_backward_weight;
-    t.conv2d_pack.run = conv2d_pack;
-    t.group_norm.run = group_norm;
-    t.group_norm_backward.run = group_norm_backward;
-    t.attention.run = attention;
-    t.attention_backward.run = attention_backward;
-    t.matmul.run = matmul;
-    t.column_sum.run = column_sum;
-    t.linear_combination.run = linear_combination;
-    t.silu.run = silu;
-    t.silu_backward.run = silu_backward;
-    t.timestep_embedding.run = timestep_embedding;
-    t.add_noise.run = add_noise;
-    t.sample_dot.run = sample_dot;
-    t.avg_pool.run = avg_pool;
-    t.avg_pool_backward.run = avg_pool_backward;
-    t.pool_tokens.run = pool_tokens;
-    t.pool_tokens_backward.run = pool_tokens_backward;
-    t.relu.run = relu;
-    t.relu_backward.run = relu_backward;
-    t.max_pool.run = max_pool;
-    t.max_pool_backward.run = max_pool_backward;
-    t.gaussian_latent.run = gaussian_latent;
-    t.gaussian_latent_backward.run = gaussian_latent_backward;
-    t.mse.run = mse;
-    t.log_softmax.run = log_softmax;
-    t.normal.run = normal;
-    t.ddim_update.run = ddim_update;
-    t.abs_quantile.run = abs_quantile;
-    t.adamw.run = adamw;
-    OperatorTable::each(t, [&](const char* name, auto& entry) {
-      entry.name = name;
-      entry.target = t.target;
-    });
+    chosen_isa();  // an error in DIFFSCM_ISA is one here
+    OperatorTable t("cpu");
+#define F32(name, Args) t.name.run = name;
+#define BF16(name, ...)
+    DIFFSCM_OPERATORS(F32, F32, BF16)
+#undef BF16
+#undef F32
     return t;
   }();
   return table;

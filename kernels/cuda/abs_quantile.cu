@@ -139,13 +139,7 @@ __global__ void __launch_bounds__(kThreads)
 }  // namespace
 
 void abs_quantile(const AbsQuantileArgs& args, Stream stream) {
-  require(args.n >= 0 && args.elements >= 1,
-          "abs_quantile: n is {} and elements {}, expected >= 0 and >= 1", args.n, args.elements);
-  require(args.levels || (args.alpha_bar > 0 && args.alpha_bar <= 1),
-          "abs_quantile: alpha_bar is {}, not in (0, 1]", args.alpha_bar);
-  require(args.q >= 0 && args.q <= 1, "abs_quantile: q is {}, not in [0, 1]", args.q);
   if (args.n == 0) return;
-  require(args.x && args.eps && args.quantile, "abs_quantile: x, eps or quantile is null");
   require(args.elements < int64_t{1} << 32,
           "abs_quantile: {} elements per sample, but they are counted in 32 bits", args.elements);
   const double at = args.q * static_cast<double>(args.elements - 1);

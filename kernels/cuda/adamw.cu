@@ -86,13 +86,7 @@ __global__ void __launch_bounds__(kElementThreads) adamw_step(AdamwArgs args, Sc
 }  // namespace
 
 void adamw(const AdamwArgs& args, Stream stream) {
-  require(args.n >= 0, "adamw: n is {}, expected >= 0", args.n);
-  require(args.schedule || args.step >= 1, "adamw: step is {}, the first step is 1", args.step);
-  require(args.beta1 >= 0 && args.beta1 < 1 && args.beta2 >= 0 && args.beta2 < 1,
-          "adamw: beta1 is {} and beta2 {}, expected within [0, 1)", args.beta1, args.beta2);
   if (args.n == 0) return;
-  require(args.gradient && args.parameter && args.m && args.v,
-          "adamw: gradient, parameter, m or v is null");
   const double t = static_cast<double>(args.step);
   const Schedule scalars = {args.lr, 1 - std::pow(args.beta1, t), 1 - std::pow(args.beta2, t),
                             args.ema_decay};

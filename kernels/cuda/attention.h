@@ -129,16 +129,6 @@ bool attention_mma(const BasicAttentionArgs<bf16>& args, float scale, Stream str
 bool attention_backward_mma(const BasicAttentionBackwardArgs<bf16>& args, float scale,
                             const float* delta, Stream stream);
 
-template <class T>
-void require_valid(const char* name, const BasicAttentionArgs<T>& a) {
-  require(a.n >= 0 && a.tokens >= 1 && a.queries >= 1 && a.queries <= a.tokens,
-          "{}: n, tokens, queries are {}, {}, {}, expected >= 0, >= 1 and 1 .. tokens", name, a.n,
-          a.tokens, a.queries);
-  require(a.heads >= 1 && a.channels >= 1 && a.channels % a.heads == 0,
-          "{}: {} channels cannot be cut into {} heads", name, a.channels, a.heads);
-  require(a.n == 0 || (a.qkv && a.out && a.lse), "{}: qkv, out or lse is null", name);
-}
-
 // One block per head, tile of `tile` rows (x) and slice of `slice` channels of the result (y).
 inline dim3 attention_grid(const char* name, int64_t heads, int64_t rows, int64_t tile,
                            int64_t width, int64_t slice) {

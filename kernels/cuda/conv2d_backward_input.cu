@@ -1,4 +1,4 @@
-// Convolution backward to input: checks the arguments, picks a rung (as conv2d.cu does), calls.
+// Convolution backward to input: picks a rung (as conv2d.cu does), calls.
 #include "kernels/cuda/conv2d_rungs.h"
 #include "kernels/cuda/table.h"
 
@@ -8,11 +8,7 @@ template <class T>
 void run_conv2d_backward_input(const BasicConv2dBackwardInputArgs<T>& args,
                                std::optional<ConvRung> rung, Stream stream) {
   constexpr const char* kName = "conv2d_backward_input";
-  check_conv_shape(kName, args.shape);
-  check_conv_pointer(kName, "dy", args.dy);
-  check_conv_pointer(kName, "weight", args.weight);
-  check_conv_pointer(kName, "dx0", args.dx0);
-  check_conv_second(kName, "dx1", args.shape, args.dx1);
+  check_conv_size(kName, args.shape);
   if (rung == ConvRung::kNaive) return conv2d_backward_input_naive(args, stream);
   if (rung == ConvRung::kCudnn) return conv2d_backward_input_cudnn(args, stream);
   if (rung != ConvRung::kTiled) {

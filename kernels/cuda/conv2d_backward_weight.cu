@@ -1,5 +1,5 @@
-// Convolution backward to weight and bias: checks the arguments, picks a rung (as conv2d.cu does),
-// calls. The bias gradient is dy's column sum.
+// Convolution backward to weight and bias: picks a rung (as conv2d.cu does), calls. The bias
+// gradient is dy's column sum.
 #include "kernels/cuda/conv2d_backward_weight.h"
 
 #include "kernels/cuda/table.h"
@@ -11,11 +11,7 @@ void run_conv2d_backward_weight(const BasicConv2dBackwardWeightArgs<T>& args,
                                 std::optional<ConvRung> rung, Stream stream) {
   constexpr const char* kName = "conv2d_backward_weight";
   const ConvShape& s = args.shape;
-  check_conv_shape(kName, s);
-  check_conv_pointer(kName, "x0", args.x0);
-  check_conv_pointer(kName, "dy", args.dy);
-  check_conv_pointer(kName, "dweight", args.dweight);
-  check_conv_second(kName, "x1", s, args.x1);
+  check_conv_size(kName, s);
   if (rung == ConvRung::kNaive) return conv2d_backward_weight_naive(args, stream);
   require(rung != ConvRung::kCudnn,
           "{}: DIFFSCM_CONV=cudnn serves forward and backward to input only; choose mma, tiled or "

@@ -1,5 +1,5 @@
-// The rungs of the convolution ladder on the targets cuda and emu. kernels/cuda/conv2d.cu checks
-// the arguments and picks one; tests and benchmarks call run_* to force one. Every rung computes
+// The rungs of the convolution ladder on the targets cuda and emu. kernels/cuda/conv2d.cu picks
+// one; tests and benchmarks call run_* to force one. Every rung computes
 // the contract of kernels/conv2d.h for every shape it supports.
 #pragma once
 
@@ -23,11 +23,8 @@ const char* name(ConvRung rung);
 std::optional<ConvRung> parse_conv_rung(std::string_view value);
 std::optional<ConvRung> conv_rung_from_environment();
 
-// What every entry point requires of a shape; `operation` starts the message.
-void check_conv_shape(const char* operation, const ConvShape& shape);
-void check_conv_pointer(const char* operation, const char* argument, const void* pointer);
-void check_conv_second(const char* operation, const char* argument, const ConvShape& shape,
-                       const void* pointer);
+// The targets' own limit on a shape; `operation` starts the message.
+void check_conv_size(const char* operation, const ConvShape& shape);
 // Throws unless `supported`: "<operation>: DIFFSCM_CONV=mma cannot do f32 with c0=...".
 void require_conv_mma(bool supported, const char* operation, const ConvShape& shape,
                       const char* type);
@@ -42,7 +39,7 @@ template <class T>
 void run_conv2d_backward_input(const BasicConv2dBackwardInputArgs<T>& args,
                                std::optional<ConvRung> rung, Stream stream);
 
-// The rungs themselves. Arguments have been checked. (conv2d_backward_weight.h has the others of
+// The rungs themselves. (conv2d_backward_weight.h has the others of
 // the weight gradient.)
 template <class T>
 void conv2d_naive(const BasicConv2dArgs<T>& args, Stream stream);

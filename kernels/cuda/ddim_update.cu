@@ -145,19 +145,8 @@ void launch_step(int64_t size, bool vectors, Stream stream, const DdimUpdateArgs
 }  // namespace
 
 void ddim_update(const DdimUpdateArgs& args, Stream stream) {
-  require(args.n >= 0 && args.elements >= 0, "ddim_update: n is {} and elements {}, expected >= 0",
-          args.n, args.elements);
-  require(args.levels || (args.alpha_bar > 0 && args.alpha_bar < 1),
-          "ddim_update: alpha_bar is {}, not in (0, 1)", args.alpha_bar);
-  require(args.levels || (args.alpha_bar_next >= 0 && args.alpha_bar_next <= 1),
-          "ddim_update: alpha_bar_next is {}, not in [0, 1]", args.alpha_bar_next);
-  require(args.sigma >= 0, "ddim_update: sigma is {}, expected >= 0", args.sigma);
   const int64_t size = args.n * args.elements;
   if (size == 0) return;
-  require(args.x && args.eps && args.out, "ddim_update: x, eps or out is null");
-  require(args.noise || args.sigma == 0, "ddim_update: sigma is {} but noise is null", args.sigma);
-  require(args.quantile || args.threshold != Threshold::dynamic,
-          "ddim_update: the dynamic threshold needs quantile, which is null");
   constexpr int kWidth = kVector<float>;
   // With a limit per sample, a vector must not reach across two.
   const bool vectors = aligned16(args.x) && aligned16(args.eps) && aligned16(args.eps_uncond) &&

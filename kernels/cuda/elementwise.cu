@@ -108,9 +108,9 @@ __global__ void __launch_bounds__(kElementThreads) relu_gradient(ReluBackwardArg
       });
 }
 
-// A vector lies within one sample: the launcher sees to it.
+// A vector lies within one sample: the launchers of this and the next two see to it.
 template <int width>
-__global__ void __launch_bounds__(kElementThreads) noise_samples(AddNoiseArgs args) {
+__global__ void __launch_bounds__(kElementThreads) combine_rows(CombineSamplesArgs args) {
   for_each_vector<width, kFlight>(
       args.n * args.elements,
       [&](auto w, int64_t i) {
@@ -124,6 +124,34 @@ __global__ void __launch_bounds__(kElementThreads) noise_samples(AddNoiseArgs ar
         for (int j = 0; j < w; ++j) y[j] = fmaf(a, in.x[j], b * in.z[j]);
         store_numbers(args.y + i, y);
       });
+}
+
+template <int width>
+__global__ void __launch_bounds__(kElementThreads) multiply_rows(CombineSamplesArgs args) {
+  for_each_vector<width, kFlight>(
+      args.n * args.elements, [&](auto w, int64_t i) { return load_numbers<w>(args.x + i); },
+      [&](auto w, int64_t i, auto x) {
+        const float a = args.a[i / args.elements];
+#pragma unroll
+        for (int j = 0; j < w; ++j) x[j] *= a;
+        store_numbers(args.y + i, x);
+      });
+}
+
+template <int width>
+__global__ void __launch_bounds__(kElementThreads) copy_rows(GatherRowsArgs args) {
+  for_each_vector<width, kFlight>(
+      args.n * args.elements,
+      [&](auto w, int64_t i) {
+        const int64_t row = args.rows[i / args.elements];
+        if (row >= 0 && row < args.rows_of_x)
+          return load_numbers<w>(args.x + row * args.elements + i % args.elements);
+        Numbers<w> nowhere;
+#pragma unroll
+        for (int j = 0; j < w; ++j) nowhere[j] = nanf("");
+        return nowhere;
+      },
+      [&](auto w, int64_t i, const auto& x) { store_numbers<w>(args.y + i, x); });
 }
 
 // One thread per frequency and sample. Angles reach 999 radians, where f32 has lost five digits:
@@ -148,9 +176,7 @@ __global__ void __launch_bounds__(kElementThreads) embed_timesteps(TimestepEmbed
 
 template <class T>
 void linear_combination(const BasicLinearCombinationArgs<T>& args, Stream stream) {
-  require(args.n >= 0, "linear_combination: n is {}, expected >= 0", args.n);
   if (args.n == 0) return;
-  require(args.x && args.y, "linear_combination: x or y is null");
   constexpr int kWidth = kVector<T>;
   const bool aligned = aligned16(args.x) && aligned16(args.z) && aligned16(args.y);
   if (args.z)
@@ -163,22 +189,22 @@ template void linear_combination(const BasicLinearCombinationArgs<bf16>&, Stream
 
 template <class From, class To>
 void cast(const CastArgs<From, To>& args, Stream stream) {
-  require(args.n >= 0, "cast: n is {}, expected >= 0", args.n);
   if (args.n == 0) return;
-  require(args.x && args.y, "cast: x or y is null");
   // 16 bytes of bf16, and two vectors of f32.
   constexpr int kWidth = kVector<bf16>;
   launch_elements<convert<kWidth, From, To>, convert<1, From, To>>(
       args.n, kWidth, aligned16(args.x) && aligned16(args.y), stream, args);
 }
-template void cast(const CastArgs<float, bf16>&, Stream);
-template void cast(const CastArgs<bf16, float>&, Stream);
+void cast_to_bf16(const CastArgs<float, bf16>& args, Stream stream) {
+  cast(args, stream);
+}
+void cast_to_f32(const CastArgs<bf16, float>& args, Stream stream) {
+  cast(args, stream);
+}
 
 template <class T>
 void silu(const BasicSiluArgs<T>& args, Stream stream) {
-  require(args.n >= 0, "silu: n is {}, expected >= 0", args.n);
   if (args.n == 0) return;
-  require(args.x && args.y, "silu: x or y is null");
   constexpr int kWidth = kVector<T>;
   launch_elements<silu_forward<kWidth, T>, silu_forward<1, T>>(
       args.n, kWidth, aligned16(args.x) && aligned16(args.y), stream, args);
@@ -188,9 +214,7 @@ template void silu(const BasicSiluArgs<bf16>&, Stream);
 
 template <class T>
 void silu_backward(const BasicSiluBackwardArgs<T>& args, Stream stream) {
-  require(args.n >= 0, "silu_backward: n is {}, expected >= 0", args.n);
   if (args.n == 0) return;
-  require(args.x && args.dy && args.dx, "silu_backward: x, dy or dx is null");
   constexpr int kWidth = kVector<T>;
   launch_elements<silu_gradient<kWidth, T>, silu_gradient<1, T>>(
       args.n, kWidth, aligned16(args.x) && aligned16(args.dy) && aligned16(args.dx), stream, args);
@@ -199,42 +223,43 @@ template void silu_backward(const BasicSiluBackwardArgs<float>&, Stream);
 template void silu_backward(const BasicSiluBackwardArgs<bf16>&, Stream);
 
 void relu(const ReluArgs& args, Stream stream) {
-  require(args.n >= 0, "relu: n is {}, expected >= 0", args.n);
   if (args.n == 0) return;
-  require(args.x && args.y, "relu: x or y is null");
   constexpr int kWidth = kVector<float>;
   launch_elements<relu_forward<kWidth>, relu_forward<1>>(
       args.n, kWidth, aligned16(args.x) && aligned16(args.y), stream, args);
 }
 
 void relu_backward(const ReluBackwardArgs& args, Stream stream) {
-  require(args.n >= 0, "relu_backward: n is {}, expected >= 0", args.n);
   if (args.n == 0) return;
-  require(args.y && args.dy && args.dx, "relu_backward: y, dy or dx is null");
   constexpr int kWidth = kVector<float>;
   launch_elements<relu_gradient<kWidth>, relu_gradient<1>>(
       args.n, kWidth, aligned16(args.y) && aligned16(args.dy) && aligned16(args.dx), stream, args);
 }
 
 void timestep_embedding(const TimestepEmbeddingArgs& args, Stream stream) {
-  require(args.n >= 0, "timestep_embedding: n is {}, expected >= 0", args.n);
-  require(args.channels >= 2 && args.channels % 2 == 0,
-          "timestep_embedding: channels is {}, expected an even number >= 2", args.channels);
   if (args.n == 0) return;
-  require(args.t && args.emb, "timestep_embedding: t or emb is null");
   launch<embed_timesteps>(element_grid(args.n * args.channels / 2, 1), dim3(kElementThreads), 0,
                           stream, args);
 }
 
-void add_noise(const AddNoiseArgs& args, Stream stream) {
-  require(args.n >= 0 && args.elements >= 0, "add_noise: n is {} and elements {}, expected >= 0",
-          args.n, args.elements);
-  if (args.n * args.elements == 0) return;
-  require(args.a && args.b && args.x && args.z && args.y, "add_noise: an array is null");
+void combine_samples(const CombineSamplesArgs& args, Stream stream) {
+  const int64_t size = args.n * args.elements;
+  if (size == 0) return;
   constexpr int kWidth = kVector<float>;
-  const bool aligned = aligned16(args.x) && aligned16(args.z) && aligned16(args.y);
-  launch_elements<noise_samples<kWidth>, noise_samples<1>>(
-      args.n * args.elements, kWidth, aligned && args.elements % kWidth == 0, stream, args);
+  const bool aligned =
+      aligned16(args.x) && aligned16(args.z) && aligned16(args.y) && args.elements % kWidth == 0;
+  if (args.z)
+    launch_elements<combine_rows<kWidth>, combine_rows<1>>(size, kWidth, aligned, stream, args);
+  else
+    launch_elements<multiply_rows<kWidth>, multiply_rows<1>>(size, kWidth, aligned, stream, args);
+}
+
+void gather_rows(const GatherRowsArgs& args, Stream stream) {
+  const int64_t size = args.n * args.elements;
+  if (size == 0) return;
+  constexpr int kWidth = kVector<float>;
+  const bool aligned = aligned16(args.x) && aligned16(args.y) && args.elements % kWidth == 0;
+  launch_elements<copy_rows<kWidth>, copy_rows<1>>(size, kWidth, aligned, stream, args);
 }
 
 }  // namespace diffscm::kernels::DIFFSCM_TARGET

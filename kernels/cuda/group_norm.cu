@@ -275,9 +275,7 @@ void run(const BasicGroupNormArgs<T>& args, Stream stream) {
 
 template <class T>
 void group_norm(const BasicGroupNormArgs<T>& args, Stream stream) {
-  require_valid("group_norm", args);
   if (args.n == 0) return;
-  require(args.y, "group_norm: y is null");
   const bool vectors = args.c0 % kVector<T> == 0 && args.c1 % kVector<T> == 0 &&
                        aligned16(args.x0) && aligned16(args.x1) && aligned16(args.y);
   const bool drops = args.dropout.rate > 0;

@@ -88,22 +88,6 @@ inline GroupNormPlan plan_group_norm(int64_t hw, int64_t c0, int64_t c1, int64_t
   return plan;
 }
 
-template <class T>
-void require_valid(const char* name, const BasicGroupNormArgs<T>& a) {
-  require(a.n >= 0 && a.hw >= 1 && a.c0 >= 1 && a.c1 >= 0,
-          "{}: n, hw, c0, c1 are {}, {}, {}, {}, expected >= 0, >= 1, >= 1, >= 0", name, a.n, a.hw,
-          a.c0, a.c1);
-  require(a.groups >= 1 && (a.c0 + a.c1) % a.groups == 0,
-          "{}: {} channels cannot be cut into {} equal groups", name, a.c0 + a.c1, a.groups);
-  require(a.eps >= 0, "{}: eps is {}, expected >= 0", name, a.eps);
-  require(a.dropout.rate >= 0 && a.dropout.rate < 1, "{}: dropout rate is {}, not in [0, 1)", name,
-          a.dropout.rate);
-  if (a.n == 0) return;
-  require(a.x0 && (a.x1 || a.c1 == 0), "{}: x0 is null, or x1 is null although c1 is {}", name,
-          a.c1);
-  require(a.gamma && a.beta && a.mean && a.rstd, "{}: gamma, beta, mean or rstd is null", name);
-}
-
 // A sample's blocks follow one another in grid.x.
 inline dim3 grid_of(int64_t blocks, int64_t tiles = 1) {
   require(blocks < int64_t{1} << 31 && tiles < 65536,

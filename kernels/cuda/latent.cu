@@ -49,20 +49,12 @@ dim3 sample_grid(int64_t n) {
 }  // namespace
 
 void gaussian_latent(const GaussianLatentArgs& args, Stream stream) {
-  require(args.n >= 0 && args.latent >= 1,
-          "gaussian_latent: n is {} and latent {}, expected >= 0 and >= 1", args.n, args.latent);
   if (args.n == 0) return;
-  require(args.posterior && args.noise && args.z && args.kl, "gaussian_latent: an array is null");
   launch<draw_latent>(sample_grid(args.n), dim3(kThreads), 0, stream, args);
 }
 
 void gaussian_latent_backward(const GaussianLatentBackwardArgs& args, Stream stream) {
-  require(args.n >= 0 && args.latent >= 1,
-          "gaussian_latent_backward: n is {} and latent {}, expected >= 0 and >= 1", args.n,
-          args.latent);
   if (args.n == 0) return;
-  require(args.posterior && args.noise && args.dz && args.dkl && args.dposterior,
-          "gaussian_latent_backward: an array is null");
   launch<latent_gradient>(sample_grid(args.n), dim3(kThreads), 0, stream, args);
 }
 

@@ -108,20 +108,14 @@ __global__ void __launch_bounds__(kThreads) log_softmax_rows(LogSoftmaxArgs args
 }  // namespace
 
 void mse(const MseArgs& args, Stream stream) {
-  require(args.n >= 0 && args.elements >= 1, "mse: n is {} and elements {}, expected >= 0 and >= 1",
-          args.n, args.elements);
   if (args.n == 0) return;
-  require(args.prediction && args.target && args.loss, "mse: prediction, target or loss is null");
   const bool vectors = args.elements % 4 == 0 && aligned16(args.prediction) &&
                        aligned16(args.target) && aligned16(args.gradient);
   vectors ? run_mse<4>(args, stream) : run_mse<1>(args, stream);
 }
 
 void log_softmax(const LogSoftmaxArgs& args, Stream stream) {
-  require(args.n >= 0 && args.classes >= 1,
-          "log_softmax: n is {} and classes {}, expected >= 0 and >= 1", args.n, args.classes);
   if (args.n == 0) return;
-  require(args.logits && args.label && args.log_p, "log_softmax: logits, label or log_p is null");
   launch<log_softmax_rows>(static_cast<unsigned>(ceil_div(args.n, kThreads / kWarp)), kThreads, 0,
                            stream, args);
 }

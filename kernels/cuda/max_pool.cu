@@ -82,29 +82,19 @@ __global__ void __launch_bounds__(kElementThreads) max_gradient(MaxPoolBackwardA
       [&](auto, int64_t i, const auto& dx) { store_numbers(args.dx + i, dx); });
 }
 
-void require_image(const char* name, int64_t n, int64_t h, int64_t w, int64_t c) {
-  require(n >= 0 && h >= 1 && w >= 1 && c >= 1, "{}: shape [{}, {}, {}, {}] is not an image", name,
-          n, h, w, c);
-}
-
 }  // namespace
 
 void max_pool(const MaxPoolArgs& args, Stream stream) {
-  require_image("max_pool", args.n, args.h, args.w, args.c);
   const int64_t elements = args.n * (args.h / 2) * (args.w / 2) * args.c;
   if (elements == 0) return;
-  require(args.x && args.y, "max_pool: x or y is null");
   constexpr int kWidth = kVector<float>;
   const bool aligned = args.c % kWidth == 0 && aligned16(args.x) && aligned16(args.y);
   launch_elements<max_pixels<kWidth>, max_pixels<1>>(elements, kWidth, aligned, stream, args);
 }
 
 void max_pool_backward(const MaxPoolBackwardArgs& args, Stream stream) {
-  require_image("max_pool_backward", args.n, args.h, args.w, args.c);
   const int64_t elements = args.n * args.h * args.w * args.c;
   if (elements == 0) return;
-  require(args.dx && ((args.dy && args.x) || (args.h / 2) * (args.w / 2) == 0),
-          "max_pool_backward: x, dy or dx is null");
   constexpr int kWidth = kVector<float>;
   const bool aligned =
       args.c % kWidth == 0 && aligned16(args.x) && aligned16(args.dy) && aligned16(args.dx);

@@ -127,15 +127,6 @@ __global__ void __launch_bounds__(kElementThreads)
       });
 }
 
-void require_image(const char* name, int64_t n, int64_t h, int64_t w, int64_t c) {
-  require(n >= 0 && h >= 1 && w >= 1 && c >= 1, "{}: shape [{}, {}, {}, {}] is not an image", name,
-          n, h, w, c);
-}
-
-void require_tokens(const char* name, int64_t n, int64_t hw, int64_t c) {
-  require(n >= 0 && hw >= 1 && c >= 1, "{}: shape [{}, {}, {}] is not an image", name, n, hw, c);
-}
-
 template <int width, class T>
 void launch_tokens(const BasicPoolTokensArgs<T>& args, Stream stream) {
   const int64_t blocks = args.n * ceil_div(args.c, kLanes * width);
@@ -147,10 +138,8 @@ void launch_tokens(const BasicPoolTokensArgs<T>& args, Stream stream) {
 
 template <class T>
 void avg_pool(const BasicAvgPoolArgs<T>& args, Stream stream) {
-  require_image("avg_pool", args.n, args.h, args.w, args.c);
   const int64_t size = args.n * (args.h / 2) * (args.w / 2) * args.c;
   if (size == 0) return;
-  require(args.x && args.y, "avg_pool: x or y is null");
   constexpr int kWidth = kVector<T>;
   const bool vectors = args.c % kWidth == 0 && aligned16(args.x) && aligned16(args.y);
   launch_elements<pool_pixels<kWidth, T>, pool_pixels<1, T>>(size, kWidth, vectors, stream, args);
@@ -160,10 +149,7 @@ template void avg_pool(const BasicAvgPoolArgs<bf16>&, Stream);
 
 template <class T>
 void avg_pool_backward(const BasicAvgPoolBackwardArgs<T>& args, Stream stream) {
-  require_image("avg_pool_backward", args.n, args.h, args.w, args.c);
   if (args.n == 0) return;
-  require(args.dx && (args.dy || args.h / 2 * (args.w / 2) == 0),
-          "avg_pool_backward: dy or dx is null");
   constexpr int kWidth = kVector<T>;
   const bool vectors = args.c % kWidth == 0 && aligned16(args.dy) && aligned16(args.dx);
   launch_elements<unpool_pixels<kWidth, T>, unpool_pixels<1, T>>(args.n * args.h * args.w * args.c,
@@ -174,9 +160,7 @@ template void avg_pool_backward(const BasicAvgPoolBackwardArgs<bf16>&, Stream);
 
 template <class T>
 void pool_tokens(const BasicPoolTokensArgs<T>& args, Stream stream) {
-  require_tokens("pool_tokens", args.n, args.hw, args.c);
   if (args.n == 0) return;
-  require(args.x && args.position && args.y, "pool_tokens: x, position or y is null");
   constexpr int kWidth = kVector<T>;
   if (args.c % kWidth == 0 && aligned16(args.x) && aligned16(args.position) && aligned16(args.y))
     launch_tokens<kWidth>(args, stream);
@@ -188,8 +172,6 @@ template void pool_tokens(const BasicPoolTokensArgs<bf16>&, Stream);
 
 template <class T>
 void pool_tokens_backward(const BasicPoolTokensBackwardArgs<T>& args, Stream stream) {
-  require_tokens("pool_tokens_backward", args.n, args.hw, args.c);
-  require(args.dy || args.n == 0, "pool_tokens_backward: dy is null");
   if (args.dx && args.n > 0) {
     constexpr int kWidth = kVector<T>;
     const bool vectors = args.c % kWidth == 0 && aligned16(args.dy) && aligned16(args.dx);

@@ -37,13 +37,7 @@ __global__ void __launch_bounds__(kElementThreads) draw_normals(NormalArgs args)
 }  // namespace
 
 void normal(const NormalArgs& args, Stream stream) {
-  require(args.n >= 0 && args.elements >= 0, "normal: n is {} and elements {}, expected >= 0",
-          args.n, args.elements);
   if (args.n * args.elements == 0) return;
-  require(args.index && args.y, "normal: index or y is null");
-  require(args.elements <= int64_t{4} << 32,
-          "normal: {} elements per sample, but a counter has room for {}", args.elements,
-          int64_t{4} << 32);
   const dim3 grid = element_grid(args.n * ceil_div(args.elements, 4), 1), threads(kElementThreads);
   if (args.elements % 4 == 0 && aligned16(args.y))
     launch<draw_normals<true>>(grid, threads, 0, stream, args);

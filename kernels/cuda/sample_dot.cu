@@ -38,10 +38,7 @@ __global__ void __launch_bounds__(kThreads) dot_samples(SampleDotArgs args) {
 }  // namespace
 
 void sample_dot(const SampleDotArgs& args, Stream stream) {
-  require(args.n >= 0 && args.elements >= 0, "sample_dot: n = {}, elements = {}", args.n,
-          args.elements);
-  require(args.n == 0 || args.elements == 0 || (args.x && args.z), "sample_dot: null input");
-  require(args.n == 0 || args.y, "sample_dot: null output");
+  if (args.n == 0) return;
   constexpr int kWidth = kVector<float>;
   const dim3 grid(static_cast<unsigned>(std::min<int64_t>(args.n, 1 << 30))), threads(kThreads);
   if (aligned16(args.x) && aligned16(args.z) && args.elements % kWidth == 0)

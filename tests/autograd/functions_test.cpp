@@ -184,6 +184,14 @@ TEST(FunctionGradients, Losses) {
                   {random_tensor({3, 2, 2, 1}, 1)}, against([&](const auto& in) {
                     return reference::mse(3, 4, 1, in[0], testing::to_doubles(target)).loss;
                   }));
+  const std::vector<float> weights{0.5f, 0, 3};
+  check_gradients(
+      [&](const Inputs& in) { return mse_loss(in[0], target, Tensor::from(weights, {3})); },
+      {random_tensor({3, 2, 2, 1}, 1)}, against([&](const auto& in) {
+        Doubles loss = reference::mse(3, 4, 1, in[0], testing::to_doubles(target)).loss;
+        for (size_t n = 0; n < 3; ++n) loss[n] *= double{weights[n]};
+        return loss;
+      }));
   const std::vector<int64_t> labels{4, 0, 2};
   check_gradients([&](const Inputs& in) { return log_softmax_at(in[0], labels); },
                   {random_tensor({3, 5}, 1, 3)}, against([&](const auto& in) {
@@ -249,6 +257,7 @@ TEST(Functions, ShapesThatDoNotFitAreErrors) {
   EXPECT_THROW(reshape(x, {5}), Error);
   EXPECT_THROW(mse_loss(x, Tensor::zeros({2, 4, 4, 7})), Error);
   EXPECT_THROW(mse_loss(t({0, 3}), Tensor::zeros({0, 3})), Error);
+  EXPECT_THROW(mse_loss(t({2, 3}), Tensor::zeros({2, 3}), Tensor::zeros({3})), Error);
   EXPECT_THROW(log_softmax_at(t({2, 5}), {1}), Error);
   EXPECT_THROW(log_softmax_at(t({2, 5}), {1, 5}), Error);
   EXPECT_THROW(log_softmax_at(t({2, 5}), {-1, 0}), Error);

@@ -130,9 +130,10 @@ __global__ void gemm_tile(const bf16* a, const bf16* b, float* c, int k) {
     fetch(slice + 1);
     async_copy_wait<1>();
     __syncwarp();
-    uint32_t fa[4], fb[2];
+    uint32_t fa[4], both[4];  // of b there are two matrices: read twice
     ldmatrix_x4(fa, &s.a[slice % 2][lane % 8 + 8 * (lane / 8 % 2)][8 * (lane / 16)]);
-    ldmatrix_x2_transposed(fb, &s.b[slice % 2][lane % 16][0]);
+    ldmatrix_x4_transposed(both, &s.b[slice % 2][lane % 16][0]);
+    const uint32_t fb[2] = {both[0], both[1]};
     mma_m16n8k16(d, fa, fb);
     __syncwarp();
   }

@@ -91,50 +91,44 @@ struct Matrices {
   alignas(16) uint16_t element[4][8][8];  // matrix, row, column
 };
 
-template <int matrices, bool transposed>
+template <bool transposed>
 __global__ void load_matrices(const Matrices* from, uint32_t* to) {
   auto& s = shared_memory<Matrices>();
   const unsigned lane = threadIdx.x;
   for (int column = 0; column < 8; ++column)
     s.element[lane / 8][lane % 8][column] = from->element[lane / 8][lane % 8][column];
   __syncwarp();
-  uint32_t r[matrices];
-  const void* row = s.element[lane / 8 % matrices][lane % 8];
-  if constexpr (matrices == 4) {
-    transposed ? ldmatrix_x4_transposed(r, row) : ldmatrix_x4(r, row);
-  } else {
-    transposed ? ldmatrix_x2_transposed(r, row) : ldmatrix_x2(r, row);
-  }
-  for (int i = 0; i < matrices; ++i) to[lane * matrices + i] = r[i];
+  uint32_t r[4];
+  const void* row = s.element[lane / 8][lane % 8];
+  transposed ? ldmatrix_x4_transposed(r, row) : ldmatrix_x4(r, row);
+  for (int i = 0; i < 4; ++i) to[lane * 4 + i] = r[i];
 }
 
-template <int matrices, bool transposed>
+template <bool transposed>
 void check_load() {
   Matrices from;
   for (int m = 0; m < 4; ++m)
     for (int row = 0; row < 8; ++row)
       for (int column = 0; column < 8; ++column)
         from.element[m][row][column] = static_cast<uint16_t>(1000 * m + 10 * row + column);
-  std::vector<uint32_t> to(32 * matrices);
-  launch<load_matrices<matrices, transposed>>(1, 32, sizeof(Matrices), {}, &from, to.data());
+  std::vector<uint32_t> to(32 * 4);
+  launch<load_matrices<transposed>>(1, 32, sizeof(Matrices), {}, &from, to.data());
   for (int lane = 0; lane < 32; ++lane) {
-    for (int m = 0; m < matrices; ++m) {
+    for (int m = 0; m < 4; ++m) {
       // Row groupID, columns 2 t and 2 t + 1; transposed: column groupID, rows 2 t and 2 t + 1.
       const int g = kGroup[lane], t = 2 * kInGroup[lane];
       const int low = transposed ? 10 * t + g : 10 * g + t;
       const int high = transposed ? 10 * (t + 1) + g : 10 * g + t + 1;
-      EXPECT_EQ(to[lane * matrices + m] & 0xffff, static_cast<unsigned>(1000 * m + low));
-      EXPECT_EQ(to[lane * matrices + m] >> 16, static_cast<unsigned>(1000 * m + high));
+      EXPECT_EQ(to[lane * 4 + m] & 0xffff, static_cast<unsigned>(1000 * m + low));
+      EXPECT_EQ(to[lane * 4 + m] >> 16, static_cast<unsigned>(1000 * m + high));
     }
   }
 }
 
 TEST(Fragments, Ldmatrix) {
   test::in_every_order([] {
-    check_load<4, false>();
-    check_load<4, true>();
-    check_load<2, false>();
-    check_load<2, true>();
+    check_load<false>();
+    check_load<true>();
   });
 }
 

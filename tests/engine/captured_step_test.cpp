@@ -114,21 +114,80 @@ TEST_P(CapturedStepTest, DerivedValuesNoticeReplays) {
   }
 }
 
-TEST_P(CapturedStepTest, KeepsDerivedValuesThatItReads) {
+TEST_P(CapturedStepTest, RecordsAgainWhenADerivedValueIsStale) {
   Tensor weight = of({1, 2}), out = of({0, 0});
+  int calls = 0;
   const auto derived = [&] {
     return weight.derived("negated", [&] { return combine(-1, weight, 0, weight); });
   };
-  CapturedStep step(GetParam(), [&] { out.copy_from(derived()); });
-  step.run();
-  step.run();
-  weight.copy_from(of({5, 6}));  // the value derived before is replaced ...
+  CapturedStep step(GetParam(), [&] {
+    ++calls;
+    out.copy_from(derived());
+    out.copy_from(derived());
+  });
+  const auto expect = [&](const std::vector<float>& expected, int runs) {
+    for (int i = 0; i < runs; ++i) {
+      out.copy_from(of({0, 0}));
+      step.run();
+      EXPECT_EQ(out.to_vector(), expected) << "run " << i;
+    }
+  };
+  expect({-1, -2}, 4);
+  weight.copy_from(of({5, 6}));  // now the value is replaced by whoever asks first ...
   derived();
-  const Tensor bystander = of({7, 7});  // ... and its memory must not be given to others
+  const Tensor bystander = of({7, 7});  // ... and its memory may be given to others
+  expect({-5, -6}, 4);
+  weight.copy_from(of({8, 9}));
+  expect({-8, -9}, 4);
+  EXPECT_EQ(calls, records_steps(GetParam()) ? 6 : 12);  // of each four one direct, one recorded
+}
+
+TEST_P(CapturedStepTest, ReplaysDeriveWhatTheStepItselfChanges) {
+  Tensor weight = of({1, 2}), out = of({0, 0});
+  int calls = 0;
+  CapturedStep step(GetParam(), [&] {
+    ++calls;
+    for (int i = 0; i < 2; ++i)
+      out.copy_from(weight.derived("negated", [&] { return combine(-1, weight, 0, weight); }));
+    const Tensor next = combine(2, weight, 0, weight);
+    weight.copy_from(next);
+  });
+  for (float expected = -1; expected >= -32; expected *= 2) {
+    step.run();
+    EXPECT_EQ(out.to_vector(), (std::vector<float>{expected, 2 * expected}));
+  }
+  weight.copy_from(of({3, 4}));
   step.run();
-  const bool recorded = records_steps(GetParam());
-  EXPECT_EQ(out.to_vector(),
-            recorded ? (std::vector<float>{-1, -2}) : (std::vector<float>{-5, -6}));
+  EXPECT_EQ(out.to_vector(), (std::vector<float>{-3, -4}));
+  EXPECT_EQ(calls, records_steps(GetParam()) ? 2 : 7);
+}
+
+TEST_P(CapturedStepTest, WhatABrokenRecordingDerivedIsComputedAgain) {
+  Tensor weight = of({1, 2});
+  bool fails = false;
+  const auto negated = [&] {
+    return weight.derived("negated", [&] { return combine(-1, weight, 0, weight); });
+  };
+  CapturedStep step(GetParam(), [&] {
+    if (!fails) return;
+    negated();
+    fail("the body breaks off");
+  });
+  step.run();
+  fails = true;
+  EXPECT_THROW(step.run(), Error);
+  EXPECT_EQ(negated().to_vector(), (std::vector<float>{-1, -2}));
+}
+
+TEST(Tensors, DeriveOneValueForEachShape) {
+  const Tensor t = Tensor::from(std::vector<float>{1, 2, 3, 4}, {4});
+  const auto shape_of = [](const Tensor& x) {
+    return x.derived("copy", [&] { return x.clone(); }).shape();
+  };
+  EXPECT_EQ(shape_of(t), (Shape{4}));
+  EXPECT_EQ(shape_of(t.reshape({2, 2})), (Shape{2, 2}));
+  EXPECT_EQ(shape_of(t.slice(0, 2)), (Shape{2}));
+  EXPECT_EQ(shape_of(t), (Shape{4}));
 }
 
 TEST_P(CapturedStepTest, ConstantsMayBeUsedOnceTheyAreKnown) {

@@ -56,8 +56,7 @@ void check(const Device& d, const AttentionCase& k) {
 }
 
 TYPED_TARGET_TEST(Attention, MatchesReference) {
-  for (const AttentionCase& k : attention_cases()) {
-    if (!d.affords(k.work())) continue;
+  for (const AttentionCase& k : d.affordable(attention_cases())) {
     check<T>(d, k);
   }
 }
@@ -107,8 +106,7 @@ TYPED_TARGET_TEST(Attention, LayoutsDiffer) {
 }
 
 TYPED_TARGET_TEST(Attention, BitsDoNotDependOnRunOrBatch) {
-  for (const AttentionCase& k : attention_cases()) {
-    if (!d.affords(2 * k.work())) continue;
+  for (const AttentionCase& k : d.affordable(attention_cases(), 2)) {
     expect_reproducible(
         d,
         [&]() -> std::vector<Floats> {

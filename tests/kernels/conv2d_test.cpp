@@ -56,8 +56,7 @@ void check_backward_weight(const Device& d, const ConvShape& s, const std::strin
 
 using Check = void (*)(const Device&, const ConvShape&, const std::string&);
 void check_all(Device& d, Check check) {
-  for (const ConvCase& k : conv_cases())
-    if (d.affords(k.work())) check(d, k.shape, k.name);
+  for (const ConvCase& k : d.affordable(conv_cases())) check(d, k.shape, k.name);
   d.offset = 1;
   for (const ConvShape& s : tile_conv_shapes())
     if (s.flops() < 1'000'000) check(d, s, ConvCase::name_of(s) + ", misaligned");

@@ -49,8 +49,7 @@ struct Step {
 };
 
 TARGET_TEST(DdimUpdate, MatchesReferenceAlsoInPlace) {
-  for (const DdimCase& k : ddim_cases()) {
-    if (!d.affords(k.work())) continue;
+  for (const DdimCase& k : d.affordable(ddim_cases())) {
     d.offset = k.elements % 2;
     Step s(d, k);
     const Doubles x = s.x.doubles(), eps = s.eps.doubles(), uncond = s.eps_uncond.doubles();
@@ -106,8 +105,7 @@ TARGET_TEST(DdimUpdate, InvertsItself) {
 }
 
 TARGET_TEST(DdimUpdate, IsReproducible) {
-  for (const DdimCase& k : ddim_cases()) {
-    if (!d.affords(2 * k.work())) continue;
+  for (const DdimCase& k : d.affordable(ddim_cases(), 2)) {
     expect_reproducible(
         d,
         [&]() -> std::vector<Floats> {

@@ -194,33 +194,71 @@ TARGET_TEST(TimestepEmbedding, MatchesReference) {
   EXPECT_THROW(d.table.timestep_embedding({1, 0, t, emb}), Error);
 }
 
-TARGET_TEST(AddNoise, MatchesReferenceAlsoInPlace) {
+TARGET_TEST(CombineSamples, MatchesReferenceAlsoInPlace) {
   for (const auto [n, elements] : rows_cases()) {
     d.offset = kOffsets[elements % 2];
     const auto a = d.input(random_floats(n, 1)), b = d.input(random_floats(n, 2));
     const auto x = d.input(random_floats(n * elements, 3));
     const auto z = d.input(random_floats(n * elements, 4));
     auto y = d.output(n * elements), in_z = d.inout(z.floats());
-    Doubles expected;
+    Doubles both, one;
     const Doubles as = a.doubles(), bs = b.doubles(), xs = x.doubles(), zs = z.doubles();
-    for (int64_t i = 0; i < n * elements; ++i)
-      expected.push_back(as[i / elements] * xs[i] + bs[i / elements] * zs[i]);
-    d.table.add_noise({n, elements, a, b, x, z, y});
-    d.table.add_noise({n, elements, a, b, x, in_z, in_z});
-    expect_close(y, expected, 2e-7, "add_noise");
-    expect_same_bits(in_z, y, "add_noise in place");
+    for (int64_t i = 0; i < n * elements; ++i) {
+      both.push_back(as[i / elements] * xs[i] + bs[i / elements] * zs[i]);
+      one.push_back(as[i / elements] * xs[i]);
+    }
+    d.table.combine_samples({n, elements, a, x, b, z, y});
+    d.table.combine_samples({n, elements, a, x, b, in_z, in_z});
+    expect_close(y, both, 2e-7, "combine_samples");
+    expect_same_bits(in_z, y, "combine_samples in place");
+    y.poison();
+    d.table.combine_samples({n, elements, a, x, nullptr, nullptr, y});
+    expect_close(y, one, 2e-7, "combine_samples without z");
+  }
+}
+
+TARGET_TEST(GatherRows, CopiesRowsInAnyOrder) {
+  for (const auto [n, elements] : rows_cases()) {
+    d.offset = kOffsets[elements % 2];
+    const auto x = d.input(random_floats(n * elements, 1));
+    std::vector<int64_t> rows{n - 1, 0, n / 2, n - 1};
+    const auto count = static_cast<int64_t>(rows.size());
+    const auto index = d.input(rows);
+    auto y = d.output(count * elements);
+    d.table.gather_rows({count, elements, n, x, index, y});
+    const Floats from = x.floats(), to = y.floats();
+    for (int64_t i = 0; i < count; ++i)
+      for (int64_t e = 0; e < elements; ++e)
+        ASSERT_EQ(to[i * elements + e], from[rows[i] * elements + e]) << i << ", " << e;
+  }
+}
+
+TARGET_TEST(GatherRows, RowsOutsideAreNeverRead) {
+  const auto x = d.input(random_floats(8, 1));
+  for (const int64_t bad : {int64_t{-1}, int64_t{2}, int64_t{1} << 40}) {
+    const auto rows = d.input(std::vector<int64_t>{1, bad});
+    auto y = d.output(8);
+    if (d.is("cpu")) {
+      EXPECT_THROW(d.table.gather_rows({2, 4, 2, x, rows, y}), Error);
+      continue;
+    }
+    d.table.gather_rows({2, 4, 2, x, rows, y});
+    EXPECT_EQ(row(y.floats(), 2, 0), row(x.floats(), 2, 1));
+    for (const float v : row(y.floats(), 2, 1)) EXPECT_TRUE(std::isnan(v)) << bad;
   }
 }
 
 TARGET_TEST(Elementwise, EmptyIsFineAndNullIsNot) {
   EXPECT_NO_THROW(d.table.silu({0, nullptr, nullptr}));
   EXPECT_NO_THROW(d.table.linear_combination({0, 1, nullptr, 1, nullptr, nullptr}));
-  EXPECT_NO_THROW(d.table.add_noise({0, 5, nullptr, nullptr, nullptr, nullptr, nullptr}));
+  EXPECT_NO_THROW(d.table.combine_samples({0, 5, nullptr, nullptr, nullptr, nullptr, nullptr}));
+  EXPECT_NO_THROW(d.table.gather_rows({0, 5, 0, nullptr, nullptr, nullptr}));
+  EXPECT_THROW(d.table.gather_rows({1, 5, 1, nullptr, nullptr, nullptr}), Error);
   EXPECT_THROW(d.table.silu({4, nullptr, nullptr}), Error);
   EXPECT_THROW(d.table.silu({-1, nullptr, nullptr}), Error);
   EXPECT_THROW(d.table.silu_backward({4, nullptr, nullptr, nullptr}), Error);
   EXPECT_THROW(d.table.linear_combination({4, 1, nullptr, 1, nullptr, nullptr}), Error);
-  EXPECT_THROW(d.table.add_noise({2, 2, nullptr, nullptr, nullptr, nullptr, nullptr}), Error);
+  EXPECT_THROW(d.table.combine_samples({2, 2, nullptr, nullptr, nullptr, nullptr, nullptr}), Error);
 }
 
 }  // namespace

@@ -143,13 +143,11 @@ void check_backward(const Device& d, const GroupNormCase& k) {
 }
 
 TYPED_TARGET_TEST(GroupNorm, MatchesReference) {
-  for (const GroupNormCase& k : group_norm_cases())
-    if (d.affords(k.work())) check<T>(d, k);
+  for (const GroupNormCase& k : d.affordable(group_norm_cases())) check<T>(d, k);
 }
 
 TYPED_TARGET_TEST(GroupNorm, BackwardMatchesReference) {
-  for (const GroupNormCase& k : group_norm_cases())
-    if (d.affords(k.work())) check_backward<T>(d, k);
+  for (const GroupNormCase& k : d.affordable(group_norm_cases())) check_backward<T>(d, k);
 }
 
 TYPED_TARGET_TEST(GroupNorm, AnyAlignment) {
@@ -187,8 +185,7 @@ TEST(GroupNorm, ReferenceGradientIsTheDerivative) {
 }
 
 TYPED_TARGET_TEST(GroupNorm, IsReproducible) {
-  for (const GroupNormCase& k : group_norm_cases()) {
-    if (!d.affords(2 * k.work())) continue;
+  for (const GroupNormCase& k : d.affordable(group_norm_cases(), 2)) {
     const Arrays<T> a(d, k);
     expect_reproducible(
         d,
@@ -203,8 +200,7 @@ TYPED_TARGET_TEST(GroupNorm, IsReproducible) {
 }
 
 TYPED_TARGET_TEST(GroupNorm, BitsDoNotDependOnBatch) {
-  for (const GroupNormCase& k : group_norm_cases()) {
-    if (!d.affords(2 * k.work())) continue;
+  for (const GroupNormCase& k : d.affordable(group_norm_cases(), 2)) {
     const Arrays<T> a(d, k);
     const Forward<T> all = run(d, a.args);
     const Backward<T> all_back = run_backward<T>(d, a.args, all, a.dy);

@@ -53,8 +53,7 @@ void check(const Device& d, const Operator<BasicMatmulArgs<T, U>>& matmul, const
 
 template <class T, class U>
 void check_all(Device& d, const Operator<BasicMatmulArgs<T, U>>& matmul) {
-  for (const MatmulCase& k : matmul_cases()) {
-    if (!d.affords(k.work())) continue;
+  for (const MatmulCase& k : d.affordable(matmul_cases())) {
     check(d, matmul, k);
     if (k.work() > 2e4) continue;
     d.offset = 1;

@@ -66,7 +66,7 @@ TARGET_TEST(Normal, BitsAreThoseOfTheDefinition) {
 #ifdef __FP_FAST_FMAF
   const bool fused = true;
 #else
-  const bool fused = cpu::best_isa() != cpu::Isa::kV1;
+  const bool fused = cpu::chosen_isa() != cpu::Isa::kV1;
 #endif
   const RandomKey key{11, Purpose::noise, 6};
   const int64_t sample = 123456789, elements = 4 * 5000 + 2;

@@ -8,11 +8,21 @@
 // usable GPU. What concerns some targets only says TARGET_TEST_ON("emu cuda", ...).
 #pragma once
 
+#include <cstdlib>
 #include <string>
 
+#include "kernels/cpu/isa.h"
 #include "tests/kernels/device.h"
 
 namespace diffscm::kernels::test {
+
+// ctest runs the cpu target's tests with each instruction set, wherever it runs.
+inline bool lacks_isa() {
+  const char* value = std::getenv("DIFFSCM_ISA");
+  const std::string_view isa = value ? value : "";
+  return (isa == "v3" && !cpu::isa_supported(cpu::Isa::kV3)) ||
+         (isa == "v4" && !cpu::isa_supported(cpu::Isa::kV4));
+}
 
 class TargetTest : public testing::Test {
  public:
@@ -22,6 +32,7 @@ class TargetTest : public testing::Test {
   void TestBody() override {
     const std::string reason = target_.runtime().unusable();
     if (!reason.empty()) GTEST_SKIP() << target_.name << ": " << reason;
+    if (lacks_isa()) GTEST_SKIP() << "this processor lacks the instructions of DIFFSCM_ISA";
     Device device(target_);
     body_(device);
   }

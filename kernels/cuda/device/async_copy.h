@@ -20,18 +20,6 @@ __device__ inline void async_copy_16(void* shared, const void* global, bool vali
 #endif
 }
 
-// The same for 4 bytes (through L1): rows whose channels are not a multiple of 16 bytes.
-__device__ inline void async_copy_4(void* shared, const void* global, bool valid) {
-#ifdef __CUDACC__
-  const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(shared));
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(address), "l"(global),
-               "r"(valid ? 4 : 0)
-               : "memory");
-#else
-  emulate_async_copy(shared, global, 4, valid);
-#endif
-}
-
 // Closes the group of copies this thread has started since the last call.
 __device__ inline void async_copy_commit() {
 #ifdef __CUDACC__

@@ -58,29 +58,4 @@ __device__ inline void ldmatrix_x4_transposed(uint32_t (&r)[4], const void* row)
 #endif
 }
 
-// Two matrices: lanes 0..15 give the rows; the addresses of the others are ignored but must be
-// valid.
-__device__ inline void ldmatrix_x2(uint32_t (&r)[2], const void* row) {
-#ifdef __CUDACC__
-  const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(row));
-  asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0,%1}, [%2];"
-               : "=r"(r[0]), "=r"(r[1])
-               : "r"(address)
-               : "memory");
-#else
-  emulate_ldmatrix(r, 2, row, false);
-#endif
-}
-__device__ inline void ldmatrix_x2_transposed(uint32_t (&r)[2], const void* row) {
-#ifdef __CUDACC__
-  const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(row));
-  asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0,%1}, [%2];"
-               : "=r"(r[0]), "=r"(r[1])
-               : "r"(address)
-               : "memory");
-#else
-  emulate_ldmatrix(r, 2, row, true);
-#endif
-}
-
 }  // namespace diffscm::kernels::DIFFSCM_TARGET

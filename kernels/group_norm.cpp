@@ -1,0 +1,42 @@
+#include "kernels/group_norm.h"
+
+#include "kernels/error.h"
+
+namespace diffscm::kernels {
+namespace {
+
+template <class T>
+void check_forward(const char* name, const BasicGroupNormArgs<T>& a) {
+  require(a.n >= 0 && a.hw >= 1 && a.c0 >= 1 && a.c1 >= 0,
+          "{}: n, hw, c0, c1 are {}, {}, {}, {}, expected >= 0, >= 1, >= 1, >= 0", name, a.n, a.hw,
+          a.c0, a.c1);
+  require(a.groups >= 1 && (a.c0 + a.c1) % a.groups == 0,
+          "{}: {} channels cannot be cut into {} equal groups", name, a.c0 + a.c1, a.groups);
+  require(a.eps >= 0, "{}: eps is {}, expected >= 0", name, a.eps);
+  require(a.dropout.rate >= 0 && a.dropout.rate < 1, "{}: dropout rate is {}, not in [0, 1)", name,
+          a.dropout.rate);
+  if (a.n == 0) return;
+  require(a.x0 && (a.x1 || a.c1 == 0), "{}: x0 is null, or x1 is null although c1 is {}", name,
+          a.c1);
+  require(a.gamma && a.beta && a.mean && a.rstd, "{}: gamma, beta, mean or rstd is null", name);
+}
+
+}  // namespace
+
+template <class T>
+void check(const BasicGroupNormArgs<T>& args) {
+  check_forward("group_norm", args);
+  require(args.n == 0 || args.y, "group_norm: y is null");
+}
+template void check(const BasicGroupNormArgs<float>&);
+template void check(const BasicGroupNormArgs<bf16>&);
+
+template <class T>
+void check(const BasicGroupNormBackwardArgs<T>& args) {
+  check_forward("group_norm_backward", args.forward);
+  require(args.forward.n == 0 || args.dy, "group_norm_backward: dy is null");
+}
+template void check(const BasicGroupNormBackwardArgs<float>&);
+template void check(const BasicGroupNormBackwardArgs<bf16>&);
+
+}  // namespace diffscm::kernels
