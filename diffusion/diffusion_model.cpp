@@ -1,5 +1,7 @@
 #include "diffusion/diffusion_model.h"
 
+#include <cmath>
+
 namespace diffscm {
 namespace {
 
@@ -20,22 +22,35 @@ NoiseSchedule schedule_of(const ModelInfo& info) {
 }  // namespace
 
 DiffusionModel::DiffusionModel(const std::string& path, Target target, int steps, Dtype layers)
-    : target_(target), layers_(layers) {
-  auto loaded = load_model<UNet>(path, target, layers);
-  info_ = std::move(loaded.info);
-  unet_ = std::make_unique<UNet>(std::move(loaded.model));
+    : DiffusionModel(load_model<UNet>(path, target, layers), target, steps, layers) {}
+
+DiffusionModel::DiffusionModel(LoadedModel<UNet> loaded, Target target, int steps, Dtype layers)
+    : info_(std::move(loaded.info)),
+      target_(target),
+      layers_(layers),
+      unet_(std::make_shared<const UNet>(std::move(loaded.model))) {
+  network_ = std::make_shared<const EpsilonModel::Body>(
+      [unet = unet_](const Tensor& x, const Tensor& t, const EpsilonModel::Bound& features) {
+        return unet->predict(x, t, features.empty() ? Tensor() : features[0]);
+      });
   if (steps == 0) steps = entry<int>(info_, info_.diffusion, "sampling_steps");
-  chain_ = std::make_unique<Chain>(schedule_of(info_), steps);
+  chain_ = std::make_shared<const Chain>(schedule_of(info_), steps);
+}
+
+EpsilonModel DiffusionModel::epsilon(std::span<const data::Assignment> parents) const {
+  require(is_conditional(), "{} is unconditional: it cannot be told any parent", info_.path);
+  std::vector<double> values;
+  for (const data::Assignment& known : parents)
+    for (const Condition& c : conditions()) {
+      const auto value = known.find(c.name);
+      values.push_back(value == known.end() ? std::nan("") : value->second);
+    }
+  return EpsilonModel::recordable(network_, {condition_features(conditions(), values, target_)});
 }
 
 Shape DiffusionModel::image_shape(int64_t n) const {
   const UNetConfig& c = unet_->config();
   return {n, c.image_size, c.image_size, c.in_channels};
-}
-
-EpsilonModel DiffusionModel::epsilon() const {
-  return EpsilonModel::recordable(
-      [this](const Tensor& x, const Tensor& t) { return unet_->predict(x, t); });
 }
 
 void DiffusionModel::check_fits(const data::Dataset& dataset) const {

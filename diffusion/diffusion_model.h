@@ -1,8 +1,10 @@
-// A trained U-Net as the function that the causal procedures ask for, with the chain it walks.
+// A trained U-Net as the functions that the causal procedures ask for, with the chain it walks.
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "data/dataset.h"
 #include "diffusion/epsilon.h"
@@ -16,13 +18,23 @@ class DiffusionModel {
  public:
   // steps = 0: as many as the model's preset samples with. `layers`: f32 or bf16.
   DiffusionModel(const std::string& path, Target target, int steps, Dtype layers = Dtype::f32);
+  // Of a network in `target`'s memory; info.diffusion names its schedule.
+  DiffusionModel(LoadedModel<UNet> loaded, Target target, int steps, Dtype layers = Dtype::f32);
 
   const ModelInfo& info() const { return info_; }
   const Chain& chain() const { return *chain_; }
   Shape image_shape(int64_t n) const;  // [n, H, W, C]
   Target target() const { return target_; }
   Dtype layers() const { return layers_; }
-  EpsilonModel epsilon() const;
+  // Told nothing, in batches of any size. The functions share the network: they outlive this
+  // object.
+  EpsilonModel epsilon() const { return EpsilonModel::recordable(network_); }
+  // Told the parents of each image, one assignment per image: what is not among conditions() is
+  // ignored, what is left out is not told. Throws Error for a category that does not exist, and
+  // when the model is unconditional.
+  EpsilonModel epsilon(std::span<const data::Assignment> parents) const;
+  bool is_conditional() const { return !conditions().empty(); }
+  const std::vector<Condition>& conditions() const { return unet_->config().conditions; }
   // Throws Error unless the data set's images fit.
   void check_fits(const data::Dataset& dataset) const;
 
@@ -30,8 +42,9 @@ class DiffusionModel {
   ModelInfo info_;
   Target target_;
   Dtype layers_;
-  std::unique_ptr<UNet> unet_;
-  std::unique_ptr<Chain> chain_;
+  std::shared_ptr<const UNet> unet_;
+  EpsilonModel::Network network_;  // unet_'s predict
+  std::shared_ptr<const Chain> chain_;
 };
 
 }  // namespace diffscm
