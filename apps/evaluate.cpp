@@ -5,6 +5,7 @@
 
 #include "apps/config.h"
 #include "apps/pictures.h"
+#include "evaluation/sample_quality.h"
 #include "models/mlp_ensemble.h"
 
 namespace diffscm::apps {
@@ -87,6 +88,9 @@ void run(Common& common, Flags flags) {
   e.quickly("--prototype-iterations", flags.prototype_iterations, 200);
   e.quickly("--max-iterations", e.abduction.options.max_iterations, 10);
   Evaluation evaluation(common, flags.evaluation);
+  if (e.samples > evaluation.train().size())
+    throw UsageError(fmt::format("--samples {}: {} has {} training images to compare with",
+                                 e.samples, evaluation.train().name, evaluation.train().size()));
   as_usage([&] {
     validate(SamplerOptions{.guidance_scale = flags.scale});
     evaluation.model().chain().levels_of_fraction(flags.sdedit_fraction);
@@ -95,6 +99,7 @@ void run(Common& common, Flags flags) {
   if (!evaluation.run(methods.producers(), {{"command", "evaluate"},
                                             {"scale", flags.scale},
                                             {"sdedit_fraction", flags.sdedit_fraction},
+                                            {"samples", e.samples},
                                             {"prototype_iterations", flags.prototype_iterations}}))
     return;
 
@@ -108,6 +113,12 @@ void run(Common& common, Flags flags) {
       flags.evaluation.repeats, flags.evaluation.images);
   input.summaries = evaluation.summaries(methods.producers());
   input.controls = {"factual", "training-image"};
+  if (e.samples > 0) {
+    const Tensor samples = evaluation.samples();
+    input.samples = sample_quality(evaluation.evaluator(), samples, evaluation.train(),
+                                   evaluation.test(), common.seed);
+    if (flags.evaluation.report) input.pictures.push_back(sample_sheet(samples, 64, 8));
+  }
   if (flags.evaluation.report) {
     const Arm& first = input.summaries.front().arm;
     std::vector<ArmSummary> shown = input.summaries;
@@ -144,6 +155,11 @@ void add_evaluate(CLI::App& app, Common& common) {
   command->add_option("--prototype-iterations", flags->prototype_iterations, "FISTA steps per c")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  command
+      ->add_option("--samples", flags->evaluation.samples,
+                   "judge so many unguided samples too, against the test set")
+      ->check(CLI::Range(int64_t{2}, int64_t{1} << 30).description(""))
+      ->default_str("none");
   command->add_option("--ensemble", flags->ensemble,
                       "what prototype and greedy explain (default: found in --networks)");
   command->callback([&common, flags] { run(common, *flags); });

@@ -3,10 +3,13 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <numeric>
 
 #include "apps/config.h"
 #include "diffusion/batch.h"
+#include "diffusion/sampler.h"
 #include "engine/io/file.h"
+#include "engine/io/npz.h"
 #include "evaluation/metrics/truth.h"
 
 namespace diffscm::apps {
@@ -24,6 +27,9 @@ std::pair<int, int> parse_shard(const std::string& text) {
     throw UsageError(fmt::format("--shard {}: give I/N with 0 <= I < N", text));
   return {shard, shards};
 }
+
+// Changes no sample, but a resumed run goes on from whole batches.
+constexpr int64_t kSampleBatch = 50;
 
 std::vector<int64_t> ids_of(const std::vector<Trial>& trials) {
   std::vector<int64_t> ids;
@@ -115,14 +121,15 @@ Progress Evaluation::progress() const {
 
 std::vector<Metrics> Evaluation::score(const Tensor& factual, const Tensor& image,
                                        std::span<const Trial> trials) const {
-  std::vector<int64_t> index, labels, targets;
+  std::vector<int64_t> index;
+  std::vector<data::Assignment> set;
   for (const Trial& t : trials) {
     index.push_back(t.index);
-    labels.push_back(t.label);
-    targets.push_back(t.target);
+    set.push_back(t.set);
   }
-  const Tensor truth = test_.world ? true_counterfactuals(test_, index, targets) : Tensor();
-  return evaluator_->score(factual, image, labels, targets, truth);
+  const States states = states_of(trials);
+  const Tensor truth = test_.world ? true_counterfactuals(test_, index, set) : Tensor();
+  return evaluator_->score(factual, image, states.factual, states.target, truth);
 }
 
 Json Evaluation::settings(const Json& own) const {
@@ -208,6 +215,34 @@ std::vector<ArmSummary> Evaluation::summaries(const std::vector<Producer>& produ
   return all;
 }
 
+Tensor Evaluation::samples() const {
+  std::vector<Tensor> batches;
+  const fs::path folder = fs::path(flags_.out) / "samples";
+  fs::create_directories(folder);
+  in_batches(flags_.samples, kSampleBatch, [&](int64_t begin, int64_t end) {
+    const fs::path file = folder / fmt::format("{:06}.npz", begin);
+    if (!fs::exists(file)) {
+      std::vector<int64_t> index(static_cast<size_t>(end - begin));
+      std::iota(index.begin(), index.end(), begin);
+      const Tensor noise =
+          initial_noise(model_->image_shape(end - begin), index, common_.seed, model_->target());
+      const Tensor images = sample(model_->epsilon(), {}, model_->chain(), 0, noise,
+                                   {.seed = common_.seed}, index, progress());
+      io::write_npz(file, {{"image", io::NpyArray::from(clamp_to_image(images))}});
+    }
+    const io::NpyArrays arrays = io::read_npz(file);
+    require(
+        arrays.count("image") == 1 && arrays.at("image").shape == model_->image_shape(end - begin),
+        "{} does not hold samples {} to {}: remove it", file.string(), begin, end - 1);
+    batches.push_back(Tensor::from(arrays.at("image").to_floats(), arrays.at("image").shape));
+    common_.console.progress("samples", static_cast<double>(end),
+                             static_cast<double>(flags_.samples), 0,
+                             fmt::format("{}/{} samples", end, flags_.samples));
+  });
+  common_.console.finish_progress();
+  return concatenate(batches);
+}
+
 ReportInput Evaluation::report(const std::string& title) const {
   ReportInput input;
   input.title = title;
@@ -230,14 +265,18 @@ ReportInput Evaluation::report(const std::string& title) const {
 
 void Evaluation::write(const ReportInput& input) const {
   const fs::path out = flags_.out;
-  io::atomic_write(out / "summary.json", dump(to_json(input.summaries), 2) + "\n");
-  io::atomic_write(out / "summary.csv", to_csv(input.summaries));
+  std::vector<ArmSummary> all = input.summaries;
+  all.insert(all.end(), input.samples.begin(), input.samples.end());
+  io::atomic_write(out / "summary.json", dump(to_json(all), 2) + "\n");
+  io::atomic_write(out / "summary.csv", to_csv(all));
   if (flags_.report) write_report(out, input);
   if (common_.json) {
-    fmt::print("{}\n", dump(to_json(input.summaries)));
+    fmt::print("{}\n", dump(to_json(all)));
   } else if (!common_.quiet) {
     fmt::print("\n{}",
                to_table(input.summaries, {"cld", "oracle_flip", "guide_flip", "l1", "im1", "im2"}));
+    if (!input.samples.empty())
+      fmt::print("\n{}", to_table(input.samples, {"frechet", "mmd", "sure"}));
     for (const std::string& note : input.notes) fmt::print("{}\n", note);
     fmt::print("{}\n", (out / (flags_.report ? "report.html" : "summary.csv")).string());
   }

@@ -20,7 +20,7 @@ struct EvaluationFlags {
   std::string data = "mnist", split = "test", out, shard = "0/1";
   AbductionFlags abduction;
   int repeats = 10;
-  int64_t images = 100, batch = 50, cycled_images = 10;
+  int64_t images = 100, batch = 50, cycled_images = 10, samples = 0;
   bool resume = false, report = false, quick = false;
   CLI::App* command = nullptr;
 
@@ -44,6 +44,7 @@ class Evaluation {
   const AntiCausalPredictor& guide() const { return *guide_; }
   const Evaluator& evaluator() const { return *evaluator_; }
   const NetworkFolder& networks() const { return *networks_; }
+  const data::Dataset& test() const { return test_; }
   const data::Dataset& train() const { return train_; }
   const std::vector<Trial>& trials() const { return trials_; }
   AbductionOptions abduction() const { return abduction_; }
@@ -58,6 +59,10 @@ class Evaluation {
   std::vector<ArmSummary> summaries(const std::vector<Producer>& producers) const;
   Tensor factual(const std::vector<Trial>& trials) const;
   Tensor answers(const std::string& arm, const std::vector<Trial>& trials) const;
+
+  // The first `flags.samples` unguided samples of the model, by DDIM; kept in OUT/samples, where a
+  // resumed run finds them.
+  Tensor samples() const;
 
   // Title, settings and columns filled in; then summary.json, summary.csv, the table on stdout and,
   // with --report, the page.

@@ -8,8 +8,12 @@
 namespace diffscm::apps {
 namespace {
 
-std::string question(const Trial& t) {
-  return fmt::format("{} to {}", t.label, t.target);
+// "3 to 5", in the names of the data's states.
+std::string question(const Evaluation& evaluation, const Trial& t) {
+  const States states = states_of({&t, 1});
+  const data::Attribute& a = evaluation.test().label_attribute();
+  return fmt::format("{} to {}", a.show(static_cast<double>(states.factual[0])),
+                     a.show(static_cast<double>(states.target[0])));
 }
 
 std::vector<Trial> first_trials(const Evaluation& evaluation, int64_t count) {
@@ -31,13 +35,26 @@ PictureBlock side_by_side(const Evaluation& evaluation, const std::vector<ArmSum
   block.rows.push_back({"factual", {}});
   for (const ArmSummary& s : arms) block.rows.push_back({s.arm.name, {}});
   for (size_t i = 0; i < trials.size(); ++i) {
-    block.columns.push_back(question(trials[i]));
+    block.columns.push_back(question(evaluation, trials[i]));
     block.rows[0].images.push_back(io::grid_image(factual, static_cast<int64_t>(i)));
   }
   for (size_t a = 0; a < arms.size(); ++a) {
     const Tensor images = evaluation.answers(arms[a].arm.name, trials);
     for (size_t i = 0; i < trials.size(); ++i)
       block.rows[a + 1].images.push_back(io::grid_image(images, static_cast<int64_t>(i)));
+  }
+  return block;
+}
+
+PictureBlock sample_sheet(const Tensor& samples, int64_t count, int64_t across) {
+  count = std::min(count, samples.dim(0));
+  PictureBlock block{fmt::format("The first {} samples", count),
+                     "Unguided, from fresh noise. The pictures were not chosen.",
+                     {},
+                     {}};
+  for (int64_t i = 0; i < count; ++i) {
+    if (i % across == 0) block.rows.emplace_back();
+    block.rows.back().images.push_back(io::grid_image(samples, i));
   }
   return block;
 }
@@ -76,7 +93,8 @@ PictureBlock best_median_worst(const Evaluation& evaluation, const Arm& arm,
     const auto row = static_cast<int64_t>(i);
     const io::GridImage before = io::grid_image(factual, row),
                         after = io::grid_image(image, row, fmt::format("{:.3f}", values[i]));
-    block.columns.push_back(fmt::format("{} {}", names[row / each], question(chosen[i])));
+    block.columns.push_back(
+        fmt::format("{} {}", names[row / each], question(evaluation, chosen[i])));
     block.rows[0].images.push_back(before);
     block.rows[1].images.push_back(after);
     block.rows[2].images.push_back(io::signed_difference(after, before));
@@ -110,7 +128,8 @@ PictureBlock film_strip(const Evaluation& evaluation, const std::vector<Trial>& 
   for (const int level : shown) block.columns.push_back(fmt::format("level {}", level));
   for (const Trial& trial : trials) {
     const Tensor factual = evaluation.factual({trial}).to(evaluation.model().target());
-    io::GridRow up{question(trial) + ", up", {io::grid_image(factual, 0)}}, down{"down", {}};
+    io::GridRow up{question(evaluation, trial) + ", up", {io::grid_image(factual, 0)}},
+        down{"down", {}};
     const auto frames_of = [&](io::GridRow& row) {
       for (const int level : shown) {
         const auto at = asked.find(chain.timestep(level));
@@ -122,8 +141,9 @@ PictureBlock film_strip(const Evaluation& evaluation, const std::vector<Trial>& 
         abduct(epsilon, chain, factual, evaluation.abduction(), evaluation.progress());
     frames_of(up);
     asked.clear();
-    const Tensor image = sample(epsilon, evaluation.guide().gradient({trial.target}), chain, levels,
-                                u.latent, {.guidance_scale = scale}, {}, evaluation.progress());
+    const Tensor image =
+        sample(epsilon, evaluation.guide().gradient(states_of({&trial, 1}).target), chain, levels,
+               u.latent, {.guidance_scale = scale}, {}, evaluation.progress());
     down.images.push_back(io::grid_image(image, 0));
     frames_of(down);
     block.rows.push_back(std::move(up));
@@ -152,7 +172,7 @@ void list_failures(const Evaluation& evaluation, const Arm& arm, ReportInput& in
     ++input.failures_in_all;
     if (input.failures.size() < kListed)
       input.failures.push_back(fmt::format("{}, trial {}: image {}, {}: {}", arm.name, r.trial.id,
-                                           r.trial.index, question(r.trial),
+                                           r.trial.index, question(evaluation, r.trial),
                                            fmt::join(wrong, "; ")));
   }
 }

@@ -46,8 +46,8 @@ void open_folder(const ExperimentOptions& o) {
 }
 
 Json to_line(const Arm& arm, const Trial& t, const Metrics& metrics) {
-  Json line = {{"arm", arm.name},  {"id", t.id},       {"repeat", t.repeat},
-               {"index", t.index}, {"label", t.label}, {"target", t.target}};
+  Json line = {{"arm", arm.name},  {"id", t.id},           {"repeat", t.repeat},
+               {"index", t.index}, {"factual", t.factual}, {"set", t.set}};
   for (const auto& [name, value] : metrics) line["metrics"][metric(name).name] = value;
   return line;
 }
@@ -56,7 +56,7 @@ Record from_line(const nlohmann::json& line, const fs::path& path) {
   try {
     Record r{
         line.at("arm"),
-        {line.at("id"), line.at("repeat"), line.at("index"), line.at("label"), line.at("target")},
+        {line.at("id"), line.at("repeat"), line.at("index"), line.at("factual"), line.at("set")},
         {}};
     for (const auto& [name, value] : line.at("metrics").items())
       r.metrics[metric(name).name] = value.is_null() ? std::nan("") : value.get<double>();

@@ -17,11 +17,6 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-std::vector<int64_t> targets_of(std::span<const Trial> trials) {
-  std::vector<int64_t> targets;
-  for (const Trial& t : trials) targets.push_back(t.target);
-  return targets;
-}
 std::vector<int64_t> ids_of(std::span<const Trial> trials) {
   std::vector<int64_t> ids;
   for (const Trial& t : trials) ids.push_back(t.id);
@@ -61,7 +56,7 @@ class DiffScm {
 
   std::vector<ArmAnswer> operator()(const Tensor& factual, std::span<const Trial> trials) const {
     const auto start = Clock::now();
-    const Counterfactual result = run(factual, targets_of(trials), options_.scales);
+    const Counterfactual result = run(factual, states_of(trials).target, options_.scales);
     const double seconds = seconds_since(start) / static_cast<double>(trials.size()) /
                            static_cast<double>(options_.scales.size());
     const std::vector<double> once =
@@ -100,11 +95,12 @@ class DiffScm {
   // Ten null interventions, and the way back, for the first images of each repeat.
   void add_cycles(const Tensor& factual, std::span<const Trial> trials,
                   std::vector<ArmAnswer>& answers) const {
+    const std::vector<int64_t> factual_states = states_of(trials).factual;
     std::vector<int64_t> rows, labels;
     for (size_t i = 0; i < trials.size(); ++i)
       if (trials[i].id % options_.images_per_repeat < options_.cycled_images) {
         rows.push_back(static_cast<int64_t>(i));
-        labels.push_back(trials[i].label);
+        labels.push_back(factual_states[i]);
       }
     if (rows.empty()) return;
     const Tensor start = gather(factual, rows);
@@ -157,7 +153,7 @@ Producer guided_sampling(const DiffusionModel& model, const AntiCausalPredictor&
                                                                   std::span<const Trial> trials) {
     const double levels = model.chain().levels();
     return ArmAnswer{
-        baselines::guided_sample(model.epsilon(), predictor.gradient(targets_of(trials)),
+        baselines::guided_sample(model.epsilon(), predictor.gradient(states_of(trials).target),
                                  model.chain(), factual.shape(), model.target(),
                                  {.guidance_scale = scale, .seed = seed}, ids_of(trials), progress),
         same_for_all(trials.size(), {{"evaluations", levels}, {"gradients", levels}})};
@@ -173,8 +169,8 @@ Producer sdedit(const DiffusionModel& model, const AntiCausalPredictor& predicto
   return one_arm(arm, [&model, &predictor, scale, levels, seed, progress](
                           const Tensor& factual, std::span<const Trial> trials) {
     return ArmAnswer{
-        baselines::sdedit(model.epsilon(), predictor.gradient(targets_of(trials)), model.chain(),
-                          levels, factual.to(model.target()),
+        baselines::sdedit(model.epsilon(), predictor.gradient(states_of(trials).target),
+                          model.chain(), levels, factual.to(model.target()),
                           {.kind = SamplerKind::ddpm, .guidance_scale = scale, .seed = seed},
                           ids_of(trials), progress),
         same_for_all(trials.size(), {{"evaluations", levels}, {"gradients", levels}})};
@@ -205,8 +201,8 @@ Producer prototype_guided(baselines::PrototypeNetworks networks,
                  {"iterations", options.iterations}}};
   return one_arm(arm, [networks = std::move(networks), options, target, progress](
                           const Tensor& factual, std::span<const Trial> trials) {
-    return as_answer(baselines::prototype_guided(networks, factual.to(target), targets_of(trials),
-                                                 options, progress));
+    return as_answer(baselines::prototype_guided(networks, factual.to(target),
+                                                 states_of(trials).target, options, progress));
   });
 }
 
@@ -220,7 +216,7 @@ Producer greedy_pixels(baselines::ImageFunction logits, const baselines::GreedyO
   return one_arm(arm, [logits = std::move(logits), options, target, progress](
                           const Tensor& factual, std::span<const Trial> trials) {
     return as_answer(
-        baselines::greedy(logits, factual.to(target), targets_of(trials), options, progress));
+        baselines::greedy(logits, factual.to(target), states_of(trials).target, options, progress));
   });
 }
 
@@ -242,10 +238,11 @@ Producer training_image(const data::Dataset& train, uint64_t seed) {
       {"training-image", "A training image of the target class", {}},
       [&train, members = std::move(members), seed](const Tensor&, std::span<const Trial> trials) {
         std::vector<int64_t> index;
-        for (const Trial& t : trials) {
-          const auto& of_class = members[static_cast<size_t>(t.target)];
-          const kernels::Philox draw =
-              kernels::philox({seed, kernels::Purpose::order, 2}, static_cast<uint64_t>(t.id), 0);
+        const States states = states_of(trials);
+        for (size_t i = 0; i < trials.size(); ++i) {
+          const auto& of_class = members[static_cast<size_t>(states.target[i])];
+          const kernels::Philox draw = kernels::philox({seed, kernels::Purpose::order, 2},
+                                                       static_cast<uint64_t>(trials[i].id), 0);
           index.push_back(of_class[draw.word[0] % of_class.size()]);
         }
         return ArmAnswer{train.images(index), {}};

@@ -18,10 +18,12 @@ bool is_control(const ReportInput& input, const ArmSummary& s) {
   return std::count(input.controls.begin(), input.controls.end(), s.arm.name) > 0;
 }
 
-Table results_table(const ReportInput& input) {
+// Only columns that some row has; `ranked`: sorted, and the best of each column marked.
+Table results_table(const ReportInput& input, const std::vector<ArmSummary>& summaries,
+                    bool ranked) {
   std::vector<const ArmSummary*> rows;
-  for (const ArmSummary& s : input.summaries) rows.push_back(&s);
-  if (!input.swept)
+  for (const ArmSummary& s : summaries) rows.push_back(&s);
+  if (ranked && !input.swept)
     std::stable_sort(rows.begin(), rows.end(), [&](const ArmSummary* a, const ArmSummary* b) {
       const Statistic *x = a->find(input.sort_by), *y = b->find(input.sort_by);
       if (x == nullptr || y == nullptr) return x != nullptr;
@@ -39,7 +41,7 @@ Table results_table(const ReportInput& input) {
     double best = std::nan("");
     for (const ArmSummary* s : rows) {
       const Statistic* value = s->find(name);
-      if (value == nullptr || m.better == 0 || is_control(input, *s)) continue;
+      if (value == nullptr || !ranked || m.better == 0 || is_control(input, *s)) continue;
       if (!(m.better * value->mean <= m.better * best)) best = value->mean;
     }
     for (size_t r = 0; r < rows.size(); ++r) {
@@ -155,7 +157,7 @@ void write_report(const fs::path& out, const ReportInput& input) {
 
   page.section("Results");
   for (const std::string& note : input.notes) page.paragraph(note);
-  page.table(results_table(input));
+  page.table(results_table(input, input.summaries, /*ranked=*/true));
   fs::create_directories(out / "curves");
   const auto chart = [&](const std::string& name, const Chart& c, const std::string& caption) {
     Chart shown = c;
@@ -171,6 +173,14 @@ void write_report(const fs::path& out, const ReportInput& input) {
   } else {
     chart("trade-off", trade_off(input),
           "Up and to the left is better. Bars: standard deviation over repeats.");
+  }
+
+  if (!input.samples.empty()) {
+    page.section("Unguided samples");
+    page.paragraph(
+        "Samples of the diffusion model alone, against the test set. Distances of finite sets are "
+        "not 0 even for real images: as many training images show what is within reach.");
+    page.table(results_table(input, input.samples, /*ranked=*/false));
   }
 
   fs::create_directories(out / "pictures");

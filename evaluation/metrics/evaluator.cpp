@@ -66,11 +66,6 @@ Judgement Evaluator::judge(const Tensor& factual, const Tensor& counterfactual,
   require_classes(target_class, factual.dim(0), classes(), "target classes");
 
   const Tensor image = counterfactual.to(target_);
-  ClassProbabilities p;
-  in_batches(image.dim(0), kBatch, [&](int64_t begin, int64_t end) {
-    for (auto& row : oracle_.model.probabilities(image.slice(begin, end)))
-      p.push_back(std::move(row));
-  });
   return {
       .factual = factual,
       .image = counterfactual,
@@ -78,7 +73,7 @@ Judgement Evaluator::judge(const Tensor& factual, const Tensor& counterfactual,
       .cld = reference_.score(posteriors(vae_.model, factual.to(target_)),
                               posteriors(vae_.model, image), factual_class, target_class),
       .interpretability = interpretability(autoencoders_.model, image, factual_class, target_class),
-      .oracle = effectiveness(p, target_class),
+      .oracle = effectiveness(probabilities(image), target_class),
       .guide = guide_ ? effectiveness(guide_(counterfactual), target_class)
                       : std::vector<Effectiveness>()};
 }
@@ -100,11 +95,18 @@ Metrics Evaluator::score(const Tensor& factual, const Tensor& counterfactual, in
 Matrix Evaluator::features(const Tensor& images) const {
   const NoGrad no_grad;
   require_images(images, "features");
-  Matrix all(images.dim(0), oracle_.model.config().features);
+  Matrix all(0, oracle_.model.config().features);
   in_batches(images.dim(0), kBatch, [&](int64_t begin, int64_t end) {
-    const Matrix some =
-        to_matrix(oracle_.model.features(images.slice(begin, end).to(target_)).value());
-    std::copy(some.values.begin(), some.values.end(), all.values.begin() + begin * all.columns);
+    all.append(to_matrix(oracle_.model.features(images.slice(begin, end).to(target_)).value()));
+  });
+  return all;
+}
+
+ClassProbabilities Evaluator::probabilities(const Tensor& images) const {
+  ClassProbabilities all;
+  in_batches(images.dim(0), kBatch, [&](int64_t begin, int64_t end) {
+    for (auto& row : oracle_.model.probabilities(images.slice(begin, end).to(target_)))
+      all.push_back(std::move(row));
   });
   return all;
 }

@@ -61,6 +61,8 @@ class Evaluator {
 
   // The oracle's features, for set metrics: compute those of the real images once.
   Matrix features(const Tensor& images) const;
+  // The oracle's word on images.
+  ClassProbabilities probabilities(const Tensor& images) const;
 
  private:
   Target target_;

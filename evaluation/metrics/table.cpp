@@ -85,17 +85,18 @@ const std::vector<Metric>& metrics() {
       {"reversibility", "reversibility", kGrey, -1, 2, 0, 255,
        "L1 to the factual after the intervention and the one that undoes it."},
       {"frechet", "Frechet", "", -1, 2, 0, kInfinity,
-       "Frechet distance to real images of the target classes, on the oracle's features (not "
-       "FID).",
+       "Frechet distance to real images, on the oracle's features (not FID): of counterfactuals to "
+       "images of the target classes, of samples to the test set.",
        nullptr,
        [](const Matrix& features, const Matrix& real) { return frechet_distance(features, real); }},
       {"mmd", "MMD x 100", "", -1, 3, -kInfinity, kInfinity,
-       "Squared kernel distance to real images of the target classes, on the oracle's features, "
-       "times 100.",
+       "Squared kernel distance to the same real images, on the oracle's features, times 100.",
        nullptr,
        [](const Matrix& features, const Matrix& real) {
          return 100 * relative_mmd(features, real);
        }},
+      {"sure", "sure", "", +1, 3, 0, 1,
+       "Share of images to which the oracle gives some class more than 0.9."},
       {"converged", "converged", "", +1, 3, 0, 1,
        "Share of images whose abduction reached its tolerance."},
       {"residual", "residual", kGrey, -1, 3, 0, kInfinity, "Worst residual of the abduction."},
