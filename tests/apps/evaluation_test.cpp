@@ -138,6 +138,36 @@ TEST(Evaluate, QuickChangesDefaultsNotWhatWasGiven) {
   EXPECT_EQ(read_json(c + "/experiment.json")["abduction"], "ddim");
 }
 
+TEST(Evaluate, JudgesUnguidedSamples) {
+  const std::string out = fresh();
+  const Arguments few{"--methods", "factual", "--images", "2", "--repeats", "1", "--report"};
+  const auto with = [&](const char* samples) { return few + Arguments{"--samples", samples}; };
+  const Result r = diffscm(tiny("evaluate", out) + with("5"));
+  expect_success(r);
+  const json summary = json::parse(r.out);
+  ASSERT_EQ(summary.size(), 4u);
+  EXPECT_EQ(summary[1]["arm"], "samples");
+  EXPECT_EQ(summary[1]["metrics"]["frechet"]["count"], 5);
+  EXPECT_GT(summary[1]["metrics"]["frechet"]["mean"], summary[2]["metrics"]["frechet"]["mean"])
+      << "two steps of an untrained network are worse than training images";
+  EXPECT_TRUE(summary[3]["metrics"].contains("sure"));
+  EXPECT_NE(file(out + "/summary.csv").find("\nsample-floor,mmd,"), std::string::npos);
+  EXPECT_NE(file(out + "/report.html").find("The first 5 samples"), std::string::npos);
+  EXPECT_TRUE(fs::exists(out + "/pictures/the-first-5-samples.png"));
+  const io::NpyArray images = io::read_npz(out + "/samples/000000.npz").at("image");
+  EXPECT_EQ(images.shape, (Shape{5, kSide, kSide, 1}));
+  expect_image_range(images);
+
+  const auto written = fs::last_write_time(out + "/samples/000000.npz");
+  const Result again = diffscm(tiny("evaluate", out) + with("5") + Arguments{"--resume"});
+  expect_success(again);
+  EXPECT_EQ(again.out, r.out);
+  EXPECT_EQ(fs::last_write_time(out + "/samples/000000.npz"), written);
+  expect_failure(diffscm(tiny("evaluate", out) + with("6") + Arguments{"--resume"}), 1, "samples");
+  expect_failure(diffscm(tiny("evaluate", fresh()) + with("13")), 2, "13");
+  expect_failure(diffscm(tiny("evaluate", fresh()) + with("1")), 2, "samples");
+}
+
 TEST(Evaluate, TheGivenPrecisionIsWhatRuns) {
   std::map<std::string, std::vector<float>> images;
   for (const char* precision : {"f32", "bf16"}) {

@@ -51,7 +51,7 @@ TEST_F(GradientAgreementTest, OfExactNetworksIsPerfectAtEveryLevel) {
 
 TEST_F(GradientAgreementTest, SeesAFactorInTheRatioAndASignInTheCosine) {
   const GuidanceGradient exact = analytic::posterior_gradient(world, schedule, 1);
-  const auto levels = compare([exact](const Tensor& x, const Tensor& t) {
+  const auto levels = compare([exact](const Tensor& x, const auto& t) {
     const Tensor g = exact(x, t);
     std::vector<float> values = g.to_vector();
     for (float& v : values) v *= -2;
@@ -65,7 +65,7 @@ TEST_F(GradientAgreementTest, SeesAFactorInTheRatioAndASignInTheCosine) {
 
 TEST_F(GradientAgreementTest, DoesNotCountImagesWithoutAGradient) {
   const auto levels =
-      compare([](const Tensor& x, const Tensor&) { return Tensor::zeros(x.shape(), x.target()); });
+      compare([](const Tensor& x, const auto&) { return Tensor::zeros(x.shape(), x.target()); });
   for (const GradientAgreement& level : levels) EXPECT_EQ(level.cosine.count, 0);
   EXPECT_THROW(compare({}), Error);
 }

@@ -3,11 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <numeric>
 
 #include "evaluation/metrics/evaluator.h"
 #include "evaluation/metrics/fidelity.h"
 #include "evaluation/metrics/interpretability.h"
 #include "evaluation/metrics/realism.h"
+#include "evaluation/sample_quality.h"
 #include "tests/engine/io_testing.h"
 
 namespace diffscm {
@@ -124,6 +126,37 @@ TEST_F(EvaluatorTest, SetMetricsUseTheOraclesFeatures) {
   EXPECT_NEAR(set_metrics(a, a).at("frechet"), 0, 1e-9);
   const Matrix one = evaluator.features(images({0}));
   expect_error([&] { set_metrics(one, b); }, "at least 2 images");
+}
+
+TEST(SureShare, CountsImagesWithAClassAboveNineTenths) {
+  EXPECT_DOUBLE_EQ(sure_share({{0.95f, 0.05f}, {0.5f, 0.5f}, {0.05f, 0.95f}, {0.9f, 0.1f}}), 0.5);
+}
+
+TEST_F(EvaluatorTest, SamplesAreJudgedAgainstTheTestSetBesideAsManyTrainingImages) {
+  const Evaluator evaluator(files(), dataset_, Target::cpu);
+  data::Dataset test = dataset_;
+  test.pixels.resize(20 * 64);
+  const Tensor samples = images({3, 1, 4, 1, 5, 9});
+  const auto rows = sample_quality(evaluator, samples, dataset_, test, 1);
+  ASSERT_EQ(rows.size(), 3u);
+  Labels all(20);
+  std::iota(all.begin(), all.end(), 0);
+  const Matrix real = evaluator.features(images(all));
+  const Metrics expected = set_metrics(evaluator.features(samples), real);
+  EXPECT_EQ(rows[0].arm.name, "samples");
+  EXPECT_EQ(rows[0].find("frechet")->mean, expected.at("frechet"));
+  EXPECT_EQ(rows[0].find("mmd")->mean, expected.at("mmd"));
+  EXPECT_EQ(rows[0].find("frechet")->count, 6);
+  EXPECT_EQ(rows[0].find("sure")->mean, sure_share(evaluator.probabilities(samples)));
+  EXPECT_EQ(rows[1].arm.options["images"], 6);
+  EXPECT_GT(rows[1].find("frechet")->mean, 0);
+  EXPECT_EQ(rows[2].find("frechet"), nullptr);
+  EXPECT_EQ(rows[2].find("sure")->count, 20);
+  EXPECT_NE(sample_quality(evaluator, samples, dataset_, test, 2)[1].find("frechet")->mean,
+            rows[1].find("frechet")->mean)
+      << "the training images are drawn";
+  expect_error([&] { sample_quality(evaluator, images(Labels(31, 0)), dataset_, test, 1); },
+               "31 samples");
 }
 
 TEST(MetricTable, NamesEveryMetricOnce) {
