@@ -150,7 +150,7 @@ void run_batch(Common& common, const Flags& flags, const Query& query, int64_t b
     for (size_t i = 0; i < index.size(); ++i) {
       Outcome::AtScale at{l1[i], nullptr, nullptr};
       if (query.predictor) {
-        at.predicted = std::max_element(p[i].begin(), p[i].end()) - p[i].begin();
+        at.predicted = argmax(p[i]);
         if (target >= 0) at.p_target = p[i][static_cast<size_t>(target)];
       }
       outcomes[static_cast<size_t>(begin) + i].at_scale.push_back(std::move(at));

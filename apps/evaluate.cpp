@@ -5,6 +5,7 @@
 
 #include "apps/config.h"
 #include "apps/pictures.h"
+#include "evaluation/sample_quality.h"
 #include "models/mlp_ensemble.h"
 
 namespace diffscm::apps {
@@ -65,8 +66,8 @@ class Methods {
 
   void load_ensemble(const Flags& flags, const Evaluation& e) {
     if (ensemble_) return;
-    ensemble_ = std::make_unique<LoadedModel<MlpEnsemble>>(load_model<MlpEnsemble>(
-        network_file(flags.ensemble, flags.evaluation.model, "ensemble"), e.model().target()));
+    ensemble_ = std::make_unique<LoadedModel<MlpEnsemble>>(
+        load_model<MlpEnsemble>(e.networks().find(flags.ensemble, "ensemble"), e.model().target()));
     const Shape s = e.model().image_shape(1);
     const MlpEnsembleConfig& c = ensemble_->model.config();
     require(c.image_size == s[1] && c.in_channels == s[3] && c.classes == e.train().classes,
@@ -80,14 +81,16 @@ class Methods {
 };
 
 void run(Common& common, Flags flags) {
-  if (flags.evaluation.quick) {
-    flags.evaluation.repeats = 2;
-    flags.evaluation.images = 10;
-    flags.evaluation.cycled_images = 2;
-    flags.prototype_iterations = 200;
-    flags.evaluation.abduction.options.max_iterations = 10;
-  }
+  EvaluationFlags& e = flags.evaluation;
+  e.quickly("--repeats", e.repeats, 2);
+  e.quickly("--images", e.images, int64_t{10});
+  e.quickly("--cycled", e.cycled_images, int64_t{2});
+  e.quickly("--prototype-iterations", flags.prototype_iterations, 200);
+  e.quickly("--max-iterations", e.abduction.options.max_iterations, 10);
   Evaluation evaluation(common, flags.evaluation);
+  if (e.samples > evaluation.train().size())
+    throw UsageError(fmt::format("--samples {}: {} has {} training images to compare with",
+                                 e.samples, evaluation.train().name, evaluation.train().size()));
   as_usage([&] {
     validate(CounterfactualOptions{.scales = {flags.scale}});
     evaluation.model().chain().levels_of_fraction(flags.sdedit_fraction);
@@ -96,6 +99,7 @@ void run(Common& common, Flags flags) {
   if (!evaluation.run(methods.producers(), {{"command", "evaluate"},
                                             {"scale", flags.scale},
                                             {"sdedit_fraction", flags.sdedit_fraction},
+                                            {"samples", e.samples},
                                             {"prototype_iterations", flags.prototype_iterations}}))
     return;
 
@@ -109,6 +113,12 @@ void run(Common& common, Flags flags) {
       flags.evaluation.repeats, flags.evaluation.images);
   input.summaries = evaluation.summaries(methods.producers());
   input.controls = {"factual", "training-image"};
+  if (e.samples > 0) {
+    const Tensor samples = evaluation.samples();
+    input.samples = sample_quality(evaluation.evaluator(), samples, evaluation.train(),
+                                   evaluation.test(), common.seed);
+    if (flags.evaluation.report) input.pictures.push_back(sample_sheet(samples, 64, 8));
+  }
   if (flags.evaluation.report) {
     const Arm& first = input.summaries.front().arm;
     std::vector<ArmSummary> shown = input.summaries;
@@ -133,7 +143,7 @@ void add_evaluate(CLI::App& app, Common& common) {
       app.add_subcommand("evaluate", "Compare methods on the same images by the same metrics");
   auto flags = std::make_shared<Flags>();
   add_evaluation_flags(command, flags->evaluation,
-                       "2 repeats of 10 images with small budgets: a few minutes");
+                       "small defaults, 2 repeats of 10 images: a few minutes");
   command->add_option("--methods", flags->methods, "which, separated by commas")
       ->delimiter(',')
       ->check(CLI::IsMember(kMethods))
@@ -145,8 +155,13 @@ void add_evaluate(CLI::App& app, Common& common) {
   command->add_option("--prototype-iterations", flags->prototype_iterations, "FISTA steps per c")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  command
+      ->add_option("--samples", flags->evaluation.samples,
+                   "judge so many unguided samples too, against the test set")
+      ->check(CLI::Range(int64_t{2}, int64_t{1} << 30).description(""))
+      ->default_str("none");
   command->add_option("--ensemble", flags->ensemble,
-                      "what prototype and greedy explain (default: beside --model)");
+                      "what prototype and greedy explain (default: found in --networks)");
   command->callback([&common, flags] { run(common, *flags); });
 }
 

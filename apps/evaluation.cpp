@@ -3,10 +3,13 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <numeric>
 
 #include "apps/config.h"
 #include "diffusion/batch.h"
+#include "diffusion/sampler.h"
 #include "engine/io/file.h"
+#include "engine/io/npz.h"
 #include "evaluation/metrics/truth.h"
 
 namespace diffscm::apps {
@@ -25,6 +28,9 @@ std::pair<int, int> parse_shard(const std::string& text) {
   return {shard, shards};
 }
 
+// Changes no sample, but a resumed run goes on from whole batches.
+constexpr int64_t kSampleBatch = 50;
+
 std::vector<int64_t> ids_of(const std::vector<Trial>& trials) {
   std::vector<int64_t> ids;
   for (const Trial& t : trials) ids.push_back(t.id);
@@ -34,13 +40,14 @@ std::vector<int64_t> ids_of(const std::vector<Trial>& trials) {
 }  // namespace
 
 void add_evaluation_flags(CLI::App* command, EvaluationFlags& flags, const std::string& quick) {
+  flags.command = command;
   command->add_option("--model", flags.model, "diffusion model: a file or a run's folder")
       ->required();
+  command->add_option("--networks", flags.networks,
+                      "the folder whose files or runs are the other networks, each found by its "
+                      "kind (default: where --model lies)");
   const auto network = [&](const char* flag, std::string& file, const char* what) {
-    command->add_option(flag, file,
-                        fmt::format("{} (default: beside --model, as mnist-{}.safetensors "
-                                    "is beside mnist-unet.safetensors)",
-                                    what, flag + 2));
+    command->add_option(flag, file, fmt::format("{} (default: found in --networks)", what));
   };
   network("--classifier", flags.classifier, "the guiding classifier");
   network("--vae", flags.vae, "the VAE of CLD");
@@ -75,30 +82,15 @@ void add_evaluation_flags(CLI::App* command, EvaluationFlags& flags, const std::
   command->add_option("--out", flags.out, "the experiment's folder")->required();
 }
 
-std::string network_file(const std::string& given, const std::string& model,
-                         const std::string& role) {
-  if (!given.empty()) return given;
-  const std::string ending = "-unet.safetensors";
-  if (!model.ends_with(ending))
-    throw UsageError(fmt::format(
-        "--{} is needed: {} is not called NAME-unet.safetensors, so NAME-{}.safetensors beside it "
-        "cannot be guessed",
-        role, model, role));
-  const std::string file =
-      model.substr(0, model.size() - ending.size()) + "-" + role + ".safetensors";
-  if (!fs::exists(file))
-    throw UsageError(fmt::format("--{} is needed: there is no {} (diffscm train {} makes one)",
-                                 role, file, role));
-  return file;
-}
-
 Evaluation::Evaluation(Common& common, const EvaluationFlags& flags)
     : common_(common), flags_(flags) {
   std::tie(shard_, shards_) = parse_shard(flags_.shard);
   const Target target = common.target();
-  model_ = std::make_unique<DiffusionModel>(flags_.model, target, flags_.abduction.steps);
-  guide_ = std::make_unique<AntiCausalPredictor>(
-      network_file(flags_.classifier, flags_.model, "classifier"), *model_);
+  model_ = std::make_unique<DiffusionModel>(flags_.model, target, flags_.abduction.steps,
+                                            common.layers());
+  networks_ = std::make_unique<NetworkFolder>(flags_.networks, model_->info());
+  guide_ = std::make_unique<AntiCausalPredictor>(networks_->find(flags_.classifier, "classifier"),
+                                                 *model_);
   abduction_ = flags_.abduction.options;
   as_usage([&] {
     abduction_.method = parse_abduction_method(flags_.abduction.method);
@@ -109,9 +101,9 @@ Evaluation::Evaluation(Common& common, const EvaluationFlags& flags)
   train_ = data::load_dataset(flags_.data, data::Split::train);
   model_->check_fits(test_);
   evaluator_ = std::make_unique<Evaluator>(
-      EvaluatorFiles{network_file(flags_.vae, flags_.model, "vae"),
-                     network_file(flags_.autoencoders, flags_.model, "autoencoders"),
-                     network_file(flags_.oracle, flags_.model, "oracle")},
+      EvaluatorFiles{networks_->find(flags_.vae, "vae"),
+                     networks_->find(flags_.autoencoders, "autoencoders"),
+                     networks_->find(flags_.oracle, "oracle")},
       train_, target);
   require(guide_->classes() == test_.classes, "{} knows {} classes, {} has {}", guide_->info().path,
           guide_->classes(), test_.name, test_.classes);
@@ -129,17 +121,15 @@ Progress Evaluation::progress() const {
 
 std::vector<Metrics> Evaluation::score(const Tensor& factual, const Tensor& image,
                                        std::span<const Trial> trials) const {
-  std::vector<int64_t> index, labels, targets;
+  std::vector<int64_t> index;
+  std::vector<data::Assignment> set;
   for (const Trial& t : trials) {
     index.push_back(t.index);
-    labels.push_back(t.label);
-    targets.push_back(t.target);
+    set.push_back(t.set);
   }
-  const Tensor truth = test_.world ? true_counterfactuals(test_, index, targets) : Tensor();
-  std::vector<Metrics> all;
-  for (const ImageMetrics& m : evaluator_->score(factual, image, labels, targets, truth))
-    all.push_back(to_values(m));
-  return all;
+  const States states = states_of(trials);
+  const Tensor truth = test_.world ? true_counterfactuals(test_, index, set) : Tensor();
+  return evaluator_->score(factual, image, states.factual, states.target, truth);
 }
 
 Json Evaluation::settings(const Json& own) const {
@@ -212,18 +202,45 @@ std::vector<ArmSummary> Evaluation::summaries(const std::vector<Producer>& produ
   std::vector<Arm> arms;
   for (const Producer& p : producers) arms.insert(arms.end(), p.arms.begin(), p.arms.end());
   std::vector<ArmSummary> all = summarise(records_, arms);
+  if (trials_.size() < 2) return all;  // one image is no set
   // As many real images, of the same classes as asked for.
   const Producer real = training_image(train_, common_.seed + 1);
   const Matrix real_features =
       evaluator_->features(real.answer(factual(trials_), trials_).front().image);
   for (ArmSummary& s : all) {
-    const SetMetrics m =
-        evaluator_->score_sets(evaluator_->features(answers(s.arm.name, trials_)), real_features);
-    const auto count = static_cast<int64_t>(trials_.size());
-    s.metrics["frechet"] = {m.frechet, std::nan(""), std::nan(""), count};
-    s.metrics["mmd"] = {100 * m.mmd, std::nan(""), std::nan(""), count};
+    const Matrix features = evaluator_->features(answers(s.arm.name, trials_));
+    for (const auto& [name, value] : set_metrics(features, real_features))
+      s.metrics[name] = {value, std::nan(""), std::nan(""), static_cast<int64_t>(trials_.size())};
   }
   return all;
+}
+
+Tensor Evaluation::samples() const {
+  std::vector<Tensor> batches;
+  const fs::path folder = fs::path(flags_.out) / "samples";
+  fs::create_directories(folder);
+  in_batches(flags_.samples, kSampleBatch, [&](int64_t begin, int64_t end) {
+    const fs::path file = folder / fmt::format("{:06}.npz", begin);
+    if (!fs::exists(file)) {
+      std::vector<int64_t> index(static_cast<size_t>(end - begin));
+      std::iota(index.begin(), index.end(), begin);
+      const Tensor noise =
+          initial_noise(model_->image_shape(end - begin), index, common_.seed, model_->target());
+      const Tensor images = sample(model_->epsilon(), {}, model_->chain(), 0, noise,
+                                   {.seed = common_.seed}, index, progress());
+      io::write_npz(file, {{"image", io::NpyArray::from(clamp_to_image(images))}});
+    }
+    const io::NpyArrays arrays = io::read_npz(file);
+    require(
+        arrays.count("image") == 1 && arrays.at("image").shape == model_->image_shape(end - begin),
+        "{} does not hold samples {} to {}: remove it", file.string(), begin, end - 1);
+    batches.push_back(Tensor::from(arrays.at("image").to_floats(), arrays.at("image").shape));
+    common_.console.progress("samples", static_cast<double>(end),
+                             static_cast<double>(flags_.samples), 0,
+                             fmt::format("{}/{} samples", end, flags_.samples));
+  });
+  common_.console.finish_progress();
+  return concatenate(batches);
 }
 
 ReportInput Evaluation::report(const std::string& title) const {
@@ -242,20 +259,24 @@ ReportInput Evaluation::report(const std::string& title) const {
   for (const ModelInfo* m : models)
     input.facts.emplace_back(m->kind,
                              fmt::format("{}, sha256 {}", m->path, m->sha256.substr(0, 16)));
-  for (const MetricInfo& info : metric_table()) input.metrics.push_back(info.key);
+  for (const Metric& m : metrics()) input.metrics.push_back(m.name);
   return input;
 }
 
 void Evaluation::write(const ReportInput& input) const {
   const fs::path out = flags_.out;
-  io::atomic_write(out / "summary.json", dump(to_json(input.summaries), 2) + "\n");
-  io::atomic_write(out / "summary.csv", to_csv(input.summaries));
+  std::vector<ArmSummary> all = input.summaries;
+  all.insert(all.end(), input.samples.begin(), input.samples.end());
+  io::atomic_write(out / "summary.json", dump(to_json(all), 2) + "\n");
+  io::atomic_write(out / "summary.csv", to_csv(all));
   if (flags_.report) write_report(out, input);
   if (common_.json) {
-    fmt::print("{}\n", dump(to_json(input.summaries)));
+    fmt::print("{}\n", dump(to_json(all)));
   } else if (!common_.quiet) {
     fmt::print("\n{}",
                to_table(input.summaries, {"cld", "oracle_flip", "guide_flip", "l1", "im1", "im2"}));
+    if (!input.samples.empty())
+      fmt::print("\n{}", to_table(input.samples, {"frechet", "mmd", "sure"}));
     for (const std::string& note : input.notes) fmt::print("{}\n", note);
     fmt::print("{}\n", (out / (flags_.report ? "report.html" : "summary.csv")).string());
   }

@@ -11,8 +11,12 @@
 namespace diffscm::apps {
 namespace {
 
-std::string question(const Trial& t) {
-  return fmt::format("{} to {}", t.label, t.target);
+// "3 to 5", in the names of the data's states.
+std::string question(const Evaluation& evaluation, const Trial& t) {
+  const States states = states_of({&t, 1});
+  const data::Attribute& a = evaluation.test().label_attribute();
+  return fmt::format("{} to {}", a.show(static_cast<double>(states.factual[0])),
+                     a.show(static_cast<double>(states.target[0])));
 }
 
 std::vector<Trial> first_trials(const Evaluation& evaluation, int64_t count) {
@@ -34,7 +38,7 @@ PictureBlock side_by_side(const Evaluation& evaluation, const std::vector<ArmSum
   block.rows.push_back({"factual", {}});
   for (const ArmSummary& s : arms) block.rows.push_back({s.arm.name, {}});
   for (size_t i = 0; i < trials.size(); ++i) {
-    block.columns.push_back(question(trials[i]));
+    block.columns.push_back(question(evaluation, trials[i]));
     block.rows[0].images.push_back(io::grid_image(factual, static_cast<int64_t>(i)));
   }
   for (size_t a = 0; a < arms.size(); ++a) {
@@ -45,11 +49,24 @@ PictureBlock side_by_side(const Evaluation& evaluation, const std::vector<ArmSum
   return block;
 }
 
+PictureBlock sample_sheet(const Tensor& samples, int64_t count, int64_t across) {
+  count = std::min(count, samples.dim(0));
+  PictureBlock block{fmt::format("The first {} samples", count),
+                     "Unguided, from fresh noise. The pictures were not chosen.",
+                     {},
+                     {}};
+  for (int64_t i = 0; i < count; ++i) {
+    if (i % across == 0) block.rows.emplace_back();
+    block.rows.back().images.push_back(io::grid_image(samples, i));
+  }
+  return block;
+}
+
 PictureBlock best_median_worst(const Evaluation& evaluation, const Arm& arm,
-                               const std::string& metric, int64_t each) {
+                               const std::string& name, int64_t each) {
   std::vector<std::pair<double, Trial>> ranked;
   for (const Record& r : evaluation.records()) {
-    const auto value = r.metrics.find(metric);
+    const auto value = r.metrics.find(metric(name).name);
     if (r.arm == arm.name && value != r.metrics.end() && std::isfinite(value->second))
       ranked.emplace_back(value->second, r.trial);
   }
@@ -58,8 +75,7 @@ PictureBlock best_median_worst(const Evaluation& evaluation, const Arm& arm,
   });
   const auto n = static_cast<int64_t>(ranked.size());
   each = std::min(each, n / 3);
-  const MetricInfo* info = find_metric(metric);
-  const std::string title = info ? info->title : metric;
+  const std::string title = metric(name).title;
   PictureBlock block{
       fmt::format("{}: best, median and worst by {}", arm.name, title),
       fmt::format("Red: brighter than the factual, blue: darker. Captions: {}.", title),
@@ -80,7 +96,8 @@ PictureBlock best_median_worst(const Evaluation& evaluation, const Arm& arm,
     const auto row = static_cast<int64_t>(i);
     const io::GridImage before = io::grid_image(factual, row),
                         after = io::grid_image(image, row, fmt::format("{:.3f}", values[i]));
-    block.columns.push_back(fmt::format("{} {}", names[row / each], question(chosen[i])));
+    block.columns.push_back(
+        fmt::format("{} {}", names[row / each], question(evaluation, chosen[i])));
     block.rows[0].images.push_back(before);
     block.rows[1].images.push_back(after);
     block.rows[2].images.push_back(io::signed_difference(after, before));
@@ -109,7 +126,8 @@ PictureBlock film_strip(const Evaluation& evaluation, const std::vector<Trial>& 
   for (const int level : shown) block.columns.push_back(fmt::format("level {}", level));
   for (const Trial& trial : trials) {
     const Tensor factual = evaluation.factual({trial}).to(evaluation.model().target());
-    io::GridRow up{question(trial) + ", up", {io::grid_image(factual, 0)}}, down{"down", {}};
+    io::GridRow up{question(evaluation, trial) + ", up", {io::grid_image(factual, 0)}},
+        down{"down", {}};
     std::map<int, Tensor> at;  // level -> what stood there
     const Observer keep = [&](int level, const Tensor& x) {
       if (level == 0 || std::find(shown.begin(), shown.end(), level) != shown.end())
@@ -118,7 +136,8 @@ PictureBlock film_strip(const Evaluation& evaluation, const std::vector<Trial>& 
     const Abduction u =
         abduct(epsilon, {}, chain, factual, evaluation.abduction(), evaluation.progress(), keep);
     for (const int level : shown) up.images.push_back(io::grid_image(at.at(level), 0));
-    const Guidance guidance{.gradients = {{evaluation.guide().gradient({trial.target}), scale}}};
+    const Guidance guidance{
+        .gradients = {{evaluation.guide().gradient(states_of({&trial, 1}).target), scale}}};
     sample(epsilon, guidance, chain, levels, u.latent, {}, {}, evaluation.progress(), keep);
     down.images.push_back(io::grid_image(at.at(0), 0));
     for (const int level : shown) down.images.push_back(io::grid_image(at.at(level), 0));
@@ -133,7 +152,7 @@ void list_failures(const Evaluation& evaluation, const Arm& arm, ReportInput& in
   for (const Record& r : evaluation.records()) {
     if (r.arm != arm.name) continue;
     const auto value = [&](const char* name) {
-      const auto found = r.metrics.find(name);
+      const auto found = r.metrics.find(metric(name).name);
       return found == r.metrics.end() ? std::nan("") : found->second;
     };
     std::vector<std::string> wrong;
@@ -148,7 +167,7 @@ void list_failures(const Evaluation& evaluation, const Arm& arm, ReportInput& in
     ++input.failures_in_all;
     if (input.failures.size() < kListed)
       input.failures.push_back(fmt::format("{}, trial {}: image {}, {}: {}", arm.name, r.trial.id,
-                                           r.trial.index, question(r.trial),
+                                           r.trial.index, question(evaluation, r.trial),
                                            fmt::join(wrong, "; ")));
   }
 }

@@ -9,6 +9,9 @@ namespace diffscm::apps {
 PictureBlock side_by_side(const Evaluation& evaluation, const std::vector<ArmSummary>& arms,
                           int64_t count);
 
+// The first samples, `across` in a row.
+PictureBlock sample_sheet(const Tensor& samples, int64_t count, int64_t across);
+
 // Trials with the smallest, the middle and the largest value of a metric: factual, counterfactual,
 // signed difference.
 PictureBlock best_median_worst(const Evaluation& evaluation, const Arm& arm,

@@ -5,6 +5,7 @@
 
 #include "diffusion/batch.h"
 #include "evaluation/baselines/sampling.h"
+#include "evaluation/metrics/fidelity.h"
 
 namespace diffscm {
 namespace {
@@ -16,11 +17,6 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-std::vector<int64_t> targets_of(std::span<const Trial> trials) {
-  std::vector<int64_t> targets;
-  for (const Trial& t : trials) targets.push_back(t.target);
-  return targets;
-}
 std::vector<int64_t> ids_of(std::span<const Trial> trials) {
   std::vector<int64_t> ids;
   for (const Trial& t : trials) ids.push_back(t.id);
@@ -60,18 +56,18 @@ class DiffScm {
 
   std::vector<ArmAnswer> operator()(const Tensor& factual, std::span<const Trial> trials) const {
     const auto start = Clock::now();
-    const Counterfactual result = run(factual, targets_of(trials), options_.scales);
+    const Counterfactual result = run(factual, states_of(trials).target, options_.scales);
     const double seconds = seconds_since(start) / static_cast<double>(trials.size()) /
                            static_cast<double>(options_.scales.size());
-    const Tensor reconstruction = clamp_to_image(result.reconstruction);
-    const std::vector<double> composition = l1_grey_levels(reconstruction, factual);
+    const std::vector<double> once =
+        l1_distance(factual, clamp_to_image(result.reconstruction.to(Target::cpu)));
     const int levels = model_.chain().checked_levels(options_.abduction.levels);
 
     std::vector<ArmAnswer> answers;
     for (size_t s = 0; s < options_.scales.size(); ++s) {
       ArmAnswer answer{result.counterfactual[s], {}};
       for (size_t i = 0; i < trials.size(); ++i) {
-        Metrics m{{"composition_1", composition[i]},
+        Metrics m{{"composition_1", once[i]},
                   {"evaluations", result.abduction.evaluations[i] + levels},
                   {"gradients", options_.scales[s] > 0 ? levels : 0},
                   {"seconds", seconds}};
@@ -83,7 +79,7 @@ class DiffScm {
       }
       answers.push_back(std::move(answer));
     }
-    add_cycles(factual, reconstruction, trials, answers);
+    add_cycles(factual, trials, answers);
     return answers;
   }
 
@@ -97,29 +93,33 @@ class DiffScm {
   }
 
   // Ten null interventions, and the way back, for the first images of each repeat.
-  void add_cycles(const Tensor& factual, const Tensor& reconstruction,
-                  std::span<const Trial> trials, std::vector<ArmAnswer>& answers) const {
+  void add_cycles(const Tensor& factual, std::span<const Trial> trials,
+                  std::vector<ArmAnswer>& answers) const {
+    const std::vector<int64_t> factual_states = states_of(trials).factual;
     std::vector<int64_t> rows, labels;
     for (size_t i = 0; i < trials.size(); ++i)
       if (trials[i].id % options_.images_per_repeat < options_.cycled_images) {
         rows.push_back(static_cast<int64_t>(i));
-        labels.push_back(trials[i].label);
+        labels.push_back(factual_states[i]);
       }
     if (rows.empty()) return;
     const Tensor start = gather(factual, rows);
-    Tensor image = gather(reconstruction.to(Target::cpu), rows);
-    for (int cycle = 1; cycle < 10; ++cycle)
-      image = clamp_to_image(run(image, labels, {}).reconstruction.to(Target::cpu));
-    const std::vector<double> composition = l1_grey_levels(image, start);
+    const auto nothing = [&](const Tensor& image) {
+      return clamp_to_image(run(image, labels, {}).reconstruction.to(Target::cpu));
+    };
+    const std::vector<double> ten = composition(nothing, start, std::vector<int>{10})[0];
     for (size_t s = 0; s < answers.size(); ++s) {
+      const auto intervene = [&](const Tensor& image, std::span<const int64_t> targets) {
+        return clamp_to_image(run(image, {targets.begin(), targets.end()}, {options_.scales[s]})
+                                  .counterfactual[0]
+                                  .to(Target::cpu));
+      };
       const Tensor there = clamp_to_image(gather(answers[s].image.to(Target::cpu), rows));
-      const Tensor back =
-          clamp_to_image(run(there, labels, {options_.scales[s]}).counterfactual[0]);
-      const std::vector<double> reversibility = l1_grey_levels(back, start);
+      const std::vector<double> back = reversibility(intervene, start, there, labels);
       for (size_t i = 0; i < rows.size(); ++i) {
         Metrics& m = answers[s].extra[static_cast<size_t>(rows[i])];
-        m["composition_10"] = composition[i];
-        m["reversibility"] = reversibility[i];
+        m["composition_10"] = ten[i];
+        m["reversibility"] = back[i];
       }
     }
   }
@@ -153,10 +153,10 @@ Producer guided_sampling(const DiffusionModel& model, const AntiCausalPredictor&
                                                                   std::span<const Trial> trials) {
     const double levels = model.chain().levels();
     return ArmAnswer{
-        baselines::guided_sample(model.epsilon(),
-                                 {.gradients = {{predictor.gradient(targets_of(trials)), scale}}},
-                                 model.chain(), factual.shape(), model.target(), {.seed = seed},
-                                 ids_of(trials), progress),
+        baselines::guided_sample(
+            model.epsilon(), {.gradients = {{predictor.gradient(states_of(trials).target), scale}}},
+            model.chain(), factual.shape(), model.target(), {.seed = seed}, ids_of(trials),
+            progress),
         same_for_all(trials.size(), {{"evaluations", levels}, {"gradients", levels}})};
   });
 }
@@ -171,7 +171,7 @@ Producer sdedit(const DiffusionModel& model, const AntiCausalPredictor& predicto
                           const Tensor& factual, std::span<const Trial> trials) {
     return ArmAnswer{
         baselines::sdedit(model.epsilon(),
-                          {.gradients = {{predictor.gradient(targets_of(trials)), scale}}},
+                          {.gradients = {{predictor.gradient(states_of(trials).target), scale}}},
                           model.chain(), levels, factual.to(model.target()),
                           {.kind = SamplerKind::ddpm, .seed = seed}, ids_of(trials), progress),
         same_for_all(trials.size(), {{"evaluations", levels}, {"gradients", levels}})};
@@ -202,8 +202,8 @@ Producer prototype_guided(baselines::PrototypeNetworks networks,
                  {"iterations", options.iterations}}};
   return one_arm(arm, [networks = std::move(networks), options, target, progress](
                           const Tensor& factual, std::span<const Trial> trials) {
-    return as_answer(baselines::prototype_guided(networks, factual.to(target), targets_of(trials),
-                                                 options, progress));
+    return as_answer(baselines::prototype_guided(networks, factual.to(target),
+                                                 states_of(trials).target, options, progress));
   });
 }
 
@@ -217,7 +217,7 @@ Producer greedy_pixels(baselines::ImageFunction logits, const baselines::GreedyO
   return one_arm(arm, [logits = std::move(logits), options, target, progress](
                           const Tensor& factual, std::span<const Trial> trials) {
     return as_answer(
-        baselines::greedy(logits, factual.to(target), targets_of(trials), options, progress));
+        baselines::greedy(logits, factual.to(target), states_of(trials).target, options, progress));
   });
 }
 
@@ -239,10 +239,11 @@ Producer training_image(const data::Dataset& train, uint64_t seed) {
       {"training-image", "A training image of the target class", {}},
       [&train, members = std::move(members), seed](const Tensor&, std::span<const Trial> trials) {
         std::vector<int64_t> index;
-        for (const Trial& t : trials) {
-          const auto& of_class = members[static_cast<size_t>(t.target)];
-          const kernels::Philox draw =
-              kernels::philox({seed, kernels::Purpose::order, 2}, static_cast<uint64_t>(t.id), 0);
+        const States states = states_of(trials);
+        for (size_t i = 0; i < trials.size(); ++i) {
+          const auto& of_class = members[static_cast<size_t>(states.target[i])];
+          const kernels::Philox draw = kernels::philox({seed, kernels::Purpose::order, 2},
+                                                       static_cast<uint64_t>(trials[i].id), 0);
           index.push_back(of_class[draw.word[0] % of_class.size()]);
         }
         return ArmAnswer{train.images(index), {}};

@@ -5,29 +5,30 @@
 
 namespace diffscm {
 
+std::vector<int> evenly_spaced_timesteps(const NoiseSchedule& schedule, int levels) {
+  require(levels >= 2, "{} noise levels: give at least 2", levels);
+  std::vector<int> timesteps;
+  for (int64_t level = 0; level < levels; ++level)
+    timesteps.push_back(static_cast<int>(level * (schedule.timesteps() - 1) / (levels - 1)));
+  return timesteps;
+}
+
 std::vector<NoiseLevelAccuracy> noise_level_accuracy(const Classifier& classifier,
                                                      const data::Dataset& dataset,
                                                      const NoiseSchedule& schedule, int64_t images,
                                                      int levels, uint64_t seed, Target target) {
   constexpr int64_t kBatch = 100;
-  require(levels >= 2, "noise_level_accuracy: levels {} must be at least 2", levels);
   images = std::min(images, dataset.size());
-  const int64_t classes = classifier.config().classes;
   std::vector<NoiseLevelAccuracy> result;
-  for (int level = 0; level < levels; ++level) {
-    const int t =
-        static_cast<int>(static_cast<int64_t>(level) * (schedule.timesteps() - 1) / (levels - 1));
+  for (const int t : evenly_spaced_timesteps(schedule, levels)) {
     int64_t correct = 0;
     for (int64_t begin = 0; begin < images; begin += kBatch) {
       std::vector<int64_t> index(static_cast<size_t>(std::min(kBatch, images - begin)));
       std::iota(index.begin(), index.end(), begin);
       const Tensor x_t = diffuse(dataset.images(index).to(target), index, schedule, t, seed);
-      const std::vector<float> p = classifier.probabilities(x_t, t);
+      const ClassProbabilities p = classifier.probabilities(x_t, t);
       const std::vector<int64_t> labels = dataset.labels_of(index);
-      for (size_t i = 0; i < index.size(); ++i) {
-        const auto row = p.begin() + static_cast<int64_t>(i) * classes;
-        correct += std::max_element(row, row + classes) - row == labels[i];
-      }
+      for (size_t i = 0; i < index.size(); ++i) correct += argmax(p[i]) == labels[i];
     }
     result.push_back(
         {t, schedule.alpha_bar(t), static_cast<double>(correct) / static_cast<double>(images)});

@@ -8,12 +8,6 @@ namespace {
 
 constexpr int64_t kBatch = 200;
 
-void append_rows(const Matrix& rows, Matrix& to) {
-  to.columns = rows.columns;
-  to.rows += rows.rows;
-  to.values.insert(to.values.end(), rows.values.begin(), rows.values.end());
-}
-
 // D(x, factual) of every row of `set`.
 std::vector<double> divergences(const Gaussians& set, std::span<const double> mean,
                                 std::span<const double> log_variance) {
@@ -97,8 +91,8 @@ CldReference::CldReference(const Vae& vae, const data::Dataset& dataset, int64_t
       const auto some =
           std::span(rows).subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
       const Gaussians g = posteriors(vae, dataset.images(some).to(target));
-      append_rows(g.mean, all.mean);
-      append_rows(g.log_variance, all.log_variance);
+      all.mean.append(g.mean);
+      all.log_variance.append(g.log_variance);
     });
     by_class_.push_back(std::move(all));
   }

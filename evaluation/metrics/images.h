@@ -23,6 +23,12 @@ struct Matrix {
   double at(int64_t row, int64_t column) const {
     return values[static_cast<size_t>(row * columns + column)];
   }
+  // The rows of `more` below these; a matrix without rows takes its columns from it.
+  void append(const Matrix& more) {
+    columns = more.columns;
+    rows += more.rows;
+    values.insert(values.end(), more.values.begin(), more.values.end());
+  }
   std::span<const double> row(int64_t i) const {
     return std::span(values).subspan(static_cast<size_t>(i * columns),
                                      static_cast<size_t>(columns));

@@ -3,17 +3,15 @@
 namespace diffscm {
 
 Tensor true_counterfactuals(const data::Dataset& dataset, std::span<const int64_t> index,
-                            std::span<const int64_t> targets) {
+                            std::span<const data::Assignment> set) {
   require(dataset.world != nullptr, "the true counterfactuals of {} are not known", dataset.name);
-  const auto n = static_cast<int64_t>(index.size());
-  require_classes(targets, n, dataset.classes, "target classes");
-  const std::string& name = dataset.label_attribute().name;
+  require(index.size() == set.size(), "{} interventions for {} images", set.size(), index.size());
   std::vector<float> pixels;
   for (size_t i = 0; i < index.size(); ++i) {
-    const auto image = dataset.world->image(index[i], {{name, static_cast<double>(targets[i])}});
+    const std::vector<float> image = dataset.world->image(index[i], set[i]);
     pixels.insert(pixels.end(), image.begin(), image.end());
   }
-  return Tensor::from(pixels, {n, dataset.height, dataset.width, dataset.channels});
+  return Tensor::from(pixels, {std::ssize(index), dataset.height, dataset.width, dataset.channels});
 }
 
 }  // namespace diffscm

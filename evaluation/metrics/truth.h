@@ -7,9 +7,9 @@
 
 namespace diffscm {
 
-// [N,H,W,C]: what images `index` would be had their first category been `targets`. Throws Error
-// when the data set does not know its world, and for an index or target that it does not have.
+// [N,H,W,C]: what image index[i] would be under do(set[i]). Throws Error when the data set does not
+// know its world, and for an index, attribute or value that it does not have.
 Tensor true_counterfactuals(const data::Dataset& dataset, std::span<const int64_t> index,
-                            std::span<const int64_t> targets);
+                            std::span<const data::Assignment> set);
 
 }  // namespace diffscm

@@ -21,12 +21,13 @@ data::Dataset small_world(int64_t size) {
   d.name = "small";
   d.height = d.channels = 1;
   d.width = 2;
-  d.classes = 10;
+  std::vector<double> digits;
   for (int64_t i = 0; i < size; ++i) {
-    d.labels.push_back(i % 10);
+    digits.push_back(static_cast<double>(i % 10));
     d.pixels.push_back(static_cast<float>(i) / static_cast<float>(size));
     d.pixels.push_back(-static_cast<float>(i) / static_cast<float>(size));
   }
+  d.add(data::numbered_category("digit", 10), digits);
   return d;
 }
 
@@ -58,10 +59,13 @@ TEST(Trials, AreDifferentImagesWithPlausibleTargets) {
   for (size_t i = 0; i < trials.size(); ++i) {
     const Trial& t = trials[i];
     EXPECT_EQ(t.id, static_cast<int64_t>(i));
-    EXPECT_EQ(t.label, t.index % 10);
-    const auto allowed = d.plausible_targets(t.label);
-    EXPECT_TRUE(std::count(allowed.begin(), allowed.end(), t.target)) << t.label << t.target;
-    pairs.emplace(t.label, t.target);
+    const int64_t from = states_of({&t, 1}).factual[0], to = states_of({&t, 1}).target[0];
+    EXPECT_EQ(t.factual, (data::Assignment{{"digit", static_cast<double>(t.index % 10)}}));
+    EXPECT_EQ(from, t.index % 10);
+    EXPECT_EQ(t.set, (data::Assignment{{"digit", static_cast<double>(to)}}));
+    const auto allowed = d.plausible_targets(from);
+    EXPECT_TRUE(std::count(allowed.begin(), allowed.end(), to)) << from << to;
+    pairs.emplace(from, to);
   }
   EXPECT_GT(pairs.size(), 20u);  // of 26
   EXPECT_NE(trials[0].index, trials[40].index);
@@ -80,6 +84,20 @@ TEST(Trials, RejectWhatCannotBeDrawn) {
   one_class.classes = 1;
   one_class.labels.assign(9, 0);
   EXPECT_THROW(draw_trials(one_class, 1, 5, 0), Error);
+}
+
+TEST(Trials, StatesAreThoseOfTheOneCategoryThatIsSet) {
+  std::vector<Trial> trials{{.factual = {{"digit", 3}, {"thickness", 2.5}}, .set = {{"digit", 5}}},
+                            {.factual = {{"digit", 1}}, .set = {{"digit", 7}}}};
+  const States states = states_of(trials);
+  EXPECT_EQ(states.factual, (std::vector<int64_t>{3, 1}));
+  EXPECT_EQ(states.target, (std::vector<int64_t>{5, 7}));
+  trials[1].set = {{"thickness", 3.5}};
+  EXPECT_THROW(states_of(trials), Error);
+  trials[0].set = {{"thickness", 3.5}};  // a number: no state
+  EXPECT_THROW(states_of({trials.data(), 1}), Error);
+  trials[0].set = {{"digit", 5}, {"thickness", 3}};
+  EXPECT_THROW(states_of({trials.data(), 1}), Error);
 }
 
 struct Stop {};
@@ -103,14 +121,14 @@ struct Fixture {
                               return std::vector<ArmAnswer>{
                                   {factual, {}},
                                   {Tensor::from(negative, factual.shape()),
-                                   std::vector<Metrics>(batch.size(), Metrics{{"extra", 2.0}})}};
+                                   std::vector<Metrics>(batch.size(), Metrics{{"residual", 2.0}})}};
                             }};
     const Scorer scorer = [](const Tensor& factual, const Tensor& image,
                              std::span<const Trial> batch) {
       std::vector<Metrics> metrics;
       const auto a = factual.to_vector(), b = image.to_vector();
       for (size_t i = 0; i < batch.size(); ++i)
-        metrics.push_back({{"first", b[2 * i]}, {"change", std::abs(b[2 * i] - a[2 * i])}});
+        metrics.push_back({{"im1", b[2 * i]}, {"l1", std::abs(b[2 * i] - a[2 * i])}});
       return metrics;
     };
     run_experiment(dataset, trials, {producer}, scorer,
@@ -133,12 +151,14 @@ TEST_F(ExperimentFolder, LeavesARecordAndAnImagePerArmAndTrial) {
   for (const Trial& t : f.trials) ids.push_back(t.id);
   const auto images = read_images(path, "negative", ids).to_vector();
   for (const Record& r : records) {
+    EXPECT_EQ(r.trial.factual, f.trials[static_cast<size_t>(r.trial.id)].factual);
+    EXPECT_EQ(r.trial.set, f.trials[static_cast<size_t>(r.trial.id)].set);
     const float x = f.dataset.pixels[static_cast<size_t>(2 * r.trial.index)];
     const double expected = r.arm == "same" ? x : std::max(-1.0f, -3 * x);  // clamped
-    EXPECT_EQ(r.metrics.at("first"), expected);
+    EXPECT_EQ(r.metrics.at("im1"), expected);
     if (r.arm != "negative") continue;
     EXPECT_EQ(images[static_cast<size_t>(2 * r.trial.id)], static_cast<float>(expected));
-    EXPECT_EQ(r.metrics.at("extra"), 2);
+    EXPECT_EQ(r.metrics.at("residual"), 2);
   }
   EXPECT_TRUE(missing_trials(records, "same", f.trials).empty());
 }
@@ -199,7 +219,8 @@ TEST(Summary, IsWhatAHandComputes) {
   EXPECT_NEAR(a.half_width, 4.30265 * 2 / std::sqrt(3.0), 1e-4);  // t, 2 degrees of freedom
   EXPECT_TRUE(std::isnan(s[1].metrics.at("cld").spread));
   EXPECT_EQ(best_arm(s, "cld"), 1);
-  EXPECT_EQ(best_arm(s, "nothing"), -1);
+  EXPECT_EQ(best_arm(s, "l1"), -1);
+  EXPECT_THROW(best_arm(s, "cdl"), Error);  // a typo is not an empty column
   EXPECT_NE(to_csv(s).find("b,cld,1.5,,,1\n"), std::string::npos);
   EXPECT_NE(to_table(s, {"cld"}).find("3.000 +- 2.121"), std::string::npos);
 }

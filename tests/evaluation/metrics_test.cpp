@@ -130,7 +130,7 @@ TEST(Reversibility, IntervenesAndGoesBack) {
     for (size_t i = 0; i < v.size(); ++i) v[i] += 0.1f * static_cast<float>(targets[i / 2]);
     return Tensor::from(v, y.shape());
   };
-  const Doubles d = reversibility(add_class, x, Labels{0, 1}, Labels{2, 0});
+  const Doubles d = reversibility(add_class, x, add_class(x, Labels{2, 0}), Labels{0, 1});
   EXPECT_EQ(asked, (std::vector<Labels>{{2, 0}, {0, 1}}));
   EXPECT_NEAR(d[0], 25.5, 1e-4);
   EXPECT_NEAR(d[1], 12.75, 1e-4);
@@ -237,16 +237,20 @@ TEST(KernelMmd, IsUnbiased) {
 TEST(TrueCounterfactuals, KeepTheNoise) {
   const Labels index{0, 3};
   const data::Dataset digits = data::load_digits(data::Split::test, 7);
-  const Tensor same = true_counterfactuals(digits, index, digits.labels_of(index));
+  const auto set = [](int64_t a, int64_t b) {
+    return std::vector<data::Assignment>{{{"digit", static_cast<double>(a)}},
+                                         {{"digit", static_cast<double>(b)}}};
+  };
+  const Tensor same = true_counterfactuals(digits, index, set(digits.labels[0], digits.labels[3]));
   EXPECT_LT(l1_distance(same, digits.images(index))[0], 1e-6)
       << "do(digit = its own) changes nothing";
   EXPECT_LT(l1_distance(same, digits.images(index))[1], 1e-6);
-  const Labels other{(digits.labels[0] + 1) % 10, (digits.labels[3] + 1) % 10};
+  const auto other = set((digits.labels[0] + 1) % 10, (digits.labels[3] + 1) % 10);
   EXPECT_GT(l1_distance(same, true_counterfactuals(digits, index, other))[0], 5);
-  expect_error([&] { true_counterfactuals(digits, Labels{2000}, Labels{1}); },
-               "no test image 2000");
-  expect_error([&] { true_counterfactuals(digits, Labels{0}, Labels{10}); },
-               "10 is outside the 10");
+  expect_error([&] { true_counterfactuals(digits, Labels{0, 2000}, other); }, "no test image 2000");
+  expect_error([&] { true_counterfactuals(digits, index, set(10, 0)); }, "digit");
+  expect_error([&] { true_counterfactuals(digits, Labels{0}, other); },
+               "2 interventions for 1 images");
   data::Dataset unknown = digits;
   unknown.world = nullptr;
   expect_error([&] { true_counterfactuals(unknown, index, other); }, "digits are not known");
