@@ -12,6 +12,7 @@
 #include "causal/intervention.h"
 #include "diffusion/batch.h"
 #include "engine/io/npz.h"
+#include "models/probabilities.h"
 
 namespace diffscm::apps {
 namespace {

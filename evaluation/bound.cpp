@@ -31,7 +31,10 @@ CounterfactualPairs draw_pairs(const data::Dataset& dataset, std::span<const int
     const std::vector<int64_t> targets = dataset.plausible_targets(label);
     pairs.targets.push_back(targets[kernels::philox(key, i, 2).word[0] % targets.size()]);
   }
-  pairs.truth = true_counterfactuals(dataset, index, pairs.targets);
+  std::vector<data::Assignment> set;
+  for (const int64_t target : pairs.targets)
+    set.push_back({{dataset.label_attribute().name, static_cast<double>(target)}});
+  pairs.truth = true_counterfactuals(dataset, index, set);
   return pairs;
 }
 

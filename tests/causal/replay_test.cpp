@@ -68,13 +68,13 @@ struct World {
           const Tensor one = Tensor::constant({n}, 1, x.target()),
                        ones = Tensor::constant(x.shape(), 1, x.target());
           operators(x.target())
-              .add_noise({.n = n,
-                          .elements = elements,
-                          .a = one.data(),
-                          .b = bound[0].data(),
-                          .x = x.data(),
-                          .z = ones.data(),
-                          .y = shifted.mutable_data()});
+              .combine_samples({.n = n,
+                                .elements = elements,
+                                .a = one.data(),
+                                .x = x.data(),
+                                .b = bound[0].data(),
+                                .z = ones.data(),
+                                .y = shifted.mutable_data()});
           return unet.predict(shifted, t);
         });
   }

@@ -36,7 +36,8 @@ struct Mixture : public ::testing::Test {
 using GradientAgreementTest = Mixture;
 
 TEST_F(GradientAgreementTest, OfExactNetworksIsPerfectAtEveryLevel) {
-  const auto levels = compare(analytic::posterior_gradient(world, schedule, 1));
+  const auto levels =
+      compare(analytic::posterior_gradient(world, schedule, std::vector<int64_t>(kImages, 1)));
   ASSERT_EQ(levels.size(), 5u);
   EXPECT_EQ(levels[0].timestep, 0);
   EXPECT_EQ(levels[2].timestep, 499);
@@ -50,7 +51,8 @@ TEST_F(GradientAgreementTest, OfExactNetworksIsPerfectAtEveryLevel) {
 }
 
 TEST_F(GradientAgreementTest, SeesAFactorInTheRatioAndASignInTheCosine) {
-  const GuidanceGradient exact = analytic::posterior_gradient(world, schedule, 1);
+  const GuidanceGradient exact =
+      analytic::posterior_gradient(world, schedule, std::vector<int64_t>(kImages, 1));
   const auto levels = compare([exact](const Tensor& x, const auto& t) {
     const Tensor g = exact(x, t);
     std::vector<float> values = g.to_vector();
