@@ -138,7 +138,7 @@ TEST_F(CheckpointTest, HostileConfigurationsAreRefusedBeforeTheyCostMemory) {
   };
   refused("model_channels", 4096, "values or more");
   refused("model_channels", 1e18, "model_channels");
-  refused("model_channels", 31, "multiple of 32");
+  refused("model_channels", 31, "multiple of 'norm_groups' = 32");
   refused("model_channels", -32, "must be an integer");
   refused("model_channels", 32.5, "must be an integer");
   refused("model_channels", "32", "unusable");
