@@ -1,7 +1,9 @@
 #!/usr/bin/python3
-"""Whole jobs, diffscm against PyTorch, in turn: what changes on the machine meanwhile hits both.
+"""Whole jobs, diffscm against its peers, in turn: what changes on the machine meanwhile hits all.
 
-    scripts/build.sh bench && bench/compare.py
+    scripts/build.sh bench && bench/compare.py                  # Debian's PyTorch, eager and traced
+    bench/compare.py --python "$(scripts/peers.sh)"             # today's: PyTorch eager and compiled,
+                                                                # ONNX Runtime, OpenVINO
 
 writes bench/results/<device>/job.md and job.json. Each round starts every program once for every job;
 reported are medians over the rounds of each program's own median.
@@ -58,11 +60,27 @@ def measure(program, job, threads):
             return json.load(file)
 
 
+def peers(python):
+    """name -> (command, the jobs that it can do)"""
+    def script(name):
+        return os.path.join(ROOT, "bench", "peers", name)
+    all_jobs = {"forward", "train", "counterfactual"}
+    if not python:
+        return {"PyTorch": ([script("pytorch_job.py")], all_jobs),
+                "PyTorch jit": ([script("pytorch_job.py"), "--jit"], {"forward"})}
+    runtime = [python, script("runtime_job.py"), "--engine"]
+    return {"PyTorch": ([python, script("pytorch_job.py")], all_jobs),
+            "PyTorch compiled": ([python, script("pytorch_job.py"), "--compile"], {"forward", "train"}),
+            "ONNX Runtime": (runtime + ["onnxruntime"], {"forward"}),
+            "OpenVINO": (runtime + ["openvino"], {"forward"})}
+
+
 def main():
-    parser = argparse.ArgumentParser(description="Whole jobs, diffscm against PyTorch")
+    parser = argparse.ArgumentParser(description="Whole jobs, diffscm against its peers")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--build", default=os.path.join(ROOT, "build"), help="the build folder")
+    parser.add_argument("--python", help="of the peers (default: Debian's): what scripts/peers.sh prints")
     parser.add_argument("--out", help="folder of the results (default: bench/results/<device>)")
     parser.add_argument("--quick", action="store_true", help="tiny jobs: does it run at all?")
     o = parser.parse_args()
@@ -70,8 +88,7 @@ def main():
     ours = os.path.join(o.build, "bin", "bench_job")
     if not os.path.exists(ours):
         sys.exit(f"compare: no {ours}; run scripts/build.sh bench first")
-    peer = os.path.join(ROOT, "bench", "peers", "pytorch_job.py")
-    programs = {"diffscm": [ours], "pytorch": [peer], "pytorch-jit": [peer, "--jit"]}
+    programs = {"diffscm": ([ours], {"forward", "train", "counterfactual"}), **peers(o.python)}
     jobs = QUICK if o.quick else JOBS
     model, device = cpu_name()
     out = o.out or os.path.join(ROOT, "bench", "results", slug(model))
@@ -79,12 +96,12 @@ def main():
     results = {}  # (job, program) -> one result per round
     for i in range(o.rounds):
         for job in jobs:
-            for name, program in programs.items():
-                if name == "pytorch-jit" and job[0] != "forward":
+            for name, (program, able) in programs.items():
+                if job[0] not in able:
                     continue
                 result = measure(program, job, o.threads)
                 results.setdefault((job, name), []).append(result)
-                print(f"round {i + 1}/{o.rounds}  {job[0]:<15}batch {job[1]:<4}{name:<12}{result['ms']:>12.2f} ms",
+                print(f"round {i + 1}/{o.rounds}  {job[0]:<15}batch {job[1]:<4}{name:<18}{result['ms']:>12.2f} ms",
                       file=sys.stderr)
 
     def value(job, name, key="ms"):
@@ -97,24 +114,26 @@ def main():
     def ratio(a, b):
         return "" if b is None else f"{b / a:.2f}x"
 
-    version = results[jobs[0], "pytorch"][0]["version"]
-    about = {"device": device, "threads": o.threads, "rounds": o.rounds, "pytorch": version, "commit": commit(),
+    others = [name for name in programs if name != "diffscm"]
+    versions = {name: results[jobs[0], name][0]["version"] for name in others}
+    about = {"device": device, "threads": o.threads, "rounds": o.rounds, "versions": versions, "commit": commit(),
              "date": datetime.date.today().isoformat(), "quick": o.quick}
-    lines = ["# Whole jobs: diffscm and PyTorch", "",
-             f"{device}; {o.threads} threads; f32; PyTorch {version}; commit {about['commit']}; {about['date']}; "
-             f"medians over {o.rounds} rounds in turn. Ratios are PyTorch's time over ours."
-             + (" A quick trial, not a measurement." if o.quick else ""), "",
+    lines = ["# Whole jobs: diffscm and its peers", "",
+             f"{device}; {o.threads} threads; f32; {', '.join(f'{n} {v}' for n, v in versions.items())}; "
+             f"commit {about['commit']}; {about['date']}; medians over {o.rounds} rounds in turn. "
+             "Ratios are the peer's time over ours." + (" A quick trial, not a measurement." if o.quick else ""), "",
              "The `mnist-fast` U-Net (1,140,929 parameters) and its classifier (1,936,330). `train` is one step: "
              "forward, backward, AdamW, moving average. `counterfactual` is DDIM abduction (100 levels) and "
              "guided prediction (100 levels). Memory is the process's peak; PyTorch's includes its libraries.", "",
-             "| job | batch | diffscm ms | PyTorch ms | ratio | PyTorch jit ms | ratio | diffscm images/s | diffscm MiB | PyTorch MiB |",
-             "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"]
+             "| job | batch | diffscm ms | images/s | " + "".join(f"{n} ms | ratio | " for n in others)
+             + "diffscm MiB | PyTorch MiB |",
+             "|---|" + "---:|" * (5 + 2 * len(others))]
     for job in jobs:
-        mine, eager, jit = (value(job, name) for name in programs)
-        lines.append(f"| {job[0]} | {job[1]} | {cell(mine)} | {cell(eager)} | {ratio(mine, eager)} | {cell(jit)} | "
-                     f"{ratio(mine, jit)} | {1000 * job[1] / mine:.3g} | "
+        mine = value(job, "diffscm")
+        cells = "".join(f"{cell(value(job, n))} | {ratio(mine, value(job, n))} | " for n in others)
+        lines.append(f"| {job[0]} | {job[1]} | {cell(mine)} | {1000 * job[1] / mine:.3g} | {cells}"
                      f"{value(job, 'diffscm', 'peak_process_mib'):.0f} | "
-                     f"{value(job, 'pytorch', 'peak_process_mib'):.0f} |")
+                     f"{value(job, 'PyTorch', 'peak_process_mib'):.0f} |")
     table = "\n".join(lines) + "\n"
 
     os.makedirs(out, exist_ok=True)
