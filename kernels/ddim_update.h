@@ -21,9 +21,10 @@ enum class Threshold { none, clip, dynamic };
 // is their alg. 2; dynamic thresholding: Saharia et al. 2022. DDIM: Song et al. 2021, eq. 12
 // and 16. The coefficients are computed in double by the operator.
 // `levels` = {alpha_bar, alpha_bar_next} in the target's memory overrides the two scalars, so that
-// one recorded step serves the whole chain; then nothing checks their range. Requires 0 < a < 1, 0
-// <= b <= 1. out may alias x; every element of out is written. x0 receives the final x0-prediction
-// if not null. Work: one read of each given input, one write of each output.
+// one recorded step serves the whole chain; then nothing checks their range. Requires 0 < a <= 1
+// (a < 1 with a threshold, which finds eps again by dividing by sqrt(1 - a)), 0 <= b <= 1. out may
+// alias x; every element of out is written. x0 receives the final x0-prediction if not null. Work:
+// one read of each given input, one write of each output.
 struct DdimUpdateArgs {
   int64_t n, elements;
   double alpha_bar, alpha_bar_next;

@@ -187,6 +187,7 @@ inline std::vector<DdimCase> ddim_cases() {
       {"predict", 3, 784, 0.3, 0.5},
       {"abduct", 3, 784, 0.5, 0.3},
       {"last", 2, 35, 0.98, 1.0},
+      {"first", 2, 35, 1.0, 0.98},
       {"to_noise", 2, 35, 0.02, 0.0},
       {"stochastic", 2, 784, 0.3, 0.5, 0.4},
       {"sigma_too_large", 1, 65, 0.3, 0.9, 0.4},

@@ -122,8 +122,10 @@ float quantile_of(float* values, int64_t n, double q) {
 void ddim_update(const DdimUpdateArgs& args, Stream) {
   require(args.n >= 0 && args.elements >= 0, "ddim_update: n is {} and elements {}, expected >= 0",
           args.n, args.elements);
-  require(args.levels || (args.alpha_bar > 0 && args.alpha_bar < 1),
-          "ddim_update: alpha_bar is {}, not in (0, 1)", args.alpha_bar);
+  require(args.levels || (args.alpha_bar > 0 && args.alpha_bar <= 1),
+          "ddim_update: alpha_bar is {}, not in (0, 1]", args.alpha_bar);
+  require(args.levels || args.alpha_bar < 1 || args.threshold == Threshold::none,
+          "ddim_update: alpha_bar is 1 and eps cannot be found again after a threshold");
   require(args.levels || (args.alpha_bar_next >= 0 && args.alpha_bar_next <= 1),
           "ddim_update: alpha_bar_next is {}, not in [0, 1]", args.alpha_bar_next);
   require(args.sigma >= 0, "ddim_update: sigma is {}, expected >= 0", args.sigma);

@@ -128,7 +128,12 @@ TARGET_TEST(DdimUpdate, RejectsBadArguments) {
   };
   EXPECT_NO_THROW(with([](DdimUpdateArgs& a) { a.n = 0; }));
   EXPECT_THROW(with([](DdimUpdateArgs& a) { a.alpha_bar = 0; }), Error);
-  EXPECT_THROW(with([](DdimUpdateArgs& a) { a.alpha_bar = 1; }), Error);
+  EXPECT_THROW(with([](DdimUpdateArgs& a) { a.alpha_bar = 1.01; }), Error);
+  EXPECT_THROW(with([](DdimUpdateArgs& a) {
+                 a.alpha_bar = 1;
+                 a.threshold = Threshold::clip;
+               }),
+               Error);
   EXPECT_THROW(with([](DdimUpdateArgs& a) { a.alpha_bar_next = 1.01; }), Error);
   EXPECT_THROW(with([](DdimUpdateArgs& a) { a.alpha_bar_next = std::nan(""); }), Error);
   EXPECT_THROW(with([](DdimUpdateArgs& a) { a.sigma = 0.1; }), Error);
