@@ -48,7 +48,7 @@ void run(Common& common, Flags flags) {
     const Tensor factual = selection.dataset.images(index).to(model.target());
     // The bar counts both passes: abduction, then the reconstruction that measures it.
     const Progress bar = level_progress(common, "abduct", b, batches);
-    const Abduction a = abduct(model.epsilon(), model.chain(), factual, options,
+    const Abduction a = abduct(model.epsilon(), {}, model.chain(), factual, options,
                                [&](int done, int levels) { bar(done, 2 * levels); });
     const Tensor reconstruction =
         sample(model.epsilon(), {}, model.chain(), options.levels, a.latent, SamplerOptions{}, {},

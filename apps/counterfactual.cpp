@@ -67,12 +67,11 @@ void run_batch(Common& common, const Flags& flags, const DiffusionModel& model,
                 end = std::min(total, begin + flags.batch);
   const std::vector<int64_t> index(selection.index.begin() + begin, selection.index.begin() + end);
   const Tensor factual = selection.dataset.images(index).to(model.target());
-  const Intervention intervention{
-      .gradient = predictor.gradient(std::vector<int64_t>(index.size(), target)),
-      .conditional = {}};
+  const Guidance action{
+      .gradients = {{predictor.gradient(std::vector<int64_t>(index.size(), target))}}};
   const int64_t batches = (total + flags.batch - 1) / flags.batch;
   const Counterfactual result =
-      counterfactual(model.epsilon(), intervention, model.chain(), factual, flags.options,
+      counterfactual(model.epsilon(), action, model.chain(), factual, flags.options,
                      level_progress(common, "counterfactual", begin / flags.batch, batches));
 
   const std::vector<double> roundtrip = l1_grey_levels(result.reconstruction, factual);

@@ -89,7 +89,7 @@ void run(Common& common, Flags flags) {
   }
   Evaluation evaluation(common, flags.evaluation);
   as_usage([&] {
-    validate(SamplerOptions{.guidance_scale = flags.scale});
+    validate(CounterfactualOptions{.scales = {flags.scale}});
     evaluation.model().chain().levels_of_fraction(flags.sdedit_fraction);
   });
   const Methods methods(common, flags, evaluation);

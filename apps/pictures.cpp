@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+
+#include "diffusion/sampler.h"
 
 namespace diffscm::apps {
 namespace {
@@ -94,12 +97,7 @@ PictureBlock film_strip(const Evaluation& evaluation, const std::vector<Trial>& 
     if (const int level = std::max(1, f * levels / frames); shown.empty() || level > shown.back())
       shown.push_back(level);
 
-  // What the network was last asked at a timestep is what stood at that level.
-  std::map<int, Tensor> asked;
-  const EpsilonModel epsilon = [&, model = evaluation.model().epsilon()](const Tensor& x, int t) {
-    asked[t] = x.clone();
-    return model(x, t);
-  };
+  const EpsilonModel epsilon = evaluation.model().epsilon();
   PictureBlock block{"Abduction and prediction",
                      fmt::format("Upper row of each pair: abduction, from the image (left) to its "
                                  "exogenous noise (right). "
@@ -112,21 +110,18 @@ PictureBlock film_strip(const Evaluation& evaluation, const std::vector<Trial>& 
   for (const Trial& trial : trials) {
     const Tensor factual = evaluation.factual({trial}).to(evaluation.model().target());
     io::GridRow up{question(trial) + ", up", {io::grid_image(factual, 0)}}, down{"down", {}};
-    const auto frames_of = [&](io::GridRow& row) {
-      for (const int level : shown) {
-        const auto at = asked.find(chain.timestep(level));
-        row.images.push_back(at == asked.end() ? io::GridImage{} : io::grid_image(at->second, 0));
-      }
+    std::map<int, Tensor> at;  // level -> what stood there
+    const Observer keep = [&](int level, const Tensor& x) {
+      if (level == 0 || std::find(shown.begin(), shown.end(), level) != shown.end())
+        at[level] = x.clone();
     };
-    asked.clear();
     const Abduction u =
-        abduct(epsilon, chain, factual, evaluation.abduction(), evaluation.progress());
-    frames_of(up);
-    asked.clear();
-    const Tensor image = sample(epsilon, evaluation.guide().gradient({trial.target}), chain, levels,
-                                u.latent, {.guidance_scale = scale}, {}, evaluation.progress());
-    down.images.push_back(io::grid_image(image, 0));
-    frames_of(down);
+        abduct(epsilon, {}, chain, factual, evaluation.abduction(), evaluation.progress(), keep);
+    for (const int level : shown) up.images.push_back(io::grid_image(at.at(level), 0));
+    const Guidance guidance{.gradients = {{evaluation.guide().gradient({trial.target}), scale}}};
+    sample(epsilon, guidance, chain, levels, u.latent, {}, {}, evaluation.progress(), keep);
+    down.images.push_back(io::grid_image(at.at(0), 0));
+    for (const int level : shown) down.images.push_back(io::grid_image(at.at(level), 0));
     block.rows.push_back(std::move(up));
     block.rows.push_back(std::move(down));
   }

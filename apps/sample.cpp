@@ -19,8 +19,10 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct Flags {
-  std::string model, classifier, out, sampler = "ddim", threshold = "none", wanted;
+  std::string model, classifier, out, sampler = "ddim", threshold = "none", variance = "small",
+                                      wanted;
   SamplerOptions options;
+  double scale = 1;
   int steps = 0;
   int64_t count = 16, batch = 32;
 };
@@ -44,6 +46,7 @@ std::vector<int64_t> wanted_classes(const std::string& text, int64_t count, int6
 void run(Common& common, Flags flags) {
   flags.options.kind = parse_sampler_kind(flags.sampler);
   flags.options.threshold.kind = parse_threshold(flags.threshold);
+  flags.options.variance = parse_ddpm_variance(flags.variance);
   flags.options.seed = common.seed;
   as_usage([&] { validate(flags.options); });
   if (flags.classifier.empty() != flags.wanted.empty())
@@ -65,12 +68,14 @@ void run(Common& common, Flags flags) {
     const int64_t begin = b * flags.batch, n = std::min(flags.batch, flags.count - begin);
     std::vector<int64_t> index(static_cast<size_t>(n));
     std::iota(index.begin(), index.end(), begin);
-    GuidanceGradient gradient;
+    Guidance guidance;
     if (predictor)
-      gradient = predictor->gradient({targets.begin() + begin, targets.begin() + begin + n});
+      guidance.gradients.push_back(
+          {predictor->gradient({targets.begin() + begin, targets.begin() + begin + n}),
+           flags.scale});
     const Tensor noise = initial_noise(model.image_shape(n), index, common.seed, model.target());
     images.push_back(
-        clamp_to_image(sample(model.epsilon(), gradient, model.chain(), 0, noise, flags.options,
+        clamp_to_image(sample(model.epsilon(), guidance, model.chain(), 0, noise, flags.options,
                               index, level_progress(common, "sample", b, batches))));
   }
   const double seconds =
@@ -108,8 +113,9 @@ void run(Common& common, Flags flags) {
              {"steps", model.chain().levels()},
              {"count", flags.count},
              {"class", flags.wanted},
-             {"scale", flags.options.guidance_scale},
+             {"scale", flags.scale},
              {"eta", flags.options.eta},
+             {"variance", flags.variance},
              {"threshold", flags.threshold}},
             models, summary);
   if (common.json) {
@@ -132,12 +138,19 @@ void add_sample(CLI::App& app, Common& common) {
       ->required();
   command->add_option("--classifier", flags->classifier, "guides to --class");
   command->add_option("--class", flags->wanted, "the class to guide to, or all");
-  command->add_option("--scale", flags->options.guidance_scale, "guidance scale s")
+  command->add_option("--scale", flags->scale, "guidance scale s")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   command->add_option("--sampler", flags->sampler, "ddim, ddpm, ode or sde")
       ->check(CLI::IsMember({"ddim", "ddpm", "ode", "sde"}))
       ->capture_default_str();
   command->add_option("--eta", flags->options.eta, "ddim: 0 deterministic to 1 ancestral")
+      ->capture_default_str();
+  command
+      ->add_option(
+          "--variance", flags->variance,
+          "ddpm: of the noise added, small (the posterior's) or large (the forward step's)")
+      ->check(CLI::IsMember({"small", "large"}))
       ->capture_default_str();
   command
       ->add_option("--threshold", flags->threshold,

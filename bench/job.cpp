@@ -22,6 +22,7 @@
 
 #include "autograd/adamw.h"
 #include "diffusion/abduction.h"
+#include "diffusion/anti_causal_predictor.h"
 #include "diffusion/replay.h"
 #include "diffusion/sampler.h"
 #include "engine/io/file.h"
@@ -61,17 +62,29 @@ Model random_model(uint64_t seed) {
 }
 
 template <class Model>
-Model get_model(const std::string& path, uint64_t seed, const Options& o) {
-  Model model = path.empty() ? random_model<Model>(seed)
-                             : std::move(load_model<Model>(path, Target::cpu).model);
-  for (Variable* v : variables(model)) *v = Variable(v->value().to(o.target()));
-  model.set_precision(o.precision == "bf16" ? Dtype::bf16 : Dtype::f32);
-  return model;
+LoadedModel<Model> get_model(const std::string& path, uint64_t seed, const Options& o) {
+  ModelInfo untrained;
+  untrained.path = "random weights";
+  untrained.diffusion = {{"schedule", "linear"}, {"timesteps", 1000}};
+  LoadedModel<Model> loaded = path.empty()
+                                  ? LoadedModel<Model>{random_model<Model>(seed), untrained}
+                                  : load_model<Model>(path, Target::cpu);
+  for (Variable* v : variables(loaded.model)) *v = Variable(v->value().to(o.target()));
+  loaded.model.set_precision(o.precision == "bf16" ? Dtype::bf16 : Dtype::f32);
+  return loaded;
+}
+
+DiffusionModel diffusion_model(const Options& o) {
+  return {get_model<UNet>(o.model, 1, o), o.target(), kLevels};
+}
+
+Tensor images(const Shape& shape, uint64_t seed, const Options& o) {
+  return initial_noise(shape, {}, seed, o.target());
 }
 
 Tensor images(const UNet& unet, uint64_t seed, const Options& o) {
   const UNetConfig& c = unet.config();
-  return initial_noise({o.batch, c.image_size, c.image_size, c.in_channels}, {}, seed, o.target());
+  return images({o.batch, c.image_size, c.image_size, c.in_channels}, seed, o);
 }
 
 // Timesteps spread over the whole range.
@@ -91,18 +104,14 @@ struct Answer {
   Tensor latent, counterfactual;
 };
 
-Answer counterfactual(const UNet& unet, const Classifier& classifier, const Tensor& x, int levels) {
-  const NoiseSchedule schedule(ScheduleKind::linear, 1000);
-  const Chain chain(schedule, levels);
-  const Tensor target = Tensor::from(labels(x.dim(0)), {x.dim(0)}, x.target());
-  const EpsilonModel epsilon = EpsilonModel::recordable(
-      [&](const Tensor& x_t, const Tensor& t) { return unet.predict(x_t, t); });
-  const GuidanceGradient gradient =
-      GuidanceGradient::recordable([&](const Tensor& x_t, const Tensor& t) {
-        return classifier.log_p_gradient(x_t, t, target);
-      });
-  const Tensor latent = abduct(epsilon, chain, x, {.method = AbductionMethod::ddim}).latent;
-  return {latent, sample(epsilon, gradient, chain, 0, latent, {.guidance_scale = kScale})};
+// Over `levels` of the chain.
+Answer counterfactual(const DiffusionModel& model, const AntiCausalPredictor& predictor,
+                      const Tensor& x, int levels) {
+  const Tensor latent = abduct(model.epsilon(), {}, model.chain(), x,
+                               {.method = AbductionMethod::ddim, .levels = levels})
+                            .latent;
+  const Guidance guidance{.gradients = {{predictor.gradient(labels(x.dim(0))), kScale}}};
+  return {latent, sample(model.epsilon(), guidance, model.chain(), levels, latent, {})};
 }
 
 // Milliseconds of each run, from an idle device to an idle device.
@@ -120,19 +129,17 @@ std::vector<double> timed(Target target, int runs, const std::function<void()>& 
 }
 
 std::vector<double> run_forward(const Options& o) {
-  const auto unet = get_model<UNet>(o.model, 1, o);
-  const Tensor x = images(unet, 1, o);
-  const EpsilonModel epsilon =
-      replayed(EpsilonModel::recordable(
-                   [&](const Tensor& x_t, const Tensor& t) { return unet.predict(x_t, t); }),
-               o.target(), o.batch);
-  const auto work = [&] { epsilon(x, 500); };
+  const DiffusionModel model = diffusion_model(o);
+  const Tensor x = images(model.image_shape(o.batch), 1, o),
+               t = Tensor::full({o.batch}, 500, o.target());
+  const EpsilonModel epsilon = replayed(model.epsilon(), o.target(), o.batch);
+  const auto work = [&] { epsilon(x, t); };
   timed(o.target(), 3, work);  // runs, records, replays
   return timed(o.target(), o.runs, work);
 }
 
 std::vector<double> run_train(const Options& o) {
-  auto unet = get_model<UNet>(o.model, 1, o);
+  UNet unet = std::move(get_model<UNet>(o.model, 1, o).model);
   Adamw optimiser(variables(unet), {.lr = 1e-4, .weight_decay = 0.01});
   const Tensor x = images(unet, 1, o), noise = images(unet, 2, o);
   const Tensor t = timesteps(o.batch, o.target());
@@ -152,11 +159,11 @@ std::vector<double> run_train(const Options& o) {
 }
 
 std::vector<double> run_counterfactual(const Options& o) {
-  const auto unet = get_model<UNet>(o.model, 1, o);
-  const auto classifier = get_model<Classifier>(o.classifier, 2, o);
-  const Tensor x = images(unet, 1, o);
-  counterfactual(unet, classifier, x, 4);
-  return timed(o.target(), o.runs, [&] { counterfactual(unet, classifier, x, kLevels); });
+  const DiffusionModel model = diffusion_model(o);
+  const AntiCausalPredictor predictor(get_model<Classifier>(o.classifier, 2, o), model);
+  const Tensor x = images(model.image_shape(o.batch), 1, o);
+  counterfactual(model, predictor, x, 4);
+  return timed(o.target(), o.runs, [&] { counterfactual(model, predictor, x, kLevels); });
 }
 
 // Writes the model and makes its parameters leaves, so that their gradients are kept.
@@ -181,8 +188,8 @@ void dump(const Options& o) {
   require(!o.out.empty(), "dump needs --out FOLDER");
   const std::filesystem::path folder = o.out;
   std::filesystem::create_directories(folder);
-  auto unet = get_model<UNet>(o.model, 1, o);
-  auto classifier = get_model<Classifier>(o.classifier, 2, o);
+  UNet unet = std::move(get_model<UNet>(o.model, 1, o).model);
+  Classifier classifier = std::move(get_model<Classifier>(o.classifier, 2, o).model);
   const Tensor x = images(unet, 1, o), noise = images(unet, 2, o);
   const Tensor t = timesteps(o.batch, o.target());
   const std::vector<int64_t> label = labels(o.batch);
@@ -191,7 +198,9 @@ void dump(const Options& o) {
                        {"noise", io::NpyArray::from(noise)},
                        {"label", io::NpyArray::from(label, {o.batch})}};
 
-  const Answer answer = counterfactual(unet, classifier, x, kLevels);
+  const DiffusionModel model = diffusion_model(o);
+  const AntiCausalPredictor predictor(get_model<Classifier>(o.classifier, 2, o), model);
+  const Answer answer = counterfactual(model, predictor, x, kLevels);
   arrays.emplace("latent", io::NpyArray::from(answer.latent));
   arrays.emplace("counterfactual", io::NpyArray::from(answer.counterfactual));
 

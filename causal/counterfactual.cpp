@@ -3,8 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "diffusion/batch.h"
-#include "diffusion/guidance.h"
+#include "diffusion/sampler.h"
 
 namespace diffscm {
 
@@ -12,16 +11,16 @@ void validate(const CounterfactualOptions& options) {
   validate(options.abduction);
   for (const double s : options.scales)
     require(std::isfinite(s) && s >= 0, "guidance scale {}: give finite numbers >= 0", s);
-  validate(SamplerOptions{.threshold = options.threshold});
+  validate(options.threshold);
 }
 
-Counterfactual counterfactual(const EpsilonModel& epsilon, const Intervention& intervention,
+Counterfactual counterfactual(const EpsilonModel& epsilon, const Guidance& action,
                               const Chain& chain, const Tensor& factual,
                               const CounterfactualOptions& options, const Progress& progress) {
   validate(options);
   const auto guided =
       std::count_if(options.scales.begin(), options.scales.end(), [](double s) { return s > 0; });
-  require(guided == 0 || intervention.gradient || intervention.conditional,
+  require(guided == 0 || !action.empty(),
           "a guidance scale above 0 needs a classifier or a conditional model");
   const int levels = chain.checked_levels(options.abduction.levels);
   const int total = levels * (2 + static_cast<int>(guided));
@@ -33,25 +32,15 @@ Counterfactual counterfactual(const EpsilonModel& epsilon, const Intervention& i
   };
 
   Counterfactual result;
-  result.abduction = abduct(epsilon, chain, factual, options.abduction, next_pass());
-
-  const auto predict = [&](const EpsilonModel& model, const GuidanceGradient& gradient, double s) {
-    const SamplerOptions sampler{
-        .kind = SamplerKind::ddim, .guidance_scale = s, .threshold = options.threshold};
-    return sample(model, gradient, chain, levels, result.abduction.latent, sampler, {},
-                  next_pass());
+  result.abduction = abduct(epsilon, {}, chain, factual, options.abduction, next_pass());
+  const auto predict = [&](const Guidance& guidance) {
+    return sample(epsilon, guidance, chain, levels, result.abduction.latent,
+                  {.threshold = options.threshold}, {}, next_pass());
   };
-  result.reconstruction = predict(epsilon, {}, 0);
-  for (const double s : options.scales) {
-    if (s == 0) {
-      result.counterfactual.push_back(result.reconstruction.clone());
-    } else if (intervention.conditional) {
-      result.counterfactual.push_back(
-          predict(classifier_free(epsilon, intervention.conditional, s), intervention.gradient, s));
-    } else {
-      result.counterfactual.push_back(predict(epsilon, intervention.gradient, s));
-    }
-  }
+  result.reconstruction = predict({});
+  for (const double s : options.scales)
+    result.counterfactual.push_back(s == 0 ? result.reconstruction.clone()
+                                           : predict(action.scaled(s)));
   return result;
 }
 

@@ -8,14 +8,6 @@
 
 namespace diffscm {
 
-// The action do(parent = value), as it reaches the image: by the gradient of an anti-causal
-// predictor (classifier guidance), by a network that knows the parents (classifier-free guidance),
-// or by both. Targets are bound per image of the batch.
-struct Intervention {
-  GuidanceGradient gradient{};  // or empty
-  EpsilonModel conditional{};   // or empty; eps = eps_u + s (eps_c - eps_u)
-};
-
 struct CounterfactualOptions {
   AbductionOptions abduction{};     // its `levels` is that of the prediction too
   std::vector<double> scales{0.7};  // s >= 0, one counterfactual each
@@ -31,11 +23,17 @@ struct Counterfactual {
 };
 
 // A pure function of its arguments. Abduces u once, with `epsilon` alone; then predicts by DDIM
-// (eta 0) from that same u, without intervention and at each scale. s = 0 asks neither the gradient
-// nor the conditional network and is the reconstruction, which without a threshold is the factual
-// image to the tolerance of the abduction. `progress` counts levels over all passes. Throws Error
-// for options or shapes that make no sense; passes on what `progress` throws.
-Counterfactual counterfactual(const EpsilonModel& epsilon, const Intervention& intervention,
+// (eta 0) from that same u, without intervention and under `action`, its terms multiplied by each
+// scale. s = 0 asks none of them and is the reconstruction, which without a threshold is the
+// factual image to the tolerance of the abduction.
+//
+// `epsilon` is unconditional, or conditional and bound to the factual parents. With a condition for
+// the action, eps = eps_factual + s (eps_counterfactual - eps_factual): s = 1 is the plain
+// conditional model, and do() of the factual value returns the factual at every s.
+//
+// `progress` counts levels over all passes. Throws Error for options or shapes that make no sense;
+// passes on what `progress` throws.
+Counterfactual counterfactual(const EpsilonModel& epsilon, const Guidance& action,
                               const Chain& chain, const Tensor& factual,
                               const CounterfactualOptions& options, const Progress& progress = {});
 

@@ -2,11 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <optional>
 
 #include "diffusion/batch.h"
 #include "diffusion/fixed_point.h"
-#include "diffusion/replay.h"
+#include "diffusion/walk.h"
 
 namespace diffscm {
 
@@ -31,7 +30,7 @@ void validate(const AbductionOptions& o) {
           "{} abduction iterations: give 1 to 10000", o.max_iterations);
   require(o.memory >= 0 && o.memory <= kMaxAndersonMemory, "Anderson memory {}: give 0 to {}",
           o.memory, kMaxAndersonMemory);
-  validate(SamplerOptions{.threshold = o.threshold});
+  validate(o.threshold);
   require(
       o.threshold.kind == Threshold::none || o.method == AbductionMethod::ddim,
       "fixed-point abduction inverts the unclipped step: use threshold none, or ddim abduction");
@@ -39,69 +38,28 @@ void validate(const AbductionOptions& o) {
 
 namespace {
 
-// One step up with eps at the level that is left, thresholded if asked. Level 0 is an image, which
-// every threshold leaves as it is.
-Tensor ddim_step_up(const Chain& chain, int from, const Tensor& x, const Tensor& eps,
-                    const ThresholdOptions& threshold) {
-  if (from == 0 || threshold.kind == Threshold::none)
-    return transfer(chain, from, from + 1, x, eps);
-  const int64_t n = x.dim(0), elements = x.numel() / n;
-  const auto& run = operators(x.target());
-  Tensor out(x.shape(), x.target()), quantile({n}, x.target());
-  if (threshold.kind == Threshold::dynamic)
-    run.abs_quantile({.n = n,
-                      .elements = elements,
-                      .alpha_bar = chain.alpha_bar(from),
-                      .q = threshold.quantile,
-                      .x = x.data(),
-                      .eps = eps.data(),
-                      .quantile = quantile.mutable_data()});
-  run.ddim_update({.n = n,
-                   .elements = elements,
-                   .alpha_bar = chain.alpha_bar(from),
-                   .alpha_bar_next = chain.alpha_bar(from + 1),
-                   .threshold = threshold.kind,
-                   .x = x.data(),
-                   .eps = eps.data(),
-                   .quantile = threshold.kind == Threshold::dynamic ? quantile.data() : nullptr,
-                   .out = out.mutable_data()});
-  return out;
-}
-
-Abduction abduct_ddim(const EpsilonModel& epsilon, const Chain& chain, const Tensor& x, int levels,
-                      const AbductionOptions& options, const Progress& progress) {
-  Abduction result;
-  result.latent = x;
-  result.evaluations.assign(static_cast<size_t>(x.dim(0)), levels);
-  std::optional<DdimWalk> walk;  // from level 1 up, where steps can be recorded
+Abduction abduct_ddim(const Denoiser& denoiser, const Chain& chain, const Tensor& x, int levels,
+                      const AbductionOptions& options, const Progress& progress,
+                      const Observer& observer) {
+  std::vector<DdimWalk::Move> moves;
+  for (int level = 1; level <= levels; ++level)
+    moves.push_back({level - 1, level, std::max(level - 1, 1)});
+  DdimWalk walk(denoiser, chain, moves, x, options.threshold);
   for (int level = 1; level <= levels; ++level) {
-    if (level > 1 && epsilon.is_recordable() && records_steps(x.target())) {
-      if (!walk) {
-        std::vector<DdimWalk::Move> moves;
-        for (int l = level; l <= levels; ++l) moves.push_back({l - 1, l, l - 1});
-        walk.emplace(epsilon, GuidanceGradient(), chain, moves, result.latent,
-                     DdimWalk::Options{.threshold = options.threshold});
-      }
-      walk->step();
-      result.latent = walk->images();
-      if (!progress) continue;
-      runtime(x.target()).synchronize({});  // report what is done, not what is queued
-      progress(level, levels);
-      continue;
-    }
-    const int known = std::max(level - 1, 1);
-    const Tensor eps = predict_noise(epsilon, result.latent, chain.timestep(known));
-    result.latent = ddim_step_up(chain, level - 1, result.latent, eps, options.threshold);
-    if (progress) progress(level, levels);
+    walk.step();
+    report(level, levels, level, walk.images(), progress, observer);
   }
+  Abduction result;
+  result.latent = walk.images();
+  result.evaluations.assign(static_cast<size_t>(x.dim(0)), levels);
   return result;
 }
 
-Abduction abduct_fixed_point(const EpsilonModel& network, const Chain& chain, const Tensor& x,
-                             int levels, const AbductionOptions& options,
-                             const Progress& progress) {
+Abduction abduct_fixed_point(const Denoiser& networks, const Chain& chain, const Tensor& x,
+                             int levels, const AbductionOptions& options, const Progress& progress,
+                             const Observer& observer) {
   const auto n = static_cast<size_t>(x.dim(0));
-  const EpsilonModel epsilon = replayed(network, x.target(), x.dim(0));
+  const Denoiser denoiser = networks.replayed(x.target(), x.dim(0));
   const FixedPointOptions inner{options.tolerance, options.max_iterations, options.memory};
   Abduction result;
   result.latent = x;
@@ -118,7 +76,7 @@ Abduction abduct_fixed_point(const EpsilonModel& network, const Chain& chain, co
       guess = transfer(chain, level - 1, level, y, combine(2, last, -1, before_last));
     else if (last)
       guess = transfer(chain, level - 1, level, y, last);
-    FixedPoint step = solve_step(epsilon, chain, level, y, guess, inner);
+    FixedPoint step = solve_step(denoiser, chain, level, y, guess, inner);
     for (size_t i = 0; i < n; ++i) {
       result.residual[i] = std::max(result.residual[i], step.residual[i]);
       if (!step.converged[i]) result.converged[i] = 0;
@@ -127,22 +85,21 @@ Abduction abduct_fixed_point(const EpsilonModel& network, const Chain& chain, co
     result.latent = std::move(step.x);
     before_last = std::move(last);
     last = std::move(step.eps);
-    if (progress) progress(level, levels);
+    report(level, levels, level, result.latent, progress, observer);
   }
   return result;
 }
 
 }  // namespace
 
-Abduction abduct(const EpsilonModel& epsilon, const Chain& chain, const Tensor& x,
-                 const AbductionOptions& options, const Progress& progress) {
+Abduction abduct(const EpsilonModel& epsilon, const Guidance& guidance, const Chain& chain,
+                 const Tensor& x, const AbductionOptions& options, const Progress& progress,
+                 const Observer& observer) {
   validate(options);
-  require(static_cast<bool>(epsilon), "abduction needs a noise model");
   require_batch(x, "the image to abduct");
   const int levels = chain.checked_levels(options.levels);
-  return options.method == AbductionMethod::ddim
-             ? abduct_ddim(epsilon, chain, x, levels, options, progress)
-             : abduct_fixed_point(epsilon, chain, x, levels, options, progress);
+  const auto& walk = options.method == AbductionMethod::ddim ? abduct_ddim : abduct_fixed_point;
+  return walk(Denoiser(epsilon, guidance), chain, x, levels, options, progress, observer);
 }
 
 }  // namespace diffscm

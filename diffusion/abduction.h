@@ -6,10 +6,10 @@
 #include <string_view>
 #include <vector>
 
-#include "diffusion/epsilon.h"
+#include "diffusion/guidance.h"
 #include "diffusion/noise_schedule.h"
 #include "diffusion/progress.h"
-#include "diffusion/sampler.h"
+#include "diffusion/step.h"
 
 namespace diffscm {
 
@@ -38,27 +38,27 @@ struct Abduction {
   std::vector<int> evaluations;  // network evaluations spent on this image
 };
 
-// Walks the images x [N, ..] from level 0 up to level L.
+// Walks the images x [N, ..] from level 0 up to level L. `epsilon` may be conditional (bound to the
+// factual parents) and guided: what is inverted is the step that sample() takes with both.
 //
-// ddim: the sampler's step read backwards with eps taken at the level that is left (Song et al.
-// 2021,
-//   eq. 12; Dhariwal & Nichol 2021): x_l = transfer(x_{l-1}, eps(x_{l-1}, timestep(l - 1))), and at
-//   the clean image, which has no timestep, eps(x_0, timestep(1)). One evaluation per level; the
-//   error of the round trip is of first order in 1 / S.
+// ddim: the step read backwards with eps taken at the level that is left (Song et al. 2021, eq. 12;
+//   Dhariwal & Nichol 2021): x_l = step(x_{l-1}, eps(x_{l-1}, timestep(l - 1))), and at the clean
+//   image, which has no timestep, eps(x_0, timestep(1)). One evaluation per level; the error of the
+//   round trip is of first order in 1 / S.
 //
 // fixed_point: at each level solves for the x_l from which the sampler's own step, unclipped,
-// returns
-//   x_{l-1} (Pan et al. 2023, "Effective real image editing with accelerated iterative diffusion
-//   inversion"), by safeguarded Anderson acceleration per image. For an exact score the step is the
-//   gradient of a strictly convex function, so that one and only one solution exists however large
-//   the step is, even where plain iteration diverges; a trained network is close to that. Images
-//   leave the batch as they converge; one that does not within max_iterations goes on from its best
-//   iterate and is reported. `epsilon` must therefore treat all images alike (be unconditional).
-//   The outcome for an image does not depend on the others in the batch, as far as `epsilon` does
-//   not.
+//   returns x_{l-1} (Pan et al. 2023, "Effective real image editing with accelerated iterative
+//   diffusion inversion"), by safeguarded Anderson acceleration per image. For an exact score the
+//   step is the gradient of a strictly convex function, so that one and only one solution exists
+//   however large the step is, even where plain iteration diverges; a trained network is close to
+//   that. Images leave the batch as they converge; one that does not within max_iterations goes on
+//   from its best iterate and is reported. The outcome for an image does not depend on the others
+//   in the batch, as far as `epsilon` does not.
 //
-// Throws Error for options, levels or shapes that make no sense; passes on what `progress` throws.
-Abduction abduct(const EpsilonModel& epsilon, const Chain& chain, const Tensor& x,
-                 const AbductionOptions& options, const Progress& progress = {});
+// `observer` sees the images that each level goes on from, 1 .. L. Throws Error for options, levels
+// or shapes that make no sense; passes on what `progress` and `observer` throw.
+Abduction abduct(const EpsilonModel& epsilon, const Guidance& guidance, const Chain& chain,
+                 const Tensor& x, const AbductionOptions& options, const Progress& progress = {},
+                 const Observer& observer = {});
 
 }  // namespace diffscm

@@ -3,10 +3,13 @@
 namespace diffscm {
 
 AntiCausalPredictor::AntiCausalPredictor(const std::string& path, const DiffusionModel& model)
-    : target_(model.target()) {
-  auto loaded = load_model<Classifier>(path, model.target(), model.layers());
-  info_ = std::move(loaded.info);
-  classifier_ = std::make_unique<Classifier>(std::move(loaded.model));
+    : AntiCausalPredictor(load_model<Classifier>(path, model.target(), model.layers()), model) {}
+
+AntiCausalPredictor::AntiCausalPredictor(LoadedModel<Classifier> loaded,
+                                         const DiffusionModel& model)
+    : info_(std::move(loaded.info)),
+      target_(model.target()),
+      classifier_(std::make_shared<const Classifier>(std::move(loaded.model))) {
   const ClassifierConfig& c = classifier_->config();
   const Shape s = model.image_shape(1);
   require(c.image_size == s[1] && c.in_channels == s[3],
@@ -23,9 +26,12 @@ AntiCausalPredictor::AntiCausalPredictor(const std::string& path, const Diffusio
 GuidanceGradient AntiCausalPredictor::gradient(std::vector<int64_t> targets) const {
   require_labels(targets, classes());
   const Tensor label = Tensor::from(targets, {static_cast<int64_t>(targets.size())}, target_);
-  return GuidanceGradient::recordable([this, label](const Tensor& x, const Tensor& t) {
-    return classifier_->log_p_gradient(x, t, label);
-  });
+  return GuidanceGradient::recordable(
+      [classifier = classifier_](const Tensor& x, const Tensor& t,
+                                 const GuidanceGradient::Bound& bound) {
+        return classifier->log_p_gradient(x, t, bound[0]);
+      },
+      {label});
 }
 
 std::vector<std::vector<float>> AntiCausalPredictor::predict(const Tensor& images) const {

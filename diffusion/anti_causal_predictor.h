@@ -14,10 +14,12 @@ class AntiCausalPredictor {
  public:
   // Throws Error unless it was trained on the images and the noise schedule of `model`.
   AntiCausalPredictor(const std::string& path, const DiffusionModel& model);
+  // Of a network in the memory of the model's target.
+  AntiCausalPredictor(LoadedModel<Classifier> loaded, const DiffusionModel& model);
 
   const ModelInfo& info() const { return info_; }
   int64_t classes() const { return classifier_->config().classes; }
-  // One target class per image of the batch.
+  // One target class per image of the batch. The function outlives this object.
   GuidanceGradient gradient(std::vector<int64_t> targets) const;
   // p(class | clean image), at t = 0: [N][classes].
   std::vector<std::vector<float>> predict(const Tensor& images) const;
@@ -25,7 +27,7 @@ class AntiCausalPredictor {
  private:
   ModelInfo info_;
   Target target_;
-  std::unique_ptr<Classifier> classifier_;
+  std::shared_ptr<const Classifier> classifier_;
 };
 
 }  // namespace diffscm

@@ -20,32 +20,6 @@ void require_batch(const Tensor& x, const char* what) {
           to_string(x.shape()));
 }
 
-namespace {
-
-Tensor checked(Tensor answer, const Tensor& x, const char* who) {
-  require(answer && answer.shape() == x.shape(), "{} answered {} for images {}", who,
-          answer ? to_string(answer.shape()) : "nothing", to_string(x.shape()));
-  return answer;
-}
-
-constexpr const char* kNoiseModel = "the noise model";
-constexpr const char* kGuidance = "the guidance gradient";
-
-}  // namespace
-
-Tensor predict_noise(const EpsilonModel& epsilon, const Tensor& x, int timestep) {
-  return checked(epsilon(x, timestep), x, kNoiseModel);
-}
-Tensor predict_noise(const EpsilonModel& epsilon, const Tensor& x, const Tensor& t) {
-  return checked(epsilon(x, t), x, kNoiseModel);
-}
-Tensor guidance_at(const GuidanceGradient& gradient, const Tensor& x, int timestep) {
-  return checked(gradient(x, timestep), x, kGuidance);
-}
-Tensor guidance_at(const GuidanceGradient& gradient, const Tensor& x, const Tensor& t) {
-  return checked(gradient(x, t), x, kGuidance);
-}
-
 Tensor combine(double a, const Tensor& x, double b, const Tensor& z) {
   Tensor y(x.shape(), x.target());
   operators(x.target())
@@ -112,7 +86,7 @@ void for_each_run(std::span<const int64_t> rows, Copy&& copy) {
 Tensor gather(const Tensor& x, std::span<const int64_t> rows) {
   Shape shape = x.shape();
   shape[0] = static_cast<int64_t>(rows.size());
-  Tensor y(shape, x.target());
+  Tensor y(shape, x.target(), x.dtype());
   for_each_run(rows, [&](int64_t i, int64_t row, int64_t count) {
     y.slice(i, i + count).copy_from(x.slice(row, row + count));
   });
@@ -141,21 +115,18 @@ Tensor clamp_to_image(const Tensor& x) {
   return Tensor::from(values, x.shape(), x.target());
 }
 
-Tensor concatenate(const std::vector<Tensor>& batches) {
-  std::vector<float> all;
-  Shape shape = batches.at(0).shape();
+Tensor concatenate(std::span<const Tensor> batches, Target target) {
+  require(!batches.empty(), "nothing to concatenate");
+  Shape shape = batches[0].shape();
   shape[0] = 0;
+  for (const Tensor& b : batches) shape[0] += b.dim(0);
+  Tensor all(shape, target, batches[0].dtype());
+  int64_t row = 0;
   for (const Tensor& b : batches) {
-    const std::vector<float> values = b.to_vector();
-    all.insert(all.end(), values.begin(), values.end());
-    shape[0] += b.dim(0);
+    all.slice(row, row + b.dim(0)).copy_from(b);
+    row += b.dim(0);
   }
-  return Tensor::from(all, shape);
-}
-
-Tensor transfer(const Chain& chain, int from, int to, const Tensor& x, const Tensor& eps) {
-  const double a = chain.alpha_bar(from), b = chain.alpha_bar(to);
-  return combine(std::sqrt(b / a), x, std::sqrt(1 - b) - std::sqrt(b * (1 - a) / a), eps);
+  return all;
 }
 
 }  // namespace diffscm

@@ -20,22 +20,24 @@ NoiseSchedule schedule_of(const ModelInfo& info) {
 }  // namespace
 
 DiffusionModel::DiffusionModel(const std::string& path, Target target, int steps, Dtype layers)
-    : target_(target), layers_(layers) {
-  auto loaded = load_model<UNet>(path, target, layers);
-  info_ = std::move(loaded.info);
-  unet_ = std::make_unique<UNet>(std::move(loaded.model));
+    : DiffusionModel(load_model<UNet>(path, target, layers), target, steps, layers) {}
+
+DiffusionModel::DiffusionModel(LoadedModel<UNet> loaded, Target target, int steps, Dtype layers)
+    : info_(std::move(loaded.info)),
+      target_(target),
+      layers_(layers),
+      unet_(std::make_shared<const UNet>(std::move(loaded.model))) {
+  network_ = std::make_shared<const EpsilonModel::Body>(
+      [unet = unet_](const Tensor& x, const Tensor& t, const EpsilonModel::Bound&) {
+        return unet->predict(x, t);
+      });
   if (steps == 0) steps = entry<int>(info_, info_.diffusion, "sampling_steps");
-  chain_ = std::make_unique<Chain>(schedule_of(info_), steps);
+  chain_ = std::make_shared<const Chain>(schedule_of(info_), steps);
 }
 
 Shape DiffusionModel::image_shape(int64_t n) const {
   const UNetConfig& c = unet_->config();
   return {n, c.image_size, c.image_size, c.in_channels};
-}
-
-EpsilonModel DiffusionModel::epsilon() const {
-  return EpsilonModel::recordable(
-      [this](const Tensor& x, const Tensor& t) { return unet_->predict(x, t); });
 }
 
 void DiffusionModel::check_fits(const data::Dataset& dataset) const {

@@ -1,4 +1,4 @@
-// A trained U-Net as the function that the causal procedures ask for, with the chain it walks.
+// A trained U-Net as the functions that the causal procedures ask for, with the chain it walks.
 #pragma once
 
 #include <memory>
@@ -16,13 +16,17 @@ class DiffusionModel {
  public:
   // steps = 0: as many as the model's preset samples with. `layers`: f32 or bf16.
   DiffusionModel(const std::string& path, Target target, int steps, Dtype layers = Dtype::f32);
+  // Of a network in `target`'s memory; info.diffusion names its schedule.
+  DiffusionModel(LoadedModel<UNet> loaded, Target target, int steps, Dtype layers = Dtype::f32);
 
   const ModelInfo& info() const { return info_; }
   const Chain& chain() const { return *chain_; }
   Shape image_shape(int64_t n) const;  // [n, H, W, C]
   Target target() const { return target_; }
   Dtype layers() const { return layers_; }
-  EpsilonModel epsilon() const;
+  // Without conditions, in batches of any size. The functions share the network: they outlive this
+  // object.
+  EpsilonModel epsilon() const { return EpsilonModel::recordable(network_); }
   // Throws Error unless the data set's images fit.
   void check_fits(const data::Dataset& dataset) const;
 
@@ -30,8 +34,9 @@ class DiffusionModel {
   ModelInfo info_;
   Target target_;
   Dtype layers_;
-  std::unique_ptr<UNet> unet_;
-  std::unique_ptr<Chain> chain_;
+  std::shared_ptr<const UNet> unet_;
+  EpsilonModel::Network network_;  // unet_'s predict
+  std::shared_ptr<const Chain> chain_;
 };
 
 }  // namespace diffscm

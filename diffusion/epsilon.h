@@ -2,9 +2,11 @@
 // and counterfactual can be tested on distributions whose score is known in closed form.
 #pragma once
 
-#include <concepts>
+#include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -12,56 +14,62 @@
 
 namespace diffscm {
 
-// A function of a batch x_t [N,H,W,C] and one timestep t (original units, 0 .. T-1), shaped like
-// x_t. Made from anything callable as f(x_t, int timestep).
+// A function of a batch x_t [N,H,W,C] and its timesteps t [N] f32 (original units, 0 .. T-1, in the
+// target's memory), shaped like x_t. It treats all images alike, except for the tensors that are
+// bound to it, which have one row per image: targets of guidance, features of conditions. When
+// images leave the batch, of() follows them.
 class TimestepFunction {
  public:
-  using AtTimestep = std::function<Tensor(const Tensor& x_t, int timestep)>;
-  using AtTensor = std::function<Tensor(const Tensor& x_t, const Tensor& t)>;
+  using Bound = std::vector<Tensor>;  // [N, ..] each
+  using Body = std::function<Tensor(const Tensor& x_t, const Tensor& t, const Bound& bound)>;
+  // A network, shared by the functions that bind it to different data.
+  using Network = std::shared_ptr<const Body>;
 
   TimestepFunction() = default;
+  // Anything callable as f(x_t, t), for one image or many.
   template <class F>
-  requires(!std::same_as<std::remove_cvref_t<F>, TimestepFunction> &&
-           std::is_invocable_r_v<Tensor, F&, const Tensor&, int>) TimestepFunction(F f)
-      : at_timestep_(std::move(f)) {}  // NOLINT: functions are functions
+  requires(!std::is_same_v<std::remove_cvref_t<F>, TimestepFunction> &&
+           std::is_invocable_r_v<Tensor, F&, const Tensor&, const Tensor&>) TimestepFunction(F f)
+      : TimestepFunction([f](const Tensor& x, const Tensor& t, const Bound&) { return f(x, t); },
+                         Bound()) {}
+  TimestepFunction(Body body, Bound bound)
+      : TimestepFunction(std::make_shared<const Body>(std::move(body)), std::move(bound)) {}
+  TimestepFunction(Network network, Bound bound)
+      : network_(std::move(network)), bound_(std::move(bound)) {}
+  // Of a network that does nothing that cannot be recorded (engine/captured_step.h).
+  static TimestepFunction recordable(Network network, Bound bound = {});
+  static TimestepFunction recordable(Body body, Bound bound = {});
 
-  // A network: it reads the timesteps t [N] from the target's memory and does nothing that cannot
-  // be recorded (engine/captured_step.h).
-  static TimestepFunction recordable(AtTensor f) {
-    TimestepFunction result([f](const Tensor& x, int timestep) {
-      return f(x, Tensor::full({x.dim(0)}, static_cast<float>(timestep), x.target()));
-    });
-    result.at_tensor_ = std::move(f);
-    return result;
-  }
+  explicit operator bool() const { return network_ != nullptr; }
+  bool is_recordable() const { return recordable_; }
+  const Bound& bound() const { return bound_; }
 
-  explicit operator bool() const { return static_cast<bool>(at_timestep_); }
-  bool is_recordable() const { return static_cast<bool>(at_tensor_); }
-  Tensor operator()(const Tensor& x_t, int timestep) const { return at_timestep_(x_t, timestep); }
-  // Of a recordable function only.
-  Tensor operator()(const Tensor& x_t, const Tensor& t) const { return at_tensor_(x_t, t); }
+  // Throws Error when the bound tensors are not of as many images, or the answer is not shaped like
+  // x_t.
+  Tensor operator()(const Tensor& x_t, const Tensor& t) const;
+  // All images at the same timestep.
+  Tensor operator()(const Tensor& x_t, int timestep) const;
+  // The same network about other images.
+  Tensor operator()(const Tensor& x_t, const Tensor& t, const Bound& bound) const;
+
+  // The function of images `rows` of the batch, in that order.
+  TimestepFunction of(std::span<const int64_t> rows) const;
+  // Whether one evaluation of the network, on both batches one after the other, answers for both.
+  bool joins(const TimestepFunction& other) const;
+  // That evaluation, as a function of the joined batch. All must join the first.
+  static TimestepFunction joined(std::span<const TimestepFunction> functions);
 
  private:
-  AtTimestep at_timestep_;
-  AtTensor at_tensor_;
+  Network network_;
+  Bound bound_;
+  bool recordable_ = false;
 };
 
-// eps_theta(x_t, t).
+// eps_theta(x_t, t), or of a conditional network eps_theta(x_t, t | parents), bound to features.
 using EpsilonModel = TimestepFunction;
 
-// Anti-causal predictor of one intervened parent: grad_{x_t} log p(parent = target | x_t), with one
-// target per sample already bound by whoever made the function.
+// Anti-causal predictor of one intervened parent: grad_{x_t} log p(parent = target | x_t), bound to
+// one target per image.
 using GuidanceGradient = TimestepFunction;
-
-// The function that `body`, callable with (x_t, int) and (x_t, Tensor), computes from others. It is
-// recordable if they all are.
-template <class Body>
-TimestepFunction combined(Body body, bool recordable) {
-  TimestepFunction result([body](const Tensor& x, int timestep) { return body(x, timestep); });
-  if (recordable)
-    result = TimestepFunction::recordable(
-        [body](const Tensor& x, const Tensor& t) { return body(x, t); });
-  return result;
-}
 
 }  // namespace diffscm

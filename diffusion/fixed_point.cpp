@@ -81,12 +81,15 @@ std::vector<double> least_squares(const std::vector<double>& gram, const std::ve
 
 class StepSolver {
  public:
-  StepSolver(const EpsilonModel& epsilon, const Chain& chain, int level,
+  StepSolver(const Denoiser& denoiser, const Chain& chain, int level,
              const FixedPointOptions& options)
-      : epsilon_(epsilon), chain_(chain), level_(level), options_(options) {
-    const double a = chain.alpha_bar(level);
-    plain_ = std::sqrt(a / chain.alpha_bar(level - 1));
-    longest_ = std::sqrt(1 - a);
+      : batch_(denoiser),
+        denoiser_(denoiser),
+        timestep_(static_cast<float>(chain.timestep(level))),
+        step_{.from = chain.alpha_bar(level), .to = chain.alpha_bar(level - 1)},
+        options_(options) {
+    plain_ = std::sqrt(step_.from / step_.to);
+    longest_ = std::sqrt(1 - step_.from);
     tolerance_ = std::max(options.tolerance, kGreyLevels * kRoundOff / plain_);
   }
 
@@ -108,10 +111,13 @@ class StepSolver {
   }
 
  private:
-  // F at x, leaving the network's answer in eps.
+  // F at x, leaving the direction of the step in eps.
   Tensor residual_at(const Tensor& x, Tensor& eps) const {
-    eps = predict_noise(epsilon_, x, chain_.timestep(level_));
-    return combine(1, y_, -1, transfer(chain_, level_, level_ - 1, x, eps));
+    const Prediction prediction = denoiser_(x, t_.slice(0, x.dim(0)));
+    eps = prediction.direction(step_.from);
+    Tensor below(x.shape(), x.target());
+    take(step_, prediction, x, below);
+    return combine(1, y_, -1, below);
   }
   double grey_levels(double square) const { return kGreyLevels * std::sqrt(square / elements_); }
 
@@ -119,6 +125,7 @@ class StepSolver {
     rows_.resize(static_cast<size_t>(y.dim(0)));
     std::iota(rows_.begin(), rows_.end(), int64_t{0});
     images_.assign(rows_.size(), ImageState{});
+    t_ = Tensor::full({y.dim(0)}, timestep_, y.target());
     y_ = y;
     x_ = guess;
     f_ = residual_at(x_, eps_);
@@ -284,6 +291,7 @@ class StepSolver {
       scatter(gather(x_, done), done_rows, result_.x);
       scatter(gather(eps_, done), done_rows, result_.eps);
       if (!stay.empty()) {
+        denoiser_ = batch_.of(stay_rows);
         for (Tensor* t : {&y_, &x_, &f_, &eps_}) *t = gather(*t, stay);
         for (Tensor& t : dx_) t = gather(t, stay);
         for (Tensor& t : df_) t = gather(t, stay);
@@ -293,9 +301,10 @@ class StepSolver {
     images_ = std::move(stay_images);
   }
 
-  const EpsilonModel& epsilon_;
-  const Chain& chain_;
-  const int level_;
+  const Denoiser& batch_;  // of all images
+  Denoiser denoiser_;      // of those still being solved
+  const float timestep_;
+  const Step step_;
   const FixedPointOptions options_;
   double plain_ = 1;  // 1 / A: what a plain step makes of a residual
   double longest_ =
@@ -306,7 +315,8 @@ class StepSolver {
   // Images still being solved, in the same order everywhere.
   std::vector<int64_t> rows_;  // their places in the batch
   std::vector<ImageState> images_;
-  Tensor y_, x_, f_, eps_;       // target; best iterate, its residual and the network's answer
+  Tensor t_;                     // [N] their common timestep
+  Tensor y_, x_, f_, eps_;       // target; best iterate, its residual and direction
   std::vector<Tensor> dx_, df_;  // secants, a ring
   std::vector<double> length_;   // RMS of the step just proposed
   size_t secants_seen_ = 0, newest_ = 0;
@@ -315,9 +325,9 @@ class StepSolver {
 
 }  // namespace
 
-FixedPoint solve_step(const EpsilonModel& epsilon, const Chain& chain, int level, const Tensor& y,
+FixedPoint solve_step(const Denoiser& denoiser, const Chain& chain, int level, const Tensor& y,
                       const Tensor& guess, const FixedPointOptions& options) {
-  return StepSolver(epsilon, chain, level, options).solve(y, guess);
+  return StepSolver(denoiser, chain, level, options).solve(y, guess);
 }
 
 }  // namespace diffscm

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "diffusion/epsilon.h"
+#include "diffusion/guidance.h"
 #include "diffusion/noise_schedule.h"
 
 namespace diffscm {
@@ -19,17 +19,18 @@ inline constexpr int kMaxAndersonMemory = 16;
 
 struct FixedPoint {
   Tensor x;                     // [N, ..] at `level`
-  Tensor eps;                   // epsilon(x, timestep(level))
-  std::vector<float> residual;  // [N] 127.5 rms(y - transfer(level, level - 1, x, eps)); infinite
-                                // when the network's answer was not finite
+  Tensor eps;                   // the direction that the step takes from there
+  std::vector<float> residual;  // [N] 127.5 rms(y - step(x)); infinite when the network's answer
+                                // was not finite
   std::vector<uint8_t>
       converged;  // [N] residual within the tolerance, or within f32 round-off: where
                   // the step multiplies x by A > 1, about 1.5e-5 A grey levels
   std::vector<int> evaluations;  // [N]
 };
 
-// Finds x with transfer(chain, level, level - 1, x, epsilon(x, timestep(level))) = y, from `guess`.
-FixedPoint solve_step(const EpsilonModel& epsilon, const Chain& chain, int level, const Tensor& y,
+// Finds the x from which the unclipped step of `denoiser`, from `level` to the level below, returns
+// y [N, ..]. Starts at `guess`.
+FixedPoint solve_step(const Denoiser& denoiser, const Chain& chain, int level, const Tensor& y,
                       const Tensor& guess, const FixedPointOptions& options);
 
 }  // namespace diffscm

@@ -5,10 +5,10 @@
 #include <span>
 #include <string_view>
 
-#include "diffusion/epsilon.h"
+#include "diffusion/guidance.h"
 #include "diffusion/noise_schedule.h"
 #include "diffusion/progress.h"
-#include "kernels/ddim_update.h"
+#include "diffusion/step.h"
 
 namespace diffscm {
 
@@ -20,22 +20,13 @@ SamplerKind parse_sampler_kind(std::string_view name);
 // Variance of an ancestral step: the posterior's (exact for a point mass), or the forward step's
 // own beta (exact for a standard normal). Ho et al. 2020, section 3.2.
 enum class DdpmVariance { fixed_small, fixed_large };
-
-// What happens to each predicted clean image before it is used. clip: to [-1, 1]. dynamic: to its
-// own `quantile` of |x0|, then rescaled (Saharia et al. 2022). Guidance acts afterwards and is not
-// clipped.
-struct ThresholdOptions {
-  kernels::Threshold kind = kernels::Threshold::none;
-  double quantile = 0.99;  // in (0, 1]
-};
-// Throws Error naming the choices none, clip, dynamic.
-kernels::Threshold parse_threshold(std::string_view name);
+// "small" or "large"; throws Error naming the choices.
+DdpmVariance parse_ddpm_variance(std::string_view name);
 
 struct SamplerOptions {
   SamplerKind kind = SamplerKind::ddim;
   double eta = 0;                                     // ddim only: 0 deterministic .. 1 ancestral
   DdpmVariance variance = DdpmVariance::fixed_small;  // ddpm only
-  double guidance_scale = 1;                          // >= 0; 0 never asks the guidance
   ThresholdOptions threshold{};                       // ddpm and ddim only
   uint64_t seed = 0;                                  // of the noise added on the way
 };
@@ -54,11 +45,11 @@ Tensor initial_noise(const Shape& shape, std::span<const int64_t> index, uint64_
 //         method on the chain's grid; two network evaluations per level (Karras et al. 2022, alg.
 //         1)
 //   sde   reverse variance-exploding SDE in the same y by Euler-Maruyama (Song et al. 2021b)
-// The last step adds no noise. `gradient` may be empty: unguided. Image n's noise depends on (seed,
-// index[n], level) alone; empty `index` means 0 .. N-1. x itself is left unchanged.
-// Throws Error for options, levels or shapes that make no sense; passes on what `progress` throws.
-Tensor sample(const EpsilonModel& epsilon, const GuidanceGradient& gradient, const Chain& chain,
-              int levels, const Tensor& x, const SamplerOptions& options,
-              std::span<const int64_t> index = {}, const Progress& progress = {});
+// The last step adds no noise. Image n's noise depends on (seed, index[n], level) alone; empty
+// `index` means 0 .. N-1. x itself is left unchanged. Throws Error for options, levels or shapes
+// that make no sense; passes on what `progress` and `observer` throw.
+Tensor sample(const EpsilonModel& epsilon, const Guidance& guidance, const Chain& chain, int levels,
+              const Tensor& x, const SamplerOptions& options, std::span<const int64_t> index = {},
+              const Progress& progress = {}, const Observer& observer = {});
 
 }  // namespace diffscm

@@ -90,10 +90,10 @@ class DiffScm {
  private:
   Counterfactual run(const Tensor& image, const std::vector<int64_t>& targets,
                      const std::vector<double>& scales) const {
-    return counterfactual(
-        model_.epsilon(), {.gradient = predictor_.gradient(targets), .conditional = {}},
-        model_.chain(), image.to(model_.target()),
-        {.abduction = options_.abduction, .scales = scales, .threshold = {}}, progress_);
+    return counterfactual(model_.epsilon(), {.gradients = {{predictor_.gradient(targets)}}},
+                          model_.chain(), image.to(model_.target()),
+                          {.abduction = options_.abduction, .scales = scales, .threshold = {}},
+                          progress_);
   }
 
   // Ten null interventions, and the way back, for the first images of each repeat.
@@ -153,9 +153,10 @@ Producer guided_sampling(const DiffusionModel& model, const AntiCausalPredictor&
                                                                   std::span<const Trial> trials) {
     const double levels = model.chain().levels();
     return ArmAnswer{
-        baselines::guided_sample(model.epsilon(), predictor.gradient(targets_of(trials)),
-                                 model.chain(), factual.shape(), model.target(),
-                                 {.guidance_scale = scale, .seed = seed}, ids_of(trials), progress),
+        baselines::guided_sample(model.epsilon(),
+                                 {.gradients = {{predictor.gradient(targets_of(trials)), scale}}},
+                                 model.chain(), factual.shape(), model.target(), {.seed = seed},
+                                 ids_of(trials), progress),
         same_for_all(trials.size(), {{"evaluations", levels}, {"gradients", levels}})};
   });
 }
@@ -169,10 +170,10 @@ Producer sdedit(const DiffusionModel& model, const AntiCausalPredictor& predicto
   return one_arm(arm, [&model, &predictor, scale, levels, seed, progress](
                           const Tensor& factual, std::span<const Trial> trials) {
     return ArmAnswer{
-        baselines::sdedit(model.epsilon(), predictor.gradient(targets_of(trials)), model.chain(),
-                          levels, factual.to(model.target()),
-                          {.kind = SamplerKind::ddpm, .guidance_scale = scale, .seed = seed},
-                          ids_of(trials), progress),
+        baselines::sdedit(model.epsilon(),
+                          {.gradients = {{predictor.gradient(targets_of(trials)), scale}}},
+                          model.chain(), levels, factual.to(model.target()),
+                          {.kind = SamplerKind::ddpm, .seed = seed}, ids_of(trials), progress),
         same_for_all(trials.size(), {{"evaluations", levels}, {"gradients", levels}})};
   });
 }

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "diffusion/sampler.h"
 #include "tests/diffusion/analytic.h"
 
 namespace diffscm {
@@ -33,7 +34,9 @@ class TwoClasses : public testing::Test {
     factual = Tensor::from(values, {6, 4, 4, 1});
   }
   EpsilonModel epsilon() const { return epsilon_of(world, schedule); }
-  Intervention to_class_1() const { return {posterior_gradient(world, schedule, 1), {}}; }
+  Guidance to_class_1() const {
+    return {.gradients = {{posterior_gradient(world, schedule, std::vector<int64_t>(6, 1))}}};
+  }
   double share_of_class_1(const Tensor& x) const {
     double hits = 0;
     for (int64_t n = 0; n < x.dim(0); ++n)
@@ -50,9 +53,9 @@ TEST_F(TwoClasses, ScaleZeroIsTheFactual) {
 }
 
 TEST_F(TwoClasses, TheInterventionChangesTheClassAndKeepsTheStyle) {
-  for (const bool classifier_free : {false, true}) {
-    const Intervention action =
-        classifier_free ? Intervention{{}, epsilon_of(world, schedule, 1)} : to_class_1();
+  const Guidance by_condition{.conditions = {{epsilon_of(world, schedule, 1)}}};
+  std::vector<Tensor> images;
+  for (const Guidance& action : {to_class_1(), by_condition}) {
     const Counterfactual c = counterfactual(epsilon(), action, chain, factual, {.scales = {0, 1}});
     EXPECT_EQ(share_of_class_1(factual), 0.0);
     EXPECT_EQ(share_of_class_1(c.counterfactual[0]), 0.0);
@@ -62,7 +65,32 @@ TEST_F(TwoClasses, TheInterventionChangesTheClassAndKeepsTheStyle) {
       if (i % kElements >= kElements / 2) {
         EXPECT_NEAR(before[i], after[i], 0.01) << i;
       }
+    images.push_back(c.counterfactual[1]);
   }
+  // With the exact posterior the two arms are the same image.
+  EXPECT_LT(worst_grey_levels(images[0], images[1]), 0.01);
+}
+
+// Abduction with the factual class, prediction with the counterfactual one.
+TEST_F(TwoClasses, FactualEncoding) {
+  const auto network = conditional_network(world, schedule);
+  const std::vector<float> factual_class{0, 0, 0, 0, 0, 0}, mixed{1, 0, 1, 0, 0, 1};
+  const EpsilonModel encode = analytic::told(network, factual_class);
+  const Guidance action{.conditions = {{analytic::told(network, mixed)}}};
+  const Counterfactual c = counterfactual(encode, action, chain, factual, {.scales = {1, 3}});
+  EXPECT_EQ(c.abduction.converged, std::vector<uint8_t>(6, 1));
+  EXPECT_LT(worst_grey_levels(c.reconstruction, factual), 0.05);
+  const std::vector<float> before = factual.to_vector(), after = c.counterfactual[0].to_vector();
+  for (size_t i = 0; i < before.size(); ++i) {
+    // The two classes are the same Gaussian with its first half moved by 1.
+    const bool moved = mixed[i / kElements] == 1 && i % kElements < kElements / 2;
+    EXPECT_NEAR(after[i], before[i] + (moved ? 1 : 0), 5e-3) << i;
+  }
+  // do() of the factual value returns the factual at every scale.
+  for (const int64_t n : {1, 3, 4})
+    for (const Tensor& image : c.counterfactual)
+      EXPECT_LT(analytic::grey_levels(image, factual, n), 0.05) << n;
+  EXPECT_GT(analytic::grey_levels(c.counterfactual[1], c.counterfactual[0], 0), 10);
 }
 
 TEST_F(TwoClasses, IsPureAndCountsItsLevels) {

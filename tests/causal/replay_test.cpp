@@ -7,10 +7,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "causal/counterfactual.h"
 #include "diffusion/abduction.h"
-#include "diffusion/guidance.h"
+#include "diffusion/sampler.h"
+#include "engine/captured_step.h"
 #include "engine/io/safetensors.h"
 #include "tests/engine/io_testing.h"
 #include "tests/models/tiny_models.h"
@@ -39,16 +41,42 @@ struct World {
         p->variable = Variable(p->variable.value().to(target));
   }
   EpsilonModel epsilon() {
-    return EpsilonModel::recordable([this](const Tensor& x, const Tensor& t) {
-      ++evaluations;
-      return unet.predict(x, t);
-    });
+    return EpsilonModel::recordable(
+        [this](const Tensor& x, const Tensor& t, const EpsilonModel::Bound&) {
+          ++evaluations;
+          return unet.predict(x, t);
+        });
   }
   GuidanceGradient gradient() {
     const Tensor label = Tensor::from(std::vector<int64_t>{1, 2, 3}, {3}, target);
-    return GuidanceGradient::recordable([this, label](const Tensor& x, const Tensor& t) {
-      return classifier.log_p_gradient(x, t, label);
-    });
+    return GuidanceGradient::recordable(
+        [this](const Tensor& x, const Tensor& t, const GuidanceGradient::Bound& bound) {
+          return classifier.log_p_gradient(x, t, bound[0]);
+        },
+        {label});
+  }
+  // An eps that is told a number per image: the network's, of images that much brighter.
+  EpsilonModel told(const EpsilonModel::Network& network, const Values& values) const {
+    return EpsilonModel::recordable(network, {Tensor::from(values, {3, 1}, target)});
+  }
+  EpsilonModel::Network conditional_network() {
+    return std::make_shared<const EpsilonModel::Body>(
+        [this](const Tensor& x, const Tensor& t, const EpsilonModel::Bound& bound) {
+          ++evaluations;
+          const int64_t n = x.dim(0), elements = x.numel() / n;
+          Tensor shifted(x.shape(), x.target());
+          const Tensor one = Tensor::constant({n}, 1, x.target()),
+                       ones = Tensor::constant(x.shape(), 1, x.target());
+          operators(x.target())
+              .add_noise({.n = n,
+                          .elements = elements,
+                          .a = one.data(),
+                          .b = bound[0].data(),
+                          .x = x.data(),
+                          .z = ones.data(),
+                          .y = shifted.mutable_data()});
+          return unet.predict(shifted, t);
+        });
   }
   Tensor images() const { return testing::random_tensor({3, 8, 8, 1}, 9, 0.5f).to(target); }
 };
@@ -57,71 +85,109 @@ class ReplayTest : public ::testing::Test {
  protected:
   ~ReplayTest() override { set_step_recording(true); }
 
-  // What `work` computes on emu, recorded; checked against plain execution and the cpu target.
+  // What `work` computes on every target that records, recorded; checked against plain execution to
+  // the bit, and against the cpu target where `tolerance` is given. `evaluations`: how often the
+  // host is involved; 0: not checked.
   void expect_same(const std::function<Values(World&)>& work, int evaluations, float tolerance) {
-    World emu(Target::emu), plain(Target::emu), cpu(Target::cpu);
-    const Values recorded = work(emu);
-    if (evaluations > 0) {
-      EXPECT_EQ(emu.evaluations, evaluations);
+    int recorders = 0;
+    for (const Target target : available_targets()) {
+      if (!records_steps(target)) continue;
+      SCOPED_TRACE(name_of(target));
+      ++recorders;
+      World recording(target), plain(target);
+      const Values recorded = work(recording);
+      if (evaluations > 0) {
+        EXPECT_EQ(recording.evaluations, evaluations);
+      }
+      set_step_recording(false);
+      EXPECT_EQ(recorded, work(plain));
+      set_step_recording(true);
+      EXPECT_LE(recording.evaluations, plain.evaluations);
+      if (tolerance == 0) continue;
+      World cpu(Target::cpu);
+      const Values expected = work(cpu);
+      ASSERT_EQ(recorded.size(), expected.size());
+      for (size_t i = 0; i < expected.size(); ++i)
+        ASSERT_NEAR(recorded[i], expected[i], tolerance * std::max(1.0f, std::abs(expected[i])))
+            << i;
     }
-    set_step_recording(false);
-    EXPECT_EQ(recorded, work(plain));
-    set_step_recording(true);
-    const Values expected = work(cpu);
-    ASSERT_EQ(recorded.size(), expected.size());
-    for (size_t i = 0; i < expected.size(); ++i)
-      ASSERT_NEAR(recorded[i], expected[i], tolerance * std::max(1.0f, std::abs(expected[i]))) << i;
+    EXPECT_GT(recorders, 0);
   }
 };
 
-Values sampled(World& w, const SamplerOptions& options, bool guided) {
-  const GuidanceGradient gradient = guided ? w.gradient() : GuidanceGradient();
-  return sample(w.epsilon(), gradient, w.chain, 0, w.images(), options).to_vector();
+Values sampled(World& w, const SamplerOptions& options, double scale) {
+  return sample(w.epsilon(), {.gradients = {{w.gradient(), scale}}}, w.chain, 0, w.images(),
+                options)
+      .to_vector();
 }
 
 TEST_F(ReplayTest, Ddim) {
-  expect_same([](World& w) { return sampled(w, {}, false); }, 2, 1e-4f);
+  expect_same([](World& w) { return sampled(w, {}, 0); }, 2, 1e-4f);
 }
 TEST_F(ReplayTest, GuidedDdim) {
-  expect_same([](World& w) { return sampled(w, {.guidance_scale = 2}, true); }, 2, 1e-3f);
+  expect_same([](World& w) { return sampled(w, {}, 2); }, 2, 1e-3f);
 }
 TEST_F(ReplayTest, ThresholdedDdim) {
   for (const Threshold kind : {Threshold::clip, Threshold::dynamic})
-    expect_same([&](World& w) { return sampled(w, {.threshold = {.kind = kind}}, false); }, 2,
-                1e-3f);
+    expect_same([&](World& w) { return sampled(w, {.threshold = {.kind = kind}}, 0); }, 2, 1e-3f);
 }
 TEST_F(ReplayTest, SamplersWithNoiseReplayTheNetworksOnly) {
-  expect_same([](World& w) { return sampled(w, {.kind = SamplerKind::ddpm, .seed = 5}, true); }, 2,
+  expect_same([](World& w) { return sampled(w, {.kind = SamplerKind::ddpm, .seed = 5}, 1); }, 2,
               1e-2f);
 }
-TEST_F(ReplayTest, ClassifierFreeGuidanceIsRecordable) {
-  expect_same(
-      [](World& w) {
-        return sample(classifier_free(w.epsilon(), w.epsilon(), 0.5), {}, w.chain, 0, w.images(),
-                      {})
-            .to_vector();
-      },
-      4, 1e-4f);
+// One evaluation for both, of the doubled batch: one warm-up and one recording.
+TEST_F(ReplayTest, ImplicitGuidance) {
+  for (const Threshold kind : {Threshold::none, Threshold::dynamic})
+    expect_same(
+        [&](World& w) {
+          const auto network = w.conditional_network();
+          return sample(w.told(network, {0, 0, 0}),
+                        {.conditions = {{w.told(network, {0.3f, -0.2f, 0.1f}), 2}}}, w.chain, 0,
+                        w.images(), {.threshold = {.kind = kind}})
+              .to_vector();
+        },
+        2, 1e-3f);
 }
 
 TEST_F(ReplayTest, DdimAbduction) {
-  expect_same(
-      [](World& w) {
-        return abduct(w.epsilon(), w.chain, w.images(), {.method = AbductionMethod::ddim})
-            .latent.to_vector();
-      },
-      3, 1e-4f);  // level 1 as it is, then one warm-up and one recording
+  for (const Threshold kind : {Threshold::none, Threshold::clip})
+    expect_same(
+        [&](World& w) {
+          return abduct(w.epsilon(), {}, w.chain, w.images(),
+                        {.method = AbductionMethod::ddim, .threshold = {.kind = kind}})
+              .latent.to_vector();
+        },
+        3, 1e-3f);  // level 1 as it is, then one warm-up and one recording
 }
 
 // At the first level, where the step is a contraction: elsewhere the iterations of an untrained
-// network go where rounding sends them.
+// network go where rounding sends them, and only the same target can say the same.
 TEST_F(ReplayTest, FixedPointAbduction) {
   expect_same(
       [](World& w) {
-        return abduct(w.epsilon(), w.chain, w.images(), {.levels = 1, .tolerance = 0.01})
+        return abduct(w.epsilon(), {}, w.chain, w.images(), {.levels = 1, .tolerance = 0.01})
             .latent.to_vector();
       },
       0, 1e-3f);
+}
+
+// Images leave the batch at different times, level after level, and what is bound to those that
+// stay moves with them in the recordings' memory.
+TEST_F(ReplayTest, FixedPointAbductionWithWhatIsBoundToImages) {
+  expect_same(
+      [](World& w) {
+        const auto network = w.conditional_network();
+        const Abduction u = abduct(w.told(network, {0, 0.1f, 0}),
+                                   {.gradients = {{w.gradient(), 0.5}},
+                                    .conditions = {{w.told(network, {0.3f, -0.2f, 0.1f}), 2}}},
+                                   w.chain, w.images(), {.tolerance = 0.05, .max_iterations = 12});
+        EXPECT_GT(std::set<int>(u.evaluations.begin(), u.evaluations.end()).size(), 1u);
+        Values all = u.latent.to_vector();
+        all.insert(all.end(), u.residual.begin(), u.residual.end());
+        for (const int e : u.evaluations) all.push_back(static_cast<float>(e));
+        return all;
+      },
+      0, 0);
 }
 
 TEST_F(ReplayTest, BatchesOfAnySizeAreAnsweredImageByImage) {

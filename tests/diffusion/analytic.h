@@ -28,6 +28,15 @@ Tensor per_image(const Tensor& x, Row&& row) {
   return Tensor::from(out, x.shape());
 }
 
+// The same where the row also needs its timestep: row(x, timestep, out).
+template <class Row>
+Tensor per_image(const Tensor& x, const Tensor& t, Row&& row) {
+  const std::vector<float> timesteps = t.to_vector();
+  return per_image(x, [&, n = size_t{0}](std::span<const float> in, std::span<float> out) mutable {
+    row(in, static_cast<int>(timesteps[n++]), out);
+  });
+}
+
 // Mixture of Gaussians with equal weights: component k is N(mean[k], diag(variance)). One
 // component: a plain Gaussian. variance 0: data that are memorised points.
 struct Mixture {
@@ -70,11 +79,11 @@ struct Mixture {
 // eps(x_t, t) = -sqrt(1 - alpha_bar) grad log p(x_t); `count`, if given, counts images evaluated.
 inline EpsilonModel epsilon_of(Mixture world, const NoiseSchedule& schedule, int only = -1,
                                std::shared_ptr<int64_t> count = nullptr) {
-  return [world = std::move(world), schedule, only, count](const Tensor& x, int timestep) {
+  return [world = std::move(world), schedule, only, count](const Tensor& x, const Tensor& t) {
     if (count) *count += x.dim(0);
-    const double a = schedule.alpha_bar(timestep);
     std::vector<double> score(static_cast<size_t>(x.numel() / x.dim(0)));
-    return per_image(x, [&](std::span<const float> in, std::span<float> out) {
+    return per_image(x, t, [&](std::span<const float> in, int timestep, std::span<float> out) {
+      const double a = schedule.alpha_bar(timestep);
       world.score(in, a, score, only);
       for (size_t e = 0; e < out.size(); ++e)
         out[e] = static_cast<float>(-std::sqrt(1 - a) * score[e]);
@@ -82,19 +91,44 @@ inline EpsilonModel epsilon_of(Mixture world, const NoiseSchedule& schedule, int
   };
 }
 
-// grad log p(component | x_t), by Bayes' rule.
+// A network that is told the component: eps(x_t, t | component), with -1 for "not told".
+inline EpsilonModel::Network conditional_network(Mixture world, const NoiseSchedule& schedule) {
+  return std::make_shared<const EpsilonModel::Body>(
+      [world = std::move(world), schedule](const Tensor& x, const Tensor& t,
+                                           const EpsilonModel::Bound& bound) {
+        std::vector<double> score(static_cast<size_t>(x.numel() / x.dim(0)));
+        const std::vector<float> component = bound[0].to_vector();
+        size_t n = 0;
+        return per_image(x, t, [&](std::span<const float> in, int timestep, std::span<float> out) {
+          const double a = schedule.alpha_bar(timestep);
+          world.score(in, a, score, static_cast<int>(component[n++]));
+          for (size_t e = 0; e < out.size(); ++e)
+            out[e] = static_cast<float>(-std::sqrt(1 - a) * score[e]);
+        });
+      });
+}
+inline EpsilonModel told(EpsilonModel::Network network, const std::vector<float>& component) {
+  const Tensor bound = Tensor::from(component, {static_cast<int64_t>(component.size())});
+  return {std::move(network), {bound}};
+}
+
+// grad log p(component | x_t), by Bayes' rule, with one component per image.
 inline GuidanceGradient posterior_gradient(Mixture world, const NoiseSchedule& schedule,
-                                           int component) {
-  return [world = std::move(world), schedule, component](const Tensor& x, int timestep) {
-    const double a = schedule.alpha_bar(timestep);
+                                           const std::vector<int64_t>& components) {
+  const Tensor wanted = Tensor::from(components, {static_cast<int64_t>(components.size())});
+  const auto f = [world = std::move(world), schedule](const Tensor& x, const Tensor& t,
+                                                      const GuidanceGradient::Bound& bound) {
     const auto elements = static_cast<size_t>(x.numel() / x.dim(0));
     std::vector<double> joint(elements), marginal(elements);
-    return per_image(x, [&](std::span<const float> in, std::span<float> out) {
-      world.score(in, a, joint, component);
+    const int64_t* component = bound[0].data_i64();
+    return per_image(x, t, [&](std::span<const float> in, int timestep, std::span<float> out) {
+      const double a = schedule.alpha_bar(timestep);
+      world.score(in, a, joint, static_cast<int>(*component++));
       world.score(in, a, marginal);
       for (size_t e = 0; e < out.size(); ++e) out[e] = static_cast<float>(joint[e] - marginal[e]);
     });
   };
+  return {GuidanceGradient::Body(f), {wanted}};
 }
 
 inline Mixture gaussian(double mean, double deviation, size_t elements) {

@@ -5,7 +5,6 @@
 #include <numeric>
 
 #include "diffusion/batch.h"
-#include "diffusion/guidance.h"
 #include "tests/diffusion/analytic.h"
 
 namespace diffscm {
@@ -45,17 +44,74 @@ Tensor exact_flow(const Chain& chain, int from, int to, const Tensor& x, double 
 
 constexpr double kMean = -0.7, kDeviation = 0.3;
 
+// x_{l-1} - E x_{l-1} = factor (x_l - E x_l) + noise z.
+struct AffineStep {
+  double factor, noise;
+};
+
+// One step of each sampler on N(kMean, kDeviation^2), from the papers' own formulas.
+AffineStep affine_step(const Chain& chain, int level, const SamplerOptions& o) {
+  const double a = chain.alpha_bar(level), b = chain.alpha_bar(level - 1);
+  // eps, a multiple of the distance to the mean.
+  const double eps = std::sqrt(1 - a) / (a * kDeviation * kDeviation + 1 - a);
+  const double beta = 1 - a / b, posterior = beta * (1 - b) / (1 - a);
+  const double sigma_a = chain.sigma(level), sigma_b = chain.sigma(level - 1);
+  const bool last = level == 1;
+  switch (o.kind) {
+    case SamplerKind::ddpm:  // Ho et al. 2020, eq. 11
+      return {(1 - beta / std::sqrt(1 - a) * eps) / std::sqrt(1 - beta),
+              last                                      ? 0
+              : o.variance == DdpmVariance::fixed_large ? std::sqrt(beta)
+                                                        : std::sqrt(posterior)};
+    case SamplerKind::ddim: {  // Song et al. 2021, eq. 12
+      const double sigma = o.eta * std::sqrt(posterior);
+      return {std::sqrt(b) * (1 - std::sqrt(1 - a) * eps) / std::sqrt(a) +
+                  std::sqrt(1 - b - sigma * sigma) * eps,
+              sigma};
+    }
+    case SamplerKind::sde:  // Euler-Maruyama in y = x / sqrt(alpha_bar)
+      return {std::sqrt(b / a) *
+                  (1 - (sigma_a * sigma_a - sigma_b * sigma_b) / sigma_a * std::sqrt(a) * eps),
+              last ? 0 : std::sqrt(b * (sigma_a * sigma_a - sigma_b * sigma_b))};
+    case SamplerKind::ode: {  // Heun in the same y
+      const double here = std::sqrt(a) * eps, h = sigma_b - sigma_a;
+      const double there = last ? here
+                                : std::sqrt(b) * std::sqrt(1 - b) /
+                                      (b * kDeviation * kDeviation + 1 - b) * (1 + h * here);
+      return {std::sqrt(b / a) * (1 + h * (here + there) / 2), 0};
+    }
+  }
+  return {};
+}
+
 class EverySampler : public testing::TestWithParam<SamplerOptions> {};
 
-TEST_P(EverySampler, HasTheMomentsOfTheGaussian) {
-  const Chain chain(linear(), 250);
+// So few levels that the samplers differ by far more than their samples scatter.
+TEST_P(EverySampler, HasTheMomentsOfItsOwnChain) {
+  const Chain chain(linear(), 25);
+  double mean = -std::sqrt(chain.alpha_bar(25)) * kMean, variance = 1;
+  double factor = 1;
+  bool noisy = false;
+  for (int level = 25; level >= 1; --level) {
+    const AffineStep step = affine_step(chain, level, GetParam());
+    mean *= step.factor;
+    variance = step.factor * step.factor * variance + step.noise * step.noise;
+    factor *= step.factor;
+    noisy |= step.noise > 0;
+  }
   const Tensor start = initial_noise({64, 8, 8, 4}, {}, 11);
   const Tensor x = sample(epsilon_of(gaussian(kMean, kDeviation, 256), linear()), {}, chain, 0,
                           start, GetParam());
   const Moments m = moments(x);
-  // 16384 numbers: standard errors 0.0023 and 0.0017; discretisation adds about as much.
-  EXPECT_NEAR(m.mean, kMean, 0.012);
-  EXPECT_NEAR(m.deviation, kDeviation, 0.015);
+  // Three standard errors of 16384 numbers.
+  const double deviation = std::sqrt(variance);
+  EXPECT_NEAR(m.mean, kMean + mean, 3 * deviation / 128);
+  EXPECT_NEAR(m.deviation, deviation, 3 * deviation / 181);
+  if (noisy) return;
+  const std::vector<float> from = start.to_vector(), to = x.to_vector();
+  const double top = std::sqrt(chain.alpha_bar(25)) * kMean;
+  for (size_t i = 0; i < to.size(); ++i)
+    ASSERT_NEAR(to[i], kMean + factor * (from[i] - top), 1e-5) << i;
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, EverySampler,
@@ -129,7 +185,7 @@ TEST(Sampler, GuidanceMovesToTheTargetComponent) {
   const Mixture world{{std::vector<double>(elements, -0.6), std::vector<double>(elements, 0.6)},
                       std::vector<double>(elements, 0.04)};
   const EpsilonModel epsilon = epsilon_of(world, linear());
-  const GuidanceGradient towards = posterior_gradient(world, linear(), 1);
+  const GuidanceGradient towards = posterior_gradient(world, linear(), std::vector<int64_t>(64, 1));
   const Chain chain(linear(), 100);
   const Tensor start = initial_noise({64, 4, 4, 1}, {}, 1);
   const auto share = [&](const Tensor& x) {
@@ -141,30 +197,34 @@ TEST(Sampler, GuidanceMovesToTheTargetComponent) {
   for (const SamplerKind kind :
        {SamplerKind::ddim, SamplerKind::ddpm, SamplerKind::ode, SamplerKind::sde}) {
     const Tensor free =
-        sample(epsilon, towards, chain, 0, start, {.kind = kind, .guidance_scale = 0});
+        sample(epsilon, {.gradients = {{towards, 0}}}, chain, 0, start, {.kind = kind});
     EXPECT_NEAR(share(free), 0.5, 0.2) << name_of(kind);
     // With the exact posterior and s = 1, guidance samples p(x | component) itself.
-    const Tensor guided = sample(epsilon, towards, chain, 0, start, {.kind = kind});
+    const Tensor guided =
+        sample(epsilon, {.gradients = {{towards}}}, chain, 0, start, {.kind = kind});
     EXPECT_EQ(share(guided), 1.0) << name_of(kind);
     EXPECT_NEAR(moments(guided).mean, 0.6, 0.03) << name_of(kind);
     EXPECT_NEAR(moments(guided).deviation, 0.2, 0.03) << name_of(kind);
   }
-  // The same by classifier-free guidance at w = 1 (the conditional model) and w = 0
-  // (unconditional).
+  // The same by a condition, at s = 1 (the conditional model itself).
   const EpsilonModel conditional = epsilon_of(world, linear(), 1);
-  const Tensor with = sample(classifier_free(epsilon, conditional, 1), {}, chain, 0, start, {});
+  const Tensor with = sample(epsilon, {.conditions = {{conditional}}}, chain, 0, start, {});
   EXPECT_EQ(share(with), 1.0);
-  const Tensor without = sample(classifier_free(epsilon, conditional, 0), {}, chain, 0, start, {});
-  EXPECT_EQ(without.to_vector(), sample(epsilon, {}, chain, 0, start, {}).to_vector());
+  EXPECT_EQ(with.to_vector(), sample(conditional, {}, chain, 0, start, {}).to_vector());
 }
 
 TEST(Sampler, ScaleZeroNeverAsksTheGuidance) {
   const Chain chain(linear(), 10);
   const EpsilonModel epsilon = epsilon_of(gaussian(0, 1, 4), linear());
-  const GuidanceGradient never = [](const Tensor&, int) -> Tensor { fail("asked"); };
+  const GuidanceGradient never = [](const Tensor&, const Tensor&) -> Tensor { fail("asked"); };
   const Tensor start = initial_noise({1, 2, 2, 1}, {}, 1);
-  EXPECT_NO_THROW(sample(epsilon, never, chain, 0, start, {.guidance_scale = 0}));
-  EXPECT_THROW(sample(epsilon, never, chain, 0, start, {.guidance_scale = 0.1}), Error);
+  const auto guided = [&](double gradient, double condition) {
+    sample(epsilon, {.gradients = {{never, gradient}}, .conditions = {{never, condition}}}, chain,
+           0, start, {});
+  };
+  EXPECT_NO_THROW(guided(0, 0));
+  EXPECT_THROW(guided(0.1, 0), Error);
+  EXPECT_THROW(guided(0, 0.1), Error);
 }
 
 TEST(Sampler, ThresholdsKeepUnguidedImagesInRange) {
@@ -200,8 +260,6 @@ TEST(Sampler, Refuses) {
   const EpsilonModel epsilon = epsilon_of(gaussian(0, 1, 4), linear());
   const Tensor start = initial_noise({2, 2, 2, 1}, {}, 1);
   const auto run = [&](const SamplerOptions& o) { sample(epsilon, {}, chain, 0, start, o); };
-  EXPECT_THROW(run({.guidance_scale = -1}), Error);
-  EXPECT_THROW(run({.guidance_scale = std::nan("")}), Error);
   EXPECT_THROW(run({.eta = 1.5}), Error);
   EXPECT_THROW(run({.kind = SamplerKind::ode, .eta = 0.5}), Error);
   EXPECT_THROW(run({.threshold = {kernels::Threshold::dynamic, 0}}), Error);
@@ -209,24 +267,15 @@ TEST(Sampler, Refuses) {
                Error);
   EXPECT_THROW(sample(epsilon, {}, chain, 11, start, {}), Error);
   EXPECT_THROW(sample(epsilon, {}, chain, 0, Tensor{}, {}), Error);
+  EXPECT_THROW(run({.variance = DdpmVariance::fixed_large}), Error);
   EXPECT_THROW(sample({}, {}, chain, 0, start, {}), Error);
   const std::vector<int64_t> one{1};
   EXPECT_THROW(sample(epsilon, {}, chain, 0, start, {}, one), Error);
-  const EpsilonModel wrong = [](const Tensor&, int) { return Tensor::zeros({1, 2}); };
+  const EpsilonModel wrong = [](const Tensor&, const Tensor&) { return Tensor::zeros({1, 2}); };
   EXPECT_THROW(sample(wrong, {}, chain, 0, start, {}), Error);
   EXPECT_THROW(parse_sampler_kind("euler"), Error);
   EXPECT_THROW(parse_threshold("soft"), Error);
-  EXPECT_THROW(sum({}), Error);
-  EXPECT_THROW(sum({GuidanceGradient{}}), Error);
-}
-
-TEST(Guidance, SumAndScale) {
-  const GuidanceGradient one = [](const Tensor& x, int) { return Tensor::full(x.shape(), 1); };
-  const GuidanceGradient t = [](const Tensor& x, int timestep) {
-    return Tensor::full(x.shape(), static_cast<float>(timestep));
-  };
-  const Tensor x = Tensor::zeros({1, 2});
-  EXPECT_EQ(sum({one, t, scaled(one, -0.5)})(x, 7).to_vector(), (std::vector<float>{7.5f, 7.5f}));
+  EXPECT_THROW(parse_ddpm_variance("medium"), Error);
 }
 
 }  // namespace
