@@ -1,0 +1,78 @@
+#include "causal/intervention.h"
+
+#include <algorithm>
+
+namespace diffscm {
+
+const char* name_of(Encoding encoding) {
+  return encoding == Encoding::factual ? "factual" : "unconditional";
+}
+
+Encoding parse_encoding(std::string_view name) {
+  for (const Encoding encoding : {Encoding::unconditional, Encoding::factual})
+    if (name == name_of(encoding)) return encoding;
+  fail("unknown encoding '{}': choose unconditional or factual", name);
+}
+
+namespace {
+
+std::vector<std::string> parents_of(const Intervention& intervention) {
+  require(!intervention.targets.empty(), "an intervention on no image");
+  std::vector<std::string> parents;
+  for (const auto& [name, value] : intervention.targets[0]) parents.push_back(name);
+  require(!parents.empty(), "do() sets nothing: give it a parent and a value");
+  for (const Assignment& target : intervention.targets)
+    require(target.size() == parents.size() &&
+                std::all_of(parents.begin(), parents.end(),
+                            [&](const std::string& name) { return target.contains(name); }),
+            "do() sets other parents for one image than for another");
+  return parents;
+}
+
+// The parents that the image is encoded with.
+std::vector<Assignment> encoded(const ParentNetworks& networks, const Intervention& intervention,
+                                Encoding encoding) {
+  const size_t n = intervention.targets.size();
+  if (encoding == Encoding::unconditional) return std::vector<Assignment>(n);
+  require(static_cast<bool>(networks.conditional),
+          "factual encoding needs a conditional model: this one cannot be told the parents");
+  require(intervention.factual.size() == n, "the parents of {} images are known, of {} asked about",
+          intervention.factual.size(), n);
+  for (const Assignment& known : intervention.factual)
+    for (const std::string& name : networks.conditions)
+      require(known.contains(name),
+              "factual encoding: the data do not say the '{}' of an image; encode unconditionally",
+              name);
+  return intervention.factual;
+}
+
+}  // namespace
+
+Action act(const ParentNetworks& networks, const Intervention& intervention, Encoding encoding) {
+  const std::vector<std::string> parents = parents_of(intervention);
+  const auto is_condition = [&](const std::string& name) {
+    const auto& known = networks.conditions;
+    return std::find(known.begin(), known.end(), name) != known.end();
+  };
+  for (const std::string& name : parents)
+    require(is_condition(name) || networks.predictors.contains(name),
+            "nothing here knows '{}': give a classifier of it, or a model conditional on it", name);
+
+  Action action{networks.epsilon, {}};
+  std::vector<Assignment> told = encoded(networks, intervention, encoding);
+  if (networks.conditional) action.epsilon = networks.conditional(told);
+  if (std::any_of(parents.begin(), parents.end(), is_condition)) {
+    for (size_t i = 0; i < told.size(); ++i)
+      for (const auto& [name, value] : intervention.targets[i]) told[i][name] = value;
+    action.guidance.conditions.push_back({networks.conditional(told)});
+  }
+  for (const auto& [parent, gradient] : networks.predictors) {
+    if (!intervention.targets[0].contains(parent)) continue;
+    std::vector<double> values;
+    for (const Assignment& target : intervention.targets) values.push_back(target.at(parent));
+    action.guidance.gradients.push_back({gradient(values)});
+  }
+  return action;
+}
+
+}  // namespace diffscm

@@ -1,0 +1,52 @@
+// Action: do(parent = value, ..) as it reaches the images of a batch, through networks that know
+// the parents.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "data/attribute.h"
+#include "diffusion/guidance.h"
+
+namespace diffscm {
+
+using data::Assignment;
+
+// One entry per image of the batch.
+struct Intervention {
+  std::vector<Assignment> targets;    // what do() sets: the same parents for every image
+  std::vector<Assignment> factual{};  // what is known of the image; needed by Encoding::factual
+};
+
+// With which parents abduction encodes the image into its noise.
+enum class Encoding { unconditional, factual };
+const char* name_of(Encoding encoding);
+// Throws Error naming the choices.
+Encoding parse_encoding(std::string_view name);
+
+// How parents reach the image. Conditional networks and predictors may know different parents.
+struct ParentNetworks {
+  EpsilonModel epsilon;  // told nothing
+  // eps(x_t, t | parents), one assignment per image; it is not told the parents left out. Or empty.
+  std::function<EpsilonModel(std::span<const Assignment>)> conditional{};
+  std::vector<std::string> conditions{};  // the parents that it can be told
+  // By parent: grad log p(parent = value | x_t), one value per image.
+  std::map<std::string, std::function<GuidanceGradient(std::span<const double>)>> predictors{};
+};
+
+// What counterfactual() is asked with.
+struct Action {
+  EpsilonModel epsilon;  // of the abduction, and of the prediction without intervention
+  Guidance guidance;     // of the prediction under do(): every network that knows a parent, scale 1
+};
+
+// Encoding::factual encodes with all factual parents and predicts with those that do() leaves alone
+// still in place; unconditional encodes with none and predicts with the parents of do() alone.
+// Throws Error when nothing knows a parent that do() sets, or a factual value is missing.
+Action act(const ParentNetworks& networks, const Intervention& intervention, Encoding encoding);
+
+}  // namespace diffscm
