@@ -1,5 +1,7 @@
 #include "diffusion/diffusion_model.h"
 
+#include <cmath>
+
 namespace diffscm {
 namespace {
 
@@ -28,11 +30,22 @@ DiffusionModel::DiffusionModel(LoadedModel<UNet> loaded, Target target, int step
       layers_(layers),
       unet_(std::make_shared<const UNet>(std::move(loaded.model))) {
   network_ = std::make_shared<const EpsilonModel::Body>(
-      [unet = unet_](const Tensor& x, const Tensor& t, const EpsilonModel::Bound&) {
-        return unet->predict(x, t);
+      [unet = unet_](const Tensor& x, const Tensor& t, const EpsilonModel::Bound& features) {
+        return unet->predict(x, t, features.empty() ? Tensor() : features[0]);
       });
   if (steps == 0) steps = entry<int>(info_, info_.diffusion, "sampling_steps");
   chain_ = std::make_shared<const Chain>(schedule_of(info_), steps);
+}
+
+EpsilonModel DiffusionModel::epsilon(std::span<const data::Assignment> parents) const {
+  require(is_conditional(), "{} is unconditional: it cannot be told any parent", info_.path);
+  std::vector<double> values;
+  for (const data::Assignment& known : parents)
+    for (const Condition& c : conditions()) {
+      const auto value = known.find(c.name);
+      values.push_back(value == known.end() ? std::nan("") : value->second);
+    }
+  return EpsilonModel::recordable(network_, {condition_features(conditions(), values, target_)});
 }
 
 Shape DiffusionModel::image_shape(int64_t n) const {

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "data/dataset.h"
 #include "diffusion/epsilon.h"
@@ -24,9 +26,15 @@ class DiffusionModel {
   Shape image_shape(int64_t n) const;  // [n, H, W, C]
   Target target() const { return target_; }
   Dtype layers() const { return layers_; }
-  // Without conditions, in batches of any size. The functions share the network: they outlive this
+  // Told nothing, in batches of any size. The functions share the network: they outlive this
   // object.
   EpsilonModel epsilon() const { return EpsilonModel::recordable(network_); }
+  // Told the parents of each image, one assignment per image: what is not among conditions() is
+  // ignored, what is left out is not told. Throws Error for a category that does not exist, and
+  // when the model is unconditional.
+  EpsilonModel epsilon(std::span<const data::Assignment> parents) const;
+  bool is_conditional() const { return !conditions().empty(); }
+  const std::vector<Condition>& conditions() const { return unet_->config().conditions; }
   // Throws Error unless the data set's images fit.
   void check_fits(const data::Dataset& dataset) const;
 
