@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <optional>
 
 #include "apps/inference.h"
+#include "causal/intervention.h"
 #include "diffusion/batch.h"
 #include "engine/io/npz.h"
 
@@ -17,28 +19,76 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct Flags {
-  std::string model, classifier, out, intervention, threshold = "none";
+  std::string model, classifier, out, intervention, encode = "unconditional", guide,
+                                                    threshold = "none";
   DataFlags data;
   AbductionFlags abduction;
   CounterfactualOptions options;
   int64_t batch = 32;
 };
 
-// "digit=5" -> 5. The categorical parent of these images is their label; "class" and "label" name
-// it too.
-int64_t parse_intervention(const std::string& text, int64_t classes) {
-  const size_t equals = text.find('=');
-  const std::string parent = text.substr(0, equals);
-  require(
-      equals != std::string::npos && (parent == "digit" || parent == "class" || parent == "label"),
-      "--do {}: expected digit=VALUE (or class=, label=)", text);
-  const std::string value = text.substr(equals + 1);
-  const bool number =
-      !value.empty() && value.size() < 10 &&
-      std::all_of(value.begin(), value.end(), [](char c) { return c >= '0' && c <= '9'; });
-  require(number && std::stoll(value) < classes, "--do {}: '{}' is not a class from 0 to {}", text,
-          value, classes - 1);
-  return std::stoll(value);
+// The question, once the models and the data are known.
+struct Query {
+  const DiffusionModel& model;
+  const AntiCausalPredictor* predictor;  // or null
+  Selection selection;
+  Assignment target;        // what do() sets
+  std::string label;        // the parent that the classifier predicts, as data and do() call it
+  ParentNetworks networks;  // those that guide
+  Encoding encoding;
+
+  // The class that do() sets, or -1.
+  int64_t target_class() const {
+    const auto set = target.find(label);
+    return set == target.end() ? -1 : static_cast<int64_t>(set->second);
+  }
+};
+
+// What do() can name: the data's attributes, then what the networks know besides. "class" and
+// "label" stand for the first category, and so does "digit" where nothing has that name.
+std::vector<data::Attribute> nameable(const data::Dataset& dataset, const DiffusionModel& model,
+                                      const AntiCausalPredictor* predictor) {
+  std::vector<data::Attribute> all = dataset.attributes;
+  const auto has = [&](const auto& is) { return std::any_of(all.begin(), all.end(), is); };
+  for (const Condition& c : model.conditions())
+    if (!has([&](const data::Attribute& a) { return a.name == c.name; }))
+      all.push_back(c.is_category() ? data::numbered_category(c.name, c.classes)
+                                    : data::Attribute{.name = c.name});
+  if (predictor && !has([](const data::Attribute& a) { return a.is_category(); }))
+    all.push_back(data::numbered_category("class", predictor->classes()));
+  return all;
+}
+
+Assignment parse_intervention(std::string text, std::span<const data::Attribute> attributes) {
+  const bool digit = std::any_of(attributes.begin(), attributes.end(),
+                                 [](const data::Attribute& a) { return a.name == "digit"; });
+  if (!digit && text.starts_with("digit=")) text.replace(0, 5, "class");
+  try {
+    return data::parse_assignment(text, attributes);
+  } catch (const Error& e) {
+    fail("--do {}: {}", text, e.what());
+  }
+}
+
+// The networks that --guide names; by default the model, if it can be told parents.
+ParentNetworks guides(const std::string& guide, const DiffusionModel& model,
+                      const AntiCausalPredictor* predictor, const std::string& label) {
+  ParentNetworks networks{.epsilon = model.epsilon()};
+  if (guide != "classifier") {
+    require(model.is_conditional(), "--guide {}: {} cannot be told any parent", guide,
+            model.info().path);
+    for (const Condition& c : model.conditions()) networks.conditions.push_back(c.name);
+    networks.conditional = [&model](std::span<const Assignment> parents) {
+      return model.epsilon(parents);
+    };
+  }
+  if (guide != "model") {
+    require(predictor, "--guide {}: give a --classifier", guide);
+    networks.predictors[label] = [predictor](std::span<const double> values) {
+      return predictor->gradient({values.begin(), values.end()});
+    };
+  }
+  return networks;
 }
 
 // Everything about one image.
@@ -49,8 +99,7 @@ struct Outcome {
   int evaluations;
   struct AtScale {
     double l1;
-    int64_t predicted;
-    double p_target;
+    Json predicted, p_target;  // null without a classifier; p_target unless do() sets its class
   };
   std::vector<AtScale> at_scale;
 };
@@ -60,18 +109,20 @@ struct Images {
   std::vector<std::vector<Tensor>> counterfactual;  // [scale][batch]
 };
 
-void run_batch(Common& common, const Flags& flags, const DiffusionModel& model,
-               const AntiCausalPredictor& predictor, const Selection& selection, int64_t target,
-               int64_t begin, std::vector<Outcome>& outcomes, Images& images) {
-  const int64_t total = static_cast<int64_t>(selection.index.size()),
+void run_batch(Common& common, const Flags& flags, const Query& query, int64_t begin,
+               std::vector<Outcome>& outcomes, Images& images) {
+  const data::Dataset& dataset = query.selection.dataset;
+  const int64_t total = static_cast<int64_t>(query.selection.index.size()),
                 end = std::min(total, begin + flags.batch);
-  const std::vector<int64_t> index(selection.index.begin() + begin, selection.index.begin() + end);
-  const Tensor factual = selection.dataset.images(index).to(model.target());
-  const Guidance action{
-      .gradients = {{predictor.gradient(std::vector<int64_t>(index.size(), target))}}};
+  const std::vector<int64_t> index(query.selection.index.begin() + begin,
+                                   query.selection.index.begin() + end);
+  const Tensor factual = dataset.images(index).to(query.model.target());
+  Intervention intervention{.targets = std::vector<Assignment>(index.size(), query.target)};
+  for (const int64_t i : index) intervention.factual.push_back(dataset.factual(i));
+  const Action action = act(query.networks, intervention, query.encoding);
   const int64_t batches = (total + flags.batch - 1) / flags.batch;
   const Counterfactual result =
-      counterfactual(model.epsilon(), action, model.chain(), factual, flags.options,
+      counterfactual(action.epsilon, action.guidance, query.model.chain(), factual, flags.options,
                      level_progress(common, "counterfactual", begin / flags.batch, batches));
 
   const std::vector<double> roundtrip = l1_grey_levels(result.reconstruction, factual);
@@ -83,22 +134,27 @@ void run_batch(Common& common, const Flags& flags, const DiffusionModel& model,
               .converged = nullptr,
               .evaluations = result.abduction.evaluations[i],
               .at_scale = {}};
-    if (!selection.dataset.labels.empty())
-      o.label = selection.dataset.labels[static_cast<size_t>(index[i])];
+    if (!dataset.labels.empty()) o.label = dataset.labels[static_cast<size_t>(index[i])];
     if (!result.abduction.residual.empty()) {
       o.residual = result.abduction.residual[i];
       o.converged = result.abduction.converged[i] != 0;
     }
     outcomes.push_back(std::move(o));
   }
+  const int64_t target = query.target_class();
   for (size_t s = 0; s < result.counterfactual.size(); ++s) {
     const Tensor image = clamp_to_image(result.counterfactual[s]);
     const std::vector<double> l1 = l1_grey_levels(image, factual);
-    const auto p = predictor.predict(image);
-    for (size_t i = 0; i < index.size(); ++i)
-      outcomes[static_cast<size_t>(begin) + i].at_scale.push_back(
-          {l1[i], std::max_element(p[i].begin(), p[i].end()) - p[i].begin(),
-           p[i][static_cast<size_t>(target)]});
+    std::vector<std::vector<float>> p;
+    if (query.predictor) p = query.predictor->predict(image);
+    for (size_t i = 0; i < index.size(); ++i) {
+      Outcome::AtScale at{l1[i], nullptr, nullptr};
+      if (query.predictor) {
+        at.predicted = std::max_element(p[i].begin(), p[i].end()) - p[i].begin();
+        if (target >= 0) at.p_target = p[i][static_cast<size_t>(target)];
+      }
+      outcomes[static_cast<size_t>(begin) + i].at_scale.push_back(std::move(at));
+    }
     images.counterfactual[s].push_back(image);
   }
   images.factual.push_back(factual);
@@ -106,8 +162,8 @@ void run_batch(Common& common, const Flags& flags, const DiffusionModel& model,
   images.reconstruction.push_back(clamp_to_image(result.reconstruction));
 }
 
-void write_images(const Flags& flags, const Images& images, const std::vector<Outcome>& outcomes,
-                  int64_t target) {
+void write_images(const Flags& flags, const Query& query, const Images& images,
+                  const std::vector<Outcome>& outcomes) {
   const Tensor factual = concatenate(images.factual),
                reconstruction = concatenate(images.reconstruction);
   std::vector<Tensor> by_scale;
@@ -124,15 +180,15 @@ void write_images(const Flags& flags, const Images& images, const std::vector<Ou
     shape.insert(shape.begin(), static_cast<int64_t>(by_scale.size()));
     all = all.reshape(shape);
   }
-  io::write_npz(
-      std::filesystem::path(flags.out) / "counterfactuals.npz",
-      {{"factual", io::NpyArray::from(factual)},
-       {"reconstruction", io::NpyArray::from(reconstruction)},
-       {"counterfactual", io::NpyArray::from(all)},
-       {"latent", io::NpyArray::from(concatenate(images.latent))},
-       {"label", io::NpyArray::from(labels, {n})},
-       {"target", io::NpyArray::from(std::vector<int64_t>(static_cast<size_t>(n), target), {n})},
-       {"scale", io::NpyArray::from(scales, {static_cast<int64_t>(scales.size())})}});
+  const std::vector<int64_t> target(static_cast<size_t>(n), query.target_class());
+  io::write_npz(std::filesystem::path(flags.out) / "counterfactuals.npz",
+                {{"factual", io::NpyArray::from(factual)},
+                 {"reconstruction", io::NpyArray::from(reconstruction)},
+                 {"counterfactual", io::NpyArray::from(all)},
+                 {"latent", io::NpyArray::from(concatenate(images.latent))},
+                 {"label", io::NpyArray::from(labels, {n})},
+                 {"target", io::NpyArray::from(target, {n})},
+                 {"scale", io::NpyArray::from(scales, {static_cast<int64_t>(scales.size())})}});
 
   // The picture shows the first images; all of them are in the archive.
   const int64_t shown = std::min<int64_t>(n, 16);
@@ -152,14 +208,15 @@ void write_images(const Flags& flags, const Images& images, const std::vector<Ou
   io::write_grid(std::filesystem::path(flags.out) / "grid.png", rows, grid);
 }
 
-std::vector<Json> result_lines(const Flags& flags, const std::vector<Outcome>& outcomes,
-                               int64_t target) {
+std::vector<Json> result_lines(const Flags& flags, const Query& query,
+                               const std::vector<Outcome>& outcomes) {
   std::vector<Json> lines;
   for (const Outcome& o : outcomes)
     for (size_t s = 0; s < o.at_scale.size(); ++s)
       lines.push_back({{"index", o.index},
                        {"label", o.label},
-                       {"target", target},
+                       {"target", query.target_class()},
+                       {"do", query.target},
                        {"scale", flags.options.scales[s]},
                        {"roundtrip_l1", o.roundtrip_l1},
                        {"residual", o.residual},
@@ -171,7 +228,7 @@ std::vector<Json> result_lines(const Flags& flags, const std::vector<Outcome>& o
   return lines;
 }
 
-Json summarise(const Flags& flags, const std::vector<Outcome>& outcomes, int64_t target,
+Json summarise(const Flags& flags, const Query& query, const std::vector<Outcome>& outcomes,
                double seconds) {
   std::vector<double> roundtrip;
   Json unconverged = Json::array();
@@ -185,14 +242,16 @@ Json summarise(const Flags& flags, const std::vector<Outcome>& outcomes, int64_t
     int64_t flipped = 0;
     for (const Outcome& o : outcomes) {
       l1.push_back(o.at_scale[s].l1);
-      p.push_back(o.at_scale[s].p_target);
-      flipped += o.at_scale[s].predicted == target;
+      if (o.at_scale[s].p_target.is_null()) continue;
+      p.push_back(o.at_scale[s].p_target.get<double>());
+      flipped += o.at_scale[s].predicted == query.target_class();
     }
-    scales.push_back(
-        {{"scale", flags.options.scales[s]},
-         {"flip_rate", static_cast<double>(flipped) / static_cast<double>(outcomes.size())},
-         {"l1_median", median(l1)},
-         {"p_target_median", median(p)}});
+    Json line = {{"scale", flags.options.scales[s]}, {"l1_median", median(l1)}};
+    if (!p.empty()) {
+      line["flip_rate"] = static_cast<double>(flipped) / static_cast<double>(outcomes.size());
+      line["p_target_median"] = median(p);
+    }
+    scales.push_back(line);
   }
   return {{"images", outcomes.size()},
           {"roundtrip_l1_median", median(roundtrip)},
@@ -204,10 +263,13 @@ Json summarise(const Flags& flags, const std::vector<Outcome>& outcomes, int64_t
 
 void print_table(const Flags& flags, const Json& summary) {
   fmt::print("\n{:>8} {:>10} {:>12} {:>12}\n", "scale s", "flip rate", "L1 median", "p(target)");
-  for (const Json& s : summary["scales"])
-    fmt::print("{:>8g} {:>9.1f}% {:>12.2f} {:>12.3f}\n", s["scale"].get<double>(),
-               100 * s["flip_rate"].get<double>(), s["l1_median"].get<double>(),
-               s["p_target_median"].get<double>());
+  for (const Json& s : summary["scales"]) {
+    const bool judged = s.contains("flip_rate");  // by a classifier of what do() sets
+    fmt::print("{:>8g} {:>10} {:>12.2f} {:>12}\n", s["scale"].get<double>(),
+               judged ? fmt::format("{:.1f}%", 100 * s["flip_rate"].get<double>()) : "-",
+               s["l1_median"].get<double>(),
+               judged ? fmt::format("{:.3f}", s["p_target_median"].get<double>()) : "-");
+  }
   fmt::print(
       "round trip (s = 0): median {:.4f}, worst {:.4f} grey levels; L1 in grey levels, 0-255\n",
       summary["roundtrip_l1_median"].get<double>(), summary["roundtrip_l1_max"].get<double>());
@@ -226,35 +288,53 @@ void run(Common& common, Flags flags) {
   flags.options.threshold.kind = parse_threshold(flags.threshold);
   as_usage([&] { validate(flags.options); });
   const DiffusionModel model(flags.model, common.target(), flags.abduction.steps, common.layers());
-  const AntiCausalPredictor predictor(flags.classifier, model);
-  const int64_t target =
-      as_usage([&] { return parse_intervention(flags.intervention, predictor.classes()); });
+  if (flags.guide.empty()) flags.guide = model.is_conditional() ? "model" : "classifier";
+  std::optional<AntiCausalPredictor> predictor;
+  if (!flags.classifier.empty()) predictor.emplace(flags.classifier, model);
+  const AntiCausalPredictor* judge = predictor ? &*predictor : nullptr;
   flags.abduction.steps = model.chain().levels();
   flags.options.abduction.levels =
       as_usage([&] { return model.chain().levels_of_fraction(flags.abduction.fraction); });
-  const Selection selection = select(flags.data, model);
+  Query query{model, judge, select(flags.data, model), {}, {}, {}, parse_encoding(flags.encode)};
+  as_usage([&] {
+    const auto attributes = nameable(query.selection.dataset, model, judge);
+    query.target = parse_intervention(flags.intervention, attributes);
+    for (const data::Attribute& a : attributes)
+      if (query.label.empty() && a.is_category()) query.label = a.name;
+    if (judge)
+      require(query.target_class() < judge->classes(), "--do {}: {} knows the classes 0 to {}",
+              flags.intervention, judge->info().path, judge->classes() - 1);
+    query.networks = guides(flags.guide, model, judge, query.label);
+    act(query.networks,
+        {{query.target}, {query.selection.dataset.factual(query.selection.index[0])}},
+        query.encoding);
+  });
   std::filesystem::create_directories(flags.out);
 
   const auto start = std::chrono::steady_clock::now();
   std::vector<Outcome> outcomes;
   Images images;
   images.counterfactual.resize(flags.options.scales.size());
-  for (int64_t begin = 0; begin < static_cast<int64_t>(selection.index.size());
-       begin += flags.batch)
-    run_batch(common, flags, model, predictor, selection, target, begin, outcomes, images);
+  const auto total = static_cast<int64_t>(query.selection.index.size());
+  for (int64_t begin = 0; begin < total; begin += flags.batch)
+    run_batch(common, flags, query, begin, outcomes, images);
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 
-  const Json summary = summarise(flags, outcomes, target, seconds);
-  write_images(flags, images, outcomes, target);
+  const Json summary = summarise(flags, query, outcomes, seconds);
+  write_images(flags, query, images, outcomes);
   write_jsonl(std::filesystem::path(flags.out) / "results.jsonl",
-              result_lines(flags, outcomes, target));
+              result_lines(flags, query, outcomes));
+  std::vector<const ModelInfo*> models{&model.info()};
+  if (judge) models.push_back(&judge->info());
   const AbductionOptions& a = flags.options.abduction;
   write_run(flags.out, common,
             {{"data", flags.data.data},
              {"split", flags.data.split},
              {"index", flags.data.index},
              {"do", flags.intervention},
+             {"guide", flags.guide},
+             {"encode", flags.encode},
              {"scales", flags.options.scales},
              {"steps", flags.abduction.steps},
              {"levels", a.levels},
@@ -263,7 +343,7 @@ void run(Common& common, Flags flags) {
              {"max_iterations", a.max_iterations},
              {"threshold", flags.threshold},
              {"batch", flags.batch}},
-            {&model.info(), &predictor.info()}, summary);
+            models, summary);
   if (common.json) {
     fmt::print("{}\n", summary.dump());
   } else if (!common.quiet) {
@@ -275,16 +355,26 @@ void run(Common& common, Flags flags) {
 
 void add_counterfactual(CLI::App& app, Common& common) {
   CLI::App* command = app.add_subcommand(
-      "counterfactual", "What would these images have been under do(digit=value)?");
+      "counterfactual", "What would these images have been under do(parent=value)?");
   auto flags = std::make_shared<Flags>();
   command->add_option("--model", flags->model, "diffusion model: a file or a run's folder")
       ->required();
-  command
-      ->add_option("--classifier", flags->classifier,
-                   "anti-causal predictor: a file or a run's folder")
-      ->required();
+  command->add_option("--classifier", flags->classifier,
+                      "anti-causal predictor, a file or a run's folder: guides, and judges");
   add_data_flags(command, flags->data);
-  command->add_option("--do", flags->intervention, "the intervention: digit=5")->required();
+  command
+      ->add_option("--do", flags->intervention,
+                   "the intervention: digit=5, or several: digit=5,thickness=3")
+      ->required();
+  command
+      ->add_option("--guide", flags->guide,
+                   "model, if it can be told the parents (default then), classifier, or both")
+      ->check(CLI::IsMember({"model", "classifier", "both"}));
+  command
+      ->add_option("--encode", flags->encode,
+                   "abduction is told no parent (unconditional) or the factual ones (factual)")
+      ->check(CLI::IsMember({"unconditional", "factual"}))
+      ->capture_default_str();
   command->add_option("--scale", flags->options.scales, "guidance scale s, or several: 0.1,0.7,2")
       ->delimiter(',')
       ->allow_extra_args(false)
