@@ -27,6 +27,7 @@ struct Flags {
 void run(Common& common, Flags flags) {
   AbductionOptions& options = flags.abduction.options;
   options.method = parse_abduction_method(flags.abduction.method);
+  options.threshold.kind = parse_threshold(flags.abduction.threshold);
   as_usage([&] { validate(options); });
   const DiffusionModel model(flags.model, common.target(), flags.abduction.steps, common.layers());
   options.levels =
@@ -111,7 +112,8 @@ void run(Common& common, Flags flags) {
              {"levels", options.levels},
              {"abduction", flags.abduction.method},
              {"tolerance", options.tolerance},
-             {"max_iterations", options.max_iterations}},
+             {"max_iterations", options.max_iterations},
+             {"abduction_threshold", flags.abduction.threshold}},
             {&model.info()}, summary);
   if (common.json) {
     fmt::print("{}\n", summary.dump());
@@ -133,6 +135,7 @@ void add_abduct(CLI::App& app, Common& common) {
       ->required();
   add_data_flags(command, flags->data);
   add_abduction_flags(command, flags->abduction);
+  add_abduction_threshold(command, flags->abduction);
   command->add_option("--batch", flags->batch, "images at a time")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();

@@ -19,7 +19,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct Flags {
-  std::string model, classifier, out, intervention, encode = "unconditional", guide,
+  std::string model, classifier, out, intervention, encode = "unconditional", guidance,
                                                     threshold = "none";
   DataFlags data;
   AbductionFlags abduction;
@@ -70,20 +70,20 @@ Assignment parse_intervention(std::string text, std::span<const data::Attribute>
   }
 }
 
-// The networks that --guide names; by default the model, if it can be told parents.
-ParentNetworks guides(const std::string& guide, const DiffusionModel& model,
+// The networks that --guidance names; by default the model, if it can be told parents.
+ParentNetworks guides(const std::string& guidance, const DiffusionModel& model,
                       const AntiCausalPredictor* predictor, const std::string& label) {
   ParentNetworks networks{.epsilon = model.epsilon()};
-  if (guide != "classifier") {
-    require(model.is_conditional(), "--guide {}: {} cannot be told any parent", guide,
+  if (guidance != "classifier") {
+    require(model.is_conditional(), "--guidance {}: {} cannot be told any parent", guidance,
             model.info().path);
     for (const Condition& c : model.conditions()) networks.conditions.push_back(c.name);
     networks.conditional = [&model](std::span<const Assignment> parents) {
       return model.epsilon(parents);
     };
   }
-  if (guide != "model") {
-    require(predictor, "--guide {}: give a --classifier", guide);
+  if (guidance != "implicit") {
+    require(predictor, "--guidance {}: give a --classifier", guidance);
     networks.predictors[label] = [predictor](std::span<const double> values) {
       return predictor->gradient({values.begin(), values.end()});
     };
@@ -285,10 +285,11 @@ void print_table(const Flags& flags, const Json& summary) {
 void run(Common& common, Flags flags) {
   flags.options.abduction = flags.abduction.options;
   flags.options.abduction.method = parse_abduction_method(flags.abduction.method);
+  flags.options.abduction.threshold.kind = parse_threshold(flags.abduction.threshold);
   flags.options.threshold.kind = parse_threshold(flags.threshold);
   as_usage([&] { validate(flags.options); });
   const DiffusionModel model(flags.model, common.target(), flags.abduction.steps, common.layers());
-  if (flags.guide.empty()) flags.guide = model.is_conditional() ? "model" : "classifier";
+  if (flags.guidance.empty()) flags.guidance = model.is_conditional() ? "implicit" : "classifier";
   std::optional<AntiCausalPredictor> predictor;
   if (!flags.classifier.empty()) predictor.emplace(flags.classifier, model);
   const AntiCausalPredictor* judge = predictor ? &*predictor : nullptr;
@@ -304,7 +305,7 @@ void run(Common& common, Flags flags) {
     if (judge)
       require(query.target_class() < judge->classes(), "--do {}: {} knows the classes 0 to {}",
               flags.intervention, judge->info().path, judge->classes() - 1);
-    query.networks = guides(flags.guide, model, judge, query.label);
+    query.networks = guides(flags.guidance, model, judge, query.label);
     act(query.networks,
         {{query.target}, {query.selection.dataset.factual(query.selection.index[0])}},
         query.encoding);
@@ -333,7 +334,7 @@ void run(Common& common, Flags flags) {
              {"split", flags.data.split},
              {"index", flags.data.index},
              {"do", flags.intervention},
-             {"guide", flags.guide},
+             {"guidance", flags.guidance},
              {"encode", flags.encode},
              {"scales", flags.options.scales},
              {"steps", flags.abduction.steps},
@@ -341,6 +342,7 @@ void run(Common& common, Flags flags) {
              {"abduction", flags.abduction.method},
              {"tolerance", a.tolerance},
              {"max_iterations", a.max_iterations},
+             {"abduction_threshold", flags.abduction.threshold},
              {"threshold", flags.threshold},
              {"batch", flags.batch}},
             models, summary);
@@ -367,9 +369,10 @@ void add_counterfactual(CLI::App& app, Common& common) {
                    "the intervention: digit=5, or several: digit=5,thickness=3")
       ->required();
   command
-      ->add_option("--guide", flags->guide,
-                   "model, if it can be told the parents (default then), classifier, or both")
-      ->check(CLI::IsMember({"model", "classifier", "both"}));
+      ->add_option(
+          "--guidance", flags->guidance,
+          "classifier, implicit (the model, if it can be told the parents; default then) or both")
+      ->check(CLI::IsMember({"classifier", "implicit", "both"}));
   command
       ->add_option("--encode", flags->encode,
                    "abduction is told no parent (unconditional) or the factual ones (factual)")
@@ -380,9 +383,10 @@ void add_counterfactual(CLI::App& app, Common& common) {
       ->allow_extra_args(false)
       ->capture_default_str();
   add_abduction_flags(command, flags->abduction);
+  add_abduction_threshold(command, flags->abduction);
   command
       ->add_option("--threshold", flags->threshold,
-                   "of the predicted clean image: none, clip or dynamic")
+                   "of the prediction's clean image: none, clip or dynamic")
       ->check(CLI::IsMember({"none", "clip", "dynamic"}))
       ->capture_default_str();
   command->add_option("--batch", flags->batch, "images at a time")

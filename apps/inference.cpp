@@ -39,6 +39,14 @@ void add_abduction_flags(CLI::App* command, AbductionFlags& flags) {
       ->capture_default_str();
 }
 
+void add_abduction_threshold(CLI::App* command, AbductionFlags& flags) {
+  command
+      ->add_option("--abduction-threshold", flags.threshold,
+                   "ddim abduction: of its predicted clean image: none, clip or dynamic")
+      ->check(CLI::IsMember({"none", "clip", "dynamic"}))
+      ->capture_default_str();
+}
+
 Selection select(const DataFlags& flags, const DiffusionModel& model) {
   Selection s{data::load_dataset(flags.data, data::parse_split(flags.split)), {}};
   model.check_fits(s.dataset);

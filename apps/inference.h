@@ -27,11 +27,12 @@ void add_data_flags(CLI::App* command, DataFlags& flags);
 // How far up the chain, in how many levels, and by which method.
 struct AbductionFlags {
   AbductionOptions options;
-  std::string method = "fixed-point";
+  std::string method = "fixed-point", threshold = "none";
   int steps = 0;  // 0: the model's
   double fraction = 1;
 };
 void add_abduction_flags(CLI::App* command, AbductionFlags& flags);
+void add_abduction_threshold(CLI::App* command, AbductionFlags& flags);
 
 struct Selection {
   data::Dataset dataset;
