@@ -22,9 +22,8 @@ enum class Threshold { none, clip, dynamic };
 // and 16. The coefficients are computed in double by the operator.
 // `levels` = {alpha_bar, alpha_bar_next} in the target's memory overrides the two scalars, so that
 // one recorded step serves the whole chain; then nothing checks their range. Requires 0 < a <= 1
-// (a < 1 with a threshold, which finds eps again by dividing by sqrt(1 - a)), 0 <= b <= 1. out may
-// alias x; every element of out is written. x0 receives the final x0-prediction if not null. Work:
-// one read of each given input, one write of each output.
+// (< 1 with a threshold), 0 <= b <= 1. out may alias x; every element of it is written. x0 receives
+// the final x0-prediction if not null. Work: one read of each given input, one write per output.
 struct DdimUpdateArgs {
   int64_t n, elements;
   double alpha_bar, alpha_bar_next;
