@@ -18,7 +18,7 @@ using analytic::Mixture;
 
 // Images whose "kind" (0 or 1) moves every pixel, in a world that both a conditional network and a
 // classifier know exactly; a second parent, "size", is known to the classifier's half alone.
-class Kinds : public testing::Test {
+class Kinds : public ::testing::Test {
  protected:
   const NoiseSchedule schedule{ScheduleKind::linear, 1000};
   const Chain chain{schedule, 50};
