@@ -73,24 +73,23 @@ TEST_P(Golden, LogitsAndInputGradientOfTheClassifier) {
 TEST_P(Golden, CounterfactualsFromAbductionToPrediction) {
   const DiffusionModel model(kFolder + "/unet.safetensors", GetParam(), /*steps=*/0);
   const AntiCausalPredictor predictor(kFolder + "/classifier.safetensors", model);
-  const auto loaded = load_model<UNet>(kFolder + "/unet.safetensors", GetParam());
-  const Tensor features = told(loaded.model);
-  const auto conditional = EpsilonModel::recordable(
-      [&](const Tensor& x, const Tensor& t) { return loaded.model.predict(x, t, features); });
+  std::vector<data::Assignment> parents;
+  for (const int64_t target : targets())
+    parents.push_back({{model.conditions().at(0).name, static_cast<double>(target)}});
   CounterfactualOptions options;
   options.abduction.method = AbductionMethod::ddim;
   options.abduction.levels = 5;
   options.scales = {1.5};
 
-  const Counterfactual guided = counterfactual(
-      model.epsilon(), {.gradient = predictor.gradient(targets()), .conditional = {}},
-      model.chain(), tensor("factual"), options);
+  const Counterfactual guided =
+      counterfactual(model.epsilon(), {.gradients = {{predictor.gradient(targets())}}},
+                     model.chain(), tensor("factual"), options);
   expect_close(guided.abduction.latent, "latent", 3e-5);
   expect_close(guided.reconstruction, "reconstruction", 3e-5);
   expect_close(guided.counterfactual.at(0), "counterfactual", 3e-5);
 
   const Counterfactual implicit =
-      counterfactual(model.epsilon(), {.gradient = {}, .conditional = conditional}, model.chain(),
+      counterfactual(model.epsilon(), {.conditions = {{model.epsilon(parents)}}}, model.chain(),
                      tensor("factual"), options);
   expect_close(implicit.counterfactual.at(0), "implicit", 3e-5);
 }
