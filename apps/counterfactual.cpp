@@ -98,8 +98,7 @@ void run_batch(Common& common, const Flags& flags, const DiffusionModel& model,
     const auto p = predictor.predict(image);
     for (size_t i = 0; i < index.size(); ++i)
       outcomes[static_cast<size_t>(begin) + i].at_scale.push_back(
-          {l1[i], std::max_element(p[i].begin(), p[i].end()) - p[i].begin(),
-           p[i][static_cast<size_t>(target)]});
+          {l1[i], argmax(p[i]), p[i][static_cast<size_t>(target)]});
     images.counterfactual[s].push_back(image);
   }
   images.factual.push_back(factual);

@@ -84,8 +84,7 @@ void run(Common& common, Flags flags) {
     arrays.emplace("target", io::NpyArray::from(targets, {flags.count}));
     int64_t hits = 0;
     const auto p = predictor->predict(all);
-    for (size_t i = 0; i < p.size(); ++i)
-      hits += std::max_element(p[i].begin(), p[i].end()) - p[i].begin() == targets[i];
+    for (size_t i = 0; i < p.size(); ++i) hits += argmax(p[i]) == targets[i];
     summary["on_target_rate"] = static_cast<double>(hits) / static_cast<double>(flags.count);
   }
   io::write_npz(out / "samples.npz", arrays);

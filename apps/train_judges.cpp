@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "apps/training.h"
+#include "engine/random.h"
 #include "models/autoencoder.h"
 #include "models/mlp_ensemble.h"
 #include "models/oracle.h"
@@ -32,7 +33,7 @@ void each_test_batch(const data::Dataset& test, int64_t count, Target target,
   }
 }
 
-// Of all test images, by the largest logit.
+// Of all test images.
 json test_accuracy(Common& common, const TrainFlags& flags,
                    const std::function<Tensor(const Tensor&)>& logits) {
   const NoGrad no_grad;
@@ -40,14 +41,8 @@ json test_accuracy(Common& common, const TrainFlags& flags,
   int64_t correct = 0;
   each_test_batch(test, test.size(), common.target(),
                   [&](const Tensor& x, const std::vector<int64_t>& labels) {
-                    const Tensor answer = logits(x);
-                    const std::vector<float> rows = answer.to_vector();
-                    auto row = rows.begin();
-                    for (const int64_t label : labels) {
-                      const auto end = row + answer.dim(1);
-                      correct += std::max_element(row, end) - row == label;
-                      row = end;
-                    }
+                    const ClassProbabilities p = softmax(logits(x));
+                    for (size_t i = 0; i < p.size(); ++i) correct += argmax(p[i]) == labels[i];
                   });
   const double accuracy = static_cast<double>(correct) / static_cast<double>(test.size());
   common.console.say(
@@ -58,16 +53,6 @@ json test_accuracy(Common& common, const TrainFlags& flags,
 double sum(const Tensor& values) {
   const std::vector<float> v = values.to_vector();
   return std::accumulate(v.begin(), v.end(), 0.0);
-}
-
-Tensor standard_normal(int64_t n, int64_t elements, const kernels::RandomKey& key,
-                       int64_t first_sample, Target target) {
-  std::vector<int64_t> stream(static_cast<size_t>(n));
-  std::iota(stream.begin(), stream.end(), first_sample);
-  const Tensor streams = Tensor::from(stream, {n}, target);
-  Tensor noise({n, elements}, target);
-  operators(target).normal({key, n, elements, streams.data_i64(), noise.mutable_data()});
-  return noise;
 }
 
 }  // namespace
@@ -81,7 +66,9 @@ void train_vae(Common& common, const TrainFlags& flags) {
   const data::Dataset dataset = data::load_dataset(flags.data, data::Split::train);
   const CleanBatches batches(dataset, {}, options.batch, options.seed, common.target());
   const auto noise_of = [&](int64_t n, int64_t latent, kernels::Purpose purpose, int64_t first) {
-    return standard_normal(n, latent, {options.seed, purpose, 0}, first, common.target());
+    std::vector<int64_t> stream(static_cast<size_t>(n));
+    std::iota(stream.begin(), stream.end(), first);
+    return standard_normal({n, latent}, {options.seed, purpose, 0}, stream, common.target());
   };
   train_model<Vae>(
       common, flags, "vae", config, section(config, "vae").get<VaeConfig>(), dataset, options,

@@ -28,12 +28,8 @@ GuidanceGradient AntiCausalPredictor::gradient(std::vector<int64_t> targets) con
   });
 }
 
-std::vector<std::vector<float>> AntiCausalPredictor::predict(const Tensor& images) const {
-  const std::vector<float> flat = classifier_->probabilities(images.to(target_), /*t=*/0);
-  std::vector<std::vector<float>> rows;
-  for (auto row = flat.begin(); row != flat.end(); row += classes())
-    rows.emplace_back(row, row + classes());
-  return rows;
+ClassProbabilities AntiCausalPredictor::predict(const Tensor& images) const {
+  return classifier_->probabilities(images.to(target_), /*t=*/0);
 }
 
 }  // namespace diffscm

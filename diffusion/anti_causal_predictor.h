@@ -19,8 +19,8 @@ class AntiCausalPredictor {
   int64_t classes() const { return classifier_->config().classes; }
   // One target class per image of the batch.
   GuidanceGradient gradient(std::vector<int64_t> targets) const;
-  // p(class | clean image), at t = 0: [N][classes].
-  std::vector<std::vector<float>> predict(const Tensor& images) const;
+  // p(class | clean image), at t = 0.
+  ClassProbabilities predict(const Tensor& images) const;
 
  private:
   ModelInfo info_;

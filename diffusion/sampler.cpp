@@ -6,6 +6,7 @@
 
 #include "diffusion/batch.h"
 #include "diffusion/replay.h"
+#include "engine/random.h"
 
 namespace diffscm {
 
@@ -58,24 +59,10 @@ namespace {
 // Noise for images `index` at one step; step 0 is the starting image, levels are 1 and up.
 Tensor normal(const Shape& shape, std::span<const int64_t> index, uint64_t seed, int step,
               Target target) {
-  const int64_t n = shape.at(0);
-  std::vector<int64_t> rows(index.begin(), index.end());
-  if (rows.empty()) {
-    rows.resize(static_cast<size_t>(n));
-    std::iota(rows.begin(), rows.end(), int64_t{0});
-  }
-  require(static_cast<int64_t>(rows.size()) == n, "{} sample indices for {} images", rows.size(),
-          n);
-  Tensor z(shape, target);
-  const Tensor rows_device = Tensor::from(rows, {n}, target);
-  operators(target).normal({.key = {.seed = seed,
-                                    .purpose = kernels::Purpose::sampler,
-                                    .step = static_cast<uint32_t>(step)},
-                            .n = n,
-                            .elements = n == 0 ? 0 : z.numel() / n,
-                            .index = rows_device.data_i64(),
-                            .y = z.mutable_data()});
-  return z;
+  return standard_normal(
+      shape,
+      {.seed = seed, .purpose = kernels::Purpose::sampler, .step = static_cast<uint32_t>(step)},
+      index, target);
 }
 
 // What one step from `level` to `level - 1` adds: `spread` is the sigma that the mean assumes (DDIM

@@ -12,7 +12,6 @@ std::vector<NoiseLevelAccuracy> noise_level_accuracy(const Classifier& classifie
   constexpr int64_t kBatch = 100;
   require(levels >= 2, "noise_level_accuracy: levels {} must be at least 2", levels);
   images = std::min(images, dataset.size());
-  const int64_t classes = classifier.config().classes;
   std::vector<NoiseLevelAccuracy> result;
   for (int level = 0; level < levels; ++level) {
     const int t =
@@ -22,12 +21,9 @@ std::vector<NoiseLevelAccuracy> noise_level_accuracy(const Classifier& classifie
       std::vector<int64_t> index(static_cast<size_t>(std::min(kBatch, images - begin)));
       std::iota(index.begin(), index.end(), begin);
       const Tensor x_t = diffuse(dataset.images(index).to(target), index, schedule, t, seed);
-      const std::vector<float> p = classifier.probabilities(x_t, t);
+      const ClassProbabilities p = classifier.probabilities(x_t, t);
       const std::vector<int64_t> labels = dataset.labels_of(index);
-      for (size_t i = 0; i < index.size(); ++i) {
-        const auto row = p.begin() + static_cast<int64_t>(i) * classes;
-        correct += std::max_element(row, row + classes) - row == labels[i];
-      }
+      for (size_t i = 0; i < index.size(); ++i) correct += argmax(p[i]) == labels[i];
     }
     result.push_back(
         {t, schedule.alpha_bar(t), static_cast<double>(correct) / static_cast<double>(images)});

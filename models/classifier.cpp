@@ -38,10 +38,7 @@ Classifier::Classifier(const ClassifierConfig& config, Initializer init)
 }
 
 Variable Classifier::forward(const Variable& x, const Tensor& t, ForwardContext& context) const {
-  require(x.value().rank() == 4 && x.dim(1) == config_.image_size &&
-              x.dim(2) == config_.image_size && x.dim(3) == config_.in_channels,
-          "this classifier expects images [N,{0},{0},{1}], got {2}", config_.image_size,
-          config_.in_channels, to_string(x.shape()));
+  require_input(x, config_.image_size, config_.in_channels, "classifier");
   require(t.numel() == x.dim(0), "{} timesteps for {} images", t.numel(), x.dim(0));
   const Variable emb = time_embed_.forward(t);
   Variable h = cast(stem_.forward(x), layers_);
@@ -52,18 +49,11 @@ Variable Classifier::forward(const Variable& x, const Tensor& t, ForwardContext&
   return pool_->forward(out_norm_.forward(h, {}, {}, /*silu=*/true));
 }
 
-std::vector<float> Classifier::probabilities(const Tensor& x, double t) const {
+ClassProbabilities Classifier::probabilities(const Tensor& x, double t) const {
   const NoGrad no_grad;
   ForwardContext context;
-  const int64_t n = x.dim(0), classes = config_.classes;
-  const Tensor logits =
-      forward(x, Tensor::full({n}, static_cast<float>(t), x.target()), context).value();
-  Tensor log_p({n}, x.target()), p({n, classes}, x.target());
-  const Tensor label = Tensor::from(std::vector<int64_t>(n, 0), {n}, x.target());
-  operators(x.target())
-      .log_softmax({n, classes, 1.0f, logits.data(), label.data_i64(), log_p.mutable_data(),
-                    p.mutable_data(), nullptr});
-  return p.to_vector();
+  return softmax(
+      forward(x, Tensor::full({x.dim(0)}, static_cast<float>(t), x.target()), context).value());
 }
 
 Tensor Classifier::log_p_gradient(const Tensor& x, double t,

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "models/blocks.h"
+#include "models/probabilities.h"
 
 namespace diffscm {
 
@@ -37,8 +38,8 @@ class Classifier {
 
   // x [N,S,S,in], t [N] in original units -> logits [N,classes].
   Variable forward(const Variable& x, const Tensor& t, ForwardContext& context) const;
-  // Inference: softmax probabilities [N,classes], row-major on the host.
-  std::vector<float> probabilities(const Tensor& x, double t) const;
+  // Inference: softmax probabilities.
+  ClassProbabilities probabilities(const Tensor& x, double t) const;
   // grad_x log p(label | x_t), shaped like x. Weight gradients are not computed.
   Tensor log_p_gradient(const Tensor& x, double t, const std::vector<int64_t>& labels) const;
   // The same with t [N] f32 and labels [N] i64 in the target's memory (checked by the caller:

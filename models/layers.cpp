@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "engine/random.h"
+
 namespace diffscm {
 namespace {
 
@@ -10,6 +12,13 @@ double fan_in_bound(int64_t fan_in) {
 }
 
 }  // namespace
+
+void require_input(const Variable& x, int64_t image_size, int64_t channels, const char* who) {
+  require(x.value().rank() == 4 && x.dim(1) == image_size && x.dim(2) == image_size &&
+              x.dim(3) == channels,
+          "this {0} expects images [N,{1},{1},{2}], got {3}", who, image_size, channels,
+          to_string(x.shape()));
+}
 
 Tensor Initializer::uniform(Shape shape, double bound) {
   Tensor t(std::move(shape));
@@ -24,10 +33,10 @@ Tensor Initializer::uniform(Shape shape, double bound) {
 }
 
 Tensor Initializer::normal(Shape shape, double stddev) {
-  Tensor t(std::move(shape));
   const std::vector<int64_t> stream{static_cast<int64_t>(next_++)};
-  operators(t.target())
-      .normal({{seed_, kernels::Purpose::init, 0}, 1, t.numel(), stream.data(), t.mutable_data()});
+  Tensor t =
+      standard_normal({1, numel(shape)}, {seed_, kernels::Purpose::init, 0}, stream, Target::cpu)
+          .reshape(std::move(shape));
   const float scale = static_cast<float>(stddev);
   operators(t.target())
       .linear_combination({t.numel(), scale, t.data(), 0, nullptr, t.mutable_data()});

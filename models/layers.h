@@ -25,6 +25,9 @@ struct Parameter {
 // One traversal serves counting, saving, strict loading and the optimiser's list.
 using ParameterVisitor = std::function<void(const std::string& name, Parameter& parameter)>;
 
+// Throws Error, in the name of a network `who`, unless x is [N, image_size, image_size, channels].
+void require_input(const Variable& x, int64_t image_size, int64_t channels, const char* who);
+
 // Draws initial values; parameter i of a model has its own Philox stream, so adding one does not
 // change the values of those before it.
 class Initializer {

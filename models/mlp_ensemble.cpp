@@ -20,10 +20,7 @@ MlpEnsemble::MlpEnsemble(const MlpEnsembleConfig& config, uint64_t seed) : confi
 }
 
 Variable MlpEnsemble::forward(int64_t member, const Variable& x) const {
-  require(x.value().rank() == 4 && x.dim(1) == config_.image_size &&
-              x.dim(2) == config_.image_size && x.dim(3) == config_.in_channels,
-          "this ensemble expects images [N,{0},{0},{1}], got {2}", config_.image_size,
-          config_.in_channels, to_string(x.shape()));
+  require_input(x, config_.image_size, config_.in_channels, "ensemble");
   const Member& m = members_[static_cast<size_t>(member)];
   Variable h = reshape(x, {x.dim(0), x.value().numel() / x.dim(0)});
   h = m.first_norm.forward(m.first.forward(h), {}, {}, /*silu=*/true);

@@ -17,10 +17,7 @@ Oracle::Oracle(const OracleConfig& config, Initializer init) : config_(config) {
 }
 
 Variable Oracle::features(const Variable& x) const {
-  require(x.value().rank() == 4 && x.dim(1) == config_.image_size &&
-              x.dim(2) == config_.image_size && x.dim(3) == config_.in_channels,
-          "this oracle expects images [N,{0},{0},{1}], got {2}", config_.image_size,
-          config_.in_channels, to_string(x.shape()));
+  require_input(x, config_.image_size, config_.in_channels, "oracle");
   Variable h = x;
   for (const Stage& stage : stages_)
     h = stage.norm.forward(stage.conv.forward(h), {}, {}, /*silu=*/true);
@@ -28,20 +25,9 @@ Variable Oracle::features(const Variable& x) const {
   return silu(features_.forward(reshape(h, {h.dim(0), h.value().numel() / h.dim(0)})));
 }
 
-std::vector<std::vector<float>> Oracle::probabilities(const Tensor& x) const {
+ClassProbabilities Oracle::probabilities(const Tensor& x) const {
   const NoGrad no_grad;
-  const int64_t n = x.dim(0), classes = config_.classes;
-  const Tensor logits = forward(x).value();
-  const Tensor label =
-      Tensor::from(std::vector<int64_t>(static_cast<size_t>(n), 0), {n}, x.target());
-  Tensor log_p({n}, x.target()), p({n, classes}, x.target());
-  operators(x.target())
-      .log_softmax({n, classes, 1.0f, logits.data(), label.data_i64(), log_p.mutable_data(),
-                    p.mutable_data(), nullptr});
-  const std::vector<float> flat = p.to_vector();
-  std::vector<std::vector<float>> rows;
-  for (auto at = flat.begin(); at != flat.end(); at += classes) rows.emplace_back(at, at + classes);
-  return rows;
+  return softmax(forward(x).value());
 }
 
 void Oracle::visit(const ParameterVisitor& visitor) {

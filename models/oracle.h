@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "models/layers.h"
+#include "models/probabilities.h"
 
 namespace diffscm {
 
@@ -36,8 +37,8 @@ class Oracle {
   // features -> logits [N,classes].
   Variable classify(const Variable& features) const { return last_.forward(features); }
   Variable forward(const Variable& x) const { return classify(features(x)); }
-  // Inference: softmax probabilities, one row per image.
-  std::vector<std::vector<float>> probabilities(const Tensor& x) const;
+  // Inference: softmax probabilities.
+  ClassProbabilities probabilities(const Tensor& x) const;
 
   void visit(const ParameterVisitor& visitor);
 

@@ -25,10 +25,7 @@ Vae::Vae(const VaeConfig& config, Initializer init) : config_(config) {
 }
 
 Variable Vae::encode(const Variable& x) const {
-  require(x.value().rank() == 4 && x.dim(1) == config_.image_size &&
-              x.dim(2) == config_.image_size && x.dim(3) == config_.in_channels,
-          "this VAE expects images [N,{0},{0},{1}], got {2}", config_.image_size,
-          config_.in_channels, to_string(x.shape()));
+  require_input(x, config_.image_size, config_.in_channels, "VAE");
   Variable h = x;
   for (const Conv2d& conv : down_) h = silu(conv.forward(h));
   return to_latent_.forward(reshape(h, {h.dim(0), h.value().numel() / h.dim(0)}));

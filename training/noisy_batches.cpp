@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/random.h"
+
 namespace diffscm {
 namespace {
 
@@ -20,15 +22,6 @@ Tensor mix(const Tensor& x0, const Tensor& noise, const std::vector<double>& alp
       .add_noise(
           {n, x0.numel() / n, a.data(), b.data(), x0.data(), noise.data(), x_t.mutable_data()});
   return x_t;
-}
-
-Tensor normal_like(const Tensor& x, const kernels::RandomKey& key,
-                   const std::vector<int64_t>& index) {
-  const Tensor streams = Tensor::from(index, {x.dim(0)}, x.target());
-  Tensor noise(x.shape(), x.target());
-  operators(x.target())
-      .normal({key, x.dim(0), x.numel() / x.dim(0), streams.data_i64(), noise.mutable_data()});
-  return noise;
 }
 
 }  // namespace
@@ -69,7 +62,7 @@ NoisyBatch NoisyBatches::batch(int64_t step) const {
   }
   const Tensor x0 = dataset_.images(b.index).to(target_);
   b.t = Tensor::from(t, {batch_}, target_);
-  b.noise = normal_like(x0, {seed_, kernels::Purpose::noise, 0}, stream);
+  b.noise = standard_normal(x0.shape(), {seed_, kernels::Purpose::noise, 0}, stream, target_);
   b.x_t = mix(x0, b.noise, alpha_bar);
   return b;
 }
@@ -77,7 +70,7 @@ NoisyBatch NoisyBatches::batch(int64_t step) const {
 Tensor diffuse(const Tensor& x0, const std::vector<int64_t>& index, const NoiseSchedule& schedule,
                int timestep, uint64_t seed) {
   const kernels::RandomKey key{seed, kernels::Purpose::noise, static_cast<uint32_t>(timestep)};
-  return mix(x0, normal_like(x0, key, index),
+  return mix(x0, standard_normal(x0.shape(), key, index, x0.target()),
              std::vector<double>(static_cast<size_t>(x0.dim(0)), schedule.alpha_bar(timestep)));
 }
 

@@ -19,9 +19,6 @@ struct Explanation {
   std::vector<int> iterations;  // gradient evaluations spent on each image
 };
 
-// softmax of each row of logits [N, classes], in double on the host.
-std::vector<std::vector<double>> softmax_rows(const Tensor& logits);
-
 // Throws Error unless there is one target per image, each a class of the classifier.
 void require_targets(std::span<const int64_t> targets, const Tensor& images, int64_t classes);
 

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "diffusion/batch.h"
+#include "models/probabilities.h"
 
 namespace diffscm::baselines {
 namespace {
@@ -66,14 +67,14 @@ Explanation greedy(const ImageFunction& logits, const Tensor& factual,
     shape[0] = static_cast<int64_t>(active.size());
     const Variable x = Variable::leaf(Tensor::from(batch, shape, factual.target()));
     const Variable scores = logits(x);
-    const auto p = softmax_rows(scores.value());
+    const ClassProbabilities p = softmax(scores.value());
     require_targets(targets, factual, scores.dim(1));
 
     std::vector<float> seed;  // d log p(target) / d logits = onehot - p
     for (size_t i = 0; i < active.size(); ++i)
       for (int64_t c = 0; c < scores.dim(1); ++c)
-        seed.push_back(static_cast<float>((c == targets[static_cast<size_t>(active[i].row)]) -
-                                          p[i][static_cast<size_t>(c)]));
+        seed.push_back((c == targets[static_cast<size_t>(active[i].row)] ? 1.0f : 0.0f) -
+                       p[i][static_cast<size_t>(c)]);
     backward(scores, Tensor::from(seed, scores.shape(), factual.target()));
     const std::vector<float> gradient = x.gradient().to_vector();
 

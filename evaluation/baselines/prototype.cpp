@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "diffusion/batch.h"
+#include "models/probabilities.h"
 
 namespace diffscm::baselines {
 namespace {
@@ -85,7 +86,7 @@ class Search {
   }
 
   // The most probable class other than the target.
-  size_t rival(const std::vector<double>& p, int64_t target) const {
+  size_t rival(std::span<const float> p, int64_t target) const {
     size_t best = target == 0 ? 1 : 0;
     for (size_t i = 0; i < p.size(); ++i)
       if (static_cast<int64_t>(i) != target && p[i] > p[best]) best = i;
@@ -104,7 +105,7 @@ class Search {
   void add_hinge(const Floats& u, const std::vector<double>& c, Floats& gradient) const {
     const Variable x = Variable::leaf(images(u, true));
     const Variable logits = networks_.logits(x);
-    const auto p = softmax_rows(logits.value());
+    const ClassProbabilities p = softmax(logits.value());
     Floats seed;
     for (size_t i = 0; i < p.size(); ++i) {
       const auto t = static_cast<size_t>(targets_[i]);
@@ -152,7 +153,7 @@ class Search {
 
   void keep_best(const Floats& u, std::vector<uint8_t>& found) {
     const NoGrad no_grad;
-    const auto p = softmax_rows(networks_.logits(images(u, true)).value());
+    const ClassProbabilities p = softmax(networks_.logits(images(u, true)).value());
     for (int64_t i = 0; i < n_; ++i) {
       const auto row = static_cast<size_t>(i);
       const double margin = p[row][static_cast<size_t>(targets_[row])] -

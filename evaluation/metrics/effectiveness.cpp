@@ -1,8 +1,5 @@
 #include "evaluation/metrics/effectiveness.h"
 
-#include <algorithm>
-#include <cmath>
-
 namespace diffscm {
 
 std::vector<Effectiveness> effectiveness(const ClassProbabilities& probabilities,
@@ -18,7 +15,7 @@ std::vector<Effectiveness> effectiveness(const ClassProbabilities& probabilities
             p.size(), i, classes);
     for (const float v : p)
       require(v >= 0 && v <= 1.0001f, "effectiveness: image {} has a probability of {}", i, v);
-    const int64_t predicted = std::max_element(p.begin(), p.end()) - p.begin();
+    const int64_t predicted = argmax(p);
     result.push_back(
         {predicted, predicted == targets[i], double{p[static_cast<size_t>(targets[i])]}});
   }

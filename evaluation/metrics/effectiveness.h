@@ -7,11 +7,9 @@
 #include <vector>
 
 #include "evaluation/metrics/images.h"
+#include "models/probabilities.h"
 
 namespace diffscm {
-
-// p(class | image), one row per image.
-using ClassProbabilities = std::vector<std::vector<float>>;
 
 struct Effectiveness {
   int64_t predicted = 0;  // the most probable class, the smaller one of equals

@@ -3,6 +3,7 @@
 
 #include "autograd/adamw.h"
 #include "models/autoencoder.h"
+#include "models/mlp_ensemble.h"
 #include "models/oracle.h"
 #include "models/vae.h"
 #include "tests/engine/io_testing.h"
@@ -34,6 +35,9 @@ TEST(Judges, HaveTheRecordedParameters) {
   EXPECT_LE(least_parameters(VaeConfig{}), parameter_count(vae));
   EXPECT_LE(least_parameters(OracleConfig{}), parameter_count(oracle));
   EXPECT_LE(least_parameters(AutoencodersConfig{}), parameter_count(autoencoders));
+  MlpEnsemble ensemble(MlpEnsembleConfig{}, 0);  // five times 784-200-200-10 and two norms
+  EXPECT_EQ(parameter_count(ensemble), 5 * (785 * 200 + 201 * 200 + 201 * 10 + 4 * 200));
+  EXPECT_LE(least_parameters(MlpEnsembleConfig{}), parameter_count(ensemble));
 }
 
 TEST(Judges, HaveTheShapesTheyPromise) {
@@ -74,6 +78,58 @@ TEST(Judges, TheVaesObjectiveIsReconstructionPlusDivergence) {
               0.5 * squared + 0.25 * latent.kl.value().to_vector()[1], 1e-4);
 }
 
+const MlpEnsembleConfig kSmallEnsemble{
+    .image_size = 4, .in_channels = 1, .classes = 3, .hidden = 16, .members = 3};
+
+TEST(Ensemble, AnswersWithTheMeanOfItsMembers) {
+  const NoGrad no_grad;
+  const MlpEnsemble ensemble(kSmallEnsemble, 1);
+  const Tensor x = random_tensor({2, 4, 4, 1}, 2);
+  std::vector<float> mean(6, 0);
+  for (int64_t m = 0; m < 3; ++m) {
+    const auto logits = ensemble.forward(m, x).value().to_vector();
+    for (size_t i = 0; i < mean.size(); ++i) mean[i] += logits[i] / 3;
+  }
+  const auto together = ensemble.mean_logits(x).value().to_vector();
+  for (size_t i = 0; i < mean.size(); ++i) EXPECT_NEAR(together[i], mean[i], 1e-6) << i;
+  EXPECT_NE(ensemble.forward(0, x).value().to_vector(), ensemble.forward(1, x).value().to_vector());
+  expect_error(
+      [&] {
+        ensemble.mean_logits(Tensor::zeros({1, 4, 5, 1}));
+      },
+      "this ensemble expects images [N,4,4,1]");
+}
+
+// The fast gradient sign method: every pixel moves by the step, towards less log p of the label.
+TEST(Ensemble, IsAttackedByEachMembersOwnGradient) {
+  MlpEnsemble ensemble(kSmallEnsemble, 1);
+  const Tensor x = random_tensor({2, 4, 4, 1}, 2, 0.5);
+  const Tensor labels = Tensor::from(std::vector<int64_t>{2, 0}, {2});
+  const float step = 0.05f;
+  const std::vector<Tensor> attacks = ensemble.attacks(x, labels, step);
+  ASSERT_EQ(attacks.size(), 3u);
+  const NoGrad no_grad;
+  double loss = 0;
+  for (int64_t m = 0; m < 3; ++m) {
+    const Tensor& attacked = attacks[static_cast<size_t>(m)];
+    const auto before = x.to_vector(), after = attacked.to_vector();
+    for (size_t i = 0; i < before.size(); ++i) {
+      EXPECT_NEAR(after[i],
+                  std::clamp(before[i] + std::copysign(step, after[i] - before[i]), -1.0f, 1.0f),
+                  1e-6);
+      EXPECT_NE(after[i], before[i]);
+    }
+    const auto clean = log_softmax_at(ensemble.forward(m, x), labels).value().to_vector(),
+               worse = log_softmax_at(ensemble.forward(m, attacked), labels).value().to_vector();
+    for (size_t i = 0; i < 2; ++i) EXPECT_LT(worse[i], clean[i]);
+    loss -= clean[1] + worse[1];
+  }
+  EXPECT_NE(attacks[0].to_vector(), attacks[1].to_vector());
+  EXPECT_NEAR(ensemble.adversarial_loss(x, labels, attacks).value().to_vector()[1], loss, 1e-5);
+  for (const auto& [name, p] : named_parameters(ensemble))
+    EXPECT_FALSE(p->variable.gradient()) << name;
+}
+
 template <class Model>
 void expect_round_trip(const typename Model::Config& config,
                        const std::function<std::vector<float>(const Model&)>& answer) {
@@ -108,6 +164,9 @@ TEST(Judges, ComeBackFromTheirFiles) {
   expect_round_trip<Autoencoders>(
       {.image_size = 8, .in_channels = 1, .classes = 3},
       [&](const Autoencoders& m) { return m.of_class(2).forward(x).value().to_vector(); });
+  expect_round_trip<MlpEnsemble>(
+      {.image_size = 8, .in_channels = 1, .classes = 3, .hidden = 8, .members = 2},
+      [&](const MlpEnsemble& m) { return m.mean_logits(x).value().to_vector(); });
 }
 
 TEST(Judges, RefuseConfigurationsThatMakeNoSense) {
@@ -123,6 +182,7 @@ TEST(Judges, RefuseConfigurationsThatMakeNoSense) {
   refused(oracle, "image_size", 4, OracleConfig{}, "cannot be halved 3 times");
   refused(autoencoders, "image_size", 30, AutoencodersConfig{}, "multiple of 4");
   refused(autoencoders, "classes", "ten", AutoencodersConfig{}, "'classes'");
+  refused(MlpEnsembleConfig{}, "members", 0, MlpEnsembleConfig{}, "'members' is 0");
 }
 
 // Overfits one batch: gradients reach every layer.
@@ -158,6 +218,15 @@ TEST(Judges, Learn) {
         return negate(log_softmax_at(oracle.forward(x), {0, 1, 2, 0}));
       },
       0.1);
+  MlpEnsemble ensemble(kSmallEnsemble, 1);
+  const Tensor small = random_tensor({4, 4, 4, 1}, 3, 0.5);
+  const Tensor labels = Tensor::from(std::vector<int64_t>{0, 1, 2, 0}, {4});
+  expect_learns(
+      ensemble,
+      [&] {
+        return ensemble.adversarial_loss(small, labels, ensemble.attacks(small, labels, 0.1f));
+      },
+      0.2);
   Autoencoders autoencoders({.image_size = 8, .in_channels = 1, .classes = 1}, 1);
   const Tensor u = to_unit_range(x);
   expect_learns(

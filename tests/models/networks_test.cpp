@@ -125,15 +125,27 @@ TEST(Initialisation, AnUntrainedUNetPredictsExactlyZero) {
 
 TEST(Initialisation, AnUntrainedClassifierIsNearlyUndecided) {
   Classifier classifier(ClassifierConfig{}, 3);
-  const std::vector<float> p = classifier.probabilities(random_tensor({8, 28, 28, 1}, 1), 500);
+  const ClassProbabilities p = classifier.probabilities(random_tensor({8, 28, 28, 1}, 1), 500);
   double loss = 0;
   for (size_t i = 0; i < 8; ++i) {
     double sum = 0;
-    for (size_t k = 0; k < 10; ++k) sum += p[i * 10 + k];
+    for (const float v : p[i]) sum += v;
     EXPECT_NEAR(sum, 1, 1e-5);
-    loss -= std::log(p[i * 10 + i]) / 8;
+    loss -= std::log(p[i][i]) / 8;
   }
   EXPECT_NEAR(loss, std::log(10.0), 0.35);
+}
+
+TEST(Probabilities, AreTheSoftmaxOfEachRow) {
+  const auto p = softmax(Tensor::from(std::vector<float>{0, std::log(3.0f), 90, 90}, {2, 2}));
+  ASSERT_EQ(p.size(), 2u);
+  EXPECT_NEAR(p[0][0], 0.25, 1e-6);
+  EXPECT_NEAR(p[0][1], 0.75, 1e-6);
+  EXPECT_NEAR(p[1][0], 0.5, 1e-6);
+  EXPECT_EQ(argmax(p[0]), 1);
+  EXPECT_EQ(argmax(p[1]), 0);  // the first of equals
+  EXPECT_EQ(argmax({}), -1);
+  EXPECT_THROW(softmax(Tensor::zeros({2, 2, 1})), Error);
 }
 
 TEST(Initialisation, IsAFunctionOfTheSeed) {
@@ -173,8 +185,14 @@ TEST(Inference, DoesNotDependOnTheOtherImagesOfTheBatch) {
   const Tensor x = random_tensor({5, 8, 8, 1}, 2);
   expect_independent_of_the_batch([&](const Tensor& t) { return unet.predict(t, 30).to_vector(); },
                                   x);
-  expect_independent_of_the_batch([&](const Tensor& t) { return classifier.probabilities(t, 30); },
-                                  x);
+  expect_independent_of_the_batch(
+      [&](const Tensor& t) {
+        Floats all;
+        for (const auto& row : classifier.probabilities(t, 30))
+          all.insert(all.end(), row.begin(), row.end());
+        return all;
+      },
+      x);
   expect_independent_of_the_batch(
       [&](const Tensor& t) {
         const std::vector<int64_t> labels(static_cast<size_t>(t.dim(0)), 3);
