@@ -136,10 +136,7 @@ std::vector<Metrics> Evaluation::score(const Tensor& factual, const Tensor& imag
     targets.push_back(t.target);
   }
   const Tensor truth = test_.world ? true_counterfactuals(test_, index, targets) : Tensor();
-  std::vector<Metrics> all;
-  for (const ImageMetrics& m : evaluator_->score(factual, image, labels, targets, truth))
-    all.push_back(to_values(m));
-  return all;
+  return evaluator_->score(factual, image, labels, targets, truth);
 }
 
 Json Evaluation::settings(const Json& own) const {
@@ -217,11 +214,9 @@ std::vector<ArmSummary> Evaluation::summaries(const std::vector<Producer>& produ
   const Matrix real_features =
       evaluator_->features(real.answer(factual(trials_), trials_).front().image);
   for (ArmSummary& s : all) {
-    const SetMetrics m =
-        evaluator_->score_sets(evaluator_->features(answers(s.arm.name, trials_)), real_features);
-    const auto count = static_cast<int64_t>(trials_.size());
-    s.metrics["frechet"] = {m.frechet, std::nan(""), std::nan(""), count};
-    s.metrics["mmd"] = {100 * m.mmd, std::nan(""), std::nan(""), count};
+    const Matrix features = evaluator_->features(answers(s.arm.name, trials_));
+    for (const auto& [name, value] : set_metrics(features, real_features))
+      s.metrics[name] = {value, std::nan(""), std::nan(""), static_cast<int64_t>(trials_.size())};
   }
   return all;
 }
@@ -242,7 +237,7 @@ ReportInput Evaluation::report(const std::string& title) const {
   for (const ModelInfo* m : models)
     input.facts.emplace_back(m->kind,
                              fmt::format("{}, sha256 {}", m->path, m->sha256.substr(0, 16)));
-  for (const MetricInfo& info : metric_table()) input.metrics.push_back(info.key);
+  for (const Metric& m : metrics()) input.metrics.push_back(m.name);
   return input;
 }
 

@@ -43,10 +43,10 @@ PictureBlock side_by_side(const Evaluation& evaluation, const std::vector<ArmSum
 }
 
 PictureBlock best_median_worst(const Evaluation& evaluation, const Arm& arm,
-                               const std::string& metric, int64_t each) {
+                               const std::string& name, int64_t each) {
   std::vector<std::pair<double, Trial>> ranked;
   for (const Record& r : evaluation.records()) {
-    const auto value = r.metrics.find(metric);
+    const auto value = r.metrics.find(metric(name).name);
     if (r.arm == arm.name && value != r.metrics.end() && std::isfinite(value->second))
       ranked.emplace_back(value->second, r.trial);
   }
@@ -55,8 +55,7 @@ PictureBlock best_median_worst(const Evaluation& evaluation, const Arm& arm,
   });
   const auto n = static_cast<int64_t>(ranked.size());
   each = std::min(each, n / 3);
-  const MetricInfo* info = find_metric(metric);
-  const std::string title = info ? info->title : metric;
+  const std::string title = metric(name).title;
   PictureBlock block{
       fmt::format("{}: best, median and worst by {}", arm.name, title),
       fmt::format("Red: brighter than the factual, blue: darker. Captions: {}.", title),
@@ -138,7 +137,7 @@ void list_failures(const Evaluation& evaluation, const Arm& arm, ReportInput& in
   for (const Record& r : evaluation.records()) {
     if (r.arm != arm.name) continue;
     const auto value = [&](const char* name) {
-      const auto found = r.metrics.find(name);
+      const auto found = r.metrics.find(metric(name).name);
       return found == r.metrics.end() ? std::nan("") : found->second;
     };
     std::vector<std::string> wrong;

@@ -19,8 +19,8 @@ std::vector<std::string> notes(const std::vector<ArmSummary>& summaries) {
   const int best = best_arm(summaries, "cld");
   if (best < 0) return lines;
   const auto& at = [&](size_t i, const char* name) {
-    const auto found = summaries[i].metrics.find(name);
-    return found == summaries[i].metrics.end() ? std::nan("") : found->second.mean;
+    const Statistic* found = summaries[i].find(name);
+    return found == nullptr ? std::nan("") : found->mean;
   };
   const auto b = static_cast<size_t>(best);
   lines.push_back(

@@ -131,7 +131,7 @@ std::vector<double> l1_grey_levels(const Tensor& a, const Tensor& b) {
   std::vector<double> result(n, 0);
   for (size_t i = 0; i < x.size(); ++i)
     result[i / elements] +=
-        std::abs(double{x[i]} - double{y[i]}) * 127.5 / static_cast<double>(elements);
+        std::abs(double{x[i]} - double{y[i]}) * kGreyLevels / static_cast<double>(elements);
   return result;
 }
 

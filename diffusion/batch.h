@@ -39,7 +39,9 @@ void scatter(const Tensor& x, std::span<const int64_t> rows, Tensor& into);
 Tensor concatenate(const std::vector<Tensor>& batches);
 // x with every value moved into [-1, 1].
 Tensor clamp_to_image(const Tensor& x);
-// Mean |a - b| per image in grey levels (127.5 per unit).
+constexpr double kGreyLevels = 127.5;  // per unit of [-1, 1]
+
+// Mean |a - b| per image in grey levels.
 std::vector<double> l1_grey_levels(const Tensor& a, const Tensor& b);
 
 // Moves x from one level of the chain to another along the direction eps, deterministically and

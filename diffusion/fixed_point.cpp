@@ -25,7 +25,6 @@ namespace diffscm {
 
 namespace {
 
-constexpr double kGreyLevels = 127.5;     // per unit of [-1, 1]
 constexpr double kRegularisation = 1e-6;  // of a Gram matrix with unit diagonal, in f32 accuracy
 constexpr double kRoundOff = 0x1p-23;     // of x, whose RMS is near 1 where A is large
 constexpr int kPatience = 40;             // evaluations granted for ...

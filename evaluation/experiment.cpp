@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <set>
 
 #include "diffusion/batch.h"
@@ -14,12 +15,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
-
-Tensor clamped(const Tensor& x) {
-  std::vector<float> values = x.to_vector();
-  for (float& v : values) v = std::clamp(v, -1.0f, 1.0f);
-  return Tensor::from(values, x.shape(), x.target());
-}
 
 void check_name(const std::string& name) {
   const bool plain = !name.empty() && std::all_of(name.begin(), name.end(), [](unsigned char c) {
@@ -53,7 +48,7 @@ void open_folder(const ExperimentOptions& o) {
 Json to_line(const Arm& arm, const Trial& t, const Metrics& metrics) {
   Json line = {{"arm", arm.name},  {"id", t.id},       {"repeat", t.repeat},
                {"index", t.index}, {"label", t.label}, {"target", t.target}};
-  for (const auto& [name, value] : metrics) line["metrics"][name] = value;
+  for (const auto& [name, value] : metrics) line["metrics"][metric(name).name] = value;
   return line;
 }
 
@@ -64,7 +59,7 @@ Record from_line(const nlohmann::json& line, const fs::path& path) {
         {line.at("id"), line.at("repeat"), line.at("index"), line.at("label"), line.at("target")},
         {}};
     for (const auto& [name, value] : line.at("metrics").items())
-      r.metrics[name] = value.is_null() ? std::nan("") : value.get<double>();
+      r.metrics[metric(name).name] = value.is_null() ? std::nan("") : value.get<double>();
     return r;
   } catch (const nlohmann::json::exception&) {
     fail("{} holds a line that is not a result: {}", path.string(), io::show(line.dump()));
@@ -119,7 +114,7 @@ void run_experiment(const data::Dataset& dataset, const std::vector<Trial>& tria
               producer.arms.size());
       for (size_t a = 0; a < answers.size(); ++a) {
         const Arm& arm = producer.arms[a];
-        const Tensor image = clamped(answers[a].image.to(Target::cpu));
+        const Tensor image = clamp_to_image(answers[a].image.to(Target::cpu));
         std::vector<Metrics> metrics = scorer(factual, image, batch);
         for (size_t i = 0; i < answers[a].extra.size(); ++i)
           metrics[i].insert(answers[a].extra[i].begin(), answers[a].extra[i].end());

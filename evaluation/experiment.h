@@ -9,18 +9,15 @@
 
 #include <filesystem>
 #include <functional>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "diffusion/progress.h"
+#include "evaluation/metrics/table.h"
 #include "evaluation/trials.h"
 
 namespace diffscm {
-
-// Named numbers about one image; NaN where one does not apply.
-using Metrics = std::map<std::string, double>;
 
 // One way to answer: a method at one setting.
 struct Arm {
@@ -65,7 +62,8 @@ struct Record {
 };
 
 // Runs every producer on this shard's unfinished trials. Throws Error when OUT holds an experiment
-// and `resume` is not set, or when its settings differ; passes on what callbacks throw.
+// and `resume` is not set, when its settings differ, and for a metric that is not in the table;
+// passes on what callbacks throw.
 void run_experiment(const data::Dataset& dataset, const std::vector<Trial>& trials,
                     const std::vector<Producer>& producers, const Scorer& scorer,
                     const ExperimentOptions& options,

@@ -5,6 +5,7 @@
 
 #include "diffusion/batch.h"
 #include "evaluation/baselines/sampling.h"
+#include "evaluation/metrics/fidelity.h"
 
 namespace diffscm {
 namespace {
@@ -63,15 +64,15 @@ class DiffScm {
     const Counterfactual result = run(factual, targets_of(trials), options_.scales);
     const double seconds = seconds_since(start) / static_cast<double>(trials.size()) /
                            static_cast<double>(options_.scales.size());
-    const Tensor reconstruction = clamp_to_image(result.reconstruction);
-    const std::vector<double> composition = l1_grey_levels(reconstruction, factual);
+    const std::vector<double> once =
+        l1_distance(factual, clamp_to_image(result.reconstruction.to(Target::cpu)));
     const int levels = model_.chain().checked_levels(options_.abduction.levels);
 
     std::vector<ArmAnswer> answers;
     for (size_t s = 0; s < options_.scales.size(); ++s) {
       ArmAnswer answer{result.counterfactual[s], {}};
       for (size_t i = 0; i < trials.size(); ++i) {
-        Metrics m{{"composition_1", composition[i]},
+        Metrics m{{"composition_1", once[i]},
                   {"evaluations", result.abduction.evaluations[i] + levels},
                   {"gradients", options_.scales[s] > 0 ? levels : 0},
                   {"seconds", seconds}};
@@ -83,7 +84,7 @@ class DiffScm {
       }
       answers.push_back(std::move(answer));
     }
-    add_cycles(factual, reconstruction, trials, answers);
+    add_cycles(factual, trials, answers);
     return answers;
   }
 
@@ -97,8 +98,8 @@ class DiffScm {
   }
 
   // Ten null interventions, and the way back, for the first images of each repeat.
-  void add_cycles(const Tensor& factual, const Tensor& reconstruction,
-                  std::span<const Trial> trials, std::vector<ArmAnswer>& answers) const {
+  void add_cycles(const Tensor& factual, std::span<const Trial> trials,
+                  std::vector<ArmAnswer>& answers) const {
     std::vector<int64_t> rows, labels;
     for (size_t i = 0; i < trials.size(); ++i)
       if (trials[i].id % options_.images_per_repeat < options_.cycled_images) {
@@ -107,19 +108,22 @@ class DiffScm {
       }
     if (rows.empty()) return;
     const Tensor start = gather(factual, rows);
-    Tensor image = gather(reconstruction.to(Target::cpu), rows);
-    for (int cycle = 1; cycle < 10; ++cycle)
-      image = clamp_to_image(run(image, labels, {}).reconstruction.to(Target::cpu));
-    const std::vector<double> composition = l1_grey_levels(image, start);
+    const auto nothing = [&](const Tensor& image) {
+      return clamp_to_image(run(image, labels, {}).reconstruction.to(Target::cpu));
+    };
+    const std::vector<double> ten = composition(nothing, start, std::vector<int>{10})[0];
     for (size_t s = 0; s < answers.size(); ++s) {
+      const auto intervene = [&](const Tensor& image, std::span<const int64_t> targets) {
+        return clamp_to_image(run(image, {targets.begin(), targets.end()}, {options_.scales[s]})
+                                  .counterfactual[0]
+                                  .to(Target::cpu));
+      };
       const Tensor there = clamp_to_image(gather(answers[s].image.to(Target::cpu), rows));
-      const Tensor back =
-          clamp_to_image(run(there, labels, {options_.scales[s]}).counterfactual[0]);
-      const std::vector<double> reversibility = l1_grey_levels(back, start);
+      const std::vector<double> back = reversibility(intervene, start, there, labels);
       for (size_t i = 0; i < rows.size(); ++i) {
         Metrics& m = answers[s].extra[static_cast<size_t>(rows[i])];
-        m["composition_10"] = composition[i];
-        m["reversibility"] = reversibility[i];
+        m["composition_10"] = ten[i];
+        m["reversibility"] = back[i];
       }
     }
   }

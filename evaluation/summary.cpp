@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <set>
 
 #include "evaluation/metrics/interval.h"
 
@@ -30,12 +29,21 @@ std::string number(double value) {
 
 }  // namespace
 
+double Statistic::uncertainty() const {
+  return std::isfinite(spread) ? spread : half_width;
+}
+
+const Statistic* ArmSummary::find(const std::string& name) const {
+  const auto found = metrics.find(metric(name).name);
+  return found == metrics.end() ? nullptr : &found->second;
+}
+
 Statistic statistic(const std::vector<Record>& records, const std::string& arm,
-                    const std::string& metric) {
+                    const std::string& name) {
   std::vector<double> all;
   std::map<int, std::vector<double>> by_repeat;
   for (const Record& r : records) {
-    const auto value = r.metrics.find(metric);
+    const auto value = r.metrics.find(metric(name).name);
     if (r.arm != arm || value == r.metrics.end() || std::isnan(value->second)) continue;
     all.push_back(value->second);
     by_repeat[r.trial.repeat].push_back(value->second);
@@ -51,14 +59,9 @@ std::vector<ArmSummary> summarise(const std::vector<Record>& records,
   std::vector<ArmSummary> summaries;
   for (const Arm& arm : arms) {
     ArmSummary s{arm, {}};
-    std::set<std::string> names;
-    for (const Record& r : records)
-      if (r.arm == arm.name)
-        for (const auto& [name, value] : r.metrics) names.insert(name);
-    for (const std::string& name : names) {
-      const Statistic value = statistic(records, arm.name, name);
-      if (value.count > 0) s.metrics[name] = value;
-    }
+    for (const Metric& m : metrics())
+      if (const Statistic value = statistic(records, arm.name, m.name); value.count > 0)
+        s.metrics[m.name] = value;
     summaries.push_back(std::move(s));
   }
   return summaries;
@@ -89,41 +92,35 @@ nlohmann::ordered_json to_json(const std::vector<ArmSummary>& summaries) {
 }
 
 std::string to_table(const std::vector<ArmSummary>& summaries,
-                     const std::vector<std::string>& metrics) {
+                     const std::vector<std::string>& names) {
   size_t first = 6;
   for (const ArmSummary& s : summaries) first = std::max(first, s.arm.name.size());
   std::string table = fmt::format("{:<{}}", "method", first);
-  for (const std::string& key : metrics) {
-    const MetricInfo* info = find_metric(key);
-    table += fmt::format("  {:>16}", info ? info->title : key);
-  }
+  for (const std::string& name : names) table += fmt::format("  {:>16}", metric(name).title);
   for (const ArmSummary& s : summaries) {
     table += fmt::format("\n{:<{}}", s.arm.name, first);
-    for (const std::string& key : metrics) {
-      const MetricInfo* info = find_metric(key);
-      const int decimals = info ? info->decimals : 3;
-      const auto value = s.metrics.find(key);
-      std::string cell = "-";
-      if (value != s.metrics.end()) {
-        const double spread =
-            std::isfinite(value->second.spread) ? value->second.spread : value->second.half_width;
-        cell = std::isfinite(spread) ? fmt::format("{:.{}f} +- {:.{}f}", value->second.mean,
-                                                   decimals, spread, decimals)
-                                     : fmt::format("{:.{}f}", value->second.mean, decimals);
-      }
-      table += fmt::format("  {:>16}", cell);
+    for (const std::string& name : names) {
+      const Statistic* value = s.find(name);
+      table += fmt::format("  {:>16}", value ? to_text(*value, metric(name), " +- ") : "-");
     }
   }
   return table + "\n";
 }
 
-int best_arm(const std::vector<ArmSummary>& summaries, const std::string& metric) {
+std::string to_text(const Statistic& value, const Metric& metric, const char* plus_minus) {
+  std::string text = fmt::format("{:.{}f}", value.mean, metric.decimals);
+  if (metric.better != 0 && std::isfinite(value.uncertainty()))
+    text += fmt::format("{}{:.{}f}", plus_minus, value.uncertainty(), metric.decimals);
+  return text;
+}
+
+int best_arm(const std::vector<ArmSummary>& summaries, const std::string& name) {
   int best = -1;
   double least = INFINITY;
   for (size_t i = 0; i < summaries.size(); ++i) {
-    const auto value = summaries[i].metrics.find(metric);
-    if (value == summaries[i].metrics.end() || !(value->second.mean < least)) continue;
-    least = value->second.mean;
+    const Statistic* value = summaries[i].find(name);
+    if (value == nullptr || !(value->mean < least)) continue;
+    least = value->mean;
     best = static_cast<int>(i);
   }
   return best;

@@ -18,62 +18,45 @@ bool is_control(const ReportInput& input, const ArmSummary& s) {
   return std::count(input.controls.begin(), input.controls.end(), s.arm.name) > 0;
 }
 
-const Statistic* find(const ArmSummary& s, const std::string& metric) {
-  const auto found = s.metrics.find(metric);
-  return found == s.metrics.end() ? nullptr : &found->second;
-}
-
-double spread_of(const Statistic& s) {
-  return std::isfinite(s.spread) ? s.spread : s.half_width;
-}
-
 Table results_table(const ReportInput& input) {
   std::vector<const ArmSummary*> rows;
   for (const ArmSummary& s : input.summaries) rows.push_back(&s);
   if (!input.swept)
     std::stable_sort(rows.begin(), rows.end(), [&](const ArmSummary* a, const ArmSummary* b) {
-      const Statistic *x = find(*a, input.sort_by), *y = find(*b, input.sort_by);
+      const Statistic *x = a->find(input.sort_by), *y = b->find(input.sort_by);
       if (x == nullptr || y == nullptr) return x != nullptr;
       return x->mean < y->mean;
     });
   Table table;
   for (const ArmSummary* s : rows) table.rows.push_back({s->arm.title, {}});
-  for (const std::string& key : input.metrics) {
+  for (const std::string& name : input.metrics) {
     const bool any = std::any_of(rows.begin(), rows.end(),
-                                 [&](const ArmSummary* s) { return find(*s, key) != nullptr; });
+                                 [&](const ArmSummary* s) { return s->find(name) != nullptr; });
     if (!any) continue;
-    const MetricInfo* info = find_metric(key);
-    const std::string unit = info && *info->unit ? fmt::format(" ({})", info->unit) : "";
-    table.columns.push_back(
-        {(info ? info->title : key) + unit, info ? info->meaning : "", info ? info->better : 0});
+    const Metric& m = metric(name);
+    const std::string unit = *m.unit ? fmt::format(" ({})", m.unit) : "";
+    table.columns.push_back({m.title + unit, m.meaning, m.better});
     double best = std::nan("");
     for (const ArmSummary* s : rows) {
-      const Statistic* value = find(*s, key);
-      if (value == nullptr || info == nullptr || info->better == 0 || is_control(input, *s))
-        continue;
-      if (!(info->better * value->mean <= info->better * best)) best = value->mean;
+      const Statistic* value = s->find(name);
+      if (value == nullptr || m.better == 0 || is_control(input, *s)) continue;
+      if (!(m.better * value->mean <= m.better * best)) best = value->mean;
     }
     for (size_t r = 0; r < rows.size(); ++r) {
-      const Statistic* value = find(*rows[r], key);
+      const Statistic* value = rows[r]->find(name);
       TableCell cell{"–", false};
-      if (value != nullptr) {
-        const int decimals = info ? info->decimals : 3;
-        const double spread = spread_of(*value);
-        cell.text = fmt::format("{:.{}f}", value->mean, decimals);
-        if (std::isfinite(spread) && (info == nullptr || info->better != 0))
-          cell.text += fmt::format(" ± {:.{}f}", spread, decimals);
-        cell.best = value->mean == best && !is_control(input, *rows[r]);
-      }
+      if (value != nullptr)
+        cell = {to_text(*value, m, " ± "), value->mean == best && !is_control(input, *rows[r])};
       table.rows[r].second.push_back(std::move(cell));
     }
   }
   return table;
 }
 
-ChartSeries curve(const ReportInput& input, const std::string& metric, const std::string& name) {
-  ChartSeries series{.name = name, .x = {}, .y = {}, .error = {}, .labels = {}};
+ChartSeries curve(const ReportInput& input, const std::string& metric, const std::string& title) {
+  ChartSeries series{.name = title, .x = {}, .y = {}, .error = {}, .labels = {}};
   for (const ArmSummary& s : input.summaries) {
-    const Statistic* value = find(s, metric);
+    const Statistic* value = s.find(metric);
     if (value == nullptr || !s.arm.options.contains("scale")) continue;
     series.x.push_back(s.arm.options["scale"].get<double>());
     series.y.push_back(value->mean);
@@ -131,12 +114,12 @@ Chart trade_off(const ReportInput& input) {
               {},
               {}};
   for (const ArmSummary& s : input.summaries) {
-    const Statistic *l1 = find(s, "l1"), *flip = find(s, "oracle_flip");
+    const Statistic *l1 = s.find("l1"), *flip = s.find("oracle_flip");
     if (l1 == nullptr || flip == nullptr) continue;
     chart.series.push_back({.name = s.arm.title,
                             .x = {l1->mean},
                             .y = {flip->mean},
-                            .error = {spread_of(*flip)},
+                            .error = {flip->uncertainty()},
                             .line = false,
                             .labels = {s.arm.name}});
   }

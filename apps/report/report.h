@@ -23,7 +23,7 @@ struct ReportInput {
   std::string title, introduction;
   std::vector<std::pair<std::string, std::string>> facts;  // settings, device, models
   std::vector<ArmSummary> summaries;
-  std::vector<std::string> metrics;   // columns of the table, keys of metric_table()
+  std::vector<std::string> metrics;   // columns of the table, names of evaluation/metrics/table.h
   std::vector<std::string> controls;  // arms that are shown but never "best"
   std::string sort_by = "cld";
   bool swept = false;              // arms are scales: options["scale"] is the x axis

@@ -1,9 +1,5 @@
 #include "evaluation/metrics/evaluator.h"
 
-#include "evaluation/metrics/fidelity.h"
-#include "evaluation/metrics/interpretability.h"
-#include "evaluation/metrics/realism.h"
-
 namespace diffscm {
 namespace {
 
@@ -47,25 +43,6 @@ Tensor one_image(const Tensor& image, const char* what) {
 
 }  // namespace
 
-std::map<std::string, double> to_values(const ImageMetrics& m) {
-  std::map<std::string, double> values = {{"cld", m.cld.value},
-                                          {"im1", m.im1},
-                                          {"im2", 100 * m.im2},
-                                          {"oracle_flip", m.oracle.flip ? 1 : 0},
-                                          {"oracle_p_target", m.oracle.p_target},
-                                          {"l1", m.l1},
-                                          {"l0", m.l0}};
-  if (m.has_guide) {
-    values["guide_flip"] = m.guide.flip ? 1 : 0;
-    values["disagree"] = m.disagree ? 1 : 0;
-  }
-  if (m.truth_l1 == m.truth_l1) {  // not NaN
-    values["truth_l1"] = m.truth_l1;
-    values["factual_truth_l1"] = m.factual_truth_l1;
-  }
-  return values;
-}
-
 Evaluator::Evaluator(const EvaluatorFiles& files, const data::Dataset& reference, Target target,
                      int64_t per_class)
     : target_(target),
@@ -78,10 +55,9 @@ std::vector<const ModelInfo*> Evaluator::models() const {
   return {&vae_.info, &autoencoders_.info, &oracle_.info};
 }
 
-std::vector<ImageMetrics> Evaluator::score(const Tensor& factual, const Tensor& counterfactual,
-                                           std::span<const int64_t> factual_class,
-                                           std::span<const int64_t> target_class,
-                                           const Tensor& truth) const {
+Judgement Evaluator::judge(const Tensor& factual, const Tensor& counterfactual,
+                           std::span<const int64_t> factual_class,
+                           std::span<const int64_t> target_class, const Tensor& truth) const {
   require_images(factual, "factual");
   require_images(counterfactual, "counterfactual");
   require(factual.shape() == counterfactual.shape(), "counterfactuals {} for factual images {}",
@@ -90,45 +66,32 @@ std::vector<ImageMetrics> Evaluator::score(const Tensor& factual, const Tensor& 
   require_classes(target_class, factual.dim(0), classes(), "target classes");
 
   const Tensor image = counterfactual.to(target_);
-  const auto cld = reference_.score(posteriors(vae_.model, factual.to(target_)),
-                                    posteriors(vae_.model, image), factual_class, target_class);
-  const auto im = interpretability(autoencoders_.model, image, factual_class, target_class);
   ClassProbabilities p;
   in_batches(image.dim(0), kBatch, [&](int64_t begin, int64_t end) {
     for (auto& row : oracle_.model.probabilities(image.slice(begin, end)))
       p.push_back(std::move(row));
   });
-  const auto oracle = effectiveness(p, target_class);
-  const auto guide =
-      guide_ ? effectiveness(guide_(counterfactual), target_class) : std::vector<Effectiveness>();
-  const auto l1 = l1_distance(factual, counterfactual), l0 = l0_distance(factual, counterfactual);
-  const auto truth_l1 = truth ? l1_distance(counterfactual, truth) : std::vector<double>();
-  const auto factual_truth_l1 = truth ? l1_distance(factual, truth) : std::vector<double>();
-
-  std::vector<ImageMetrics> result(l1.size());
-  for (size_t i = 0; i < result.size(); ++i) {
-    ImageMetrics& m = result[i];
-    m.cld = cld[i];
-    m.im1 = im[i].im1;
-    m.im2 = im[i].im2;
-    m.oracle = oracle[i];
-    if (guide_) {
-      m.has_guide = true;
-      m.guide = guide[i];
-      m.disagree = adversarial(oracle[i], guide[i]);
-    }
-    m.l1 = l1[i];
-    m.l0 = l0[i];
-    if (truth) {
-      m.truth_l1 = truth_l1[i];
-      m.factual_truth_l1 = factual_truth_l1[i];
-    }
-  }
-  return result;
+  return {
+      .factual = factual,
+      .image = counterfactual,
+      .truth = truth,
+      .cld = reference_.score(posteriors(vae_.model, factual.to(target_)),
+                              posteriors(vae_.model, image), factual_class, target_class),
+      .interpretability = interpretability(autoencoders_.model, image, factual_class, target_class),
+      .oracle = effectiveness(p, target_class),
+      .guide = guide_ ? effectiveness(guide_(counterfactual), target_class)
+                      : std::vector<Effectiveness>()};
 }
 
-ImageMetrics Evaluator::score(const Tensor& factual, const Tensor& counterfactual,
-                              int64_t factual_class, int64_t target_class) const {
+std::vector<Metrics> Evaluator::score(const Tensor& factual, const Tensor& counterfactual,
+                                      std::span<const int64_t> factual_class,
+                                      std::span<const int64_t> target_class,
+                                      const Tensor& truth) const {
+  return image_metrics(judge(factual, counterfactual, factual_class, target_class, truth));
+}
+
+Metrics Evaluator::score(const Tensor& factual, const Tensor& counterfactual, int64_t factual_class,
+                         int64_t target_class) const {
   return score(one_image(factual, "factual"), one_image(counterfactual, "counterfactual"),
                std::span(&factual_class, 1), std::span(&target_class, 1))
       .front();
@@ -144,16 +107,6 @@ Matrix Evaluator::features(const Tensor& images) const {
     std::copy(some.values.begin(), some.values.end(), all.values.begin() + begin * all.columns);
   });
   return all;
-}
-
-SetMetrics Evaluator::score_sets(const Matrix& features, const Matrix& real) const {
-  const double scale = unit_scale(real);
-  return {frechet_distance(features, real),
-          kernel_mmd(scaled(features, scale), scaled(real, scale))};
-}
-
-SetMetrics Evaluator::score_sets(const Tensor& images, const Tensor& real) const {
-  return score_sets(features(images), features(real));
 }
 
 }  // namespace diffscm

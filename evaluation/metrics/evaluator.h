@@ -1,51 +1,26 @@
 // All metrics of a counterfactual behind one door: loads the networks that judge, keeps the
-// reference set encoded, scores images. Each metric's definition, range and direction stand in its
-// own header.
+// reference set encoded, scores images by all metrics of the table (evaluation/metrics/table.h).
 //
 //   Evaluator evaluator({.vae = "weights/mnist-vae.safetensors",
 //                        .autoencoders = "weights/mnist-autoencoders.safetensors",
 //                        .oracle = "weights/mnist-oracle.safetensors"},
 //                       data::load_dataset("mnist", data::Split::train), Target::cpu);
 //   evaluator.set_guide(guide);  // optional: [N,H,W,C] -> p(class | image)
-//   std::vector<ImageMetrics> m = evaluator.score(factual, counterfactual, labels, targets);
+//   std::vector<Metrics> m = evaluator.score(factual, counterfactual, labels, targets);
 #pragma once
 
 #include <filesystem>
 #include <functional>
-#include <limits>
-#include <map>
 #include <string>
 #include <vector>
 
-#include "evaluation/metrics/cld.h"
-#include "evaluation/metrics/effectiveness.h"
+#include "evaluation/metrics/table.h"
 #include "models/autoencoder.h"
 #include "models/checkpoint.h"
 #include "models/oracle.h"
 #include "models/vae.h"
 
 namespace diffscm {
-
-constexpr double kNotApplicable = std::numeric_limits<double>::quiet_NaN();
-
-struct ImageMetrics {
-  Cld cld;
-  double im1 = 0, im2 = 0;
-  Effectiveness oracle;
-  bool has_guide = false;  // what follows is known
-  Effectiveness guide;
-  bool disagree = false;                     // the guide sees the target, the oracle does not
-  double l1 = 0, l0 = 0;                     // factual to counterfactual
-  double truth_l1 = kNotApplicable;          // counterfactual to the true one
-  double factual_truth_l1 = kNotApplicable;  // factual to the true one: what doing nothing scores
-};
-// By the keys of causal/evaluation/summary.h (im2 times 100); what does not apply is left out.
-std::map<std::string, double> to_values(const ImageMetrics& metrics);
-
-struct SetMetrics {
-  double frechet = 0;
-  double mmd = 0;  // of features in units of the real ones' root mean square
-};
 
 struct EvaluatorFiles {
   std::filesystem::path vae, autoencoders, oracle;
@@ -70,21 +45,22 @@ class Evaluator {
   // For run.json: path, sha256 and configuration of each network.
   std::vector<const ModelInfo*> models() const;
 
-  // One entry per image; images [N,H,W,C] in [-1, 1] on any target. `truth`: the true
-  // counterfactuals (causal/metrics/truth.h), or empty. No result depends on what else is in the
-  // batch. Throws Error for shapes, classes or numbers (NaN) that make no sense.
-  std::vector<ImageMetrics> score(const Tensor& factual, const Tensor& counterfactual,
-                                  std::span<const int64_t> factual_class,
-                                  std::span<const int64_t> target_class,
-                                  const Tensor& truth = {}) const;
+  // What the networks say of each image; images [N,H,W,C] in [-1, 1] on any target. `truth`: the
+  // true counterfactuals (evaluation/metrics/truth.h), or empty. No result depends on what else is
+  // in the batch. Throws Error for shapes, classes or numbers (NaN) that make no sense.
+  Judgement judge(const Tensor& factual, const Tensor& counterfactual,
+                  std::span<const int64_t> factual_class, std::span<const int64_t> target_class,
+                  const Tensor& truth = {}) const;
+  // The metrics of that, one entry per image.
+  std::vector<Metrics> score(const Tensor& factual, const Tensor& counterfactual,
+                             std::span<const int64_t> factual_class,
+                             std::span<const int64_t> target_class, const Tensor& truth = {}) const;
   // One image, [H,W,C] or [1,H,W,C].
-  ImageMetrics score(const Tensor& factual, const Tensor& counterfactual, int64_t factual_class,
-                     int64_t target_class) const;
+  Metrics score(const Tensor& factual, const Tensor& counterfactual, int64_t factual_class,
+                int64_t target_class) const;
 
   // The oracle's features, for set metrics: compute those of the real images once.
   Matrix features(const Tensor& images) const;
-  SetMetrics score_sets(const Matrix& features, const Matrix& real) const;
-  SetMetrics score_sets(const Tensor& images, const Tensor& real) const;
 
  private:
   Target target_;

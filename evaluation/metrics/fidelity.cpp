@@ -2,31 +2,24 @@
 
 #include <cmath>
 
+#include "diffusion/batch.h"
+
 namespace diffscm {
-namespace {
-
-// Mean over each image's pixels of f(|a - b| in grey levels).
-template <class F>
-std::vector<double> mean_of_difference(const Tensor& a, const Tensor& b, F&& f) {
-  require_pair(a, b);
-  const std::vector<float> x = a.to_vector(), y = b.to_vector();
-  const size_t n = static_cast<size_t>(a.dim(0)), pixels = x.size() / n;
-  std::vector<double> result(n, 0);
-  for (size_t i = 0; i < x.size(); ++i)
-    result[i / pixels] += f(std::abs(double{x[i]} - double{y[i]}) * kGreyLevels);
-  for (double& v : result) v /= static_cast<double>(pixels);
-  return result;
-}
-
-}  // namespace
-
 std::vector<double> l1_distance(const Tensor& a, const Tensor& b) {
-  return mean_of_difference(a, b, [](double d) { return d; });
+  require_pair(a, b);
+  return l1_grey_levels(a, b);
 }
 
 std::vector<double> l0_distance(const Tensor& a, const Tensor& b, double threshold) {
   require(threshold >= 0, "L0: the threshold is {} grey levels, must not be negative", threshold);
-  return mean_of_difference(a, b, [&](double d) { return d > threshold ? 1.0 : 0.0; });
+  require_pair(a, b);
+  const std::vector<float> x = a.to_vector(), y = b.to_vector();
+  const size_t n = static_cast<size_t>(a.dim(0)), pixels = x.size() / n;
+  std::vector<double> share(n, 0);
+  for (size_t i = 0; i < x.size(); ++i)
+    if (std::abs(double{x[i]} - double{y[i]}) * kGreyLevels > threshold)
+      share[i / pixels] += 1.0 / static_cast<double>(pixels);
+  return share;
 }
 
 std::vector<std::vector<double>> composition(const NullIntervention& null, const Tensor& factual,
@@ -44,9 +37,9 @@ std::vector<std::vector<double>> composition(const NullIntervention& null, const
 }
 
 std::vector<double> reversibility(const ClassIntervention& intervene, const Tensor& factual,
-                                  std::span<const int64_t> factual_class,
-                                  std::span<const int64_t> target_class) {
-  return l1_distance(factual, intervene(intervene(factual, target_class), factual_class));
+                                  const Tensor& counterfactual,
+                                  std::span<const int64_t> factual_class) {
+  return l1_distance(factual, intervene(counterfactual, factual_class));
 }
 
 }  // namespace diffscm

@@ -10,9 +10,9 @@
 
 namespace diffscm {
 
-constexpr double kGreyLevels = 127.5;  // per unit of [-1, 1]
-
-// Mean |a - b| over the pixels of each image, in grey levels: [0, 255], lower is better.
+// Mean |a - b| over the pixels of each image, in grey levels: [0, 255], lower is better. As
+// l1_grey_levels (diffusion/batch.h), but throws Error for images that are not finite or do not
+// fit.
 std::vector<double> l1_distance(const Tensor& a, const Tensor& b);
 // Share of pixels with |a - b| > threshold grey levels: [0, 1], lower is better.
 std::vector<double> l0_distance(const Tensor& a, const Tensor& b, double threshold = 8);
@@ -28,10 +28,10 @@ using ClassIntervention =
 std::vector<std::vector<double>> composition(const NullIntervention& null, const Tensor& factual,
                                              std::span<const int> cycles);
 
-// Reversibility: L1 to the factual after do(class = target) and then do(class = factual class).
-// Grey levels, 0 is best; an image that never changed has 0 too, so read it beside effectiveness.
+// Reversibility: L1 of a counterfactual to its factual after do(class = factual class). Grey
+// levels, 0 is best; an image that never changed has 0 too, so read it beside effectiveness.
 std::vector<double> reversibility(const ClassIntervention& intervene, const Tensor& factual,
-                                  std::span<const int64_t> factual_class,
-                                  std::span<const int64_t> target_class);
+                                  const Tensor& counterfactual,
+                                  std::span<const int64_t> factual_class);
 
 }  // namespace diffscm

@@ -103,14 +103,14 @@ struct Fixture {
                               return std::vector<ArmAnswer>{
                                   {factual, {}},
                                   {Tensor::from(negative, factual.shape()),
-                                   std::vector<Metrics>(batch.size(), Metrics{{"extra", 2.0}})}};
+                                   std::vector<Metrics>(batch.size(), Metrics{{"residual", 2.0}})}};
                             }};
     const Scorer scorer = [](const Tensor& factual, const Tensor& image,
                              std::span<const Trial> batch) {
       std::vector<Metrics> metrics;
       const auto a = factual.to_vector(), b = image.to_vector();
       for (size_t i = 0; i < batch.size(); ++i)
-        metrics.push_back({{"first", b[2 * i]}, {"change", std::abs(b[2 * i] - a[2 * i])}});
+        metrics.push_back({{"im1", b[2 * i]}, {"l1", std::abs(b[2 * i] - a[2 * i])}});
       return metrics;
     };
     run_experiment(dataset, trials, {producer}, scorer,
@@ -135,10 +135,10 @@ TEST_F(ExperimentFolder, LeavesARecordAndAnImagePerArmAndTrial) {
   for (const Record& r : records) {
     const float x = f.dataset.pixels[static_cast<size_t>(2 * r.trial.index)];
     const double expected = r.arm == "same" ? x : std::max(-1.0f, -3 * x);  // clamped
-    EXPECT_EQ(r.metrics.at("first"), expected);
+    EXPECT_EQ(r.metrics.at("im1"), expected);
     if (r.arm != "negative") continue;
     EXPECT_EQ(images[static_cast<size_t>(2 * r.trial.id)], static_cast<float>(expected));
-    EXPECT_EQ(r.metrics.at("extra"), 2);
+    EXPECT_EQ(r.metrics.at("residual"), 2);
   }
   EXPECT_TRUE(missing_trials(records, "same", f.trials).empty());
 }
@@ -199,7 +199,8 @@ TEST(Summary, IsWhatAHandComputes) {
   EXPECT_NEAR(a.half_width, 4.30265 * 2 / std::sqrt(3.0), 1e-4);  // t, 2 degrees of freedom
   EXPECT_TRUE(std::isnan(s[1].metrics.at("cld").spread));
   EXPECT_EQ(best_arm(s, "cld"), 1);
-  EXPECT_EQ(best_arm(s, "nothing"), -1);
+  EXPECT_EQ(best_arm(s, "l1"), -1);
+  EXPECT_THROW(best_arm(s, "cdl"), Error);  // a typo is not an empty column
   EXPECT_NE(to_csv(s).find("b,cld,1.5,,,1\n"), std::string::npos);
   EXPECT_NE(to_table(s, {"cld"}).find("3.000 +- 2.121"), std::string::npos);
 }

@@ -80,51 +80,60 @@ TEST_F(EvaluatorTest, GivesWhatTheMetricsGiveOneByOne) {
   const auto cld = reference.score(posteriors(evaluator.vae(), factual),
                                    posteriors(evaluator.vae(), other), from, to);
   for (size_t i = 0; i < 3; ++i) {
-    EXPECT_EQ(m[i].l1, l1[i]);
-    EXPECT_EQ(m[i].truth_l1, t[i]);
-    EXPECT_EQ(m[i].im1, im[i].im1);
-    EXPECT_EQ(m[i].im2, im[i].im2);
-    EXPECT_EQ(m[i].cld.value, cld[i].value);
-    EXPECT_EQ(m[i].oracle.p_target, p[i][static_cast<size_t>(to[i])]);
-    EXPECT_EQ(m[i].guide.flip, i < 2);
-    EXPECT_EQ(m[i].disagree, m[i].guide.flip && !m[i].oracle.flip);
-    const auto values = to_values(m[i]);
-    EXPECT_EQ(values.at("im2"), 100 * m[i].im2);
-    EXPECT_EQ(values.at("truth_l1"), t[i]);
+    EXPECT_EQ(m[i].at("l1"), l1[i]);
+    EXPECT_EQ(m[i].at("truth_l1"), t[i]);
+    EXPECT_EQ(m[i].at("im1"), im[i].im1);
+    EXPECT_EQ(m[i].at("im2"), 100 * im[i].im2);
+    EXPECT_EQ(m[i].at("cld"), cld[i].value);
+    EXPECT_EQ(m[i].at("oracle_p_target"), p[i][static_cast<size_t>(to[i])]);
+    EXPECT_EQ(m[i].at("guide_flip"), i < 2 ? 1 : 0);
+    EXPECT_EQ(m[i].at("disagree"), m[i].at("guide_flip") == 1 && m[i].at("oracle_flip") == 0);
+    EXPECT_EQ(m[i].count("seconds"), 0u);  // which only the method knows
 
     const auto row = static_cast<int64_t>(i);
-    const ImageMetrics alone = evaluator.score(factual.slice(row, row + 1).reshape({8, 8, 1}),
-                                               other.slice(row, row + 1), from[i], to[i]);
-    EXPECT_NEAR(alone.cld.divergence, m[i].cld.divergence, 1e-5);
-    EXPECT_NEAR(alone.im1, m[i].im1, 1e-5);
-    EXPECT_EQ(to_values(alone).count("truth_l1"), 0u);
+    const Metrics alone = evaluator.score(factual.slice(row, row + 1).reshape({8, 8, 1}),
+                                          other.slice(row, row + 1), from[i], to[i]);
+    EXPECT_NEAR(alone.at("cld"), m[i].at("cld"), 1e-5);
+    EXPECT_NEAR(alone.at("im1"), m[i].at("im1"), 1e-5);
+    EXPECT_EQ(alone.count("truth_l1"), 0u);
   }
 }
 
 TEST_F(EvaluatorTest, AnUnchangedImageScoresLogOnePlusE) {
   const Evaluator evaluator(files(), dataset_, Target::cpu);
   const Tensor x = images({0, 4, 11});
-  for (const ImageMetrics& m : evaluator.score(x, x, Labels{0, 1, 2}, Labels{1, 2, 0})) {
-    EXPECT_NEAR(m.cld.value, std::log(1 + std::exp(1.0)), 1e-12);
-    EXPECT_EQ(m.l1, 0);
-    EXPECT_EQ(m.l0, 0);
-    EXPECT_FALSE(m.has_guide);
-    EXPECT_EQ(to_values(m).count("guide_flip"), 0u);
+  for (const Metrics& m : evaluator.score(x, x, Labels{0, 1, 2}, Labels{1, 2, 0})) {
+    EXPECT_NEAR(m.at("cld"), std::log(1 + std::exp(1.0)), 1e-12);
+    EXPECT_EQ(m.at("l1"), 0);
+    EXPECT_EQ(m.at("l0"), 0);
+    EXPECT_EQ(m.count("guide_flip"), 0u);
+    EXPECT_EQ(m.count("disagree"), 0u);
   }
 }
 
 TEST_F(EvaluatorTest, SetMetricsUseTheOraclesFeatures) {
   const Evaluator evaluator(files(), dataset_, Target::cpu);
-  const Tensor a = images({0, 1, 2, 3, 4, 5, 6}), b = images({7, 8, 9, 10, 11, 12});
-  const Matrix fa = evaluator.features(a), fb = evaluator.features(b);
-  EXPECT_EQ(fa.rows, 7);
-  EXPECT_EQ(fa.columns, 5);
-  const SetMetrics m = evaluator.score_sets(a, b);
-  EXPECT_EQ(m.frechet, frechet_distance(fa, fb));
-  const double scale = unit_scale(fb);
-  EXPECT_EQ(m.mmd, kernel_mmd(scaled(fa, scale), scaled(fb, scale)));
-  EXPECT_NEAR(evaluator.score_sets(fa, fa).frechet, 0, 1e-9);
-  expect_error([&] { evaluator.score_sets(images({0}), b); }, "at least 2 images");
+  const Matrix a = evaluator.features(images({0, 1, 2, 3, 4, 5, 6})),
+               b = evaluator.features(images({7, 8, 9, 10, 11, 12}));
+  EXPECT_EQ(a.rows, 7);
+  EXPECT_EQ(a.columns, 5);
+  const Metrics m = set_metrics(a, b);
+  EXPECT_EQ(m.at("frechet"), frechet_distance(a, b));
+  const double scale = unit_scale(b);
+  EXPECT_EQ(m.at("mmd"), 100 * kernel_mmd(scaled(a, scale), scaled(b, scale)));
+  EXPECT_NEAR(set_metrics(a, a).at("frechet"), 0, 1e-9);
+  const Matrix one = evaluator.features(images({0}));
+  expect_error([&] { set_metrics(one, b); }, "at least 2 images");
+}
+
+TEST(MetricTable, NamesEveryMetricOnce) {
+  for (const Metric& m : metrics()) {
+    EXPECT_EQ(&metric(m.name), &m) << "a second " << m.name;
+    EXPECT_LT(m.low, m.high) << m.name;
+    EXPECT_FALSE(m.of_images && m.of_sets) << m.name;
+  }
+  expect_error([] { metric("cdl"); },
+               "there is no metric 'cdl': the metrics are cld, oracle_flip,");
 }
 
 TEST_F(EvaluatorTest, RefusesWhatDoesNotFit) {

@@ -130,7 +130,7 @@ TEST(Reversibility, IntervenesAndGoesBack) {
     for (size_t i = 0; i < v.size(); ++i) v[i] += 0.1f * static_cast<float>(targets[i / 2]);
     return Tensor::from(v, y.shape());
   };
-  const Doubles d = reversibility(add_class, x, Labels{0, 1}, Labels{2, 0});
+  const Doubles d = reversibility(add_class, x, add_class(x, Labels{2, 0}), Labels{0, 1});
   EXPECT_EQ(asked, (std::vector<Labels>{{2, 0}, {0, 1}}));
   EXPECT_NEAR(d[0], 25.5, 1e-4);
   EXPECT_NEAR(d[1], 12.75, 1e-4);
