@@ -103,6 +103,7 @@ TEST(Ensemble, AnswersWithTheMeanOfItsMembers) {
 // The fast gradient sign method: every pixel moves by the step, towards less log p of the label.
 TEST(Ensemble, IsAttackedByEachMembersOwnGradient) {
   MlpEnsemble ensemble(kSmallEnsemble, 1);
+  testing::want_gradients(ensemble);  // as in training
   const Tensor x = random_tensor({2, 4, 4, 1}, 2, 0.5);
   const Tensor labels = Tensor::from(std::vector<int64_t>{2, 0}, {2});
   const float step = 0.05f;
