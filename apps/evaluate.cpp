@@ -65,8 +65,8 @@ class Methods {
 
   void load_ensemble(const Flags& flags, const Evaluation& e) {
     if (ensemble_) return;
-    ensemble_ = std::make_unique<LoadedModel<MlpEnsemble>>(load_model<MlpEnsemble>(
-        network_file(flags.ensemble, flags.evaluation.model, "ensemble"), e.model().target()));
+    ensemble_ = std::make_unique<LoadedModel<MlpEnsemble>>(
+        load_model<MlpEnsemble>(e.networks().find(flags.ensemble, "ensemble"), e.model().target()));
     const Shape s = e.model().image_shape(1);
     const MlpEnsembleConfig& c = ensemble_->model.config();
     require(c.image_size == s[1] && c.in_channels == s[3] && c.classes == e.train().classes,
@@ -80,13 +80,12 @@ class Methods {
 };
 
 void run(Common& common, Flags flags) {
-  if (flags.evaluation.quick) {
-    flags.evaluation.repeats = 2;
-    flags.evaluation.images = 10;
-    flags.evaluation.cycled_images = 2;
-    flags.prototype_iterations = 200;
-    flags.evaluation.abduction.options.max_iterations = 10;
-  }
+  EvaluationFlags& e = flags.evaluation;
+  e.quickly("--repeats", e.repeats, 2);
+  e.quickly("--images", e.images, int64_t{10});
+  e.quickly("--cycled", e.cycled_images, int64_t{2});
+  e.quickly("--prototype-iterations", flags.prototype_iterations, 200);
+  e.quickly("--max-iterations", e.abduction.options.max_iterations, 10);
   Evaluation evaluation(common, flags.evaluation);
   as_usage([&] {
     validate(SamplerOptions{.guidance_scale = flags.scale});
@@ -133,7 +132,7 @@ void add_evaluate(CLI::App& app, Common& common) {
       app.add_subcommand("evaluate", "Compare methods on the same images by the same metrics");
   auto flags = std::make_shared<Flags>();
   add_evaluation_flags(command, flags->evaluation,
-                       "2 repeats of 10 images with small budgets: a few minutes");
+                       "small defaults, 2 repeats of 10 images: a few minutes");
   command->add_option("--methods", flags->methods, "which, separated by commas")
       ->delimiter(',')
       ->check(CLI::IsMember(kMethods))
@@ -146,7 +145,7 @@ void add_evaluate(CLI::App& app, Common& common) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command->add_option("--ensemble", flags->ensemble,
-                      "what prototype and greedy explain (default: beside --model)");
+                      "what prototype and greedy explain (default: found in --networks)");
   command->callback([&common, flags] { run(common, *flags); });
 }
 

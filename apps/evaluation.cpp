@@ -34,13 +34,14 @@ std::vector<int64_t> ids_of(const std::vector<Trial>& trials) {
 }  // namespace
 
 void add_evaluation_flags(CLI::App* command, EvaluationFlags& flags, const std::string& quick) {
+  flags.command = command;
   command->add_option("--model", flags.model, "diffusion model: a file or a run's folder")
       ->required();
+  command->add_option("--networks", flags.networks,
+                      "the folder whose files or runs are the other networks, each found by its "
+                      "kind (default: where --model lies)");
   const auto network = [&](const char* flag, std::string& file, const char* what) {
-    command->add_option(flag, file,
-                        fmt::format("{} (default: beside --model, as mnist-{}.safetensors "
-                                    "is beside mnist-unet.safetensors)",
-                                    what, flag + 2));
+    command->add_option(flag, file, fmt::format("{} (default: found in --networks)", what));
   };
   network("--classifier", flags.classifier, "the guiding classifier");
   network("--vae", flags.vae, "the VAE of CLD");
@@ -75,30 +76,15 @@ void add_evaluation_flags(CLI::App* command, EvaluationFlags& flags, const std::
   command->add_option("--out", flags.out, "the experiment's folder")->required();
 }
 
-std::string network_file(const std::string& given, const std::string& model,
-                         const std::string& role) {
-  if (!given.empty()) return given;
-  const std::string ending = "-unet.safetensors";
-  if (!model.ends_with(ending))
-    throw UsageError(fmt::format(
-        "--{} is needed: {} is not called NAME-unet.safetensors, so NAME-{}.safetensors beside it "
-        "cannot be guessed",
-        role, model, role));
-  const std::string file =
-      model.substr(0, model.size() - ending.size()) + "-" + role + ".safetensors";
-  if (!fs::exists(file))
-    throw UsageError(fmt::format("--{} is needed: there is no {} (diffscm train {} makes one)",
-                                 role, file, role));
-  return file;
-}
-
 Evaluation::Evaluation(Common& common, const EvaluationFlags& flags)
     : common_(common), flags_(flags) {
   std::tie(shard_, shards_) = parse_shard(flags_.shard);
   const Target target = common.target();
-  model_ = std::make_unique<DiffusionModel>(flags_.model, target, flags_.abduction.steps);
-  guide_ = std::make_unique<AntiCausalPredictor>(
-      network_file(flags_.classifier, flags_.model, "classifier"), *model_);
+  model_ = std::make_unique<DiffusionModel>(flags_.model, target, flags_.abduction.steps,
+                                            common.layers());
+  networks_ = std::make_unique<NetworkFolder>(flags_.networks, model_->info());
+  guide_ = std::make_unique<AntiCausalPredictor>(networks_->find(flags_.classifier, "classifier"),
+                                                 *model_);
   abduction_ = flags_.abduction.options;
   as_usage([&] {
     abduction_.method = parse_abduction_method(flags_.abduction.method);
@@ -109,9 +95,9 @@ Evaluation::Evaluation(Common& common, const EvaluationFlags& flags)
   train_ = data::load_dataset(flags_.data, data::Split::train);
   model_->check_fits(test_);
   evaluator_ = std::make_unique<Evaluator>(
-      EvaluatorFiles{network_file(flags_.vae, flags_.model, "vae"),
-                     network_file(flags_.autoencoders, flags_.model, "autoencoders"),
-                     network_file(flags_.oracle, flags_.model, "oracle")},
+      EvaluatorFiles{networks_->find(flags_.vae, "vae"),
+                     networks_->find(flags_.autoencoders, "autoencoders"),
+                     networks_->find(flags_.oracle, "oracle")},
       train_, target);
   require(guide_->classes() == test_.classes, "{} knows {} classes, {} has {}", guide_->info().path,
           guide_->classes(), test_.name, test_.classes);

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "apps/inference.h"
+#include "apps/networks.h"
 #include "apps/report/report.h"
 #include "evaluation/methods.h"
 #include "evaluation/metrics/evaluator.h"
@@ -13,21 +14,24 @@
 namespace diffscm::apps {
 
 struct EvaluationFlags {
-  std::string model, classifier, vae, oracle, autoencoders;  // all but model: empty = beside it
+  // Models: files or runs' folders. All but `model`: empty means found in `networks`, which when
+  // empty is where `model` lies.
+  std::string model, networks, classifier, vae, oracle, autoencoders;
   std::string data = "mnist", split = "test", out, shard = "0/1";
   AbductionFlags abduction;
   int repeats = 10;
   int64_t images = 100, batch = 50, cycled_images = 10;
   bool resume = false, report = false, quick = false;
+  CLI::App* command = nullptr;
+
+  // With --quick: another default for a flag that was not given.
+  template <class T>
+  void quickly(const char* flag, T& value, T quick_value) const {
+    if (quick && command->count(flag) == 0) value = quick_value;
+  }
 };
 // `quick`: what --quick does here.
 void add_evaluation_flags(CLI::App* command, EvaluationFlags& flags, const std::string& quick);
-
-// `given`, or the file of `role` ("vae") that belongs to the diffusion model:
-// mnist-unet.safetensors has mnist-vae.safetensors beside it. Throws UsageError naming the flag
-// when there is none.
-std::string network_file(const std::string& given, const std::string& model,
-                         const std::string& role);
 
 // Everything loaded once.
 class Evaluation {
@@ -39,6 +43,7 @@ class Evaluation {
   const DiffusionModel& model() const { return *model_; }
   const AntiCausalPredictor& guide() const { return *guide_; }
   const Evaluator& evaluator() const { return *evaluator_; }
+  const NetworkFolder& networks() const { return *networks_; }
   const data::Dataset& train() const { return train_; }
   const std::vector<Trial>& trials() const { return trials_; }
   AbductionOptions abduction() const { return abduction_; }
@@ -67,6 +72,7 @@ class Evaluation {
   Common& common_;
   EvaluationFlags flags_;
   std::unique_ptr<DiffusionModel> model_;
+  std::unique_ptr<NetworkFolder> networks_;
   std::unique_ptr<AntiCausalPredictor> guide_;
   std::unique_ptr<Evaluator> evaluator_;
   data::Dataset test_, train_;

@@ -43,12 +43,9 @@ std::vector<std::string> notes(const std::vector<ArmSummary>& summaries) {
 }
 
 void run(Common& common, Flags flags) {
-  if (flags.evaluation.quick) {
-    flags.evaluation.repeats = 1;
-    flags.evaluation.images = 20;
-    flags.evaluation.cycled_images = 0;
-    flags.evaluation.abduction.method = "ddim";
-  }
+  EvaluationFlags& e = flags.evaluation;
+  e.quickly("--images", e.images, int64_t{20});
+  e.quickly("--abduction", e.abduction.method, std::string("ddim"));
   std::sort(flags.scales.begin(), flags.scales.end());
   if (std::adjacent_find(flags.scales.begin(), flags.scales.end()) != flags.scales.end())
     throw UsageError("--scales names a scale twice");
@@ -60,7 +57,7 @@ void run(Common& common, Flags flags) {
   const std::vector<Producer> producers{diff_scm(evaluation.model(), evaluation.guide(),
                                                  {.abduction = evaluation.abduction(),
                                                   .scales = flags.scales,
-                                                  .cycled_images = 0,
+                                                  .cycled_images = e.cycled_images,
                                                   .images_per_repeat = flags.evaluation.images},
                                                  evaluation.progress())};
   if (!evaluation.run(producers, {{"command", "sweep"}, {"scales", flags.scales}})) return;
@@ -95,8 +92,10 @@ void add_sweep(CLI::App& app, Common& common) {
       "sweep", "Metrics against the guidance scale; picks s by the smallest CLD");
   auto flags = std::make_shared<Flags>();
   flags->evaluation.repeats = 1;
-  add_evaluation_flags(command, flags->evaluation,
-                       "20 images by plain DDIM abduction: minutes instead of an hour");
+  flags->evaluation.cycled_images = 0;
+  add_evaluation_flags(
+      command, flags->evaluation,
+      "small defaults, 20 images by plain DDIM abduction: minutes instead of an hour");
   command->add_option("--scales", flags->scales, "guidance scales, separated by commas")
       ->delimiter(',')
       ->capture_default_str();

@@ -115,22 +115,41 @@ void write_model(const std::filesystem::path& path, const ModelInfo& info,
   io::write_safetensors(path, file);
 }
 
-std::pair<ModelInfo, NamedTensors> read_model(const std::filesystem::path& given) {
+namespace {
+
+std::filesystem::path model_file(const std::filesystem::path& given) {
   const std::filesystem::path path =
       std::filesystem::is_directory(given) ? given / "model.safetensors" : given;
   require(std::filesystem::exists(path),
           "no model at {}: give a .safetensors file or a run's folder", io::show(path));
-  io::Safetensors file = io::read_safetensors(path);
+  return path;
+}
+
+ModelInfo info_from(const std::map<std::string, std::string>& metadata, const std::string& path) {
   ModelInfo info;
-  info.path = path.string();
-  const auto format = file.metadata.find("format");
-  require(format != file.metadata.end() && format->second == kFormat,
-          "{} is not a diffscm model: its metadata lack format = {}", info.path, kFormat);
-  info.kind = file.metadata["kind"];
-  info.config = parse_metadata(file.metadata, "config", info.path);
-  info.diffusion = parse_metadata(file.metadata, "diffusion", info.path);
-  info.data = parse_metadata(file.metadata, "data", info.path);
-  info.training = parse_metadata(file.metadata, "training", info.path);
+  info.path = path;
+  const auto format = metadata.find("format");
+  require(format != metadata.end() && format->second == kFormat,
+          "{} is not a diffscm model: its metadata lack format = {}", path, kFormat);
+  if (const auto kind = metadata.find("kind"); kind != metadata.end()) info.kind = kind->second;
+  info.config = parse_metadata(metadata, "config", path);
+  info.diffusion = parse_metadata(metadata, "diffusion", path);
+  info.data = parse_metadata(metadata, "data", path);
+  info.training = parse_metadata(metadata, "training", path);
+  return info;
+}
+
+}  // namespace
+
+ModelInfo read_model_info(const std::filesystem::path& given) {
+  const std::filesystem::path path = model_file(given);
+  return info_from(io::read_safetensors_metadata(path), path.string());
+}
+
+std::pair<ModelInfo, NamedTensors> read_model(const std::filesystem::path& given) {
+  const std::filesystem::path path = model_file(given);
+  io::Safetensors file = io::read_safetensors(path);
+  ModelInfo info = info_from(file.metadata, path.string());
   info.sha256 = io::sha256_of_file(path);
   for (const auto& [name, tensor] : file.tensors) {
     info.parameters += tensor.numel();

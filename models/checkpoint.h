@@ -70,6 +70,8 @@ void write_model(const std::filesystem::path& path, const ModelInfo& info,
 // `path` is a model file or a run's folder (its model.safetensors). Throws Error when the file is
 // not a diffscm model.
 std::pair<ModelInfo, NamedTensors> read_model(const std::filesystem::path& path);
+// What the file says about itself, without its tensors, sha256 and number of parameters.
+ModelInfo read_model_info(const std::filesystem::path& path);
 
 // Refuses a configuration that needs more parameters than this file holds, before any memory is
 // asked for: a hostile configuration must not exhaust the machine. `least`: a lower bound of its

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "apps/report/labels.h"
 #include "kernels/error.h"
 
 namespace diffscm::apps {
@@ -12,6 +13,7 @@ namespace {
 
 constexpr double kWidth = 640, kHeight = 380;
 constexpr double kLeft = 64, kRight = 16, kTop = 36, kBottom = 84;
+constexpr double kCharacter = 7;  // width, on the safe side, at 12 units
 constexpr const char* kColours[] = {"#1f5fa8", "#c2410c", "#15803d", "#7c3aed",
                                     "#b91c6b", "#4b5563", "#a16207", "#0e7490"};
 
@@ -24,7 +26,7 @@ struct Axis {
     high = std::max(high, v);
   }
   // Ends on round numbers: steps of 1, 2 or 5 times a power of ten, about six of them.
-  void round() {
+  void round(double least = -INFINITY, double most = INFINITY) {
     if (high - low < 1e-9 * std::max(1.0, std::abs(high))) {
       const double room = std::max(0.5, 0.1 * std::abs(high));
       low -= room;
@@ -38,7 +40,11 @@ struct Axis {
     }
     low = std::floor(low / step + 1e-9) * step;
     high = std::ceil(high / step - 1e-9) * step;
+    low = std::max(low, least);
+    high = std::min(high, most);
   }
+  // Of the numbers written at it, which are multiples of the step.
+  double first() const { return std::ceil(low / step - 1e-9) * step; }
   int decimals() const {
     return std::max(0, static_cast<int>(std::ceil(-std::log10(step) - 1e-9)));
   }
@@ -52,13 +58,13 @@ class Drawing {
         if (!std::isfinite(s.x[i]) || !std::isfinite(s.y[i])) continue;
         x_.include(s.x[i]);
         const double e = i < s.error.size() && std::isfinite(s.error[i]) ? s.error[i] : 0;
-        y_.include(s.y[i] - e);
-        y_.include(s.y[i] + e);
+        y_.include(bounded(s.y[i] - e));
+        y_.include(bounded(s.y[i] + e));
       }
     require(std::isfinite(x_.low) && std::isfinite(y_.low), "chart '{}' has no finite point",
             chart.title);
     x_.round();
-    y_.round();
+    y_.round(chart.y_low, chart.y_high);
   }
 
   std::string svg() {
@@ -72,12 +78,14 @@ class Drawing {
     axes();
     marks();
     for (size_t i = 0; i < chart_.series.size(); ++i)
-      series(chart_.series[i], kColours[i % std::size(kColours)], i % 2 == 0 ? -6 : 14);
+      series(chart_.series[i], kColours[i % std::size(kColours)]);
+    labels();
     legend();
     return out_ + "</svg>\n";
   }
 
  private:
+  double bounded(double y) const { return std::clamp(y, chart_.y_low, chart_.y_high); }
   double px(double x) const {
     return kLeft + (x - x_.low) / (x_.high - x_.low) * (kWidth - kLeft - kRight);
   }
@@ -95,12 +103,12 @@ class Drawing {
 
   void axes() {
     const char* grid = "stroke=\"#d9dde3\" stroke-width=\"1\"";
-    for (double v = y_.low; v <= y_.high + 0.5 * y_.step; v += y_.step) {
+    for (double v = y_.first(); v <= y_.high + 1e-9 * y_.step; v += y_.step) {
       line(kLeft, py(v), kWidth - kRight, py(v), grid);
       text(kLeft - 6, py(v) + 4, fmt::format("{:.{}f}", v, y_.decimals()),
            "text-anchor=\"end\" fill=\"#4b5563\"");
     }
-    for (double v = x_.low; v <= x_.high + 0.5 * x_.step; v += x_.step) {
+    for (double v = x_.first(); v <= x_.high + 1e-9 * x_.step; v += x_.step) {
       line(px(v), kHeight - kBottom, px(v), kHeight - kBottom + 4, "stroke=\"#4b5563\"");
       text(px(v), kHeight - kBottom + 18, fmt::format("{:.{}f}", v, x_.decimals()),
            "text-anchor=\"middle\" fill=\"#4b5563\"");
@@ -124,33 +132,49 @@ class Drawing {
     }
   }
 
-  // Labels go above and below in turn, so that neighbours do not write over each other.
-  void series(const ChartSeries& s, const char* colour, double label_offset) {
+  void series(const ChartSeries& s, const char* colour) {
     std::string path;
     for (size_t i = 0; i < s.x.size(); ++i) {
       if (!std::isfinite(s.x[i]) || !std::isfinite(s.y[i])) continue;
       const double x = px(s.x[i]), y = py(s.y[i]);
       path += fmt::format("{}{:.1f} {:.1f}", path.empty() ? "M" : " L", x, y);
       if (i < s.error.size() && std::isfinite(s.error[i]) && s.error[i] > 0) {
-        const double top = py(s.y[i] + s.error[i]), bottom = py(s.y[i] - s.error[i]);
+        const double top = py(bounded(s.y[i] + s.error[i])),
+                     bottom = py(bounded(s.y[i] - s.error[i]));
         const std::string stroke = fmt::format("stroke=\"{}\" stroke-width=\"1.2\"", colour);
         line(x, top, x, bottom, stroke.c_str());
         line(x - 3, top, x + 3, top, stroke.c_str());
         line(x - 3, bottom, x + 3, bottom, stroke.c_str());
+        marks_.push_back({x - 3, top, x + 3, bottom});
       }
       out_ += fmt::format(
           "<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{}\" fill=\"{}\"><title>{}: {:g}, {:g}</title>"
           "</circle>\n",
           x, y, s.line ? 3 : 5, colour, escape_html(s.name), s.x[i], s.y[i]);
+      marks_.push_back({x - 6, y - 6, x + 6, y + 6});
       if (i < s.labels.size()) {
-        const bool right = x > kWidth - 140;  // keep the words inside
-        text(right ? x - 8 : x + 8, y + label_offset, s.labels[i],
-             right ? "text-anchor=\"end\" fill=\"#1f2430\"" : "fill=\"#1f2430\"");
+        names_.push_back(s.labels[i]);
+        anchors_.push_back({x, y, kCharacter * static_cast<double>(s.labels[i].size()) + 4});
       }
     }
     if (s.line)
       out_ += fmt::format("<path d=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"2\"{}/>\n",
                           path, colour, s.dashed ? " stroke-dasharray=\"6 5\"" : "");
+  }
+
+  // With a thin line to the point where there was no room beside it.
+  void labels() {
+    const std::vector<Box> boxes =
+        place_labels(anchors_, 16, marks_, {kLeft, kTop, kWidth - 2, kHeight - kBottom - 2});
+    for (size_t i = 0; i < boxes.size(); ++i) {
+      const Box& box = boxes[i];
+      const double x = std::clamp(anchors_[i].x, box.left, box.right),
+                   y = std::clamp(anchors_[i].y, box.top, box.bottom);
+      if (std::hypot(x - anchors_[i].x, y - anchors_[i].y) > 14)
+        line(anchors_[i].x, anchors_[i].y, x, y, "stroke=\"#9aa1ab\" stroke-width=\"0.8\"");
+      text(0.5 * (box.left + box.right), box.bottom - 4, names_[i],
+           "text-anchor=\"middle\" fill=\"#1f2430\"");
+    }
   }
 
   void legend() {
@@ -164,12 +188,15 @@ class Drawing {
                       s.dashed ? " stroke-dasharray=\"6 5\"" : "");
       line(x, y - 4, x + 24, y - 4, style.c_str());
       text(x + 30, y, s.name, "");
-      x += 46 + 7.0 * static_cast<double>(s.name.size());
+      x += 46 + kCharacter * static_cast<double>(s.name.size());
     }
   }
 
   const Chart& chart_;
   Axis x_, y_;
+  std::vector<Box> marks_;  // what labels should not cover
+  std::vector<LabelAnchor> anchors_;
+  std::vector<std::string> names_;  // of the anchors
   std::string out_;
 };
 

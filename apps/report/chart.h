@@ -1,6 +1,7 @@
 // Line charts with error bars as SVG, without any script.
 #pragma once
 
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -10,9 +11,9 @@ struct ChartSeries {
   std::string name;
   std::vector<double> x, y;
   std::vector<double> error;  // half-widths, or empty
-  bool line = true;           // false: points only, each labelled with `labels`
+  bool line = true;           // false: points only
   bool dashed = false;
-  std::vector<std::string> labels;
+  std::vector<std::string> labels;  // of points, written beside them, or empty
 };
 
 struct Chart {
@@ -23,6 +24,9 @@ struct Chart {
     std::string label;
   };
   std::vector<Mark> marks;  // vertical lines
+  // What y can be at all: the axis and the error bars end there (a share is in [0, 1]).
+  double y_low = -std::numeric_limits<double>::infinity();
+  double y_high = std::numeric_limits<double>::infinity();
 };
 
 // A complete <svg> element, 640 x 380 units, that scales with its container. Points that are not

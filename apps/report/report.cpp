@@ -89,20 +89,26 @@ std::vector<std::pair<std::string, Chart>> sweep_charts(const ReportInput& input
                                  "guidance scale s",
                                  "CLD (lower is better)",
                                  {curve(input, "cld", "this run"), paper},
-                                 marks}});
+                                 marks,
+                                 metric("cld").low,
+                                 metric("cld").high}});
   charts.push_back({"flips", Chart{"Who sees the target class",
                                    "guidance scale s",
                                    "share of images",
                                    {curve(input, "oracle_flip", "oracle"),
                                     curve(input, "guide_flip", "guiding classifier"),
                                     curve(input, "disagree", "disagreement")},
-                                   marks}});
+                                   marks,
+                                   metric("oracle_flip").low,
+                                   metric("oracle_flip").high}});
   charts.push_back({"l1", Chart{"Distance to the factual image",
                                 "guidance scale s",
                                 "mean |difference|, grey levels",
                                 {curve(input, "l1", "to the factual"),
                                  curve(input, "truth_l1", "to the true counterfactual")},
-                                marks}});
+                                marks,
+                                metric("l1").low,
+                                metric("l1").high}});
   return charts;
 }
 
@@ -112,7 +118,9 @@ Chart trade_off(const ReportInput& input) {
               "L1 to the factual, grey levels",
               "share the oracle sees as the target",
               {},
-              {}};
+              {},
+              metric("oracle_flip").low,
+              metric("oracle_flip").high};
   for (const ArmSummary& s : input.summaries) {
     const Statistic *l1 = s.find("l1"), *flip = s.find("oracle_flip");
     if (l1 == nullptr || flip == nullptr) continue;

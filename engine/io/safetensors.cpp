@@ -188,41 +188,56 @@ Tensor read_tensor(const FileReader& reader, const Entry& entry, uint64_t data_b
   return tensor;
 }
 
-}  // namespace
+struct Header {
+  std::vector<Entry> entries;  // in order of their place in the file
+  std::map<std::string, std::string> metadata;
+  uint64_t data_begin = 0;
+};
 
-Safetensors read_safetensors(const fs::path& path) {
-  const FileReader reader(path);
+Header read_header(const fs::path& path, const FileReader& reader) {
   check(reader.size() >= 8, path, "it has {} bytes, a header needs at least 8", reader.size());
-  uint64_t header_size = 0;
-  reader.read(0, {reinterpret_cast<uint8_t*>(&header_size), sizeof header_size});
-  check(header_size <= kHeaderLimit, path, "its header claims {} bytes, the limit is {}",
-        header_size, kHeaderLimit);
-  check(header_size <= reader.size() - 8, path,
-        "its header claims {} bytes, the file has {}; was it cut short?", header_size,
-        reader.size());
-  Bytes text(header_size);
+  uint64_t size = 0;
+  reader.read(0, {reinterpret_cast<uint8_t*>(&size), sizeof size});
+  check(size <= kHeaderLimit, path, "its header claims {} bytes, the limit is {}", size,
+        kHeaderLimit);
+  check(size <= reader.size() - 8, path,
+        "its header claims {} bytes, the file has {}; was it cut short?", size, reader.size());
+  Bytes text(size);
   reader.read(8, text);
   check(!text.empty() && text[0] == '{', path, "the header does not begin with {{");
-  const json header = parse_header(path, text);
+  const json parsed = parse_header(path, text);
 
-  Safetensors contents;
-  std::vector<Entry> entries;
-  for (const auto& [name, value] : header.items()) {
+  Header header;
+  for (const auto& [name, value] : parsed.items()) {
     if (name != kMetadata) {
-      entries.push_back(parse_entry(path, name, value));
+      header.entries.push_back(parse_entry(path, name, value));
       continue;
     }
     check(value.is_object(), path, "__metadata__ is not an object");
     for (const auto& [key, text_value] : value.items()) {
       check(text_value.is_string(), path, "__metadata__ entry {} is not a string", show(key));
-      contents.metadata[key] = text_value.get<std::string>();
+      header.metadata[key] = text_value.get<std::string>();
     }
   }
-  const uint64_t data_begin = 8 + header_size;
-  check_coverage(path, entries, reader.size() - data_begin);
-  for (const Entry& entry : entries)
-    contents.tensors[entry.name] = read_tensor(reader, entry, data_begin);
+  header.data_begin = 8 + size;
+  check_coverage(path, header.entries, reader.size() - header.data_begin);
+  return header;
+}
+
+}  // namespace
+
+Safetensors read_safetensors(const fs::path& path) {
+  const FileReader reader(path);
+  Header header = read_header(path, reader);
+  Safetensors contents;
+  contents.metadata = std::move(header.metadata);
+  for (const Entry& entry : header.entries)
+    contents.tensors[entry.name] = read_tensor(reader, entry, header.data_begin);
   return contents;
+}
+
+std::map<std::string, std::string> read_safetensors_metadata(const fs::path& path) {
+  return read_header(path, FileReader(path)).metadata;
 }
 
 void write_safetensors(const fs::path& path, const Safetensors& contents) {

@@ -21,6 +21,8 @@ struct Safetensors {
 // belong to exactly one tensor, and no name or key may appear twice. Memory use is bounded by four
 // times the file's size.
 Safetensors read_safetensors(const std::filesystem::path& path);
+// The metadata alone, from the header, which is checked as strictly; no tensor is read.
+std::map<std::string, std::string> read_safetensors_metadata(const std::filesystem::path& path);
 
 // Atomic. Tensors lie in the file in order of name; the header is padded with spaces to 8 bytes, so
 // the same contents give the same bytes. Tensors may live on any target.

@@ -69,6 +69,55 @@ warmup_steps = 0
 cosine_decay = false
 )";
 
+constexpr const char* kJudges = R"(
+[vae]
+image_size = 8
+in_channels = 1
+channels = [8]
+latent = 3
+
+[oracle]
+image_size = 8
+in_channels = 1
+classes = 10
+channels = [8, 16]
+features = 8
+
+[autoencoders]
+image_size = 8
+in_channels = 1
+classes = 10
+
+[train.vae]
+steps = 20
+batch = 4
+lr = 2e-3
+weight_decay = 0.0
+ema_decay = 0.9
+warmup_steps = 0
+cosine_decay = false
+beta = 0.25
+
+[train.oracle]
+steps = 20
+batch = 4
+lr = 2e-3
+weight_decay = 0.0
+ema_decay = 0.9
+warmup_steps = 0
+cosine_decay = false
+
+[train.autoencoder]
+epochs_per_class = 3
+epochs_of_all = 2
+batch = 4
+lr = 1e-3
+weight_decay = 0.0
+ema_decay = 0.0
+warmup_steps = 0
+cosine_decay = false
+)";
+
 // Blobs whose place tells their class.
 inline void write_data(const fs::path& path, int64_t side) {
   std::vector<float> pixels;
@@ -158,6 +207,11 @@ inline json read_json(const fs::path& path) {
 
 inline Arguments train(const std::string& kind, const std::string& out) {
   return {"train", kind, "--preset", world().preset(), "--data", world().data(), "--out", out};
+}
+inline Arguments train_judge(const char* kind, const std::string& out) {
+  const fs::path preset = world() / "judges.toml";
+  testing::put(preset, kJudges);
+  return {"train", kind, "--preset", preset, "--data", world().data(), "--out", out, "--quiet"};
 }
 inline Arguments counterfactual(const std::string& out) {
   return {"counterfactual",

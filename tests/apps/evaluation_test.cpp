@@ -7,8 +7,8 @@ namespace {
 
 const std::string kUnet = std::string(DIFFSCM_WEIGHTS) + "/digits-unet.safetensors";
 
-Arguments few(const std::string& out) {
-  return {"--model", kUnet,     "--data", "digits",      "--steps", "4",     "--images",
+Arguments few(const std::string& out, const std::string& model = kUnet) {
+  return {"--model", model,     "--data", "digits",      "--steps", "4",     "--images",
           "2",       "--batch", "2",      "--abduction", "ddim",    "--out", out};
 }
 
@@ -17,10 +17,39 @@ std::string file(const std::string& path) {
   return {bytes.begin(), bytes.end()};
 }
 
+// A folder of runs: the tiny models of the other tests, and networks that judge them.
+const fs::path& runs() {
+  static const fs::path folder = [] {
+    fs::path made = world() / "runs";
+    fs::create_directory(made);
+    fs::copy(world().unet(), made / "blobs-unet");
+    fs::copy(world().classifier(), made / "guide");
+    for (const char* kind : {"vae", "oracle", "autoencoder"}) {
+      const Result r = diffscm(train_judge(kind, made / (std::string("blobs-") + kind)));
+      if (r.code != 0) throw std::runtime_error(r.err);
+    }
+    testing::put(made / "notes.safetensors", "not a model");
+    return made;
+  }();
+  return folder;
+}
+
+Arguments tiny(const std::string& command, const std::string& out) {
+  return {command,  "--model",      runs() / "blobs-unet",
+          "--data", world().data(), "--steps",
+          "2",      "--device",     "cpu",
+          "--json", "--out",        out};
+}
+
 TEST(Sweep, WritesMetricsPerScaleAndAReport) {
   const std::string out = fresh();
+  // The model alone in its folder: the others are where --networks says, found by their data.
+  const fs::path alone = world() / "alone";
+  fs::create_directory(alone);
+  fs::copy(kUnet, alone / "mine.safetensors");
   const Result r =
-      diffscm(Arguments{"sweep"} + few(out) + Arguments{"--scales", "0,2", "--report", "--json"});
+      diffscm(Arguments{"sweep"} + few(out, alone / "mine.safetensors") +
+              Arguments{"--networks", DIFFSCM_WEIGHTS, "--scales", "0,2", "--report", "--json"});
   expect_success(r);
   const json summary = json::parse(r.out);
   ASSERT_EQ(summary.size(), 2u);
@@ -61,6 +90,86 @@ TEST(Evaluate, ComparesMethodsAndResumesWithMoreOfThem) {
   const json& factual = summary[6]["metrics"];
   EXPECT_NEAR(factual["cld"]["mean"], std::log(1 + std::exp(1)), 0.005);
   EXPECT_EQ(factual["l1"]["mean"], 0);
+}
+
+TEST(Evaluate, FindsItsNetworksByKindWhereTheModelLies) {
+  const std::string out = fresh();
+  const Arguments few{"--methods", "factual", "--images", "2", "--repeats", "1"};
+  expect_success(diffscm(tiny("evaluate", out) + few));
+  const json models = read_json(out + "/experiment.json")["models"];
+  for (const auto& [kind, run] : {std::pair{"unet", "blobs-unet"},
+                                  {"classifier", "guide"},
+                                  {"vae", "blobs-vae"},
+                                  {"oracle", "blobs-oracle"},
+                                  {"autoencoders", "blobs-autoencoder"}})
+    EXPECT_EQ(models[kind], io::sha256_of_file(runs() / run / "model.safetensors")) << kind;
+
+  // Two of a kind: the one that is named like the model, if there is such a one.
+  const fs::path other = world() / "more-runs";
+  fs::copy(runs(), other, fs::copy_options::recursive);
+  fs::copy(runs() / "guide", other / "guide-2");
+  const Arguments there{"--networks", other};
+  expect_failure(diffscm(tiny("evaluate", fresh()) + few + there), 2, "there are several");
+  fs::rename(other / "guide-2", other / "blobs-classifier");
+  expect_success(diffscm(tiny("evaluate", fresh()) + few + there));
+  fs::remove_all(other / "blobs-oracle");
+  expect_failure(diffscm(tiny("evaluate", fresh()) + few + there), 2, "--oracle is needed");
+  expect_failure(diffscm(tiny("evaluate", fresh()) + few + Arguments{"--networks", "/nowhere"}), 2,
+                 "/nowhere");
+}
+
+TEST(Evaluate, QuickChangesDefaultsNotWhatWasGiven) {
+  const std::string a = fresh(), b = fresh();
+  expect_success(
+      diffscm(tiny("evaluate", a) + Arguments{"--quick", "--images", "3", "--methods", "factual"}));
+  const json evaluated = read_json(a + "/experiment.json");
+  EXPECT_EQ(evaluated["images"], 3);
+  EXPECT_EQ(evaluated["repeats"], 2);
+  EXPECT_EQ(evaluated["max_iterations"], 10);
+  expect_success(
+      diffscm(tiny("sweep", b) + Arguments{"--quick", "--images", "2", "--abduction", "fixed-point",
+                                           "--max-iterations", "3", "--scales", "1"}));
+  const json swept = read_json(b + "/experiment.json");
+  EXPECT_EQ(swept["images"], 2);
+  EXPECT_EQ(swept["abduction"], "fixed-point");
+  const std::string c = fresh();
+  expect_success(
+      diffscm(tiny("sweep", c) + Arguments{"--quick", "--images", "1", "--scales", "0"}));
+  EXPECT_EQ(read_json(c + "/experiment.json")["abduction"], "ddim");
+}
+
+TEST(Evaluate, TheGivenPrecisionIsWhatRuns) {
+  std::map<std::string, std::vector<float>> images;
+  for (const char* precision : {"f32", "bf16"}) {
+    const std::string out = fresh();
+    expect_success(diffscm({"sweep",
+                            "--model",
+                            runs() / "blobs-unet",
+                            "--data",
+                            world().data(),
+                            "--steps",
+                            "2",
+                            "--abduction",
+                            "ddim",
+                            "--images",
+                            "2",
+                            "--scales",
+                            "1",
+                            "--device",
+                            "emu",
+                            "--precision",
+                            precision,
+                            "--quiet",
+                            "--out",
+                            out}));
+    EXPECT_EQ(read_json(out + "/experiment.json")["precision"], precision);
+    images[precision] = io::read_npz(out + "/images/diff-scm/000000.npz").at("image").to_floats();
+  }
+  double difference = 0;
+  for (size_t i = 0; i < images["f32"].size(); ++i)
+    difference = std::max(difference, std::abs(double{images["f32"][i]} - images["bf16"][i]));
+  EXPECT_GT(difference, 1e-4) << "bf16 was not used";
+  EXPECT_LT(difference, 0.3);
 }
 
 TEST(Evaluate, BadInputIsOneLineAndLeavesNothing) {

@@ -4,61 +4,6 @@
 namespace diffscm {
 namespace {
 
-constexpr const char* kJudges = R"(
-[vae]
-image_size = 8
-in_channels = 1
-channels = [8]
-latent = 3
-
-[oracle]
-image_size = 8
-in_channels = 1
-classes = 10
-channels = [8, 16]
-features = 8
-
-[autoencoders]
-image_size = 8
-in_channels = 1
-classes = 10
-
-[train.vae]
-steps = 20
-batch = 4
-lr = 2e-3
-weight_decay = 0.0
-ema_decay = 0.9
-warmup_steps = 0
-cosine_decay = false
-beta = 0.25
-
-[train.oracle]
-steps = 20
-batch = 4
-lr = 2e-3
-weight_decay = 0.0
-ema_decay = 0.9
-warmup_steps = 0
-cosine_decay = false
-
-[train.autoencoder]
-epochs_per_class = 3
-epochs_of_all = 2
-batch = 4
-lr = 1e-3
-weight_decay = 0.0
-ema_decay = 0.0
-warmup_steps = 0
-cosine_decay = false
-)";
-
-Arguments train_judge(const char* kind, const std::string& out) {
-  const fs::path preset = world() / "judges.toml";
-  testing::put(preset, kJudges);
-  return {"train", kind, "--preset", preset, "--data", world().data(), "--out", out, "--quiet"};
-}
-
 TEST(TrainJudges, EachLeavesAModelAndSaysHowGoodItIs) {
   for (const auto& [kind, figure] : {std::pair{"vae", "test_divergence_nats"},
                                      {"oracle", "test_accuracy"},
