@@ -195,6 +195,7 @@ std::vector<ArmSummary> Evaluation::summaries(const std::vector<Producer>& produ
   std::vector<Arm> arms;
   for (const Producer& p : producers) arms.insert(arms.end(), p.arms.begin(), p.arms.end());
   std::vector<ArmSummary> all = summarise(records_, arms);
+  if (trials_.size() < 2) return all;  // one image is no set
   // As many real images, of the same classes as asked for.
   const Producer real = training_image(train_, common_.seed + 1);
   const Matrix real_features =

@@ -1,5 +1,5 @@
 // The ways to answer "what would it have been?" that are compared: each becomes a producer of an
-// experiment (causal/evaluation/experiment.h).
+// experiment (evaluation/experiment.h).
 #pragma once
 
 #include "causal/counterfactual.h"

@@ -5,17 +5,22 @@
 
 namespace diffscm {
 
+std::vector<int> evenly_spaced_timesteps(const NoiseSchedule& schedule, int levels) {
+  require(levels >= 2, "{} noise levels: give at least 2", levels);
+  std::vector<int> timesteps;
+  for (int64_t level = 0; level < levels; ++level)
+    timesteps.push_back(static_cast<int>(level * (schedule.timesteps() - 1) / (levels - 1)));
+  return timesteps;
+}
+
 std::vector<NoiseLevelAccuracy> noise_level_accuracy(const Classifier& classifier,
                                                      const data::Dataset& dataset,
                                                      const NoiseSchedule& schedule, int64_t images,
                                                      int levels, uint64_t seed, Target target) {
   constexpr int64_t kBatch = 100;
-  require(levels >= 2, "noise_level_accuracy: levels {} must be at least 2", levels);
   images = std::min(images, dataset.size());
   std::vector<NoiseLevelAccuracy> result;
-  for (int level = 0; level < levels; ++level) {
-    const int t =
-        static_cast<int>(static_cast<int64_t>(level) * (schedule.timesteps() - 1) / (levels - 1));
+  for (const int t : evenly_spaced_timesteps(schedule, levels)) {
     int64_t correct = 0;
     for (int64_t begin = 0; begin < images; begin += kBatch) {
       std::vector<int64_t> index(static_cast<size_t>(std::min(kBatch, images - begin)));

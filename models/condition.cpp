@@ -3,7 +3,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "models/config_reader.h"
+#include "models/config_fields.h"
 
 namespace diffscm {
 

@@ -22,6 +22,18 @@ class ConfigReader {
     require(source.is_object(), "{} configuration is not a JSON object", what);
   }
 
+  // Anything that reads itself from JSON.
+  template <class T>
+  void read(const char* name, T& field) {
+    known_.insert(name);
+    require(source_.contains(name), "{} configuration lacks '{}'", what_, name);
+    try {
+      source_.at(name).get_to(field);
+    } catch (const nlohmann::json::exception&) {
+      fail("{} configuration: '{}' has an unusable value {}", what_, name, source_.at(name).dump());
+    }
+  }
+
   // An integer from 1 to `most`.
   void count(const char* name, int64_t& field, int64_t most) {
     read(name, field);
@@ -51,7 +63,6 @@ class ConfigReader {
   void newer_count(const char* name, int64_t& field, int64_t most) {
     if (source_.contains(name)) count(name, field, most);
   }
-  // Anything that reads itself from JSON.
   template <class T>
   void newer(const char* name, T& field) {
     if (source_.contains(name)) read(name, field);
@@ -63,17 +74,6 @@ class ConfigReader {
   }
 
  private:
-  template <class T>
-  void read(const char* name, T& field) {
-    known_.insert(name);
-    require(source_.contains(name), "{} configuration lacks '{}'", what_, name);
-    try {
-      source_.at(name).get_to(field);
-    } catch (const nlohmann::json::exception&) {
-      fail("{} configuration: '{}' has an unusable value {}", what_, name, source_.at(name).dump());
-    }
-  }
-
   const nlohmann::json& source_;
   const char* what_;
   std::set<std::string> known_;

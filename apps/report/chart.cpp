@@ -44,7 +44,7 @@ struct Axis {
     high = std::min(high, most);
   }
   // Of the numbers written at it, which are multiples of the step.
-  double first() const { return std::ceil(low / step - 1e-9) * step; }
+  double first() const { return std::ceil(low / step - 1e-9) * step + 0.0; }
   int decimals() const {
     return std::max(0, static_cast<int>(std::ceil(-std::log10(step) - 1e-9)));
   }

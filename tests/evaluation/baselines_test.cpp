@@ -146,21 +146,30 @@ TEST(Prototype, RejectsBadInput) {
   EXPECT_THROW(prototype_guided(n, x, std::vector<int64_t>{1}, {.iterations = 0}), Error);
 }
 
-// Data are N(0.5, 0.1^2): from a low level little is lost, from the top nothing is kept.
-TEST(Sdedit, LowLevelsKeepTheImageAndHighOnesForgetIt) {
+// Data are N(m, d^2) with m = 0.5, d = 0.1. Diffused to level L they are N(sqrt(a) m, a d^2 + 1 -
+// a), and the deterministic way back keeps each pixel's number of deviations from the mean.
+TEST(Sdedit, IsTheFlowFromTheDiffusedImage) {
   const NoiseSchedule schedule(ScheduleKind::linear, 1000);
   const Chain chain(schedule, 100);
-  const EpsilonModel epsilon = analytic::epsilon_of(analytic::gaussian(0.5, 0.1, 4), schedule);
+  const double m = 0.5, d = 0.1;
+  const EpsilonModel epsilon = analytic::epsilon_of(analytic::gaussian(m, d, 4), schedule);
   const Tensor x = images({0.45f, 0.5f, 0.6f, 0.4f, 0.55f, 0.5f, 0.45f, 0.5f});
   const std::vector<int64_t> index{7, 9};
   const auto edit = [&](int levels) {
     return sdedit(epsilon, {}, chain, levels, x, {.guidance_scale = 0, .seed = 3}, index);
   };
-  EXPECT_LT(analytic::worst_grey_levels(edit(1), x), 2);
-  // At the top the image is a sample of the data, whatever it was: far from x, near the mean.
-  const Tensor forgotten = edit(100);
-  EXPECT_GT(analytic::worst_grey_levels(forgotten, x), 5);
-  EXPECT_LT(analytic::worst_grey_levels(forgotten, Tensor::full(x.shape(), 0.5f)), 60);
+  const std::vector<float> pixels = x.to_vector(),
+                           noise = initial_noise(x.shape(), index, 3).to_vector();
+  for (const int levels : {1, 10, 40, 100}) {
+    const double a = chain.alpha_bar(levels);
+    std::vector<float> expected;
+    for (size_t i = 0; i < pixels.size(); ++i) {
+      const double deviations = (std::sqrt(a) * (pixels[i] - m) + std::sqrt(1 - a) * noise[i]) /
+                                std::sqrt(a * d * d + 1 - a);
+      expected.push_back(static_cast<float>(m + d * deviations));
+    }
+    EXPECT_LT(analytic::worst_grey_levels(edit(levels), images(expected)), 1) << levels;
+  }
   const Tensor alone = sdedit(epsilon, {}, chain, 40, x.slice(1, 2),
                               {.guidance_scale = 0, .seed = 3}, std::vector<int64_t>{9});
   EXPECT_EQ(alone.to_vector(), edit(40).slice(1, 2).to_vector());
