@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "apps/inference.h"
+#include "apps/output_folder.h"
 #include "diffusion/batch.h"
 #include "engine/io/npz.h"
 
@@ -234,7 +235,9 @@ void run(Common& common, Flags flags) {
   flags.options.abduction.levels =
       as_usage([&] { return model.chain().levels_of_fraction(flags.abduction.fraction); });
   const Selection selection = select(flags.data, model);
-  std::filesystem::create_directories(flags.out);
+  const OutputFolder folder(flags.out, "counterfactual");
+  warn_of_other_data(common, model.info(), predictor.info());
+  for (const std::string& note : selection.dataset.notes) common.console.say(note);
 
   const auto start = std::chrono::steady_clock::now();
   std::vector<Outcome> outcomes;
