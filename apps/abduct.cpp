@@ -9,6 +9,7 @@
 
 #include "apps/inference.h"
 #include "apps/notes.h"
+#include "apps/output_folder.h"
 #include "diffusion/batch.h"
 #include "diffusion/sampler.h"
 #include "engine/io/npz.h"
@@ -34,8 +35,8 @@ void run(Common& common, Flags flags) {
   options.levels =
       as_usage([&] { return model.chain().levels_of_fraction(flags.abduction.fraction); });
   const Selection selection = select(flags.data, model);
+  const OutputFolder folder(flags.out, "abduct");
   say_notes(common, selection.dataset);
-  std::filesystem::create_directories(flags.out);
 
   const auto start = std::chrono::steady_clock::now();
   const int64_t total = static_cast<int64_t>(selection.index.size()),

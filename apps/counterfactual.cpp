@@ -9,6 +9,8 @@
 #include <optional>
 
 #include "apps/inference.h"
+#include "apps/notes.h"
+#include "apps/output_folder.h"
 #include "causal/intervention.h"
 #include "diffusion/batch.h"
 #include "engine/io/npz.h"
@@ -311,7 +313,9 @@ void run(Common& common, Flags flags) {
         {{query.target}, {query.selection.dataset.factual(query.selection.index[0])}},
         query.encoding);
   });
-  std::filesystem::create_directories(flags.out);
+  const OutputFolder folder(flags.out, "counterfactual");
+  if (judge) warn_of_other_data(common, model.info(), judge->info());
+  say_notes(common, query.selection.dataset);
 
   const auto start = std::chrono::steady_clock::now();
   std::vector<Outcome> outcomes;
