@@ -49,6 +49,19 @@ std::string base64(const std::vector<uint8_t>& bytes) {
 
 }  // namespace
 
+std::string data_url(const io::GridImage& image) {
+  io::Picture picture = io::to_picture(image);
+  const std::vector<uint8_t>& p = picture.pixels;
+  bool grey = picture.channels == 3;
+  for (size_t i = 0; grey && i < p.size(); i += 3) grey = p[i] == p[i + 1] && p[i] == p[i + 2];
+  if (grey) {
+    for (size_t i = 0; i < p.size() / 3; ++i) picture.pixels[i] = p[3 * i];
+    picture.pixels.resize(p.size() / 3);
+    picture.channels = 1;
+  }
+  return "data:image/png;base64," + base64(io::encode_png(picture));
+}
+
 void Document::section(const std::string& heading) {
   body_ += fmt::format("<h2>{}</h2>\n", escape_html(heading));
 }
@@ -104,8 +117,8 @@ void Document::images(const std::vector<io::GridRow>& rows, const std::vector<st
     for (const io::GridImage& image : row.images) {
       body_ += "<td>";
       if (image.width > 0)
-        body_ += fmt::format("<img alt=\"{}\" src=\"data:image/png;base64,{}\">",
-                             escape_html(row.label), base64(io::encode_png(io::to_picture(image))));
+        body_ +=
+            fmt::format("<img alt=\"{}\" src=\"{}\">", escape_html(row.label), data_url(image));
       if (!image.caption.empty())
         body_ += fmt::format("<span class=\"caption\">{}</span>", escape_html(image.caption));
       body_ += "</td>";

@@ -23,6 +23,9 @@ struct Table {
   std::vector<std::pair<std::string, std::vector<TableCell>>> rows;
 };
 
+// The image as a PNG inside a URL, "data:image/png;base64,..."; one channel where it is grey.
+std::string data_url(const io::GridImage& image);
+
 class Document {
  public:
   explicit Document(std::string title) : title_(std::move(title)) {}
