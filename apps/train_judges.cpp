@@ -6,6 +6,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "apps/notes.h"
 #include "apps/training.h"
 #include "engine/random.h"
 #include "models/autoencoder.h"
