@@ -1,5 +1,7 @@
 #include "training/trainer.h"
 
+#include <fmt/ranges.h>
+
 #include <array>
 #include <chrono>
 #include <cmath>
@@ -30,20 +32,26 @@ double lr_scale(const TrainingOptions& o, int64_t step) {
   return 0.5 * (1 + std::cos(std::numbers::pi * std::min(progress, 1.0)));
 }
 
-// Everything that must be the same for a resumed run to continue the old one.
+// Everything else that changes the weights; the same for a resumed run, or it is refused. More
+// `steps` are allowed: a trained model may be trained on.
 nlohmann::json fingerprint(const TrainingTask& task, const TrainingOptions& o) {
-  return {{"kind", task.info.kind},
-          {"config", task.info.config},
-          {"diffusion", task.info.diffusion},
-          {"data", task.info.data},
-          {"batch", o.batch},
-          {"seed", o.seed},
-          {"steps", o.steps},
-          {"lr", o.adamw.lr},
-          {"weight_decay", o.adamw.weight_decay},
-          {"ema_decay", o.adamw.ema_decay},
-          {"warmup_steps", o.warmup_steps},
-          {"cosine_decay", o.cosine_decay}};
+  nlohmann::json f = {{"kind", task.info.kind},
+                      {"config", task.info.config},
+                      {"diffusion", task.info.diffusion},
+                      {"data", task.info.data},
+                      {"batch", o.batch},
+                      {"seed", o.seed},
+                      {"steps", o.steps},
+                      {"lr", o.adamw.lr},
+                      {"beta1", o.adamw.beta1},
+                      {"beta2", o.adamw.beta2},
+                      {"eps", o.adamw.eps},
+                      {"weight_decay", o.adamw.weight_decay},
+                      {"ema_decay", o.adamw.ema_decay},
+                      {"warmup_steps", o.warmup_steps},
+                      {"cosine_decay", o.cosine_decay}};
+  f.update(task.settings);
+  return f;
 }
 
 // One run's files.
@@ -57,32 +65,38 @@ class Run {
   Adamw& optimiser() { return optimiser_; }
   double seconds() const { return earlier_seconds_; }
 
-  // Restores the last checkpoint. False: there is none.
-  bool restore() {
+  // Restores the last checkpoint and says so. False: there is none.
+  bool restore(const std::function<void(const std::string&)>& say) {
     const auto path = checkpoint_path();
     if (!std::filesystem::exists(path)) return false;
     io::Safetensors file = io::read_safetensors(path);
     const auto stored = nlohmann::json::parse(file.metadata["fingerprint"], nullptr, false);
     const auto state = nlohmann::json::parse(file.metadata["state"], nullptr, false);
-    require(stored.is_object() && state.is_object() && state.contains("step") &&
-                state["step"].is_number_unsigned() && state.contains("seconds") &&
-                state["seconds"].is_number(),
+    require(stored.is_object() && stored.contains("steps") &&
+                stored["steps"].is_number_unsigned() && state.is_object() &&
+                state.contains("step") && state["step"].is_number_unsigned() &&
+                state.contains("seconds") && state["seconds"].is_number(),
             "{} is not a training checkpoint", path.string());
-    const auto mine = fingerprint(task_, options_);
-    for (const auto& [key, value] : mine.items())
-      require(stored.contains(key) && stored[key] == value,
-              "cannot resume {}: it was trained with {} = {}, now it is {}", options_.out.string(),
-              key, stored.contains(key) ? stored[key].dump() : "nothing", value.dump());
-    require(state["step"] <= options_.steps, "{}: step {} of {} makes no sense", path.string(),
-            state["step"].dump(), options_.steps);
+    check_settings(stored, say);
+    const int64_t step = state["step"], steps_before = stored["steps"];
+    require(step <= steps_before, "{}: step {} of {} makes no sense", path.string(), step,
+            steps_before);
     for (const auto& [name, tensor] : arenas()) {
       const auto found = file.tensors.find(name);
       require(found != file.tensors.end() && found->second.shape() == tensor->shape(),
               "{}: tensor '{}' is missing or of another size", path.string(), name);
       tensor->copy_from(found->second.to(tensor->target()));
     }
-    optimiser_.set_steps(state["step"]);
+    optimiser_.set_steps(step);
     earlier_seconds_ = state["seconds"];
+    say(fmt::format("resuming {} at step {}", options_.out.string(), step));
+    const std::string device = state.value("device", ""), now = device_name();
+    if (!device.empty() && device != now)
+      say(
+          fmt::format("it was trained on {} and goes on on {}: equal up to rounding, not bit for "
+                      "bit",
+                      device, now));
+    if (options_.steps > steps_before) say(trained_on(step, steps_before));
     return true;
   }
 
@@ -91,8 +105,11 @@ class Run {
     io::Safetensors file;
     for (const auto& [name, tensor] : arenas()) file.tensors.emplace(name, *tensor);
     file.metadata["fingerprint"] = fingerprint(task_, options_).dump();
-    file.metadata["state"] =
-        nlohmann::json{{"step", optimiser_.steps()}, {"seconds", seconds}}.dump();
+    file.metadata["state"] = nlohmann::json{
+        {"step", optimiser_.steps()},
+        {"seconds", seconds},
+        {"device",
+         device_name()}}.dump();
     io::write_safetensors(checkpoint_path(), file);
 
     ModelInfo info = task_.info;
@@ -129,6 +146,52 @@ class Run {
   std::filesystem::path checkpoint_path() const { return options_.out / "checkpoint.safetensors"; }
 
  private:
+  std::string device_name() const { return name_of(optimiser_.squared_gradient().target()); }
+
+  // Throws Error naming the first setting that differs from those of the checkpoint; earlier
+  // versions stored fewer.
+  void check_settings(const nlohmann::json& stored,
+                      const std::function<void(const std::string&)>& say) const {
+    std::vector<std::string> unknown;
+    check_same("", stored, fingerprint(task_, options_), unknown);
+    if (!unknown.empty())
+      say(fmt::format("{} does not say its {}: taken to be the same as now",
+                      checkpoint_path().string(), fmt::join(unknown, ", ")));
+  }
+
+  void check_same(const std::string& name, const nlohmann::json& before, const nlohmann::json& now,
+                  std::vector<std::string>& unknown) const {
+    const std::string prefix = name.empty() ? "" : name + ".";
+    if (before.is_object() && now.is_object()) {
+      for (const auto& [key, value] : now.items())
+        if (before.contains(key))
+          check_same(prefix + key, before[key], value, unknown);
+        else
+          unknown.push_back(prefix + key);
+      for (const auto& [key, value] : before.items())
+        require(now.contains(key), "cannot resume {}: it was trained with {}{} = {}, now with none",
+                options_.out.string(), prefix, key, value.dump());
+      return;
+    }
+    const bool may_grow = name == "steps";
+    require(before == now || (may_grow && before < now),
+            "cannot resume {}: it was trained with {} = {}, now it is {}{}", options_.out.string(),
+            name, before.dump(), now.dump(), may_grow ? "; only more are possible" : "");
+  }
+
+  // What more steps than planned mean for the schedule.
+  std::string trained_on(int64_t step, int64_t steps_before) const {
+    std::string text = fmt::format("planned for {} steps, now {}", steps_before, options_.steps);
+    if (!options_.cosine_decay) return text;
+    TrainingOptions before = options_;
+    before.steps = steps_before;
+    return text + fmt::format(
+                      ": the cosine schedule is stretched, the learning rate at step {} is {:.3g} "
+                      "instead of {:.3g}",
+                      step, options_.adamw.lr * lr_scale(options_, step),
+                      options_.adamw.lr * lr_scale(before, step));
+  }
+
   static std::vector<Variable*> collect(TrainingTask& task) {
     std::vector<Variable*> all;
     for (const auto& [name, p] : task.parameters) all.push_back(&p->variable);
@@ -252,10 +315,7 @@ TrainingEnd train(TrainingTask& task, const TrainingOptions& options,
           options.log_every, options.checkpoint_every);
   Run run(task, options);
   if (options.resume) {
-    if (run.restore())
-      callbacks.message(
-          fmt::format("resuming {} at step {}", options.out.string(), run.optimiser().steps()));
-    else
+    if (!run.restore(callbacks.message))
       callbacks.message(
           fmt::format("nothing to resume in {}: starting at step 0", options.out.string()));
     run.trim_log();

@@ -54,6 +54,8 @@ struct TrainingTask {
   std::function<TrainingBatch(int64_t step)> batch;
   std::function<Variable(const TrainingBatch&, ForwardContext&)> loss;
   ModelInfo info;  // kind, config, diffusion and data filled in; training is completed here
+  // What else changes the weights (precision, a loss's own numbers): a run resumes with the same.
+  nlohmann::json settings = nlohmann::json::object();
 };
 
 // Trains until `steps`, the time limit or `stop`. The run's folder then holds
@@ -62,7 +64,8 @@ struct TrainingTask {
 //   log.jsonl               one line per `log_every` steps
 // Both tensor files are replaced atomically every `checkpoint_every` steps and at the end; a run
 // that was killed resumes from the last of them and, on the same target, ends bit for bit where it
-// would have. Throws Error when `out` holds a run and resume is not set, when the run to resume had
+// would have. Resumed with more steps than before it is trained on; a cosine schedule is stretched
+// to them. Throws Error when `out` holds a run and resume is not set, when the run to resume had
 // other settings, or when the loss stops being finite: at that step on cpu; where steps are
 // recorded the losses are read at log lines, before checkpoints and every 64 steps, so that the
 // device is not waited for, and no checkpoint is written once one of them is not finite.

@@ -64,6 +64,7 @@ class TrainerTest : public ::testing::Test {
     task.info.diffusion = {{"schedule", "linear"}, {"timesteps", 100}};
     task.info.data = {{"name", dataset_.name}};
     task.info.training = {{"command", "test"}};
+    task.settings = settings_;
     int64_t step = 0;
     TrainingCallbacks callbacks;
     callbacks.begin = [&] { ++begun_; };
@@ -72,7 +73,7 @@ class TrainerTest : public ::testing::Test {
       losses_.push_back(p.loss);
       if (at_log) at_log(p);
     };
-    callbacks.message = [&](const std::string& line) { message_ = line; };
+    callbacks.message = [&](const std::string& line) { message_ += line + "\n"; };
     callbacks.stop = [&] { return step >= stop_after; };
     return train(task, options, callbacks);
   }
@@ -108,7 +109,8 @@ class TrainerTest : public ::testing::Test {
   UNetConfig config_;
   TrainingOptions options_;
   std::vector<double> losses_;
-  std::string message_;
+  std::string message_;  // all of them, a line each
+  nlohmann::json settings_ = nlohmann::json::object();
   int begun_ = 0;
   int64_t steps_run_ = 0;
 };
@@ -239,16 +241,90 @@ TEST_F(TrainerTest, RefusesToResumeWithOtherSettings) {
     expect_error([&] { run(o); }, std::string("trained with ") + setting + " = ");
   };
   refused("steps", [](TrainingOptions& o) { o.steps = 3; });
-  refused("steps", [](TrainingOptions& o) { o.steps = 12; });
   refused("batch", [](TrainingOptions& o) { o.batch = 8; });
   refused("seed", [](TrainingOptions& o) { o.seed = 6; });
+  refused("beta1", [](TrainingOptions& o) { o.adamw.beta1 = 0.8; });
+  refused("beta2", [](TrainingOptions& o) { o.adamw.beta2 = 0.99; });
+  refused("eps", [](TrainingOptions& o) { o.adamw.eps = 1e-6; });
   refused("lr", [](TrainingOptions& o) { o.adamw.lr = 1e-3; });
   refused("weight_decay", [](TrainingOptions& o) { o.adamw.weight_decay = 0; });
   refused("ema_decay", [](TrainingOptions& o) { o.adamw.ema_decay = 0.9; });
   refused("warmup_steps", [](TrainingOptions& o) { o.warmup_steps = 0; });
   refused("cosine_decay", [](TrainingOptions& o) { o.cosine_decay = false; });
-  refused("config", [&](TrainingOptions&) { config_.dropout = 0; });
+  refused("config.dropout", [&](TrainingOptions&) { config_.dropout = 0; });
+  config_.dropout = 0.1;
   EXPECT_EQ(begun_, 1);
+
+  settings_ = {{"precision", "f32"}, {"beta", 0.25}};
+  options_.out = folder_ / "other";
+  run(options_);
+  const TrainingOptions other = into("other", /*resume=*/true);
+  settings_["precision"] = "bf16";
+  expect_error([&] { run(other); }, "trained with precision = \"f32\", now it is \"bf16\"");
+  settings_ = {{"precision", "f32"}};
+  expect_error([&] { run(other); }, "trained with beta = 0.25, now with none");
+  EXPECT_EQ(begun_, 2);
+}
+
+// A schedule without an end does not know that it was to be shorter.
+TEST_F(TrainerTest, ATrainedRunCanBeTrainedOn) {
+  options_.cosine_decay = false;
+  TrainingOptions shorter = into("parts");
+  shorter.steps = 4;
+  run(shorter);
+  message_.clear();
+  EXPECT_EQ(run(into("parts", /*resume=*/true)), TrainingEnd::finished);
+  EXPECT_NE(message_.find("at step 4"), std::string::npos) << message_;
+  EXPECT_NE(message_.find("planned for 4 steps, now 6"), std::string::npos) << message_;
+  EXPECT_EQ(message_.find("cosine"), std::string::npos) << message_;
+  EXPECT_EQ(logged_steps("parts"), kSixSteps);
+  run(into("whole"));
+  expect_same_tensors("whole", "parts");
+}
+
+TEST_F(TrainerTest, TrainingOnStretchesTheCosineScheduleAndSaysSo) {
+  run(options_);
+  TrainingOptions longer = into("run", /*resume=*/true);
+  longer.steps = 10;
+  message_.clear();
+  EXPECT_EQ(run(longer), TrainingEnd::finished);
+  // After 2 warm-up steps, 4 of 8 are half of the cosine's way; 4 of 4 were its end.
+  EXPECT_NE(message_.find("stretched, the learning rate at step 6 is 0.001 instead of 0"),
+            std::string::npos)
+      << message_;
+  const auto lines = io::read_jsonl(folder_ / "run/log.jsonl");
+  ASSERT_EQ(lines.size(), 10u);
+  EXPECT_NEAR(lines[6]["lr"], 1e-3, 1e-12);
+  EXPECT_GT(lines[9]["lr"], 0);
+  EXPECT_LT(lines[9]["lr"], 1e-4);
+}
+
+// Checkpoints of earlier versions hold fewer settings.
+TEST_F(TrainerTest, ACheckpointThatDoesNotSayASettingResumesWithAWord) {
+  options_.steps = 3;
+  options_.cosine_decay = false;
+  run(options_);
+  const auto path = options_.out / "checkpoint.safetensors";
+  io::Safetensors file = io::read_safetensors(path);
+  auto stored = nlohmann::json::parse(file.metadata["fingerprint"]);
+  stored.erase("eps");
+  file.metadata["fingerprint"] = stored.dump();
+  io::write_safetensors(path, file);
+  message_.clear();
+  EXPECT_EQ(run(into("run", /*resume=*/true)), TrainingEnd::finished);
+  EXPECT_NE(message_.find("does not say its eps"), std::string::npos) << message_;
+}
+
+// On another target the same numbers come out but for rounding.
+TEST_F(TrainerTest, GoingOnOnAnotherTargetIsSaid) {
+  run(options_);
+  const auto path = options_.out / "checkpoint.safetensors";
+  io::Safetensors file = io::read_safetensors(path);
+  file.metadata["state"] = R"({"step": 6, "seconds": 1, "device": "cuda"})";
+  io::write_safetensors(path, file);
+  message_.clear();
+  run(into("run", /*resume=*/true));
+  EXPECT_NE(message_.find("trained on cuda and goes on on cpu"), std::string::npos) << message_;
 }
 
 TEST_F(TrainerTest, RefusesDamagedCheckpoints) {
