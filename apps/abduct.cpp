@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "apps/inference.h"
+#include "apps/notes.h"
 #include "diffusion/batch.h"
 #include "diffusion/sampler.h"
 #include "engine/io/npz.h"
@@ -33,6 +34,7 @@ void run(Common& common, Flags flags) {
   options.levels =
       as_usage([&] { return model.chain().levels_of_fraction(flags.abduction.fraction); });
   const Selection selection = select(flags.data, model);
+  say_notes(common, selection.dataset);
   std::filesystem::create_directories(flags.out);
 
   const auto start = std::chrono::steady_clock::now();

@@ -138,7 +138,8 @@ Split parse_split(std::string_view name) {
 
 Dataset load_dataset(const std::string& spec, Split split, uint64_t seed) {
   Dataset set = load_source(spec, split, seed);
-  if (set.name.empty()) set.name = name_of_source(spec);
+  // Names end up in JSON, in models and results: a byte that is not UTF-8 must not end a training.
+  set.name = io::as_utf8(set.name.empty() ? name_of_source(spec) : set.name);
   if (split == Split::test && !set.has_test)
     set.notes.push_back(fmt::format(
         "{} has no test data of its own: these are the training images again", set.name));

@@ -142,6 +142,7 @@ Listing list_pictures(const fs::path& folder) {
 
 // The attribute whose states are these names.
 Attribute category(const std::string& name, const std::set<std::string>& names) {
+  require(io::is_utf8(name), "attribute {} is not named in UTF-8: rename it", show(name));
   for (const std::string& state : names)
     require(io::is_utf8(state), "class {} is not named in UTF-8: rename it", show(state));
   int64_t most = -1;

@@ -23,6 +23,8 @@ std::string show(const char* text);
 std::string show(const std::filesystem::path& path);
 
 bool is_utf8(std::string_view text);
+// The text with bytes that are not UTF-8 as \xNN: what JSON accepts.
+std::string as_utf8(std::string_view text);
 
 // A regular file open for reading at any offset. Refuses directories, pipes and devices.
 class FileReader {

@@ -1,5 +1,9 @@
 #include "data/dataset.h"
 
+#include <nlohmann/json.hpp>
+
+#include "engine/io/npz.h"
+#include "engine/io/png.h"
 #include "tests/engine/io_testing.h"
 
 namespace diffscm::data {
@@ -82,6 +86,21 @@ TEST(Dataset, labels_are_the_first_category) {
   expect_error([&] { set.add({.name = "x", .states = {"a"}}, {0, 1}); }, "x 1");
   set.classes = 1;
   expect_error([&] { set.plausible_targets(0); }, "one class only");
+}
+
+TEST(Dataset, names_can_be_written_as_json) {
+  const TemporaryFolder folder;
+  std::filesystem::create_directories(folder / "caf\xe9");
+  for (const std::string name : {"caf\xe9", "d\xff.npz"}) {
+    const auto images = io::NpyArray::from(std::vector<uint8_t>{0}, {1, 1, 1});
+    if (name.ends_with("npz"))
+      io::write_npz(folder / name, {{"images", images}});
+    else
+      io::write_png(folder / (name + "/a.png"), {1, 1, 1, {0}});
+    const Dataset set = load_dataset(folder / name, Split::test);
+    EXPECT_EQ(set.name, name.starts_with("c") ? "caf\\xe9" : "d\\xff");
+    EXPECT_NO_THROW(nlohmann::json(set.notes).dump(-1, ' ', false));
+  }
 }
 
 TEST(Dataset, splits_have_names) {

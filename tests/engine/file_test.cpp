@@ -175,6 +175,11 @@ TEST(Utf8, follows_the_standard) {
         "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff", "ab\xe9"})
     EXPECT_FALSE(is_utf8(text)) << show(text);
   EXPECT_TRUE(is_utf8(std::string_view("\0", 1)));
+  EXPECT_EQ(as_utf8("caf\xc3\xa9\n"), "caf\xc3\xa9\n");
+  EXPECT_EQ(as_utf8("\xe9"
+                    "caf\xc3"),
+            "\\xe9"
+            "caf\\xc3");
 }
 
 }  // namespace
