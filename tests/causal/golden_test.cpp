@@ -73,10 +73,9 @@ TEST_P(Golden, LogitsAndInputGradientOfTheClassifier) {
 TEST_P(Golden, CounterfactualsFromAbductionToPrediction) {
   const DiffusionModel model(kFolder + "/unet.safetensors", GetParam(), /*steps=*/0);
   const AntiCausalPredictor predictor(kFolder + "/classifier.safetensors", model);
-  const auto loaded = load_model<UNet>(kFolder + "/unet.safetensors", GetParam());
-  const Tensor features = told(loaded.model);
-  const EpsilonModel conditional(
-      [&](const Tensor& x, const Tensor& t) { return loaded.model.predict(x, t, features); });
+  std::vector<data::Assignment> parents;
+  for (const int64_t target : targets())
+    parents.push_back({{model.conditions().at(0).name, static_cast<double>(target)}});
   CounterfactualOptions options;
   options.abduction.method = AbductionMethod::ddim;
   options.abduction.levels = 5;
@@ -89,8 +88,9 @@ TEST_P(Golden, CounterfactualsFromAbductionToPrediction) {
   expect_close(guided.reconstruction, "reconstruction", 3e-5);
   expect_close(guided.counterfactual.at(0), "counterfactual", 3e-5);
 
-  const Counterfactual implicit = counterfactual(model.epsilon(), {.conditions = {{conditional}}},
-                                                 model.chain(), tensor("factual"), options);
+  const Counterfactual implicit =
+      counterfactual(model.epsilon(), {.conditions = {{model.epsilon(parents)}}}, model.chain(),
+                     tensor("factual"), options);
   expect_close(implicit.counterfactual.at(0), "implicit", 3e-5);
 }
 
