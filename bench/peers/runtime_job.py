@@ -3,7 +3,7 @@
 
     runtime_job.py --engine onnxruntime|openvino --what forward --batch 10
 
-The network is pytorch_job.py's, exported for this batch size: both engines get fixed shapes, f32 and
+The network is pytorch_job.py's, exported to ONNX for this batch size: both engines get fixed shapes, f32 and
 the threads they are told, and no other hint than latency.
 """
 import argparse
@@ -17,25 +17,29 @@ import torch
 import pytorch_job as peer
 
 
-def onnxruntime_call(model, inputs, threads):
+def exported(model, inputs):
+    file = io.BytesIO()
+    torch.onnx.export(model, inputs, dynamo=True, verbose=False).save(file)
+    return file.getvalue()
+
+
+def onnxruntime_call(onnx, inputs, threads):
     import onnxruntime
-    exported = io.BytesIO()
-    torch.onnx.export(model, inputs, dynamo=True, verbose=False).save(exported)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    session = onnxruntime.InferenceSession(exported.getvalue(), options, providers=["CPUExecutionProvider"])
-    feed = {i.name: value.numpy() for i, value in zip(session.get_inputs(), inputs)}
+    session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+    feed = {i.name: value for i, value in zip(session.get_inputs(), inputs)}
     return lambda: session.run(None, feed)[0], onnxruntime.__version__
 
 
-def openvino_call(model, inputs, threads):
+def openvino_call(onnx, inputs, threads):
     import openvino
-    converted = openvino.convert_model(model, example_input=inputs, input=[list(i.shape) for i in inputs])
+    core = openvino.Core()
     # On a machine with bf16 or AMX the hint would otherwise choose another precision than everyone's.
-    compiled = openvino.Core().compile_model(converted, "CPU", {
+    compiled = core.compile_model(core.read_model(onnx), "CPU", {
         "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"})
-    request, arrays = compiled.create_infer_request(), [i.numpy() for i in inputs]
-    return lambda: request.infer(arrays)[0], openvino.__version__
+    request = compiled.create_infer_request()
+    return lambda: request.infer(inputs)[0], openvino.__version__
 
 
 def main():
@@ -54,7 +58,7 @@ def main():
     unet = peer.get_unet(o).requires_grad_(False)
     inputs = (peer.images(o.batch, 1), torch.full((o.batch,), 500.0))
     make = onnxruntime_call if o.engine == "onnxruntime" else openvino_call
-    call, version = make(unet, inputs, o.threads)
+    call, version = make(exported(unet, inputs), [i.numpy() for i in inputs], o.threads)
     expected = unet(*inputs)
     error = (torch.from_numpy(call()) - expected).abs().max() / expected.abs().max()
     assert error < 1e-4, f"{o.engine} computes another network: {error:.2g} off"
