@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "apps/inference.h"
+#include "apps/output_folder.h"
 #include "diffusion/batch.h"
 #include "diffusion/sampler.h"
 #include "engine/io/npz.h"
@@ -33,7 +34,8 @@ void run(Common& common, Flags flags) {
   options.levels =
       as_usage([&] { return model.chain().levels_of_fraction(flags.abduction.fraction); });
   const Selection selection = select(flags.data, model);
-  std::filesystem::create_directories(flags.out);
+  const OutputFolder folder(flags.out, "abduct");
+  for (const std::string& note : selection.dataset.notes) common.console.say(note);
 
   const auto start = std::chrono::steady_clock::now();
   const int64_t total = static_cast<int64_t>(selection.index.size()),

@@ -7,26 +7,11 @@
 #include <string>
 
 #include "apps/console.h"
+#include "apps/flags.h"
 #include "engine/tensor.h"
 #include "kernels/error.h"
 
 namespace diffscm::apps {
-
-// The command line is wrong: exit code 2.
-class UsageError : public Error {
- public:
-  using Error::Error;
-};
-
-// Runs `check`, whose errors are about the values of flags.
-template <class F>
-decltype(auto) as_usage(F&& check) {
-  try {
-    return check();
-  } catch (const Error& e) {
-    throw UsageError(e.what());
-  }
-}
 
 struct Common {
   std::string device;  // empty: cuda if usable, else cpu
@@ -36,6 +21,20 @@ struct Common {
   bool quiet = false;
   bool json = false;
   std::string config;  // expanded before the command line is parsed
+  template <class V>
+  void visit(V&& flag) {
+    flag("device", &device, "what computes",
+         {.choices = {"cuda", "cpu", "emu"}, .otherwise = "cuda if usable, else cpu"});
+    flag("precision", &precision, "of the layers; bf16 on cuda and emu",
+         {.choices = {"f32", "bf16"}});
+    flag("threads", &threads, "threads of the cpu target", {.least = 0, .otherwise = "all"});
+    flag("seed", &seed, "seed of every random number");
+    flag("config", &config, "read flags from a TOML file: flag = value",
+         {.value = "FILE", .otherwise = "none"});
+    flag("quiet", &quiet, "no progress, no messages");
+    flag("json", &json, "print the summary as JSON on stdout");
+  }
+
   std::string command_line;
   Console console;
 
@@ -46,6 +45,15 @@ struct Common {
   }
 };
 
+// A subcommand with the flags of F, which `defaults` presets; `work` gets them parsed.
+template <class F>
+void add_command(CLI::App& app, const std::string& name, const std::string& help, Common& common,
+                 void (*work)(Common&, F), F defaults = {}) {
+  const auto flags = std::make_shared<F>(std::move(defaults));
+  flags->visit(FlagDeclarer(
+      add_subcommand(app, name, help, [&common, flags, work] { work(common, *flags); })));
+}
+
 // Each adds its subcommand to `app`; `common` outlives the parse. The callback does the work.
 void add_train(CLI::App& app, Common& common);
 void add_sample(CLI::App& app, Common& common);
@@ -55,5 +63,6 @@ void add_sweep(CLI::App& app, Common& common);
 void add_evaluate(CLI::App& app, Common& common);
 void add_inspect(CLI::App& app, Common& common);
 void add_targets(CLI::App& app, Common& common);
+void add_generate(CLI::App& app, Common& common);
 
 }  // namespace diffscm::apps

@@ -7,7 +7,7 @@
 #include <filesystem>
 #include <sstream>
 
-#include "apps/command.h"
+#include "apps/flags.h"
 #include "engine/io/file.h"
 #include "kernels/error.h"
 
@@ -82,6 +82,12 @@ void apply_override(json& config, const std::string& override) {
 }  // namespace
 
 std::vector<std::string> expand_config_flags(std::vector<std::string> arguments) {
+  // "--name=" has an empty value, which CLI11 would take from the argument after it.
+  for (size_t i = 0; i < arguments.size(); ++i)
+    if (arguments[i].starts_with("--") && arguments[i].find('=') == arguments[i].size() - 1) {
+      arguments[i].pop_back();
+      arguments.insert(arguments.begin() + static_cast<std::ptrdiff_t>(++i), "");
+    }
   std::string path;
   for (size_t i = 0; i < arguments.size(); ++i) {
     if (!is_flag(arguments[i], "config")) continue;
@@ -107,6 +113,13 @@ std::vector<std::string> expand_config_flags(std::vector<std::string> arguments)
     }
   }
   return arguments;
+}
+
+std::string presets_that_train(const std::string& kind) {
+  std::string names;
+  for (const auto& [name, text] : presets())
+    if (text.find("[train." + kind + "]") != std::string::npos) names += name + "|";
+  return names + "FILE";
 }
 
 json load_config(const std::string& preset, const std::vector<std::string>& overrides) {

@@ -17,6 +17,9 @@ std::string dump(const Json& json, int indent = -1) {
 // Name -> TOML text of the presets built into the program (configs/*.toml).
 const std::map<std::string, std::string>& presets();
 
+// The names of those that have the section [train.KIND] and "FILE", separated by "|".
+std::string presets_that_train(const std::string& kind);
+
 // `preset` is a preset's name or a TOML file; `overrides` are "a.b=value" with TOML values, and may
 // only change entries that exist. Throws Error naming what is wrong and the choices.
 nlohmann::json load_config(const std::string& preset, const std::vector<std::string>& overrides);

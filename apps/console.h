@@ -3,15 +3,26 @@
 
 #include <chrono>
 #include <string>
+#include <string_view>
 
 namespace diffscm::apps {
 
-// After the first Ctrl-C (or SIGTERM) this is true and long work stops at the next safe point; a
-// second one ends the program at once.
-void install_stop_signal();
+// After Ctrl-C, SIGTERM, SIGHUP, SIGUSR1 or SIGPIPE this is true, and long work stops at the next
+// safe point. A second Ctrl-C or SIGTERM ends the program at once; the others come in twos from
+// shells and closed pipes. A SIGHUP that nohup has switched off stays so.
+void install_stop_signals();
 bool stop_requested();
 // Thrown by long work that stopped on request: exit code 130.
 struct Stopped {};
+
+// Opens /dev/null for those of stdin, stdout and stderr that the caller has closed, so that no file
+// of ours takes their number and receives messages. Writes to such a stdout fail.
+void reserve_standard_streams();
+// To stderr. Whether anybody reads it does not matter: a closed terminal or a full disk must not
+// end a training.
+void write_stderr(std::string_view text);
+// Why what was written to stdout has not all arrived; empty when it has.
+std::string flush_stdout();
 
 std::string duration(double seconds);  // "1h 02m", "3m 05s", "12s"
 

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "apps/inference.h"
+#include "apps/output_folder.h"
 #include "causal/intervention.h"
 #include "diffusion/batch.h"
 #include "engine/io/npz.h"
@@ -311,7 +312,9 @@ void run(Common& common, Flags flags) {
         {{query.target}, {query.selection.dataset.factual(query.selection.index[0])}},
         query.encoding);
   });
-  std::filesystem::create_directories(flags.out);
+  const OutputFolder folder(flags.out, "counterfactual");
+  if (judge) warn_of_other_data(common, model.info(), judge->info());
+  for (const std::string& note : query.selection.dataset.notes) common.console.say(note);
 
   const auto start = std::chrono::steady_clock::now();
   std::vector<Outcome> outcomes;

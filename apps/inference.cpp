@@ -5,38 +5,26 @@
 #include <cmath>
 
 #include "apps/config.h"
+#include "apps/output_folder.h"
 #include "engine/io/file.h"
 
 namespace diffscm::apps {
 
 void add_data_flags(CLI::App* command, DataFlags& flags) {
-  command
-      ->add_option("--data", flags.data, "mnist, digits, a folder of IDX or PNG files, or an .npz")
-      ->required();
-  command->add_option("--split", flags.split, "train or test")
-      ->check(CLI::IsMember({"train", "test"}))
-      ->capture_default_str();
-  command->add_option("--index", flags.index, "which images: 7  0:10  0:100:10  3,5,9")
-      ->capture_default_str();
+  flags.visit(FlagDeclarer(*command));
 }
 
 void add_abduction_flags(CLI::App* command, AbductionFlags& flags) {
-  command->add_option("--steps", flags.steps, "levels of the chain (default: the model's)")
-      ->check(CLI::PositiveNumber);
-  command->add_option("--fraction", flags.fraction, "how far up the chain to go, 0 to 1")
-      ->capture_default_str();
-  command
-      ->add_option("--abduction", flags.method,
-                   "fixed-point (exact to --tolerance) or ddim (one pass)")
-      ->check(CLI::IsMember({"fixed-point", "ddim"}))
-      ->capture_default_str();
-  command
-      ->add_option("--tolerance", flags.options.tolerance, "fixed-point: residual in grey levels")
-      ->capture_default_str();
-  command
-      ->add_option("--max-iterations", flags.options.max_iterations,
-                   "fixed-point: network evaluations per image and level")
-      ->capture_default_str();
+  flags.visit(FlagDeclarer(*command));
+}
+
+void warn_of_other_data(Common& common, const ModelInfo& model, const ModelInfo& predictor) {
+  const auto name = [](const ModelInfo& info) {
+    return info.data.is_object() ? info.data.value("name", nlohmann::json()) : nlohmann::json();
+  };
+  if (name(model) == name(predictor)) return;
+  common.console.say(fmt::format("warning: {} was trained on the data set {}, {} on {}", model.path,
+                                 name(model).dump(), predictor.path, name(predictor).dump()));
 }
 
 void add_abduction_threshold(CLI::App* command, AbductionFlags& flags) {
@@ -85,13 +73,7 @@ void write_jsonl(const std::filesystem::path& path,
 void write_run(const std::filesystem::path& out, const Common& common,
                const nlohmann::ordered_json& options, const std::vector<const ModelInfo*>& models,
                const nlohmann::ordered_json& summary) {
-  nlohmann::ordered_json run = {{"command", common.command_line},
-                                {"version", DIFFSCM_VERSION},
-                                {"device", name_of(common.target())},
-                                {"precision", common.precision},
-                                {"threads", threads()},
-                                {"seed", common.seed},
-                                {"options", options}};
+  nlohmann::ordered_json run = run_record(common, options);
   for (const ModelInfo* m : models)
     run["models"].push_back({{"path", m->path},
                              {"kind", m->kind},

@@ -21,6 +21,13 @@ namespace diffscm::apps {
 
 struct DataFlags {
   std::string data, split = "test", index = "0:10";
+  template <class V>
+  void visit(V&& flag) {
+    flag("data", &data, "mnist, digits, a folder of IDX or PNG files, or an .npz",
+         {.required = true, .value = "mnist|digits|FILE"});
+    flag("split", &split, "which part of the data", {.choices = {"train", "test"}});
+    flag("index", &index, "which images: 7  0:10  0:100:10  3,5,9", {.value = "RANGE"});
+  }
 };
 void add_data_flags(CLI::App* command, DataFlags& flags);
 
@@ -30,6 +37,18 @@ struct AbductionFlags {
   std::string method = "fixed-point", threshold = "none";
   int steps = 0;  // 0: the model's
   double fraction = 1;
+  template <class V>
+  void visit(V&& flag) {
+    flag("steps", &steps, "levels of the chain",
+         {.least = 1, .most = 1e6, .otherwise = "the model's"});
+    flag("fraction", &fraction, "how far up the chain to go", {.most = 1, .positive = true});
+    flag("abduction", &method, "fixed-point (exact to --tolerance) or ddim (one pass)",
+         {.choices = {"fixed-point", "ddim"}});
+    flag("tolerance", &options.tolerance, "fixed-point: residual in grey levels",
+         {.positive = true});
+    flag("max-iterations", &options.max_iterations,
+         "fixed-point: network evaluations per image and level", {.least = 1, .most = 10000});
+  }
 };
 void add_abduction_flags(CLI::App* command, AbductionFlags& flags);
 void add_abduction_threshold(CLI::App* command, AbductionFlags& flags);
@@ -39,6 +58,10 @@ struct Selection {
   std::vector<int64_t> index;
 };
 Selection select(const DataFlags& flags, const DiffusionModel& model);
+
+// Says so when a predictor was trained on other data than the diffusion model that it is to guide
+// or judge.
+void warn_of_other_data(Common& common, const ModelInfo& model, const ModelInfo& predictor);
 
 // A progress bar over levels of the chain, for batch `batch` of `batches`; throws Stopped on
 // Ctrl-C.

@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <map>
-#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "apps/command.h"
@@ -100,22 +99,28 @@ void print(const Json& json, int indent) {
   }
 }
 
+struct Flags {
+  std::string what;
+  template <class V>
+  void visit(V&& flag) {
+    flag("what", &what, "a .safetensors or .npz file, a folder, mnist or digits",
+         {.required = true, .positional = true, .value = "mnist|digits|FILE"});
+  }
+};
+
+void run(Common& common, Flags flags) {
+  const Json d = describe(flags.what);
+  if (common.json) {
+    fmt::print("{}\n", dump(d, 2));
+  } else {
+    print(d, 0);
+  }
+}
+
 }  // namespace
 
 void add_inspect(CLI::App& app, Common& common) {
-  CLI::App* command =
-      app.add_subcommand("inspect", "Say what a model, archive, run folder or data set is");
-  auto what = std::make_shared<std::string>();
-  command->add_option("what", *what, "a .safetensors or .npz file, a folder, mnist or digits")
-      ->required();
-  command->callback([&common, what] {
-    const Json d = describe(*what);
-    if (common.json) {
-      fmt::print("{}\n", dump(d, 2));
-    } else {
-      print(d, 0);
-    }
-  });
+  add_command(app, "inspect", "Say what a model, archive, run folder or data set is", common, run);
 }
 
 }  // namespace diffscm::apps

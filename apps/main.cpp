@@ -13,23 +13,6 @@ using namespace diffscm::apps;
 
 namespace {
 
-void add_common_options(CLI::App& app, Common& common) {
-  app.add_option("--device", common.device, "cuda, cpu or emu (default: cuda if usable, else cpu)");
-  app.add_option("--precision", common.precision, "f32, or bf16 on cuda and emu")
-      ->check(CLI::IsMember({"f32", "bf16"}))
-      ->capture_default_str();
-  app.add_option("--threads", common.threads, "threads of the cpu target (0: all)")
-      ->capture_default_str();
-  app.add_option("--seed", common.seed, "seed of every random number")
-      ->check([](const std::string& text) {  // strtoull would wrap it around
-        return text.rfind('-', 0) == 0 ? text + " is negative" : std::string();
-      })
-      ->capture_default_str();
-  app.add_option("--config", common.config, "read flags from a TOML file: flag = value");
-  app.add_flag("--quiet", common.quiet, "no progress, no messages");
-  app.add_flag("--json", common.json, "print the summary as JSON on stdout");
-}
-
 std::string joined(int argc, char** argv) {
   std::string line = "diffscm";
   for (int i = 1; i < argc; ++i) {
@@ -44,13 +27,11 @@ std::string joined(int argc, char** argv) {
 // One line, whatever a file or a flag put into the message.
 int report(std::string message, int exit_code) {
   std::replace(message.begin(), message.end(), '\n', ' ');
-  fmt::print(stderr, "diffscm: {}\n", message);
+  write_stderr(fmt::format("diffscm: {}\n", message));
   return exit_code;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
   Common common;
   common.command_line = joined(argc, argv);
   CLI::App app{"diffscm: counterfactual images by diffusion causal models"};
@@ -64,10 +45,11 @@ int main(int argc, char** argv) {
   add_evaluate(app, common);
   add_inspect(app, common);
   add_targets(app, common);
+  add_generate(app, common);
   const std::function<void(CLI::App*)> add_common_to_leaves = [&](CLI::App* command) {
     const auto children = command->get_subcommands([](CLI::App*) { return true; });
     for (CLI::App* child : children) add_common_to_leaves(child);
-    if (children.empty()) add_common_options(*command, common);
+    if (children.empty()) common.visit(FlagDeclarer(*command));
   };
   add_common_to_leaves(&app);
   // Everything that must hold before any work starts; the subcommand's own callback follows.
@@ -77,7 +59,7 @@ int main(int argc, char** argv) {
     require(common.precision == "f32" || common.target() != Target::cpu,
             "--precision bf16 needs --device cuda or emu; the cpu target computes in f32");
     operators(common.target());
-    install_stop_signal();
+    install_stop_signals();
   });
 
   try {
@@ -105,4 +87,13 @@ int main(int argc, char** argv) {
     common.console.finish_progress();
     return report(e.what(), 1);
   }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  reserve_standard_streams();
+  const int code = run(argc, argv);
+  const std::string lost = flush_stdout();
+  return lost.empty() || code != 0 ? code : report(lost, 1);
 }

@@ -10,6 +10,7 @@
 #include <numeric>
 
 #include "apps/inference.h"
+#include "apps/output_folder.h"
 #include "diffusion/batch.h"
 #include "engine/io/npz.h"
 
@@ -59,7 +60,8 @@ void run(Common& common, Flags flags) {
     targets =
         as_usage([&] { return wanted_classes(flags.wanted, flags.count, predictor->classes()); });
   }
-  std::filesystem::create_directories(flags.out);
+  const OutputFolder folder(flags.out, "sample");
+  if (predictor) warn_of_other_data(common, model.info(), predictor->info());
 
   const auto start = std::chrono::steady_clock::now();
   const int64_t batches = (flags.count + flags.batch - 1) / flags.batch;

@@ -71,18 +71,20 @@ void print_text(const std::vector<Target>& usable, const std::vector<Row>& rows)
   }
 }
 
+void run(Common& common) {
+  const std::vector<Target> usable = available_targets();
+  const std::vector<Row> rows = operator_table(usable);
+  if (common.json)
+    print_json(usable, rows);
+  else
+    print_text(usable, rows);
+}
+
 }  // namespace
 
 void add_targets(CLI::App& app, Common& common) {
-  CLI::App* command = app.add_subcommand("targets", "Show the devices and their operators");
-  command->callback([&common] {
-    const std::vector<Target> usable = available_targets();
-    const std::vector<Row> rows = operator_table(usable);
-    if (common.json)
-      print_json(usable, rows);
-    else
-      print_text(usable, rows);
-  });
+  add_subcommand(app, "targets", "Show the devices and their operators",
+                 [&common] { run(common); });
 }
 
 }  // namespace diffscm::apps

@@ -24,13 +24,14 @@ void check_chain(const json& config, const NoiseSchedule& schedule) {
   Chain(schedule, entry<int>(section(config, "diffusion"), "diffusion", "sampling_steps"));
 }
 
-void train_diffusion(Common& common, const TrainFlags& flags) {
-  const json config = load_config(flags.preset, flags.overrides);
+void train_diffusion(Common& common, TrainFlags flags) {
+  json config = load_config(flags.preset, flags.overrides);
   const TrainingOptions options =
-      training_options(train_section(config, "diffusion"), "diffusion", flags, common);
+      training_options(train_section(config, "diffusion"), "diffusion", {}, flags, common);
   const NoiseSchedule schedule = noise_schedule(config);
   check_chain(config, schedule);
   const data::Dataset dataset = data::load_dataset(flags.data, data::Split::train);
+  fit_to_data(config, "unet", dataset, flags, common);
   auto unet_config = section(config, "unet").get<UNetConfig>();
   double drop = 0;
   if (config.contains("condition")) {  // else: unconditional
@@ -62,18 +63,18 @@ void train_diffusion(Common& common, const TrainFlags& flags) {
       [](UNet&) { return json::object(); });
 }
 
-void train_classifier(Common& common, const TrainFlags& flags) {
-  const json config = load_config(flags.preset, flags.overrides);
+void train_classifier(Common& common, TrainFlags flags) {
+  json config = load_config(flags.preset, flags.overrides);
   const TrainingOptions options =
-      training_options(train_section(config, "classifier"), "classifier", flags, common);
+      training_options(train_section(config, "classifier"), "classifier", {}, flags, common);
   const NoiseSchedule schedule = noise_schedule(config);
   check_chain(config, schedule);
+  const TrainingData data = load_training_data(flags, /*labels=*/true);
+  fit_to_data(config, "classifier", data.train, flags, common);
   const auto classifier_config = section(config, "classifier").get<ClassifierConfig>();
-  const data::Dataset dataset = data::load_dataset(flags.data, data::Split::train);
-  check_labels(dataset, classifier_config.classes);
-  const NoisyBatches batches(dataset, schedule, options.batch, options.seed, common.target());
+  const NoisyBatches batches(data.train, schedule, options.batch, options.seed, common.target());
   train_model<Classifier>(
-      common, flags, "classifier", config, classifier_config, dataset, options,
+      common, flags, "classifier", config, classifier_config, data.train, options,
       [&](Classifier&, int64_t step) {
         const NoisyBatch b = batches.batch(step);
         return TrainingBatch{b.x_t, b.t, b.label};
@@ -82,12 +83,13 @@ void train_classifier(Common& common, const TrainFlags& flags) {
         return negate(log_softmax_at(classifier.forward(batch[0], batch[1], context), batch[2]));
       },
       [&](Classifier& classifier) {
-        const data::Dataset test = data::load_dataset(flags.data, data::Split::test);
+        constexpr int64_t kImages = 1000;
         json levels = json::array();
         common.console.say(
-            "accuracy by noise level, 1000 test images:\n     t  alpha_bar  accuracy");
+            fmt::format("accuracy by noise level, {} test images:\n     t  alpha_bar  accuracy",
+                        std::min(kImages, data.test.size())));
         for (const NoiseLevelAccuracy& a :
-             noise_level_accuracy(classifier, test, schedule, /*images=*/1000, /*levels=*/11,
+             noise_level_accuracy(classifier, data.test, schedule, kImages, /*levels=*/11,
                                   common.seed, common.target())) {
           common.console.say(
               fmt::format("{:6}  {:9.5f}  {:7.1f}%", a.timestep, a.alpha_bar, 100 * a.accuracy));
@@ -104,22 +106,18 @@ void add_train(CLI::App& app, Common& common) {
   CLI::App* command = app.add_subcommand(
       "train", "Train a diffusion model, a noisy classifier, or the networks that judge");
   command->require_subcommand(1);
-  const auto add = [&](const char* name, const char* help, const char* presets,
-                       void (*work)(Common&, const TrainFlags&)) {
-    CLI::App* leaf = command->add_subcommand(name, help);
-    auto flags = std::make_shared<TrainFlags>();
-    add_train_flags(leaf, *flags, presets);
-    leaf->callback([&common, flags, work] { work(common, *flags); });
+  const auto add = [&](const char* name, const char* help, void (*work)(Common&, TrainFlags)) {
+    TrainFlags flags;
+    flags.presets = presets_that_train(name);
+    add_command(*command, name, help, common, work, std::move(flags));
   };
-  const char* diffusion = "mnist-fast, mnist-paper, tiny, or a TOML file";
-  const char* judges = "mnist-judges, or a TOML file";
-  add("diffusion", "Train the U-Net that predicts the noise", diffusion, train_diffusion);
-  add("classifier", "Train the anti-causal predictor on noisy images", diffusion, train_classifier);
-  add("vae", "Train the variational autoencoder behind CLD", judges, train_vae);
-  add("oracle", "Train the classifier of clean images that judges", judges, train_oracle);
+  add("diffusion", "Train the U-Net that predicts the noise", train_diffusion);
+  add("classifier", "Train the anti-causal predictor on noisy images", train_classifier);
+  add("vae", "Train the variational autoencoder behind CLD", train_vae);
+  add("oracle", "Train the classifier of clean images that judges", train_oracle);
   add("autoencoder", "Train the autoencoders behind IM1 and IM2: one per class, one for all",
-      judges, train_autoencoders);
-  add("ensemble", "Train the robust classifier that the classical baselines explain", judges,
+      train_autoencoders);
+  add("ensemble", "Train the robust classifier that the classical baselines explain",
       train_ensemble);
 }
 

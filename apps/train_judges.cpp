@@ -34,10 +34,9 @@ void each_test_batch(const data::Dataset& test, int64_t count, Target target,
 }
 
 // Of all test images.
-json test_accuracy(Common& common, const TrainFlags& flags,
+json test_accuracy(Common& common, const data::Dataset& test,
                    const std::function<Tensor(const Tensor&)>& logits) {
   const NoGrad no_grad;
-  const data::Dataset test = data::load_dataset(flags.data, data::Split::test);
   int64_t correct = 0;
   each_test_batch(test, test.size(), common.target(),
                   [&](const Tensor& x, const std::vector<int64_t>& labels) {
@@ -57,21 +56,22 @@ double sum(const Tensor& values) {
 
 }  // namespace
 
-void train_vae(Common& common, const TrainFlags& flags) {
-  const json config = load_config(flags.preset, flags.overrides);
+void train_vae(Common& common, TrainFlags flags) {
+  json config = load_config(flags.preset, flags.overrides);
   const json& train = train_section(config, "vae");
-  const TrainingOptions options = training_options(train, "vae", flags, common);
+  const TrainingOptions options = training_options(train, "vae", {"beta"}, flags, common);
   const auto beta = entry<double>(train, "train.vae", "beta");
   require(beta > 0 && std::isfinite(beta), "train.vae.beta is {}, must be positive", beta);
-  const data::Dataset dataset = data::load_dataset(flags.data, data::Split::train);
-  const CleanBatches batches(dataset, {}, options.batch, options.seed, common.target());
+  const TrainingData data = load_training_data(flags, /*labels=*/false);
+  fit_to_data(config, "vae", data.train, flags, common);
+  const CleanBatches batches(data.train, {}, options.batch, options.seed, common.target());
   const auto noise_of = [&](int64_t n, int64_t latent, kernels::Purpose purpose, int64_t first) {
     std::vector<int64_t> stream(static_cast<size_t>(n));
     std::iota(stream.begin(), stream.end(), first);
     return standard_normal({n, latent}, {options.seed, purpose, 0}, stream, common.target());
   };
   train_model<Vae>(
-      common, flags, "vae", config, section(config, "vae").get<VaeConfig>(), dataset, options,
+      common, flags, "vae", config, section(config, "vae").get<VaeConfig>(), data.train, options,
       [&](Vae& vae, int64_t step) {
         return TrainingBatch{batches.batch(step).x,
                              noise_of(options.batch, vae.config().latent, kernels::Purpose::noise,
@@ -82,7 +82,7 @@ void train_vae(Common& common, const TrainFlags& flags) {
       },
       [&](Vae& vae) {
         const NoGrad no_grad;
-        const data::Dataset test = data::load_dataset(flags.data, data::Split::test);
+        const data::Dataset& test = data.test;
         double objective = 0, divergence = 0;
         int64_t seen = 0;
         each_test_batch(test, 2000, common.target(), [&](const Tensor& x, const auto&) {
@@ -105,38 +105,38 @@ void train_vae(Common& common, const TrainFlags& flags) {
       });
 }
 
-void train_oracle(Common& common, const TrainFlags& flags) {
-  const json config = load_config(flags.preset, flags.overrides);
+void train_oracle(Common& common, TrainFlags flags) {
+  json config = load_config(flags.preset, flags.overrides);
   const TrainingOptions options =
-      training_options(train_section(config, "oracle"), "oracle", flags, common);
-  const data::Dataset dataset = data::load_dataset(flags.data, data::Split::train);
+      training_options(train_section(config, "oracle"), "oracle", {}, flags, common);
+  const TrainingData data = load_training_data(flags, /*labels=*/true);
+  fit_to_data(config, "oracle", data.train, flags, common);
   const auto model_config = section(config, "oracle").get<OracleConfig>();
-  check_labels(dataset, model_config.classes);
-  const CleanBatches batches(dataset, {}, options.batch, options.seed, common.target());
+  const CleanBatches batches(data.train, {}, options.batch, options.seed, common.target());
   train_model<Oracle>(
-      common, flags, "oracle", config, model_config, dataset, options,
+      common, flags, "oracle", config, model_config, data.train, options,
       [&](Oracle&, int64_t step) { return batches.batch(step).with_labels(); },
       [&](Oracle& oracle, const TrainingBatch& batch, ForwardContext&) {
         return negate(log_softmax_at(oracle.forward(batch[0]), batch[1]));
       },
       [&](Oracle& oracle) {
-        return test_accuracy(common, flags,
+        return test_accuracy(common, data.test,
                              [&](const Tensor& x) { return oracle.forward(x).value(); });
       });
 }
 
-void train_ensemble(Common& common, const TrainFlags& flags) {
-  const json config = load_config(flags.preset, flags.overrides);
+void train_ensemble(Common& common, TrainFlags flags) {
+  json config = load_config(flags.preset, flags.overrides);
   const json& train = train_section(config, "ensemble");
-  const TrainingOptions options = training_options(train, "ensemble", flags, common);
+  const TrainingOptions options = training_options(train, "ensemble", {"attack"}, flags, common);
   const auto step = entry<double>(train, "train.ensemble", "attack");
   require(step >= 0 && step <= 2, "train.ensemble.attack is {}, must be from 0 to 2", step);
-  const data::Dataset dataset = data::load_dataset(flags.data, data::Split::train);
+  const TrainingData data = load_training_data(flags, /*labels=*/true);
+  fit_to_data(config, "ensemble", data.train, flags, common);
   const auto model_config = section(config, "ensemble").get<MlpEnsembleConfig>();
-  check_labels(dataset, model_config.classes);
-  const CleanBatches batches(dataset, {}, options.batch, options.seed, common.target());
+  const CleanBatches batches(data.train, {}, options.batch, options.seed, common.target());
   train_model<MlpEnsemble>(
-      common, flags, "ensemble", config, model_config, dataset, options,
+      common, flags, "ensemble", config, model_config, data.train, options,
       [&](MlpEnsemble& ensemble, int64_t number) {
         TrainingBatch batch = batches.batch(number).with_labels();
         const auto attacks = ensemble.attacks(batch[0], batch[1], static_cast<float>(step));
@@ -147,26 +147,28 @@ void train_ensemble(Common& common, const TrainFlags& flags) {
         return ensemble.adversarial_loss(batch[0], batch[1], std::span(batch).subspan(2));
       },
       [&](MlpEnsemble& ensemble) {
-        return test_accuracy(common, flags,
+        return test_accuracy(common, data.test,
                              [&](const Tensor& x) { return ensemble.mean_logits(x).value(); });
       });
 }
 
 // One run per network in OUT/class.0 ..., OUT/all; OUT/model.safetensors holds them all.
-void train_autoencoders(Common& common, const TrainFlags& flags) {
+void train_autoencoders(Common& common, TrainFlags flags) {
   require(flags.init.empty(), "--init: not for autoencoders, each starts from random weights");
-  const json config = load_config(flags.preset, flags.overrides);
+  json config = load_config(flags.preset, flags.overrides);
+  const TrainingData data = load_training_data(flags, /*labels=*/true);
+  const data::Dataset& dataset = data.train;
+  fit_to_data(config, "autoencoders", dataset, flags, common);
   const auto model_config = section(config, "autoencoders").get<AutoencodersConfig>();
-  const data::Dataset dataset = data::load_dataset(flags.data, data::Split::train);
-  check_fits(model_config.image_size, model_config.in_channels, dataset);
-  require(model_config.classes == dataset.classes, "the configuration is for {} classes, {} has {}",
-          model_config.classes, dataset.name, dataset.classes);
   Autoencoders model(model_config, common.seed);
   for (const auto& [name, p] : named_parameters(model))
     p->variable = Variable(p->variable.value().to(common.target()));
 
+  for (int64_t i = 0; i < model_config.classes; ++i) images_of_class(dataset, i);  // or it throws
+  for (const std::string& note : dataset.notes) common.console.say(note);
   TrainingOptions whole;
   whole.out = flags.out;
+  const OutputFolder folder(whole.out, "train");
   TrainingEnd end = TrainingEnd::finished;
   NamedTensors state;
   json runs = json::object();
@@ -183,14 +185,16 @@ void train_autoencoders(Common& common, const TrainFlags& flags) {
     const auto batch = static_cast<double>(
         flags.batch > 0 ? flags.batch : entry<int64_t>(train, "train.autoencoder", "batch"));
     train["steps"] = static_cast<int64_t>(std::max(1.0, std::ceil(epochs * images / batch)));
-    TrainingOptions options = training_options(train, "autoencoder", flags, common);
+    TrainingOptions options = training_options(
+        train, "autoencoder", {"epochs_per_class", "epochs_of_all"}, flags, common);
     options.out = whole.out / name;
     // A run that was stopped between two networks goes on with the next.
     options.resume = flags.resume;
 
     const CleanBatches batches(dataset, rows, options.batch, options.seed, common.target());
     Autoencoder& network = model.network(i);
-    TrainingTask task = new_task("autoencoder", model_config, train, options, dataset, common);
+    TrainingTask task =
+        new_task("autoencoder", model_config, train, options, dataset, flags, common);
     task.info.data["network"] = name;
     network.visit(name, [&](const std::string& parameter, Parameter& p) {
       task.parameters.emplace_back(parameter, &p);
@@ -199,7 +203,7 @@ void train_autoencoders(Common& common, const TrainFlags& flags) {
     task.loss = [&](const TrainingBatch& u, ForwardContext&) {
       return mse_loss(network.forward(u[0]), u[0]);
     };
-    end = train_with_progress(common, "autoencoder " + name, task, options, config);
+    end = train_with_progress(common, flags, "autoencoder " + name, task, options, config);
     if (end != TrainingEnd::finished) break;
     auto [saved, tensors] = read_model(options.out);
     load_state(task.parameters, tensors);
@@ -219,7 +223,7 @@ void train_autoencoders(Common& common, const TrainFlags& flags) {
   }
   report_end(common, end, whole, [&] {
     const NoGrad no_grad;
-    const data::Dataset test = data::load_dataset(flags.data, data::Split::test);
+    const data::Dataset& test = data.test;
     double own = 0, all = 0;
     each_test_batch(
         test, 2000, common.target(), [&](const Tensor& x, const std::vector<int64_t>& labels) {

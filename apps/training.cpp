@@ -1,7 +1,9 @@
 #include "apps/training.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "engine/memory.h"
@@ -10,30 +12,26 @@ namespace diffscm::apps {
 
 using nlohmann::json;
 
-void add_train_flags(CLI::App* command, TrainFlags& flags, const char* presets) {
-  command->add_option("--preset", flags.preset, presets)->required();
-  command->add_option("--set", flags.overrides, "change a configuration entry: a.b=value")
-      ->allow_extra_args(false);
-  command
-      ->add_option("--data", flags.data, "mnist, digits, a folder of IDX or PNG files, or an .npz")
-      ->capture_default_str();
-  command->add_option("--out", flags.out, "the run's folder")->required();
-  command->add_option("--init", flags.init,
-                      "start from this model's weights, not from random ones");
-  command->add_option("--steps", flags.steps, "optimiser steps (default: the preset's)")
-      ->check(CLI::PositiveNumber);
-  command->add_option("--batch", flags.batch, "images per step (default: the preset's)")
-      ->check(CLI::PositiveNumber);
-  command->add_option("--minutes", flags.minutes, "stop after this long; --resume continues")
-      ->check(CLI::PositiveNumber);
-  command->add_option("--checkpoint-every", flags.checkpoint_every, "steps between checkpoints")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command->add_option("--log-every", flags.log_every, "steps between log lines")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command->add_flag("--resume", flags.resume, "continue the run in --out");
+namespace {
+
+const std::vector<std::string> kTrainEntries{
+    "steps", "batch", "lr", "weight_decay", "ema_decay", "warmup_steps", "cosine_decay"};
+
+bool contains(const std::vector<std::string>& names, const std::string& name) {
+  return std::ranges::count(names, name) > 0;
 }
+
+// Of what the data set holds, so that a run is not resumed on other images of the same name.
+std::string checksum(const data::Dataset& dataset) {
+  const auto bytes = [](const auto& values) {
+    return io::sha256(
+        {reinterpret_cast<const uint8_t*>(values.data()), values.size() * sizeof(values[0])});
+  };
+  const std::string both = bytes(dataset.pixels) + bytes(dataset.labels);
+  return bytes(both);
+}
+
+}  // namespace
 
 const json& section(const json& config, const char* name) {
   require(config.contains(name), "the configuration lacks [{}]", name);
@@ -46,9 +44,14 @@ const json& train_section(const json& config, const std::string& kind) {
   return config["train"][kind];
 }
 
-TrainingOptions training_options(const json& s, const std::string& kind, const TrainFlags& flags,
+TrainingOptions training_options(const json& s, const std::string& kind,
+                                 const std::vector<std::string>& own, const TrainFlags& flags,
                                  const Common& common) {
   const std::string where = "train." + kind;
+  for (const auto& [name, value] : s.items())
+    require(contains(kTrainEntries, name) || contains(own, name),
+            "the configuration has an unknown {}.{}: there are {}{}{}", where, name,
+            fmt::join(kTrainEntries, ", "), own.empty() ? "" : ", ", fmt::join(own, ", "));
   TrainingOptions o;
   o.steps = flags.steps > 0 ? flags.steps : entry<int64_t>(s, where, "steps");
   o.batch = flags.batch > 0 ? flags.batch : entry<int64_t>(s, where, "batch");
@@ -75,21 +78,59 @@ TrainingOptions training_options(const json& s, const std::string& kind, const T
   return o;
 }
 
-void check_fits(int64_t image_size, int64_t channels, const data::Dataset& dataset) {
-  require(
-      image_size == dataset.height && image_size == dataset.width && channels == dataset.channels,
-      "the configuration is for {0}x{0}x{1} images, {2} has {3}x{4}x{5}", image_size, channels,
-      dataset.name, dataset.height, dataset.width, dataset.channels);
+void check_labels(const data::Dataset& dataset) {
+  require(!dataset.labels.empty(), "{} has no labels, which a classifier learns from",
+          dataset.name);
+  require_labels(dataset.labels, dataset.classes);
 }
 
-void check_labels(const data::Dataset& dataset, int64_t classes) {
-  require(!dataset.labels.empty(), "{} has no labels: a classifier needs them", dataset.name);
-  require_labels(dataset.labels, classes);
+TrainingData load_training_data(const TrainFlags& flags, bool labels) {
+  TrainingData d{data::load_dataset(flags.data, data::Split::train),
+                 data::load_dataset(flags.data, data::Split::test)};
+  const auto shape = [](const data::Dataset& s) { return Shape{s.height, s.width, s.channels}; };
+  require(d.train.size() >= 1 && d.test.size() >= 1, "{} has {} images to train on and {} to test",
+          d.train.name, d.train.size(), d.test.size());
+  require(shape(d.train) == shape(d.test), "{} has images of {} to train on and of {} to test",
+          d.train.name, to_string(shape(d.train)), to_string(shape(d.test)));
+  for (const std::string& note : d.test.notes)
+    if (!contains(d.train.notes, note)) d.train.notes.push_back(note);
+  if (!labels) return d;
+  check_labels(d.train);
+  require(!d.test.labels.empty(), "{} has labels to train on but none to test", d.train.name);
+  require_labels(d.test.labels, d.train.classes);
+  return d;
+}
+
+void fit_to_data(json& config, const char* name, const data::Dataset& dataset,
+                 const TrainFlags& flags, Common& common) {
+  require(config.contains(name), "the configuration lacks [{}]", name);
+  require(dataset.height == dataset.width, "{} has images of {}x{}: only square ones can be learnt",
+          dataset.name, dataset.height, dataset.width);
+  json& entries = config[name];
+  std::vector<std::string> changed;
+  for (const auto& [key, value] :
+       {std::pair{"image_size", dataset.height}, std::pair{"in_channels", dataset.channels},
+        std::pair{"out_channels", dataset.channels}, std::pair{"classes", dataset.classes}}) {
+    // A data set without labels has no say in the classes.
+    if (value == 0 || !entries.contains(key) || !entries[key].is_number_integer() ||
+        entries[key] == value)
+      continue;
+    const std::string path = fmt::format("{}.{}", name, key);
+    for (const std::string& override : flags.overrides)
+      if (override.starts_with(path + "="))
+        throw UsageError(fmt::format("--set {}: the data set {} has {} = {}; leave the flag out",
+                                     override, dataset.name, key, value));
+    entries[key] = value;
+    changed.push_back(fmt::format("{} = {}", path, value));
+  }
+  if (!changed.empty())
+    common.console.say(
+        fmt::format("as the data set {} has it: {}", dataset.name, fmt::join(changed, ", ")));
 }
 
 TrainingTask new_task(const std::string& kind, const json& model_config, const json& train,
                       const TrainingOptions& options, const data::Dataset& dataset,
-                      const Common& common) {
+                      const TrainFlags& flags, const Common& common) {
   TrainingTask task;
   task.info.kind = kind;
   task.info.config = model_config;
@@ -97,6 +138,7 @@ TrainingTask new_task(const std::string& kind, const json& model_config, const j
   task.info.data = {{"name", dataset.name},       {"height", dataset.height},
                     {"width", dataset.width},     {"channels", dataset.channels},
                     {"classes", dataset.classes}, {"size", dataset.size()}};
+  task.info.data["attributes"] = data::attributes_to_json(dataset.attributes);
   task.info.training = {{"command", common.command_line},
                         {"version", DIFFSCM_VERSION},
                         {"device", name_of(common.target())},
@@ -104,13 +146,25 @@ TrainingTask new_task(const std::string& kind, const json& model_config, const j
                         {"options", train}};
   task.info.training["options"]["steps"] = options.steps;
   task.info.training["options"]["batch"] = options.batch;
+  task.settings["precision"] = common.precision;
+  for (const auto& [name, value] : train.items())
+    if (!contains(kTrainEntries, name) && !name.starts_with("epochs")) task.settings[name] = value;
+  if (flags.data != "mnist" && flags.data != "digits")
+    task.settings["data_sha256"] = checksum(dataset);
   return task;
 }
 
-TrainingEnd train_with_progress(Common& common, const std::string& what, TrainingTask& task,
-                                const TrainingOptions& options, const json& config) {
+TrainingEnd train_with_progress(Common& common, const TrainFlags& flags, const std::string& what,
+                                TrainingTask& task, const TrainingOptions& options,
+                                const json& config) {
   TrainingCallbacks with;
-  with.begin = [&] { io::atomic_write(options.out / "config.json", dump(config, 2) + "\n"); };
+  with.begin = [&] {
+    const std::filesystem::path out = flags.out;
+    std::filesystem::remove(out / "evaluation.json");  // of weights that will be replaced
+    TrainFlags taken = flags;
+    io::atomic_write(out / "run.json", dump(run_record(common, echo(taken)), 2) + "\n");
+    io::atomic_write(options.out / "config.json", dump(config, 2) + "\n");
+  };
   with.progress = [&](const TrainingProgress& p) {
     common.console.progress("train " + what, static_cast<double>(p.step),
                             static_cast<double>(p.steps), p.eta_seconds,

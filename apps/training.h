@@ -9,6 +9,7 @@
 
 #include "apps/command.h"
 #include "apps/config.h"
+#include "apps/output_folder.h"
 #include "data/dataset.h"
 #include "engine/io/file.h"
 #include "models/checkpoint.h"
@@ -17,20 +18,41 @@
 namespace diffscm::apps {
 
 struct TrainFlags {
+  std::string presets;  // that have the subcommand's section; no flag
   std::string preset, data = "mnist", out, init;
   std::vector<std::string> overrides;
   int64_t steps = 0, batch = 0, checkpoint_every = 500, log_every = 20;
   double minutes = 0;
   bool resume = false;
+  template <class V>
+  void visit(V&& flag) {
+    flag("preset", &preset, "the configuration", {.required = true, .value = presets});
+    flag("set", &overrides, "change a configuration entry, as often as needed",
+         {.value = "A.B=VALUE", .otherwise = "the preset's"});
+    flag("data", &data, "mnist, digits, a folder of IDX or PNG files, or an .npz",
+         {.value = "mnist|digits|FILE"});
+    flag("out", &out, "the run's folder", {.required = true, .value = "DIR"});
+    flag("init", &init, "start from this model's weights",
+         {.value = "FILE", .otherwise = "random ones"});
+    flag("steps", &steps, "optimiser steps; with --resume more than before trains on",
+         {.least = 1, .most = 1e9, .otherwise = "the preset's"});
+    flag("batch", &batch, "images per step",
+         {.least = 1, .most = 1e6, .otherwise = "the preset's"});
+    flag("minutes", &minutes, "stop after this long; --resume continues",
+         {.positive = true, .otherwise = "no limit"});
+    flag("checkpoint-every", &checkpoint_every, "steps between checkpoints",
+         {.least = 1, .most = 1e9});
+    flag("log-every", &log_every, "steps between log lines", {.least = 1, .most = 1e9});
+    flag("resume", &resume, "continue the run in --out");
+  }
 };
-void add_train_flags(CLI::App* command, TrainFlags& flags, const char* presets);
 
 // The networks that judge counterfactuals, and the one that baselines explain
 // (apps/train_judges.cpp).
-void train_vae(Common& common, const TrainFlags& flags);
-void train_oracle(Common& common, const TrainFlags& flags);
-void train_autoencoders(Common& common, const TrainFlags& flags);
-void train_ensemble(Common& common, const TrainFlags& flags);
+void train_vae(Common& common, TrainFlags flags);
+void train_oracle(Common& common, TrainFlags flags);
+void train_autoencoders(Common& common, TrainFlags flags);
+void train_ensemble(Common& common, TrainFlags flags);
 
 // Both throw Error naming the entry that is missing or unusable.
 const nlohmann::json& section(const nlohmann::json& config, const char* name);
@@ -47,22 +69,36 @@ T entry(const nlohmann::json& section, const std::string& where, const char* nam
 // [train.KIND].
 const nlohmann::json& train_section(const nlohmann::json& config, const std::string& kind);
 
+// Of [train.KIND], where `own` are the entries that it has beside the ones that all kinds share,
+// and the flags. Throws Error naming an entry that is unknown or makes no sense.
 TrainingOptions training_options(const nlohmann::json& train, const std::string& kind,
-                                 const TrainFlags& flags, const Common& common);
+                                 const std::vector<std::string>& own, const TrainFlags& flags,
+                                 const Common& common);
 
-// Throws Error unless a network for SxSxC images fits the data set.
-void check_fits(int64_t image_size, int64_t channels, const data::Dataset& dataset);
-// Throws Error unless every image has a label that a classifier of so many classes knows.
-void check_labels(const data::Dataset& dataset, int64_t classes);
+// Both splits of --data, read before anything is trained.
+struct TrainingData {
+  data::Dataset train, test;
+};
+// Throws Error when a split is missing or the two do not belong together; with `labels`, also when
+// an image of either has none. train.notes has those of both.
+TrainingData load_training_data(const TrainFlags& flags, bool labels);
+// Throws Error unless every image has a label.
+void check_labels(const data::Dataset& dataset);
+
+// Sets what the data decide in [SECTION] of a configuration (image_size, in_channels, out_channels,
+// classes) and says so in one line. Throws UsageError when --set wants it otherwise.
+void fit_to_data(nlohmann::json& config, const char* name, const data::Dataset& dataset,
+                 const TrainFlags& flags, Common& common);
 
 // A task whose `info` says what is trained, on what, how and by which command.
 TrainingTask new_task(const std::string& kind, const nlohmann::json& model_config,
                       const nlohmann::json& train, const TrainingOptions& options,
-                      const data::Dataset& dataset, const Common& common);
+                      const data::Dataset& dataset, const TrainFlags& flags, const Common& common);
 
-// Trains with a progress bar called "train WHAT"; begins by writing the configuration beside it.
-TrainingEnd train_with_progress(Common& common, const std::string& what, TrainingTask& task,
-                                const TrainingOptions& options, const nlohmann::json& config);
+// Trains with a progress bar called "train WHAT"; begins by writing run.json and the configuration.
+TrainingEnd train_with_progress(Common& common, const TrainFlags& flags, const std::string& what,
+                                TrainingTask& task, const TrainingOptions& options,
+                                const nlohmann::json& config);
 
 // Prints and returns what became of the run; throws Stopped when it was stopped.
 void report_end(Common& common, TrainingEnd end, const TrainingOptions& options,
@@ -77,23 +113,24 @@ void train_model(Common& common, const TrainFlags& flags, const std::string& kin
                  const std::function<TrainingBatch(Model&, int64_t step)>& batch,
                  const std::function<Variable(Model&, const TrainingBatch&, ForwardContext&)>& loss,
                  const std::function<nlohmann::json(Model&)>& evaluate) {
-  check_fits(model_config.image_size, model_config.in_channels, dataset);
-  std::filesystem::create_directories(options.out);
   Model model(model_config, common.seed);
   if constexpr (requires { model.set_precision(common.layers()); })
     model.set_precision(common.layers());
   else
     require(common.precision == "f32", "--precision {}: a {} is trained in f32", common.precision,
             Model::kKind);
-  TrainingTask task =
-      new_task(Model::kKind, model_config, train_section(config, kind), options, dataset, common);
+  TrainingTask task = new_task(Model::kKind, model_config, train_section(config, kind), options,
+                               dataset, flags, common);
   if (config.contains("diffusion")) task.info.diffusion = config["diffusion"];
+  if (kind == "diffusion" && config.contains("condition"))
+    task.settings["condition"] = config["condition"];
   if (!flags.init.empty()) {
     const auto [info, state] = read_model(flags.init);
     require(info.kind == Model::kKind, "--init {} holds a {}, not a {}", flags.init, info.kind,
             Model::kKind);
     load_state(named_parameters(model), state);
     task.info.training["started_from"] = {{"sha256", info.sha256}, {"training", info.training}};
+    task.settings["init"] = info.sha256;
   }
   for (const auto& [name, p] : named_parameters(model))
     p->variable = Variable(p->variable.value().to(common.target()));
@@ -102,10 +139,12 @@ void train_model(Common& common, const TrainFlags& flags, const std::string& kin
   task.loss = [&](const TrainingBatch& batch, ForwardContext& context) {
     return loss(model, batch, context);
   };
+  for (const std::string& note : dataset.notes) common.console.say(note);
   common.console.say(fmt::format("{}: {} parameters, {} images of {}, {} steps of {}, on {}",
                                  Model::kKind, parameter_count(model), dataset.size(), dataset.name,
                                  options.steps, options.batch, name_of(common.target())));
-  const TrainingEnd end = train_with_progress(common, kind, task, options, config);
+  const OutputFolder folder(options.out, "train");
+  const TrainingEnd end = train_with_progress(common, flags, kind, task, options, config);
   report_end(common, end, options, [&] {
     load_state(task.parameters, read_model(options.out).second);  // what is saved: the average
     return evaluate(model);

@@ -60,9 +60,9 @@ warmup_steps = 2
 cosine_decay = false
 
 [train.classifier]
-steps = 30
-batch = 4
-lr = 2e-3
+steps = 300
+batch = 12
+lr = 5e-3
 weight_decay = 0.0
 ema_decay = 0.9
 warmup_steps = 0

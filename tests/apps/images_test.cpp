@@ -1,5 +1,5 @@
 // diffscm sample, abduct and counterfactual: what they write and what they refuse.
-#include "tests/apps/commands.h"
+#include "tests/apps/networks.h"
 
 namespace diffscm {
 namespace {
@@ -29,10 +29,22 @@ TEST(Sample, GuidanceChangesTheImages) {
         diffscm(sample(towards) + with + guided("all") + Arguments{"--scale", "5", "--json"});
     expect_success(r);
     const double rate = json::parse(r.out)["on_target_rate"];
-    EXPECT_TRUE(rate >= 0 && rate <= 1);
     const auto a = io::read_npz(plain + "/samples.npz"), b = io::read_npz(towards + "/samples.npz");
     EXPECT_EQ(b.at("target").to_ints(), (std::vector<int64_t>{0, 1, 2}));
     EXPECT_NE(a.at("samples").bytes, b.at("samples").bytes);
+    // The rate is what the classifier says of the images, and guidance has made the classes
+    // likelier.
+    const auto p = classify(world().classifier(), tensor(b.at("samples"))),
+               unguided = classify(world().classifier(), tensor(a.at("samples")));
+    int hits = 0;
+    double guided_p = 0, unguided_p = 0;
+    for (size_t i = 0; i < 3; ++i) {
+      hits += most_likely(p[i]) == static_cast<int64_t>(i);
+      guided_p += p[i][i];
+      unguided_p += unguided[i][i];
+    }
+    EXPECT_DOUBLE_EQ(rate, hits / 3.0);
+    EXPECT_GT(guided_p, unguided_p + 0.3);
   }
 }
 
@@ -171,6 +183,11 @@ TEST(Counterfactual, WritesEverythingItPromises) {
     EXPECT_EQ(std::vector<float>(values.begin(), values.begin() + size), reconstruction);
     EXPECT_NE(std::vector<float>(values.end() - size, values.end()), reconstruction);
 
+    std::vector<std::vector<std::vector<double>>> p;  // [scale][image][class]
+    for (int64_t k = 0; k < 3; ++k)
+      p.push_back(classify(world().classifier(),
+                           tensor(all).slice(k, k + 1).reshape({6, kSide, kSide, 1})));
+    double p_target[3] = {};
     const auto lines = io::read_jsonl(out + "/results.jsonl");
     ASSERT_EQ(lines.size(), 18u);
     for (size_t i = 0; i < lines.size(); ++i) {
@@ -181,11 +198,22 @@ TEST(Counterfactual, WritesEverythingItPromises) {
       EXPECT_DOUBLE_EQ(line["scale"], (std::vector<double>{0, 0.7, 20})[i % 3]);
       EXPECT_EQ(line["residual"].is_number(), exact);
       EXPECT_EQ(line["converged"].is_boolean(), exact);
-      EXPECT_TRUE(line["predicted"] >= 0 && line["predicted"] < 10);
-      EXPECT_TRUE(line["p_target"] >= 0 && line["p_target"] <= 1);
-      EXPECT_TRUE(line["roundtrip_l1"] >= 0 && line["roundtrip_l1"] < 255);
-      EXPECT_TRUE(line["l1"] >= 0 && line["l1"] < 255);
+      // What the images in the archive give.
+      const int64_t image = static_cast<int64_t>(i / 3), scale = static_cast<int64_t>(i % 3);
+      const std::vector<double>& of_image = p[i % 3][i / 3];
+      EXPECT_EQ(line["predicted"], most_likely(of_image));
+      EXPECT_NEAR(line["p_target"], of_image[5], 1e-5);
+      p_target[scale] += of_image[5];
+      const Tensor counterfactual =
+          tensor(all).slice(scale, scale + 1).reshape({6, kSide, kSide, 1});
+      EXPECT_NEAR(line["l1"], l1(counterfactual, tensor(arrays.at("factual")), image), 1e-3);
+      // The archive's reconstruction is clipped, which can only bring it nearer.
+      const double clipped =
+          l1(tensor(arrays.at("reconstruction")), tensor(arrays.at("factual")), image);
+      EXPECT_GE(line["roundtrip_l1"], clipped - 1e-3);
+      EXPECT_LE(line["roundtrip_l1"], clipped + (exact ? 0.05 : 5));
     }
+    EXPECT_GT(p_target[2], p_target[0] + 0.5) << "a large scale changes no class";
     if (exact) {
       EXPECT_LT(lines[0]["l1"], 0.05) << "scale 0 must return the factual image";
     }

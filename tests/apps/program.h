@@ -21,10 +21,16 @@ struct Result {
   std::string out, err;
 };
 
+// Where the two streams go: empty, into files that Result reads; "closed", nowhere; else that file.
+struct Streams {
+  std::string out = {}, err = {};
+};
+
 class Program {
  public:
-  // Starts it with stdout and stderr in files of `scratch`.
-  Program(const std::filesystem::path& scratch, std::vector<std::string> arguments)
+  // Starts it with stdout and stderr in files of `scratch`, or as `streams` say.
+  Program(const std::filesystem::path& scratch, std::vector<std::string> arguments,
+          const Streams& streams = {})
       : out_(scratch / "stdout"), err_(scratch / "stderr") {
     arguments.insert(arguments.begin(), DIFFSCM_PROGRAM);
     std::vector<char*> argv;
@@ -32,8 +38,11 @@ class Program {
     argv.push_back(nullptr);
     pid_ = ::fork();
     if (pid_ == 0) {
-      ::dup2(::open(out_.c_str(), O_CREAT | O_WRONLY | O_TRUNC, 0600), 1);
-      ::dup2(::open(err_.c_str(), O_CREAT | O_WRONLY | O_TRUNC, 0600), 2);
+      // Not as whoever runs the tests has them.
+      for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGPIPE})
+        ::signal(number, SIG_DFL);
+      redirect(1, out_, streams.out);
+      redirect(2, err_, streams.err);
       ::setenv("OMP_NUM_THREADS", "1", 1);
       ::setenv("DIFFSCM_OFFLINE", "1", 1);
       ::execv(argv[0], argv.data());
@@ -71,6 +80,14 @@ class Program {
   }
 
  private:
+  static void redirect(int descriptor, const std::filesystem::path& file, const std::string& to) {
+    const int opened = ::open(file.c_str(), O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC, 0600);
+    if (to == "closed")
+      ::close(descriptor);
+    else
+      ::dup2(to.empty() ? opened : ::open(to.c_str(), O_WRONLY | O_CLOEXEC), descriptor);
+  }
+
   std::filesystem::path out_, err_;
   pid_t pid_ = -1;
 };

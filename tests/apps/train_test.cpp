@@ -18,6 +18,10 @@ TEST(Train, LeavesAModelALogAndItsConfiguration) {
   EXPECT_EQ(training["samples_seen"], 120);
   EXPECT_NE(training["command"].get<std::string>().find("train diffusion"), std::string::npos);
   EXPECT_EQ(json::parse(metadata.at("data"))["size"], kImages);
+  const json record = read_json(run / "run.json");
+  EXPECT_EQ(record["options"]["data"], world().data());
+  EXPECT_EQ(record["options"]["log_every"], 20);
+  EXPECT_EQ(record["precision"], "f32");
 }
 
 TEST(Train, TheClassifierReportsItsAccuracyByNoiseLevel) {
@@ -26,7 +30,12 @@ TEST(Train, TheClassifierReportsItsAccuracyByNoiseLevel) {
   ASSERT_EQ(levels.size(), 11u);
   EXPECT_EQ(levels.front()["timestep"], 0);
   EXPECT_EQ(levels.back()["timestep"], 999);
-  for (const json& l : levels) EXPECT_TRUE(l["accuracy"] >= 0 && l["accuracy"] <= 1);
+  // Of the twelve images that it was trained on: it knows them clean, and cannot know them in
+  // noise.
+  EXPECT_GE(levels.front()["accuracy"], 10.0 / 12);
+  EXPECT_LE(levels.back()["accuracy"], 5.0 / 12);
+  EXPECT_GT(levels.front()["alpha_bar"], 0.999);
+  EXPECT_LT(levels.back()["alpha_bar"], 1e-3);
 }
 
 TEST(Train, FlagsOverrideThePreset) {
@@ -62,7 +71,11 @@ TEST(Train, ThePresetsHaveTheParametersOfDiffScm) {
 TEST(Train, TheTinyPresetLearnsFromTheBuiltInDigits) {
   const std::string out = fresh();
   expect_success(diffscm({"train", "diffusion", "--preset", "tiny", "--data", "digits", "--out",
-                          out, "--steps", "4", "--batch", "4", "--quiet"}));
+                          out, "--steps", "20", "--batch", "4", "--log-every", "10", "--quiet"}));
+  // From about 1, the mean square of the noise, that predicting nothing costs.
+  const auto log = io::read_jsonl(out + "/log.jsonl");
+  EXPECT_GT(log.front()["loss"], 0.5);
+  EXPECT_LT(log.back()["loss"], 0.7 * log.front()["loss"].get<double>());
   expect_success(diffscm({"abduct", "--model", out, "--data", "digits", "--index", "3,5", "--out",
                           fresh(), "--steps", "2", "--quiet"}));
   const Result r = diffscm({"inspect", "digits", "--json"});
@@ -120,6 +133,69 @@ TEST(Train, ARefusedRunLeavesTheOldOneAsItWas) {
   for (const auto& [path, bytes] : before) EXPECT_EQ(testing::get(path), bytes) << path;
 }
 
+TEST(Train, ResumesOnlyWithWhatChangesNoResult) {
+  const std::string out = fresh();
+  const Arguments base = train("diffusion", out) + Arguments{"--device", "emu", "--quiet"};
+  expect_success(diffscm(base + Arguments{"--steps", "1"}));
+  const Arguments resume = base + Arguments{"--steps", "2", "--resume"};
+  expect_failure(diffscm(resume + Arguments{"--precision", "bf16"}), 1,
+                 "trained with precision = \"f32\", now it is \"bf16\"");
+  expect_failure(diffscm(resume + Arguments{"--init", world().unet()}), 1, "init");
+  const fs::path other = world() / "other" / "data.npz";  // of the same name and shape
+  fs::create_directories(other.parent_path());
+  auto arrays = io::read_npz(world().data());
+  arrays.at("images").bytes[3] ^= 1;
+  io::write_npz(other, arrays);
+  expect_failure(diffscm(resume + Arguments{"--data", other}), 1, "data_sha256");
+  expect_success(diffscm(resume + Arguments{"--log-every", "1", "--checkpoint-every", "7"}));
+}
+
+TEST(Train, ATrainedRunCanBeTrainedOnButNotShortened) {
+  const std::string parts = fresh(), whole = fresh();
+  const auto steps = [](const char* n) { return Arguments{"--steps", n}; };
+  expect_success(diffscm(train("diffusion", whole) + steps("5") + Arguments{"--quiet"}));
+  expect_success(diffscm(train("diffusion", parts) + steps("3") + Arguments{"--quiet"}));
+  expect_failure(diffscm(train("diffusion", parts) + steps("2") + Arguments{"--resume", "--quiet"}),
+                 1, "only more are possible");
+  const Result r = diffscm(train("diffusion", parts) + steps("5") + Arguments{"--resume"});
+  expect_success(r);
+  EXPECT_NE(r.err.find("planned for 3 steps, now 5"), std::string::npos) << r.err;
+  expect_same_models(whole, parts);
+}
+
+// Colour images of 16 pixels a side and three classes, with the preset of 8x8 grey ones and ten.
+TEST(Train, SizeChannelsAndClassesComeFromTheData) {
+  const fs::path data = world() / "colours.npz";
+  std::vector<float> pixels(6 * 16 * 16 * 3, -1.0f);
+  for (size_t i = 0; i < pixels.size(); ++i)
+    if (i % 3 == i / (16 * 16 * 3) % 3) pixels[i] = 1;  // image n is of colour n % 3
+  io::write_npz(data,
+                {{"images", io::NpyArray::from(pixels, {6, 16, 16, 3})},
+                 {"labels", io::NpyArray::from(std::vector<int64_t>{0, 1, 2, 0, 1, 2}, {6})}});
+  const auto with = [&](const char* kind, const std::string& out, const Arguments& more) {
+    return diffscm(Arguments{"train", kind, "--preset", world().preset(), "--data", data, "--out",
+                             out, "--steps", "1"} +
+                   more);
+  };
+  const std::string unet = fresh(), classifier = fresh();
+  const Result r = with("diffusion", unet, {});
+  expect_success(r);
+  EXPECT_NE(r.err.find("unet.image_size = 16, unet.in_channels = 3, unet.out_channels = 3"),
+            std::string::npos)
+      << r.err;
+  EXPECT_EQ(read_json(unet + "/config.json")["unet"]["in_channels"], 3);
+  const Result c = with("classifier", classifier, {});
+  expect_success(c);
+  EXPECT_NE(c.err.find("classifier.classes = 3"), std::string::npos) << c.err;
+  expect_success(diffscm({"counterfactual", "--model", unet, "--classifier", classifier, "--data",
+                          data, "--index", "0:2", "--do", "class=2", "--out", fresh()}));
+  for (const char* wish : {"classifier.classes=10", "classifier.image_size=8"}) {
+    const std::string out = fresh();
+    expect_failure(with("classifier", out, {"--quiet", "--set", wish}), 2, wish);
+    EXPECT_TRUE(is_empty(out));
+  }
+}
+
 TEST(Train, BadInputIsOneLineAndLeavesNothing) {
   const auto refused = [&](const Arguments& a, int code, std::string_view part) {
     SCOPED_TRACE(part);
@@ -134,6 +210,12 @@ TEST(Train, BadInputIsOneLineAndLeavesNothing) {
   refused(good + Arguments{"--frobnicate"}, 2, "--frobnicate");
   refused(good + Arguments{"--steps", "0"}, 2, "--steps");
   refused(good + Arguments{"--steps", "many"}, 2, "--steps");
+  refused(good + Arguments{"--steps", ""}, 2, "--steps");
+  refused(good + Arguments{"--steps", "99999999999999999999"}, 2, "from 1 to 1000000000");
+  refused(good + Arguments{"--seed", "18446744073709551616"}, 2, "to 18446744073709551615");
+  refused(good + Arguments{"--minutes", "0"}, 2, "--minutes \"0\": give a number above 0");
+  refused(good + Arguments{"--minutes", "1e999"}, 2, "--minutes");
+  refused(good + Arguments{"--threads", "1.5"}, 2, "--threads");
   refused(good + Arguments{"--batch", "-1"}, 2, "--batch");
   refused(good + Arguments{"--seed", "-1"}, 2, "--seed");
   refused(good + Arguments{"--device", "abacus"}, 2, "abacus");
@@ -144,7 +226,9 @@ TEST(Train, BadInputIsOneLineAndLeavesNothing) {
   refused(diffusion + data + Arguments{"--preset", "huge"}, 1, "mnist-fast");
   refused(diffusion + data + Arguments{"--preset", world().data()}, 1, "data.npz");
   refused(diffusion + preset + Arguments{"--data", "nowhere.npz"}, 1, "nowhere.npz");
-  refused(diffusion + data + Arguments{"--preset", "mnist-fast"}, 1, "28x28x1");
+  testing::put(world() / "odd.toml", std::string(kPreset) + "speed = 3\n");
+  refused(Arguments{"train", "classifier"} + data + Arguments{"--preset", world() / "odd.toml"}, 1,
+          "unknown train.classifier.speed");
   const auto set = [&](const std::string& text, int code, std::string_view part) {
     refused(good + Arguments{"--set", text}, code, part);
   };
@@ -160,20 +244,45 @@ TEST(Train, BadInputIsOneLineAndLeavesNothing) {
   set("diffusion.sampling_steps=0", 1, "0");
   set("diffusion.timesteps=2", 1, "2");
   set("diffusion.schedule=zigzag", 1, "zigzag");
+  set("unet.image_size=16", 2, "unet.image_size=16");
   set("unet.model_channels=33", 1, "33");
   set("unet.model_channels=-32", 1, "-32");
   set("unet.heads=5", 1, "heads");
 }
 
-TEST(Train, AClassifierNeedsLabels) {
+TEST(Train, WhatTheNetworksThatReadLabelsMissIsKnownBeforeTheFirstStep) {
   const fs::path data = world() / "unlabelled.npz";
   auto arrays = io::read_npz(world().data());
+  const auto refused = [&](const char* kind, std::string_view part) {
+    SCOPED_TRACE(kind);
+    const std::string out = fresh();
+    expect_failure(diffscm({"train", kind, "--preset", world().preset(), "--data", data, "--out",
+                            out, "--quiet"}),
+                   1, part);
+    EXPECT_TRUE(is_empty(out));
+  };
+  const io::NpyArray labels = arrays.at("labels"), images = arrays.at("images");
   arrays.erase("labels");
   io::write_npz(data, arrays);
+  refused("classifier", "no labels");
+  io::write_npz(data,
+                {{"train_images", images}, {"train_labels", labels}, {"test_images", images}});
+  refused("classifier", "test");
+}
+
+// The test images of an IDX folder are read before the first step, not after the last.
+TEST(Train, AMissingTestFileIsKnownBeforeTheFirstStep) {
+  const fs::path folder = world() / "idx";
+  fs::create_directories(folder);
+  std::string images{0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 8, 0, 0, 0, 8};
+  images.append(2 * 64, '\x7f');
+  testing::put(folder / "train-images-idx3-ubyte", images);
+  testing::put(folder / "train-labels-idx1-ubyte", std::string{0, 0, 8, 1, 0, 0, 0, 2, 0, 1});
   const std::string out = fresh();
-  const Result r = diffscm({"train", "classifier", "--preset", world().preset(), "--data", data,
-                            "--out", out, "--quiet"});
-  expect_failure(r, 1, "labels");
+  expect_failure(diffscm({"train", "classifier", "--preset", world().preset(), "--data", folder,
+                          "--out", out, "--quiet"}),
+                 1, "t10k-images");
+  EXPECT_TRUE(is_empty(out));
 }
 
 }  // namespace

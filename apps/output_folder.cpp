@@ -1,0 +1,54 @@
+#include "apps/output_folder.h"
+
+#include <array>
+
+#include "engine/io/file.h"
+
+namespace diffscm::apps {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Sign {
+  const char* file;
+  const char* commands;  // whose results the file is
+};
+constexpr std::array kSigns{
+    Sign{"checkpoint.safetensors", "train"},
+    Sign{"model.safetensors", "train"},
+    Sign{"class.0", "train"},
+    Sign{"samples.npz", "sample"},
+    Sign{"abduction.npz", "abduct"},
+    Sign{"counterfactuals.npz", "counterfactual"},
+    Sign{"experiment.json", "evaluate or sweep"},
+};
+
+fs::path made(const fs::path& out, const std::string& command) {
+  std::error_code error, ignored;
+  for (const Sign& sign : kSigns)
+    require(std::string_view(sign.commands).find(command) != std::string_view::npos ||
+                !fs::exists(out / sign.file, ignored),
+            "--out {} holds what {} wrote ({}): choose another folder for {}", io::show(out),
+            sign.commands, sign.file, command);
+  fs::create_directories(out, error);
+  require(fs::is_directory(out, ignored), "cannot make the folder {}: {}", io::show(out),
+          error.message());
+  return out;
+}
+
+}  // namespace
+
+OutputFolder::OutputFolder(const fs::path& out, const std::string& command, const std::string& lock)
+    : lock_(made(out, command), lock) {}
+
+nlohmann::ordered_json run_record(const Common& common, const nlohmann::ordered_json& options) {
+  return {{"command", common.command_line},
+          {"version", DIFFSCM_VERSION},
+          {"device", name_of(common.target())},
+          {"precision", common.precision},
+          {"threads", threads()},
+          {"seed", common.seed},
+          {"options", options}};
+}
+
+}  // namespace diffscm::apps

@@ -1,0 +1,29 @@
+// The folder that a command writes to.
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "apps/command.h"
+#include "engine/io/folder_lock.h"
+
+namespace diffscm::apps {
+
+// Makes `out` and keeps every other process out of it for as long as this lives. The results of an
+// earlier `command` ("sample") in it are replaced or, where the command resumes, continued; a
+// folder with another command's results is refused, before anything is changed. Make it when
+// nothing else can be wrong any more. `lock`: processes that share a folder hold one name each.
+class OutputFolder {
+ public:
+  OutputFolder(const std::filesystem::path& out, const std::string& command,
+               const std::string& lock = ".lock");
+
+ private:
+  io::FolderLock lock_;
+};
+
+// What run.json begins with: the command, its flags as they were taken, and where it ran.
+nlohmann::ordered_json run_record(const Common& common, const nlohmann::ordered_json& options);
+
+}  // namespace diffscm::apps
