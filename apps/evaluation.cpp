@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "apps/config.h"
+#include "apps/notes.h"
 #include "diffusion/batch.h"
 #include "diffusion/sampler.h"
 #include "engine/io/file.h"
@@ -99,6 +100,7 @@ Evaluation::Evaluation(Common& common, const EvaluationFlags& flags)
   });
   test_ = data::load_dataset(flags_.data, data::parse_split(flags_.split));
   train_ = data::load_dataset(flags_.data, data::Split::train);
+  for (const data::Dataset* dataset : {&test_, &train_}) say_notes(common, *dataset);
   model_->check_fits(test_);
   evaluator_ = std::make_unique<Evaluator>(
       EvaluatorFiles{networks_->find(flags_.vae, "vae"),
