@@ -62,12 +62,13 @@ std::vector<data::Attribute> nameable(const data::Dataset& dataset, const Diffus
   return all;
 }
 
-Assignment parse_intervention(std::string text, std::span<const data::Attribute> attributes) {
+Assignment parse_intervention(const std::string& text,
+                              std::span<const data::Attribute> attributes) {
   const bool digit = std::any_of(attributes.begin(), attributes.end(),
                                  [](const data::Attribute& a) { return a.name == "digit"; });
-  if (!digit && text.starts_with("digit=")) text.replace(0, 5, "class");
+  const bool alias = !digit && text.starts_with("digit=");
   try {
-    return data::parse_assignment(text, attributes);
+    return data::parse_assignment(alias ? "class" + text.substr(5) : text, attributes);
   } catch (const Error& e) {
     fail("--do {}: {}", text, e.what());
   }

@@ -292,7 +292,7 @@ TEST(Counterfactual, BadInputIsOneLineAndLeavesNothing) {
   intervention("digit=five", "five");
   intervention("digit=", "0 to 9");
   intervention("digit=99999999999999999999", "0 to 9");
-  intervention("digit", "digit=VALUE");
+  intervention("digit", "NAME=VALUE");
   intervention("foo=1", "foo=1");
   intervention("a\nb", "a b");
   const Arguments good = base + Arguments{"--do", "digit=5"};
