@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "apps/inference.h"
+#include "apps/judge.h"
 #include "apps/notes.h"
 #include "apps/output_folder.h"
 #include "causal/intervention.h"
@@ -22,8 +23,8 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct Flags {
-  std::string model, classifier, out, intervention, encode = "unconditional", guidance,
-                                                    threshold = "none";
+  std::string model, classifier, judge, out, intervention, encode = "unconditional", guidance,
+                                                           threshold = "none";
   DataFlags data;
   AbductionFlags abduction;
   CounterfactualOptions options;
@@ -33,7 +34,8 @@ struct Flags {
 // The question, once the models and the data are known.
 struct Query {
   const DiffusionModel& model;
-  const AntiCausalPredictor* predictor;  // or null
+  const AntiCausalPredictor* predictor;  // guides; or null
+  const std::optional<Judge>& judge;
   Selection selection;
   Assignment target;        // what do() sets
   std::string label;        // the parent that the classifier predicts, as data and do() call it
@@ -95,6 +97,9 @@ ParentNetworks guides(const std::string& guidance, const DiffusionModel& model,
   return networks;
 }
 
+// L1 of a round trip, in grey levels, from which on it is worth a word.
+constexpr double kVisible = 0.5;
+
 // Everything about one image.
 struct Outcome {
   int64_t index, label;
@@ -103,7 +108,7 @@ struct Outcome {
   int evaluations;
   struct AtScale {
     double l1;
-    Json predicted, p_target;  // null without a classifier; p_target unless do() sets its class
+    Json predicted, p_target;  // null without a judge; p_target unless do() sets its class
   };
   std::vector<AtScale> at_scale;
 };
@@ -149,11 +154,11 @@ void run_batch(Common& common, const Flags& flags, const Query& query, int64_t b
   for (size_t s = 0; s < result.counterfactual.size(); ++s) {
     const Tensor image = clamp_to_image(result.counterfactual[s]);
     const std::vector<double> l1 = l1_grey_levels(image, factual);
-    std::vector<std::vector<float>> p;
-    if (query.predictor) p = query.predictor->predict(image);
+    ClassProbabilities p;
+    if (query.judge) p = query.judge->probabilities(image);
     for (size_t i = 0; i < index.size(); ++i) {
       Outcome::AtScale at{l1[i], nullptr, nullptr};
-      if (query.predictor) {
+      if (query.judge) {
         at.predicted = argmax(p[i]);
         if (target >= 0) at.p_target = p[i][static_cast<size_t>(target)];
       }
@@ -235,9 +240,10 @@ std::vector<Json> result_lines(const Flags& flags, const Query& query,
 Json summarise(const Flags& flags, const Query& query, const std::vector<Outcome>& outcomes,
                double seconds) {
   std::vector<double> roundtrip;
-  Json unconverged = Json::array();
+  Json unconverged = Json::array(), not_returned = Json::array();
   for (const Outcome& o : outcomes) {
     roundtrip.push_back(o.roundtrip_l1);
+    if (!(o.roundtrip_l1 <= kVisible)) not_returned.push_back(o.index);
     if (o.converged.is_boolean() && !o.converged.get<bool>()) unconverged.push_back(o.index);
   }
   Json scales = Json::array();
@@ -261,6 +267,7 @@ Json summarise(const Flags& flags, const Query& query, const std::vector<Outcome
           {"roundtrip_l1_median", median(roundtrip)},
           {"roundtrip_l1_max", *std::max_element(roundtrip.begin(), roundtrip.end())},
           {"not_converged", unconverged},
+          {"not_returned", not_returned},
           {"scales", scales},
           {"seconds", seconds}};
 }
@@ -277,10 +284,12 @@ void print_table(const Flags& flags, const Json& summary) {
   fmt::print(
       "round trip (s = 0): median {:.4f}, worst {:.4f} grey levels; L1 in grey levels, 0-255\n",
       summary["roundtrip_l1_median"].get<double>(), summary["roundtrip_l1_max"].get<double>());
-  if (!summary["not_converged"].empty())
-    fmt::print("abduction did not converge for {} of {} images: index {}\n",
-               summary["not_converged"].size(), summary["images"].get<size_t>(),
-               summary["not_converged"].dump());
+  if (const size_t lost = summary["not_returned"].size(); lost > 0)
+    fmt::print("{} of {} images come back from their noise more than {} grey level off: {}\n", lost,
+               summary["images"].get<size_t>(), kVisible,
+               flags.options.abduction.method == AbductionMethod::ddim
+                   ? "--abduction fixed-point is exact"
+                   : "raise --max-iterations, or take more --steps");
   fmt::print("{} images in {:.1f} s; picture: {}\n", summary["images"].get<size_t>(),
              summary["seconds"].get<double>(),
              (std::filesystem::path(flags.out) / "grid.png").string());
@@ -296,26 +305,29 @@ void run(Common& common, Flags flags) {
   if (flags.guidance.empty()) flags.guidance = model.is_conditional() ? "implicit" : "classifier";
   std::optional<AntiCausalPredictor> predictor;
   if (!flags.classifier.empty()) predictor.emplace(flags.classifier, model);
-  const AntiCausalPredictor* judge = predictor ? &*predictor : nullptr;
+  const AntiCausalPredictor* guide = predictor ? &*predictor : nullptr;
+  const std::optional<Judge> judge = find_judge(flags.judge, model, guide);
   flags.abduction.steps = model.chain().levels();
   flags.options.abduction.levels =
       as_usage([&] { return model.chain().levels_of_fraction(flags.abduction.fraction); });
-  Query query{model, judge, select(flags.data, model), {}, {}, {}, parse_encoding(flags.encode)};
+  Query query{model, guide, judge, select(flags.data, model),
+              {},    {},    {},    parse_encoding(flags.encode)};
   as_usage([&] {
-    const auto attributes = nameable(query.selection.dataset, model, judge);
+    const auto attributes = nameable(query.selection.dataset, model, guide);
     query.target = parse_intervention(flags.intervention, attributes);
     for (const data::Attribute& a : attributes)
       if (query.label.empty() && a.is_category()) query.label = a.name;
     if (judge)
-      require(query.target_class() < judge->classes(), "--do {}: {} knows the classes 0 to {}",
-              flags.intervention, judge->info().path, judge->classes() - 1);
-    query.networks = guides(flags.guidance, model, judge, query.label);
+      require(query.target_class() < judge->classes, "--do {}: {} knows the classes 0 to {}",
+              flags.intervention, judge->info.path, judge->classes - 1);
+    query.networks = guides(flags.guidance, model, guide, query.label);
     act(query.networks,
         {{query.target}, {query.selection.dataset.factual(query.selection.index[0])}},
         query.encoding);
   });
   const OutputFolder folder(flags.out, "counterfactual");
-  if (judge) warn_of_other_data(common, model.info(), judge->info());
+  if (guide) warn_of_other_data(common, model.info(), guide->info());
+  if (judge) warn_of_other_data(common, model.info(), judge->info);
   say_notes(common, query.selection.dataset);
 
   const auto start = std::chrono::steady_clock::now();
@@ -333,7 +345,8 @@ void run(Common& common, Flags flags) {
   write_jsonl(std::filesystem::path(flags.out) / "results.jsonl",
               result_lines(flags, query, outcomes));
   std::vector<const ModelInfo*> models{&model.info()};
-  if (judge) models.push_back(&judge->info());
+  if (guide) models.push_back(&guide->info());
+  if (judge && !(guide && judge->info.path == guide->info().path)) models.push_back(&judge->info);
   const AbductionOptions& a = flags.options.abduction;
   write_run(flags.out, common,
             {{"data", flags.data.data},
@@ -368,7 +381,10 @@ void add_counterfactual(CLI::App& app, Common& common) {
   command->add_option("--model", flags->model, "diffusion model: a file or a run's folder")
       ->required();
   command->add_option("--classifier", flags->classifier,
-                      "anti-causal predictor, a file or a run's folder: guides, and judges");
+                      "anti-causal predictor, a file or a run's folder, that guides");
+  command->add_option("--judge", flags->judge,
+                      "oracle or classifier that says what the answers show (default: the oracle "
+                      "beside the model, else --classifier)");
   add_data_flags(command, flags->data);
   command
       ->add_option("--do", flags->intervention,

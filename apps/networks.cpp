@@ -54,18 +54,28 @@ NetworkFolder::NetworkFolder(const std::string& given, const ModelInfo& model)
             [](const ModelInfo& a, const ModelInfo& b) { return a.path < b.path; });
 }
 
-std::string NetworkFolder::find(const std::string& given, const std::string& role) const {
-  if (!given.empty()) return given;
+std::vector<const ModelInfo*> NetworkFolder::candidates(const std::string& role) const {
   std::vector<const ModelInfo*> found;
   for (const ModelInfo& m : models_)
     if (m.kind == role) found.push_back(&m);
+  narrow(found, [&](const ModelInfo* m) { return data_of(*m) == data_; });
+  const std::string prefix = name_.substr(0, name_.rfind('-') + 1);
+  narrow(found, [&](const ModelInfo* m) { return name_of_model(m->path) == prefix + role; });
+  return found;
+}
+
+std::string NetworkFolder::sole(const std::string& role) const {
+  const auto found = candidates(role);
+  return found.size() == 1 ? found.front()->path : "";
+}
+
+std::string NetworkFolder::find(const std::string& given, const std::string& role) const {
+  if (!given.empty()) return given;
+  const auto found = candidates(role);
   if (found.empty())
     throw UsageError(fmt::format(
         "--{} is needed: {} holds none (diffscm train {} makes one; --networks names a folder)",
         role, folder_.string(), role));
-  narrow(found, [&](const ModelInfo* m) { return data_of(*m) == data_; });
-  const std::string prefix = name_.substr(0, name_.rfind('-') + 1);
-  narrow(found, [&](const ModelInfo* m) { return name_of_model(m->path) == prefix + role; });
   if (found.size() > 1) {
     std::string names;
     for (const ModelInfo* m : found) names += (names.empty() ? "" : ", ") + m->path;

@@ -20,8 +20,11 @@ class NetworkFolder {
   // on the diffusion model's data; of those, the one with its name (mnist-vae beside mnist-unet).
   // Throws UsageError, naming the flag --ROLE, unless one is left.
   std::string find(const std::string& given, const std::string& role) const;
+  // The model that find() would choose, or nothing where it would throw.
+  std::string sole(const std::string& role) const;
 
  private:
+  std::vector<const ModelInfo*> candidates(const std::string& role) const;
   std::filesystem::path folder_;
   std::string name_, data_;  // of the diffusion model
   std::vector<ModelInfo> models_;
