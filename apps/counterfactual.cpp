@@ -9,10 +9,9 @@
 #include <optional>
 
 #include "apps/inference.h"
-#include "apps/judge.h"
 #include "apps/notes.h"
 #include "apps/output_folder.h"
-#include "causal/intervention.h"
+#include "apps/question.h"
 #include "diffusion/batch.h"
 #include "engine/io/npz.h"
 #include "models/probabilities.h"
@@ -30,72 +29,6 @@ struct Flags {
   CounterfactualOptions options;
   int64_t batch = 32;
 };
-
-// The question, once the models and the data are known.
-struct Query {
-  const DiffusionModel& model;
-  const AntiCausalPredictor* predictor;  // guides; or null
-  const std::optional<Judge>& judge;
-  Selection selection;
-  Assignment target;        // what do() sets
-  std::string label;        // the parent that the classifier predicts, as data and do() call it
-  ParentNetworks networks;  // those that guide
-  Encoding encoding;
-
-  // The class that do() sets, or -1.
-  int64_t target_class() const {
-    const auto set = target.find(label);
-    return set == target.end() ? -1 : static_cast<int64_t>(set->second);
-  }
-};
-
-// What do() can name: the data's attributes, then what the networks know besides. "class" and
-// "label" stand for the first category, and so does "digit" where nothing has that name.
-std::vector<data::Attribute> nameable(const data::Dataset& dataset, const DiffusionModel& model,
-                                      const AntiCausalPredictor* predictor) {
-  std::vector<data::Attribute> all = dataset.attributes;
-  const auto has = [&](const auto& is) { return std::any_of(all.begin(), all.end(), is); };
-  for (const Condition& c : model.conditions())
-    if (!has([&](const data::Attribute& a) { return a.name == c.name; }))
-      all.push_back(c.is_category() ? data::numbered_category(c.name, c.classes)
-                                    : data::Attribute{.name = c.name});
-  if (predictor && !has([](const data::Attribute& a) { return a.is_category(); }))
-    all.push_back(data::numbered_category("class", predictor->classes()));
-  return all;
-}
-
-Assignment parse_intervention(const std::string& text,
-                              std::span<const data::Attribute> attributes) {
-  const bool digit = std::any_of(attributes.begin(), attributes.end(),
-                                 [](const data::Attribute& a) { return a.name == "digit"; });
-  const bool alias = !digit && text.starts_with("digit=");
-  try {
-    return data::parse_assignment(alias ? "class" + text.substr(5) : text, attributes);
-  } catch (const Error& e) {
-    fail("--do {}: {}", text, e.what());
-  }
-}
-
-// The networks that --guidance names; by default the model, if it can be told parents.
-ParentNetworks guides(const std::string& guidance, const DiffusionModel& model,
-                      const AntiCausalPredictor* predictor, const std::string& label) {
-  ParentNetworks networks{.epsilon = model.epsilon()};
-  if (guidance != "classifier") {
-    require(model.is_conditional(), "--guidance {}: {} cannot be told any parent", guidance,
-            model.info().path);
-    for (const Condition& c : model.conditions()) networks.conditions.push_back(c.name);
-    networks.conditional = [&model](std::span<const Assignment> parents) {
-      return model.epsilon(parents);
-    };
-  }
-  if (guidance != "implicit") {
-    require(predictor, "--guidance {}: give a --classifier", guidance);
-    networks.predictors[label] = [predictor](std::span<const double> values) {
-      return predictor->gradient({values.begin(), values.end()});
-    };
-  }
-  return networks;
-}
 
 // L1 of a round trip, in grey levels, from which on it is worth a word.
 constexpr double kVisible = 0.5;
