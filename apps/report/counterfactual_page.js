@@ -71,7 +71,7 @@ class Film {
           ...level('abduction', image.up)]},
       {title: `Prediction at ${scaleText(at)}: noise to counterfactual`,
         frames: [...level('prediction', image.down).reverse(),
-          {src: image.counterfactual[at], way: 'prediction', name: 'counterfactual'}]},
+          {src: image.counterfactual[at], way: 'prediction', name: 'result'}]},
     ];
     this.frames = this.rows.flatMap((row) => row.frames);
     this.position = 0;
