@@ -19,8 +19,8 @@ namespace diffscm::kernels {
 
 // The catalogue, the one list of operators:
 //   F32(name, Args)    name, on f32 storage
-//   BOTH(name, Args)   name, on f32 storage: Args<float>, and name_bf16, on bf16 storage:
-//   Args<bf16> BF16(name, Args)   what only --precision bf16 asks for
+//   BOTH(name, Args)   name on f32 storage, Args<float>, and name_bf16 on bf16 storage, Args<bf16>
+//   BF16(name, Args)   what only --precision bf16 asks for
 // Every target implements F32 and the first of BOTH; emu and cuda, whose kernels are templates,
 // implement all. A target's entry points and its table are made from this list, so that a kernel
 // that is missing does not build.
