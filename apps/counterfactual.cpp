@@ -8,11 +8,14 @@
 #include <memory>
 #include <optional>
 
+#include "apps/film.h"
 #include "apps/inference.h"
 #include "apps/notes.h"
 #include "apps/output_folder.h"
 #include "apps/question.h"
+#include "apps/report/counterfactual_page.h"
 #include "diffusion/batch.h"
+#include "engine/io/file.h"
 #include "engine/io/npz.h"
 #include "models/probabilities.h"
 
@@ -28,6 +31,7 @@ struct Flags {
   AbductionFlags abduction;
   CounterfactualOptions options;
   int64_t batch = 32;
+  bool report = false;
 };
 
 // L1 of a round trip, in grey levels, from which on it is worth a word.
@@ -51,8 +55,54 @@ struct Images {
   std::vector<std::vector<Tensor>> counterfactual;  // [scale][batch]
 };
 
+// The page of the run and what is needed to fill it.
+struct Report {
+  static constexpr int64_t kImages = 200;
+
+  Report(const Flags& flags, int levels) : film(levels, flags.options.scales) {
+    page.scales = flags.options.scales;
+    page.film_scale = film.scale();
+  }
+  CounterfactualPage page;
+  Film film;
+};
+
+// Adds a batch, the last of `images`, to the page.
+void add_to_page(const Query& query, const Images& images, std::span<const Outcome> outcomes,
+                 Report& report) {
+  const int64_t target = query.target_class();
+  for (size_t row = 0; row < outcomes.size(); ++row) {
+    if (static_cast<int64_t>(report.page.images.size()) == Report::kImages) return;
+    const Outcome& o = outcomes[row];
+    const auto i = static_cast<int64_t>(row);
+    CounterfactualPage::Image image;
+    image.index = o.index;
+    if (o.label >= 0 && !query.label.empty())
+      image.label =
+          data::find_attribute(query.attributes, query.label).show(static_cast<double>(o.label));
+    image.target = query.target.size() == 1
+                       ? data::find_attribute(query.attributes, query.target.begin()->first)
+                             .show(query.target.begin()->second)
+                       : data::show(query.target, query.attributes);
+    if (o.converged.is_boolean()) image.converged = o.converged.get<bool>();
+    if (o.residual.is_number()) image.residual = o.residual.get<double>();
+    image.roundtrip_l1 = o.roundtrip_l1;
+    image.factual = io::grid_image(images.factual.back(), i);
+    image.reconstruction = io::grid_image(images.reconstruction.back(), i);
+    for (size_t s = 0; s < o.at_scale.size(); ++s) {
+      image.counterfactual.push_back(io::grid_image(images.counterfactual[s].back(), i));
+      image.l1.push_back(o.at_scale[s].l1);
+      if (o.at_scale[s].p_target.is_null()) continue;
+      image.p_target.push_back(o.at_scale[s].p_target.get<double>());
+      image.flipped.push_back(o.at_scale[s].predicted == target);
+    }
+    report.film.put(i, image);
+    report.page.images.push_back(std::move(image));
+  }
+}
+
 void run_batch(Common& common, const Flags& flags, const Query& query, int64_t begin,
-               std::vector<Outcome>& outcomes, Images& images) {
+               std::vector<Outcome>& outcomes, Images& images, std::optional<Report>& report) {
   const data::Dataset& dataset = query.selection.dataset;
   const int64_t total = static_cast<int64_t>(query.selection.index.size()),
                 end = std::min(total, begin + flags.batch);
@@ -65,7 +115,8 @@ void run_batch(Common& common, const Flags& flags, const Query& query, int64_t b
   const int64_t batches = (total + flags.batch - 1) / flags.batch;
   const Counterfactual result =
       counterfactual(action.epsilon, action.guidance, query.model.chain(), factual, flags.options,
-                     level_progress(common, "counterfactual", begin / flags.batch, batches));
+                     level_progress(common, "counterfactual", begin / flags.batch, batches),
+                     report ? report->film.observer(Film::kImages - begin) : PassObserver{});
 
   const std::vector<double> roundtrip = l1_grey_levels(result.reconstruction, factual);
   for (size_t i = 0; i < index.size(); ++i) {
@@ -102,6 +153,25 @@ void run_batch(Common& common, const Flags& flags, const Query& query, int64_t b
   images.factual.push_back(factual);
   images.latent.push_back(result.abduction.latent);
   images.reconstruction.push_back(clamp_to_image(result.reconstruction));
+  if (report) add_to_page(query, images, std::span(outcomes).subspan(begin), *report);
+}
+
+void write_report(const Flags& flags, const Query& query, const Json& options,
+                  const std::vector<const ModelInfo*>& models, CounterfactualPage page) {
+  page.title = fmt::format("do({})", data::show(query.target, query.attributes));
+  if (query.judge && query.target_class() >= 0) {
+    const bool guides = query.predictor && query.predictor->info().path == query.judge->info.path;
+    page.judge = fmt::format("{} {}", guides ? "guided and judged by" : "judged by",
+                             std::filesystem::path(query.judge->info.path).stem().string());
+  }
+  for (const ModelInfo* model : models) page.facts.emplace_back("network", model->path);
+  for (const auto& [name, value] : options.items())
+    page.facts.emplace_back(name, value.is_string() ? value.get<std::string>() : value.dump());
+  if (page.images.size() < query.selection.index.size())
+    page.facts.emplace_back(
+        "images on this page",
+        fmt::format("the first {} of {}", page.images.size(), query.selection.index.size()));
+  io::atomic_write(std::filesystem::path(flags.out) / "report.html", to_html(page));
 }
 
 void write_images(const Flags& flags, const Query& query, const Images& images,
@@ -243,12 +313,12 @@ void run(Common& common, Flags flags) {
   flags.abduction.steps = model.chain().levels();
   flags.options.abduction.levels =
       as_usage([&] { return model.chain().levels_of_fraction(flags.abduction.fraction); });
-  Query query{model, guide, judge, select(flags.data, model),
-              {},    {},    {},    parse_encoding(flags.encode)};
+  Query query{
+      model, guide, judge, select(flags.data, model), {}, {}, {}, parse_encoding(flags.encode), {}};
   as_usage([&] {
-    const auto attributes = nameable(query.selection.dataset, model, guide);
-    query.target = parse_intervention(flags.intervention, attributes);
-    for (const data::Attribute& a : attributes)
+    query.attributes = nameable(query.selection.dataset, model, guide);
+    query.target = parse_intervention(flags.intervention, query.attributes);
+    for (const data::Attribute& a : query.attributes)
       if (query.label.empty() && a.is_category()) query.label = a.name;
     if (judge)
       require(query.target_class() < judge->classes, "--do {}: {} knows the classes 0 to {}",
@@ -267,9 +337,12 @@ void run(Common& common, Flags flags) {
   std::vector<Outcome> outcomes;
   Images images;
   images.counterfactual.resize(flags.options.scales.size());
+  std::optional<Report> report;
+  if (flags.report)
+    report.emplace(flags, model.chain().checked_levels(flags.options.abduction.levels));
   const auto total = static_cast<int64_t>(query.selection.index.size());
   for (int64_t begin = 0; begin < total; begin += flags.batch)
-    run_batch(common, flags, query, begin, outcomes, images);
+    run_batch(common, flags, query, begin, outcomes, images, report);
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 
@@ -281,23 +354,23 @@ void run(Common& common, Flags flags) {
   if (guide) models.push_back(&guide->info());
   if (judge && !(guide && judge->info.path == guide->info().path)) models.push_back(&judge->info);
   const AbductionOptions& a = flags.options.abduction;
-  write_run(flags.out, common,
-            {{"data", flags.data.data},
-             {"split", flags.data.split},
-             {"index", flags.data.index},
-             {"do", flags.intervention},
-             {"guidance", flags.guidance},
-             {"encode", flags.encode},
-             {"scales", flags.options.scales},
-             {"steps", flags.abduction.steps},
-             {"levels", a.levels},
-             {"abduction", flags.abduction.method},
-             {"tolerance", a.tolerance},
-             {"max_iterations", a.max_iterations},
-             {"abduction_threshold", flags.abduction.threshold},
-             {"threshold", flags.threshold},
-             {"batch", flags.batch}},
-            models, summary);
+  const Json options = {{"data", flags.data.data},
+                        {"split", flags.data.split},
+                        {"index", flags.data.index},
+                        {"do", flags.intervention},
+                        {"guidance", flags.guidance},
+                        {"encode", flags.encode},
+                        {"scales", flags.options.scales},
+                        {"steps", flags.abduction.steps},
+                        {"levels", a.levels},
+                        {"abduction", flags.abduction.method},
+                        {"tolerance", a.tolerance},
+                        {"max_iterations", a.max_iterations},
+                        {"abduction_threshold", flags.abduction.threshold},
+                        {"threshold", flags.threshold},
+                        {"batch", flags.batch}};
+  write_run(flags.out, common, options, models, summary);
+  if (report) write_report(flags, query, options, models, std::move(report->page));
   if (common.json) {
     fmt::print("{}\n", summary.dump());
   } else if (!common.quiet) {
@@ -347,6 +420,7 @@ void add_counterfactual(CLI::App& app, Common& common) {
   command->add_option("--batch", flags->batch, "images at a time")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  command->add_flag("--report", flags->report, "also write OUT/report.html, one page to look at");
   command->add_option("--out", flags->out, "output folder")->required();
   command->callback([&common, flags] { run(common, *flags); });
 }

@@ -21,6 +21,7 @@ struct Query {
   std::string label;        // the parent that the classifier predicts, as data and do() call it
   ParentNetworks networks;  // those that guide
   Encoding encoding;
+  std::vector<data::Attribute> attributes;  // what do() can name
 
   // The class that do() sets, or -1.
   int64_t target_class() const {

@@ -16,7 +16,8 @@ void validate(const CounterfactualOptions& options) {
 
 Counterfactual counterfactual(const EpsilonModel& epsilon, const Guidance& action,
                               const Chain& chain, const Tensor& factual,
-                              const CounterfactualOptions& options, const Progress& progress) {
+                              const CounterfactualOptions& options, const Progress& progress,
+                              const PassObserver& observer) {
   validate(options);
   const auto guided =
       std::count_if(options.scales.begin(), options.scales.end(), [](double s) { return s > 0; });
@@ -30,17 +31,23 @@ Counterfactual counterfactual(const EpsilonModel& epsilon, const Guidance& actio
     if (!progress) return {};
     return [&progress, before, total](int done, int) { progress(before + done, total); };
   };
+  const auto watch = [&observer](size_t pass) -> Observer {
+    if (!observer) return {};
+    return [&observer, pass](int level, const Tensor& x) { observer(pass, level, x); };
+  };
 
   Counterfactual result;
-  result.abduction = abduct(epsilon, {}, chain, factual, options.abduction, next_pass());
-  const auto predict = [&](const Guidance& guidance) {
+  result.abduction = abduct(epsilon, {}, chain, factual, options.abduction, next_pass(), watch(0));
+  const auto predict = [&](const Guidance& guidance, size_t pass) {
     return sample(epsilon, guidance, chain, levels, result.abduction.latent,
-                  {.threshold = options.threshold}, {}, next_pass());
+                  {.threshold = options.threshold}, {}, next_pass(), watch(pass));
   };
-  result.reconstruction = predict({});
-  for (const double s : options.scales)
+  result.reconstruction = predict({}, 1);
+  for (size_t i = 0; i < options.scales.size(); ++i) {
+    const double s = options.scales[i];
     result.counterfactual.push_back(s == 0 ? result.reconstruction.clone()
-                                           : predict(action.scaled(s)));
+                                           : predict(action.scaled(s), 2 + i));
+  }
   return result;
 }
 

@@ -2,6 +2,7 @@
 // prediction (Pearl 2009, section 7.1; Sanchez & Tsaftaris 2022, algorithm 1).
 #pragma once
 
+#include <functional>
 #include <vector>
 
 #include "diffusion/abduction.h"
@@ -22,6 +23,10 @@ struct Counterfactual {
   std::vector<Tensor> counterfactual;  // one per scale
 };
 
+// Told what stands at each level of each pass (diffusion/progress.h): 0 is the abduction, 1 the
+// reconstruction, 2 + i the prediction at scales[i], which s = 0 goes without.
+using PassObserver = std::function<void(size_t pass, int level, const Tensor& x)>;
+
 // A pure function of its arguments. Abduces u once, with `epsilon` alone; then predicts by DDIM
 // (eta 0) from that same u, without intervention and under `action`, its terms multiplied by each
 // scale. s = 0 asks none of them and is the reconstruction, which without a threshold is the
@@ -32,9 +37,10 @@ struct Counterfactual {
 // conditional model, and do() of the factual value returns the factual at every s.
 //
 // `progress` counts levels over all passes. Throws Error for options or shapes that make no sense;
-// passes on what `progress` throws.
+// passes on what `progress` and `observer` throw.
 Counterfactual counterfactual(const EpsilonModel& epsilon, const Guidance& action,
                               const Chain& chain, const Tensor& factual,
-                              const CounterfactualOptions& options, const Progress& progress = {});
+                              const CounterfactualOptions& options, const Progress& progress = {},
+                              const PassObserver& observer = {});
 
 }  // namespace diffscm

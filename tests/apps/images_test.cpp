@@ -1,4 +1,5 @@
 // diffscm sample, abduct and counterfactual: what they write and what they refuse.
+#include "apps/report/document.h"
 #include "tests/apps/networks.h"
 
 namespace diffscm {
@@ -150,6 +151,47 @@ TEST(Abduct, BadInputIsOneLineAndLeavesNothing) {
   refused(model + data + Arguments{"--abduction", "guess"}, 2, "guess");
   write_data(world() / "large.npz", 10);
   refused(model + Arguments{"--data", world() / "large.npz"}, 1, "8x8x1");
+}
+
+TEST(Counterfactual, ReportShowsWhatTheRunFound) {
+  const std::string out = fresh();
+  expect_success(diffscm(counterfactual(out) + Arguments{"--steps", "8", "--scale", "3,0,0.7",
+                                                         "--batch", "4", "--report", "--quiet"}));
+  const std::string html = testing::get(out + "/report.html");
+  const std::string tag = R"(<script type="application/json" id="data">)";
+  const size_t begin = html.find(tag) + tag.size();
+  const json page = json::parse(html.substr(begin, html.find("</script>", begin) - begin));
+  EXPECT_EQ(page["scales"], json({0, 0.7, 3}));
+  EXPECT_EQ(page["film_scale"], 0.7);
+  ASSERT_EQ(page["images"].size(), 6u);
+
+  const std::map<double, size_t> place{{0.0, 0}, {0.7, 1}, {3.0, 2}};
+  std::map<int64_t, json> images;
+  for (const json& image : page["images"]) images[image["index"]] = image;
+  size_t lines = 0;
+  for (const auto& line : io::read_jsonl(out + "/results.jsonl")) {
+    const json& image = images.at(line["index"]);
+    const size_t s = place.at(line["scale"]);
+    EXPECT_EQ(image["l1"][s], line["l1"]);
+    EXPECT_EQ(image["p_target"][s], line["p_target"]);
+    EXPECT_EQ(image["flipped"][s], line["predicted"] == line["target"]);
+    EXPECT_EQ(image["converged"], line["converged"]);
+    EXPECT_EQ(image["roundtrip_l1"], line["roundtrip_l1"]);
+    ++lines;
+  }
+  EXPECT_EQ(lines, 18u);
+
+  // The film goes up to u and starts down from it; image 5 is of the second batch.
+  const Tensor u = tensor(io::read_npz(out + "/counterfactuals.npz").at("latent"));
+  for (const int64_t n : {0, 5}) {
+    const json& image = page["images"][static_cast<size_t>(n)];
+    EXPECT_EQ(image["levels"], json({1, 2, 3, 4, 5, 6, 7, 8}));
+    EXPECT_EQ(image["up"].size(), 8u);
+    EXPECT_EQ(image["down"].size(), 8u);
+    EXPECT_EQ(image["up"][7], apps::data_url(io::grid_image(u, n)));
+    EXPECT_EQ(image["down"][7], image["up"][7]);
+    EXPECT_NE(image["down"][0], image["up"][0]);
+  }
 }
 
 TEST(Counterfactual, WritesEverythingItPromises) {

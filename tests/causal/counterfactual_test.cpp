@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "diffusion/sampler.h"
 #include "tests/diffusion/analytic.h"
 
@@ -69,6 +71,23 @@ TEST_F(TwoClasses, TheInterventionChangesTheClassAndKeepsTheStyle) {
   }
   // With the exact posterior the two arms are the same image.
   EXPECT_LT(worst_grey_levels(images[0], images[1]), 0.01);
+}
+
+TEST_F(TwoClasses, TheObserverSeesEveryPass) {
+  std::map<size_t, std::vector<int>> levels;
+  std::map<size_t, std::vector<float>> last;
+  const Counterfactual c = counterfactual(epsilon(), to_class_1(), chain, factual,
+                                          {.abduction = {.levels = 5}, .scales = {0.5, 0, 2}}, {},
+                                          [&](size_t pass, int level, const Tensor& x) {
+                                            levels[pass].push_back(level);
+                                            last[pass] = x.to_vector();
+                                          });
+  const std::vector<int> up{1, 2, 3, 4, 5}, down{4, 3, 2, 1, 0};
+  EXPECT_EQ(levels, (std::map<size_t, std::vector<int>>{{0, up}, {1, down}, {2, down}, {4, down}}));
+  EXPECT_EQ(last[0], c.abduction.latent.to_vector());
+  EXPECT_EQ(last[1], c.reconstruction.to_vector());
+  EXPECT_EQ(last[2], c.counterfactual[0].to_vector());
+  EXPECT_EQ(last[4], c.counterfactual[2].to_vector());
 }
 
 // Abduction with the factual class, prediction with the counterfactual one.
