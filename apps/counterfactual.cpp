@@ -305,7 +305,9 @@ void run(Common& common, Flags flags) {
   flags.options.threshold.kind = parse_threshold(flags.threshold);
   as_usage([&] { validate(flags.options); });
   const DiffusionModel model(flags.model, common.target(), flags.abduction.steps, common.layers());
-  if (flags.guidance.empty()) flags.guidance = model.is_conditional() ? "implicit" : "classifier";
+  const GuidanceKind guidance =
+      flags.guidance.empty() ? default_guidance(model) : parse_guidance_kind(flags.guidance);
+  flags.guidance = name_of(guidance);
   std::optional<AntiCausalPredictor> predictor;
   if (!flags.classifier.empty()) predictor.emplace(flags.classifier, model);
   const AntiCausalPredictor* guide = predictor ? &*predictor : nullptr;
@@ -323,7 +325,7 @@ void run(Common& common, Flags flags) {
     if (judge)
       require(query.target_class() < judge->classes, "--do {}: {} knows the classes 0 to {}",
               flags.intervention, judge->info.path, judge->classes - 1);
-    query.networks = guides(flags.guidance, model, guide, query.label);
+    query.networks = guiding_networks(guidance, model, guide, query.label);
     act(query.networks,
         {{query.target}, {query.selection.dataset.factual(query.selection.index[0])}},
         query.encoding);

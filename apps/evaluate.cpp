@@ -11,16 +11,46 @@
 namespace diffscm::apps {
 namespace {
 
-const std::vector<std::string> kMethods{"diff-scm",  "diff-scm-ddim", "guided-sample",  "sdedit",
-                                        "prototype", "greedy",        "training-image", "factual"};
+const std::vector<std::string> kMethods{
+    "diff-scm", "diff-scm-implicit", "diff-scm-factual", "diff-scm-ddim", "guided-sample",
+    "sdedit",   "prototype",         "greedy",           "bound",         "training-image",
+    "factual"};
 
 struct Flags {
   EvaluationFlags evaluation;
-  std::vector<std::string> methods = kMethods;
-  std::string ensemble;
-  double scale = 1, sdedit_fraction = 0.5;
+  std::vector<std::string> methods;  // empty: all that the networks and the data allow
+  std::string ensemble, bound;
+  double scale = CounterfactualOptions::kScale, sdedit_fraction = 0.5;
   int prototype_iterations = 1000;
 };
+
+// Diff-SCM's arms: `name` begins with diff-scm.
+DiffScmOptions diff_scm_arm(const std::string& name, DiffScmOptions scm) {
+  scm.name = name;
+  if (name == "diff-scm-ddim") {
+    scm.title = "Diff-SCM, plain DDIM abduction";
+    scm.abduction.method = AbductionMethod::ddim;
+  } else if (name == "diff-scm-implicit") {
+    scm.title = "Diff-SCM, implicit guidance";
+    scm.guidance = GuidanceKind::implicit;
+  } else if (name == "diff-scm-factual") {
+    scm.title = "Diff-SCM, implicit guidance, factual encoding";
+    scm.guidance = GuidanceKind::implicit;
+    scm.encoding = Encoding::factual;
+  }
+  return scm;
+}
+
+std::vector<std::string> default_methods(const Flags& flags, const Evaluation& e) {
+  std::vector<std::string> methods = kMethods;
+  if (!knows_labels(e.model(), e.test()))
+    std::erase_if(methods, [](const std::string& m) {
+      return m == "diff-scm-implicit" || m == "diff-scm-factual";
+    });
+  if (!e.test().world || (flags.bound.empty() && e.networks().sole(Bound::kKind).empty()))
+    std::erase(methods, "bound");
+  return methods;
+}
 
 // Producers, and what they refer to.
 class Methods {
@@ -33,17 +63,8 @@ class Methods {
 
  private:
   Producer make(const std::string& name, Common& common, const Flags& flags, const Evaluation& e) {
-    DiffScmOptions scm{.abduction = e.abduction(),
-                       .scales = {flags.scale},
-                       .cycled_images = flags.evaluation.cycled_images,
-                       .images_per_repeat = flags.evaluation.images};
-    if (name == "diff-scm") return diff_scm(e.model(), e.guide(), scm, e.progress());
-    if (name == "diff-scm-ddim") {
-      scm.name = name;
-      scm.title = "Diff-SCM, plain DDIM abduction";
-      scm.abduction.method = AbductionMethod::ddim;
-      return diff_scm(e.model(), e.guide(), scm, e.progress());
-    }
+    if (name.starts_with("diff-scm"))
+      return e.diff_scm_method(diff_scm_arm(name, e.diff_scm_options({flags.scale})));
     if (name == "guided-sample")
       return guided_sampling(e.model(), e.guide(), flags.scale, common.seed, e.progress());
     if (name == "sdedit")
@@ -51,6 +72,7 @@ class Methods {
                     e.progress());
     if (name == "factual") return factual_itself();
     if (name == "training-image") return training_image(e.train(), common.seed);
+    if (name == "bound") return make_bound(flags, e);
     load_ensemble(flags, e);
     const auto logits = [this](const Variable& x) { return ensemble_->model.mean_logits(x); };
     const Target target = e.model().target();
@@ -62,6 +84,24 @@ class Methods {
         baselines::class_prototypes(encode, e.train(), 500, target)};
     return prototype_guided(std::move(networks), {.iterations = flags.prototype_iterations}, target,
                             e.progress());
+  }
+
+  Producer make_bound(const Flags& flags, const Evaluation& e) {
+    const data::Dataset& data = e.test();
+    if (!data.world)
+      throw UsageError(fmt::format(
+          "--methods bound: {} does not know the true counterfactuals; digits does", data.name));
+    const Target target = e.model().target();
+    bound_ = std::make_unique<LoadedModel<Bound>>(
+        load_model<Bound>(e.networks().find(flags.bound, Bound::kKind), target));
+    const UNetConfig& c = bound_->model.config();
+    const std::string& label = data.label_attribute().name;
+    require(
+        c.image_size == data.height && c.in_channels == data.channels && c.conditions.size() == 1 &&
+            c.conditions[0].name == label && c.conditions[0].classes == data.classes,
+        "{} is not a bound for {}x{}x{} images and the {} classes of '{}' in {}", bound_->info.path,
+        data.height, data.width, data.channels, data.classes, label, data.name);
+    return bound_answer(bound_->model, target);
   }
 
   void load_ensemble(const Flags& flags, const Evaluation& e) {
@@ -77,6 +117,7 @@ class Methods {
   }
 
   std::unique_ptr<LoadedModel<MlpEnsemble>> ensemble_;
+  std::unique_ptr<LoadedModel<Bound>> bound_;
   std::vector<Producer> producers_;
 };
 
@@ -95,6 +136,7 @@ void run(Common& common, Flags flags) {
     validate(CounterfactualOptions{.scales = {flags.scale}});
     evaluation.model().chain().levels_of_fraction(flags.sdedit_fraction);
   });
+  if (flags.methods.empty()) flags.methods = default_methods(flags, evaluation);
   const Methods methods(common, flags, evaluation);
   if (!evaluation.run(methods.producers(), {{"command", "evaluate"},
                                             {"scale", flags.scale},
@@ -112,7 +154,8 @@ void run(Common& common, Flags flags) {
       "all images, and the standard deviation of the repeats' means.",
       flags.evaluation.repeats, flags.evaluation.images);
   input.summaries = evaluation.summaries(methods.producers());
-  input.controls = {"factual", "training-image"};
+  input.controls = {"factual", "training-image", "bound"};
+  input.agreement = evaluation.agreement();
   if (e.samples > 0) {
     const Tensor samples = evaluation.samples();
     input.samples = sample_quality(evaluation.evaluator(), samples, evaluation.train(),
@@ -127,10 +170,7 @@ void run(Common& common, Flags flags) {
     input.pictures.push_back(best_median_worst(evaluation, first, "cld", 4));
     if (first.name.starts_with("diff-scm"))
       input.pictures.push_back(film_strip(
-          evaluation,
-          {evaluation.trials().begin(),
-           evaluation.trials().begin() + std::min<size_t>(2, evaluation.trials().size())},
-          flags.scale, 10));
+          evaluation, diff_scm_arm(first.name, evaluation.diff_scm_options({flags.scale})), 2, 10));
     list_failures(evaluation, first, input);
   }
   evaluation.write(input);
@@ -144,10 +184,11 @@ void add_evaluate(CLI::App& app, Common& common) {
   auto flags = std::make_shared<Flags>();
   add_evaluation_flags(command, flags->evaluation,
                        "small defaults, 2 repeats of 10 images: a few minutes");
-  command->add_option("--methods", flags->methods, "which, separated by commas")
+  command
+      ->add_option("--methods", flags->methods,
+                   "which, separated by commas (default: all that the networks and the data allow)")
       ->delimiter(',')
-      ->check(CLI::IsMember(kMethods))
-      ->capture_default_str();
+      ->check(CLI::IsMember(kMethods));
   command->add_option("--scale", flags->scale, "guidance scale s, as `sweep` picks it")
       ->capture_default_str();
   command->add_option("--sdedit-fraction", flags->sdedit_fraction, "how far up SDEdit goes, 0 to 1")
@@ -162,6 +203,8 @@ void add_evaluate(CLI::App& app, Common& common) {
       ->default_str("none");
   command->add_option("--ensemble", flags->ensemble,
                       "what prototype and greedy explain (default: found in --networks)");
+  command->add_option("--bound", flags->bound,
+                      "the network that gives the bound (default: found in --networks)");
   command->callback([&common, flags] { run(common, *flags); });
 }
 

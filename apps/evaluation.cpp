@@ -121,6 +121,27 @@ Progress Evaluation::progress() const {
   };
 }
 
+DiffScmOptions Evaluation::diff_scm_options(const std::vector<double>& scales) const {
+  return {.abduction = abduction_,
+          .scales = scales,
+          .cycled_images = flags_.cycled_images,
+          .images_per_repeat = flags_.images};
+}
+
+Producer Evaluation::diff_scm_method(const DiffScmOptions& options) const {
+  as_usage([&] { diff_scm_action(*model_, *guide_, options, {&trials_[0], 1}); });
+  return diff_scm(*model_, *guide_, options, progress());
+}
+
+std::vector<GradientAgreement> Evaluation::agreement() const {
+  if (!knows_labels(*model_, test_)) return {};
+  const auto count = static_cast<size_t>(std::min<int64_t>(flags_.images, 50));
+  std::vector<int64_t> index;
+  for (size_t i = 0; i < count; ++i) index.push_back(trials_[i].index);
+  return gradient_agreement(*guide_, *model_, test_, index,
+                            states_of({trials_.data(), count}).target, common_.seed);
+}
+
 std::vector<Metrics> Evaluation::score(const Tensor& factual, const Tensor& image,
                                        std::span<const Trial> trials) const {
   std::vector<int64_t> index;
@@ -269,16 +290,25 @@ void Evaluation::write(const ReportInput& input) const {
   const fs::path out = flags_.out;
   std::vector<ArmSummary> all = input.summaries;
   all.insert(all.end(), input.samples.begin(), input.samples.end());
-  io::atomic_write(out / "summary.json", dump(to_json(all), 2) + "\n");
+  Json json = to_json(all);
+  if (!input.agreement.empty())
+    json.push_back({{"arm", "gradient-agreement"},
+                    {"title", "Guiding classifier and conditional model, by noise level"},
+                    {"options", Json::object()},
+                    {"metrics", Json::object()},
+                    {"by_noise_level", to_json(input.agreement)}});
+  io::atomic_write(out / "summary.json", dump(json, 2) + "\n");
   io::atomic_write(out / "summary.csv", to_csv(all));
   if (flags_.report) write_report(out, input);
   if (common_.json) {
-    fmt::print("{}\n", dump(to_json(all)));
+    fmt::print("{}\n", dump(json));
   } else if (!common_.quiet) {
     fmt::print("\n{}",
                to_table(input.summaries, {"cld", "oracle_flip", "guide_flip", "l1", "im1", "im2"}));
     if (!input.samples.empty())
       fmt::print("\n{}", to_table(input.samples, {"frechet", "mmd", "sure"}));
+    if (!input.agreement.empty())
+      fmt::print("\nguiding classifier and conditional model:\n{}", to_table(input.agreement));
     for (const std::string& note : input.notes) fmt::print("{}\n", note);
     fmt::print("{}\n", (out / (flags_.report ? "report.html" : "summary.csv")).string());
   }

@@ -7,6 +7,7 @@
 #include "apps/inference.h"
 #include "apps/networks.h"
 #include "apps/report/report.h"
+#include "evaluation/gradient_agreement.h"
 #include "evaluation/methods.h"
 #include "evaluation/metrics/evaluator.h"
 #include "evaluation/summary.h"
@@ -49,6 +50,14 @@ class Evaluation {
   const std::vector<Trial>& trials() const { return trials_; }
   AbductionOptions abduction() const { return abduction_; }
   Progress progress() const;  // within a batch: stops on Ctrl-C
+
+  // What the flags say of Diff-SCM, at these scales; and the method, its last fields as a command
+  // wants them. Throws UsageError when the networks cannot guide or encode so.
+  DiffScmOptions diff_scm_options(const std::vector<double>& scales) const;
+  Producer diff_scm_method(const DiffScmOptions& options) const;
+  // Of the guide's gradient and the model's own, for up to 50 images of the first repeat under
+  // do(target). Empty when the model cannot be told the classes.
+  std::vector<GradientAgreement> agreement() const;
 
   // Runs the experiment of this shard under a progress bar. `own`: what else changes results.
   // False: other shards have still to finish.

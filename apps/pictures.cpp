@@ -105,16 +105,16 @@ PictureBlock best_median_worst(const Evaluation& evaluation, const Arm& arm,
   return block;
 }
 
-PictureBlock film_strip(const Evaluation& evaluation, const std::vector<Trial>& trials,
-                        double scale, int frames) {
+PictureBlock film_strip(const Evaluation& evaluation, const DiffScmOptions& method, int64_t count,
+                        int frames) {
+  const double scale = method.scales.at(0);
   const Chain& chain = evaluation.model().chain();
-  const int levels = chain.checked_levels(evaluation.abduction().levels);
+  const int levels = chain.checked_levels(method.abduction.levels);
   std::vector<int> shown;  // levels, ascending
   for (int f = 1; f <= frames; ++f)
     if (const int level = std::max(1, f * levels / frames); shown.empty() || level > shown.back())
       shown.push_back(level);
 
-  const EpsilonModel epsilon = evaluation.model().epsilon();
   PictureBlock block{"Abduction and prediction",
                      fmt::format("Upper row of each pair: abduction, from the image (left) to its "
                                  "exogenous noise (right). "
@@ -124,7 +124,9 @@ PictureBlock film_strip(const Evaluation& evaluation, const std::vector<Trial>& 
                      {},
                      {"image"}};
   for (const int level : shown) block.columns.push_back(fmt::format("level {}", level));
-  for (const Trial& trial : trials) {
+  for (const Trial& trial : first_trials(evaluation, count)) {
+    const Action action =
+        diff_scm_action(evaluation.model(), evaluation.guide(), method, {&trial, 1});
     const Tensor factual = evaluation.factual({trial}).to(evaluation.model().target());
     io::GridRow up{question(evaluation, trial) + ", up", {io::grid_image(factual, 0)}},
         down{"down", {}};
@@ -134,11 +136,10 @@ PictureBlock film_strip(const Evaluation& evaluation, const std::vector<Trial>& 
         at[level] = x.clone();
     };
     const Abduction u =
-        abduct(epsilon, {}, chain, factual, evaluation.abduction(), evaluation.progress(), keep);
+        abduct(action.epsilon, {}, chain, factual, method.abduction, evaluation.progress(), keep);
     for (const int level : shown) up.images.push_back(io::grid_image(at.at(level), 0));
-    const Guidance guidance{
-        .gradients = {{evaluation.guide().gradient(states_of({&trial, 1}).target), scale}}};
-    sample(epsilon, guidance, chain, levels, u.latent, {}, {}, evaluation.progress(), keep);
+    sample(action.epsilon, action.guidance.scaled(scale), chain, levels, u.latent, {}, {},
+           evaluation.progress(), keep);
     down.images.push_back(io::grid_image(at.at(0), 0));
     for (const int level : shown) down.images.push_back(io::grid_image(at.at(level), 0));
     block.rows.push_back(std::move(up));

@@ -17,9 +17,10 @@ PictureBlock sample_sheet(const Tensor& samples, int64_t count, int64_t across);
 PictureBlock best_median_worst(const Evaluation& evaluation, const Arm& arm,
                                const std::string& metric, int64_t each);
 
-// Abduction upwards and prediction downwards for some trials, at `frames` levels of the chain.
-PictureBlock film_strip(const Evaluation& evaluation, const std::vector<Trial>& trials,
-                        double scale, int frames);
+// Diff-SCM's abduction upwards and prediction downwards, at its first scale, for the first `count`
+// trials, at `frames` levels of the chain.
+PictureBlock film_strip(const Evaluation& evaluation, const DiffScmOptions& method, int64_t count,
+                        int frames);
 
 // Lists what went wrong with an arm: the oracle sees another class, the abduction did not converge.
 void list_failures(const Evaluation& evaluation, const Arm& arm, ReportInput& input);

@@ -29,24 +29,4 @@ Assignment parse_intervention(const std::string& text,
   }
 }
 
-ParentNetworks guides(const std::string& guidance, const DiffusionModel& model,
-                      const AntiCausalPredictor* predictor, const std::string& label) {
-  ParentNetworks networks{.epsilon = model.epsilon()};
-  if (guidance != "classifier") {
-    require(model.is_conditional(), "--guidance {}: {} cannot be told any parent", guidance,
-            model.info().path);
-    for (const Condition& c : model.conditions()) networks.conditions.push_back(c.name);
-    networks.conditional = [&model](std::span<const Assignment> parents) {
-      return model.epsilon(parents);
-    };
-  }
-  if (guidance != "implicit") {
-    require(predictor, "--guidance {}: give a --classifier", guidance);
-    networks.predictors[label] = [predictor](std::span<const double> values) {
-      return predictor->gradient({values.begin(), values.end()});
-    };
-  }
-  return networks;
-}
-
 }  // namespace diffscm::apps

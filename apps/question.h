@@ -38,9 +38,4 @@ std::vector<data::Attribute> nameable(const data::Dataset& dataset, const Diffus
 // "digit=5,thickness=3". Throws Error naming the part that is wrong.
 Assignment parse_intervention(const std::string& text, std::span<const data::Attribute> attributes);
 
-// The networks that --guidance classifier, implicit or both names. Throws Error when one is
-// missing. `model` and `predictor` must outlive them.
-ParentNetworks guides(const std::string& guidance, const DiffusionModel& model,
-                      const AntiCausalPredictor* predictor, const std::string& label);
-
 }  // namespace diffscm::apps

@@ -50,16 +50,27 @@ void run(Common& common, Flags flags) {
   flags.options.variance = parse_ddpm_variance(flags.variance);
   flags.options.seed = common.seed;
   as_usage([&] { validate(flags.options); });
-  if (flags.classifier.empty() != flags.wanted.empty())
-    throw UsageError("--class and --classifier are needed together");
+  if (!flags.classifier.empty() && flags.wanted.empty())
+    throw UsageError("--classifier guides to a class: give --class too");
   const DiffusionModel model(flags.model, common.target(), flags.steps, common.layers());
   std::optional<AntiCausalPredictor> predictor;
   std::vector<int64_t> targets;
+  int64_t classes = 0;
+  std::string told;  // which condition of the model is the class
   if (!flags.classifier.empty()) {
     predictor.emplace(flags.classifier, model);
-    targets =
-        as_usage([&] { return wanted_classes(flags.wanted, flags.count, predictor->classes()); });
+    classes = predictor->classes();
+  } else if (!flags.wanted.empty()) {
+    const auto category = std::find_if(model.conditions().begin(), model.conditions().end(),
+                                       [](const Condition& c) { return c.is_category(); });
+    if (category == model.conditions().end())
+      throw UsageError(fmt::format("--class {}: {} cannot be told a class: give a --classifier",
+                                   flags.wanted, model.info().path));
+    classes = category->classes;
+    told = category->name;
   }
+  if (!flags.wanted.empty())
+    targets = as_usage([&] { return wanted_classes(flags.wanted, flags.count, classes); });
   const OutputFolder folder(flags.out, "sample");
   if (predictor) warn_of_other_data(common, model.info(), predictor->info());
 
@@ -71,10 +82,16 @@ void run(Common& common, Flags flags) {
     std::vector<int64_t> index(static_cast<size_t>(n));
     std::iota(index.begin(), index.end(), begin);
     Guidance guidance;
-    if (predictor)
-      guidance.gradients.push_back(
-          {predictor->gradient({targets.begin() + begin, targets.begin() + begin + n}),
-           flags.scale});
+    if (!targets.empty()) {
+      const std::vector<int64_t> wanted(targets.begin() + begin, targets.begin() + begin + n);
+      if (predictor) {
+        guidance.gradients.push_back({predictor->gradient(wanted), flags.scale});
+      } else {
+        std::vector<data::Assignment> parents;
+        for (const int64_t c : wanted) parents.push_back({{told, static_cast<double>(c)}});
+        guidance.conditions.push_back({model.epsilon(parents), flags.scale});
+      }
+    }
     const Tensor noise = initial_noise(model.image_shape(n), index, common.seed, model.target());
     images.push_back(
         clamp_to_image(sample(model.epsilon(), guidance, model.chain(), 0, noise, flags.options,
@@ -87,17 +104,16 @@ void run(Common& common, Flags flags) {
   const std::filesystem::path out = flags.out;
   io::NpyArrays arrays{{"samples", io::NpyArray::from(all)}};
   Json summary = {{"images", flags.count}, {"seconds", seconds}};
+  if (!targets.empty()) arrays.emplace("target", io::NpyArray::from(targets, {flags.count}));
   if (predictor) {
-    arrays.emplace("target", io::NpyArray::from(targets, {flags.count}));
     int64_t hits = 0;
     const auto p = predictor->predict(all);
     for (size_t i = 0; i < p.size(); ++i) hits += argmax(p[i]) == targets[i];
     summary["on_target_rate"] = static_cast<double>(hits) / static_cast<double>(flags.count);
   }
   io::write_npz(out / "samples.npz", arrays);
-  const int64_t side = predictor && flags.wanted == "all"
-                           ? predictor->classes()
-                           : static_cast<int64_t>(std::ceil(std::sqrt(flags.count)));
+  const int64_t side =
+      flags.wanted == "all" ? classes : static_cast<int64_t>(std::ceil(std::sqrt(flags.count)));
   std::vector<io::GridRow> rows;
   for (int64_t i = 0; i < std::min(flags.count, side * 20); ++i) {
     if (i % side == 0) rows.emplace_back();
@@ -137,7 +153,8 @@ void add_sample(CLI::App& app, Common& common) {
   auto flags = std::make_shared<Flags>();
   command->add_option("--model", flags->model, "diffusion model: a file or a run's folder")
       ->required();
-  command->add_option("--classifier", flags->classifier, "guides to --class");
+  command->add_option("--classifier", flags->classifier,
+                      "guides to --class; without one a conditional model is told it");
   command->add_option("--class", flags->wanted, "the class to guide to, or all");
   command->add_option("--scale", flags->scale, "guidance scale s")
       ->check(CLI::NonNegativeNumber)

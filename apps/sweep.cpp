@@ -10,6 +10,7 @@ namespace {
 
 struct Flags {
   EvaluationFlags evaluation;
+  std::string guidance, encode = "unconditional";
   std::vector<double> scales{0, 0.2, 0.4, 0.6, 0.7, 0.8, 1, 1.5, 2, 3};
 };
 
@@ -54,19 +55,24 @@ void run(Common& common, Flags flags) {
     validate(CounterfactualOptions{
         .abduction = evaluation.abduction(), .scales = flags.scales, .threshold = {}});
   });
-  const std::vector<Producer> producers{diff_scm(evaluation.model(), evaluation.guide(),
-                                                 {.abduction = evaluation.abduction(),
-                                                  .scales = flags.scales,
-                                                  .cycled_images = e.cycled_images,
-                                                  .images_per_repeat = flags.evaluation.images},
-                                                 evaluation.progress())};
-  if (!evaluation.run(producers, {{"command", "sweep"}, {"scales", flags.scales}})) return;
+  DiffScmOptions method = evaluation.diff_scm_options(flags.scales);
+  method.guidance = flags.guidance.empty() ? default_guidance(evaluation.model())
+                                           : parse_guidance_kind(flags.guidance);
+  method.encoding = parse_encoding(flags.encode);
+  const std::vector<Producer> producers{evaluation.diff_scm_method(method)};
+  if (!evaluation.run(producers, {{"command", "sweep"},
+                                  {"guidance", name_of(method.guidance)},
+                                  {"encode", name_of(method.encoding)},
+                                  {"scales", flags.scales}}))
+    return;
 
   ReportInput input = evaluation.report("How strong should the intervention be?");
   input.introduction =
       "Diff-SCM counterfactuals of the same images at several guidance scales s. Too small an s "
       "leaves the class as it was, too large a one leaves the image behind; Counterfactual Latent "
       "Divergence is smallest in between.";
+  input.facts.emplace_back("guidance", fmt::format("{}, encoding {}", name_of(method.guidance),
+                                                   name_of(method.encoding)));
   input.summaries = evaluation.summaries(producers);
   input.swept = true;
   input.notes = notes(input.summaries);
@@ -75,11 +81,8 @@ void run(Common& common, Flags flags) {
     const Arm& arm = input.summaries[static_cast<size_t>(best)].arm;
     input.pictures.push_back(side_by_side(evaluation, input.summaries, 12));
     input.pictures.push_back(best_median_worst(evaluation, arm, "cld", 4));
-    input.pictures.push_back(
-        film_strip(evaluation,
-                   {evaluation.trials().begin(),
-                    evaluation.trials().begin() + std::min<size_t>(2, evaluation.trials().size())},
-                   arm.options["scale"], 10));
+    method.scales = {arm.options["scale"]};
+    input.pictures.push_back(film_strip(evaluation, method, 2, 10));
     list_failures(evaluation, arm, input);
   }
   evaluation.write(input);
@@ -96,6 +99,16 @@ void add_sweep(CLI::App& app, Common& common) {
   add_evaluation_flags(
       command, flags->evaluation,
       "small defaults, 20 images by plain DDIM abduction: minutes instead of an hour");
+  command
+      ->add_option("--guidance", flags->guidance,
+                   "classifier, implicit (the model, if it can be told the parents; default then) "
+                   "or both")
+      ->check(CLI::IsMember({"classifier", "implicit", "both"}));
+  command
+      ->add_option("--encode", flags->encode,
+                   "abduction is told no parent (unconditional) or the factual ones (factual)")
+      ->check(CLI::IsMember({"unconditional", "factual"}))
+      ->capture_default_str();
   command->add_option("--scales", flags->scales, "guidance scales, separated by commas")
       ->delimiter(',')
       ->capture_default_str();

@@ -1,4 +1,4 @@
-// diffscm train diffusion|classifier|vae|oracle|autoencoder|ensemble: from a data set to
+// diffscm train diffusion|classifier|vae|oracle|autoencoder|ensemble|bound: from a data set to
 // model.safetensors.
 #include <memory>
 
@@ -119,6 +119,8 @@ void add_train(CLI::App& app, Common& common) {
       train_autoencoders);
   add("ensemble", "Train the robust classifier that the classical baselines explain",
       train_ensemble);
+  add("bound", "Train the network that shows how well any method can do, on known truth",
+      train_bound);
 }
 
 }  // namespace diffscm::apps

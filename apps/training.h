@@ -48,11 +48,12 @@ struct TrainFlags {
 };
 
 // The networks that judge counterfactuals, and the one that baselines explain
-// (apps/train_judges.cpp).
+// (apps/train_judges.cpp); the best that can be done from the image alone (apps/train_bound.cpp).
 void train_vae(Common& common, TrainFlags flags);
 void train_oracle(Common& common, TrainFlags flags);
 void train_autoencoders(Common& common, TrainFlags flags);
 void train_ensemble(Common& common, TrainFlags flags);
+void train_bound(Common& common, TrainFlags flags);
 
 // Both throw Error naming the entry that is missing or unusable.
 const nlohmann::json& section(const nlohmann::json& config, const char* name);

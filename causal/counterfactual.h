@@ -10,9 +10,10 @@
 namespace diffscm {
 
 struct CounterfactualOptions {
-  AbductionOptions abduction{};     // its `levels` is that of the prediction too
-  std::vector<double> scales{0.7};  // s >= 0, one counterfactual each
-  ThresholdOptions threshold{};     // of the prediction
+  static constexpr double kScale = 1;  // what Bayes' rule says for both kinds of guidance
+  AbductionOptions abduction{};        // its `levels` is that of the prediction too
+  std::vector<double> scales{kScale};  // s >= 0, one counterfactual each
+  ThresholdOptions threshold{};        // of the prediction
 };
 // Throws Error naming the value that cannot be used.
 void validate(const CounterfactualOptions& options);

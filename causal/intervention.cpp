@@ -14,6 +14,49 @@ Encoding parse_encoding(std::string_view name) {
   fail("unknown encoding '{}': choose unconditional or factual", name);
 }
 
+const char* name_of(GuidanceKind kind) {
+  switch (kind) {
+    case GuidanceKind::classifier:
+      return "classifier";
+    case GuidanceKind::implicit:
+      return "implicit";
+    case GuidanceKind::both:
+      return "both";
+  }
+  return "?";
+}
+
+GuidanceKind parse_guidance_kind(std::string_view name) {
+  for (const GuidanceKind kind :
+       {GuidanceKind::classifier, GuidanceKind::implicit, GuidanceKind::both})
+    if (name == name_of(kind)) return kind;
+  fail("unknown guidance '{}': choose classifier, implicit or both", name);
+}
+
+GuidanceKind default_guidance(const DiffusionModel& model) {
+  return model.is_conditional() ? GuidanceKind::implicit : GuidanceKind::classifier;
+}
+
+ParentNetworks guiding_networks(GuidanceKind kind, const DiffusionModel& model,
+                                const AntiCausalPredictor* predictor, const std::string& label) {
+  ParentNetworks networks{.epsilon = model.epsilon()};
+  if (kind != GuidanceKind::classifier) {
+    require(model.is_conditional(), "{} guidance: {} cannot be told any parent", name_of(kind),
+            model.info().path);
+    for (const Condition& c : model.conditions()) networks.conditions.push_back(c.name);
+    networks.conditional = [&model](std::span<const Assignment> parents) {
+      return model.epsilon(parents);
+    };
+  }
+  if (kind != GuidanceKind::implicit) {
+    require(predictor != nullptr, "{} guidance: give a classifier", name_of(kind));
+    networks.predictors[label] = [predictor](std::span<const double> values) {
+      return predictor->gradient({values.begin(), values.end()});
+    };
+  }
+  return networks;
+}
+
 namespace {
 
 std::vector<std::string> parents_of(const Intervention& intervention) {
@@ -35,7 +78,7 @@ std::vector<Assignment> encoded(const ParentNetworks& networks, const Interventi
   const size_t n = intervention.targets.size();
   if (encoding == Encoding::unconditional) return std::vector<Assignment>(n);
   require(static_cast<bool>(networks.conditional),
-          "factual encoding needs a conditional model: this one cannot be told the parents");
+          "factual encoding needs implicit guidance, by a model that can be told the parents");
   require(intervention.factual.size() == n, "the parents of {} images are known, of {} asked about",
           intervention.factual.size(), n);
   for (const Assignment& known : intervention.factual)

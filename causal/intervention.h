@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "data/attribute.h"
+#include "diffusion/anti_causal_predictor.h"
+#include "diffusion/diffusion_model.h"
 #include "diffusion/guidance.h"
 
 namespace diffscm {
@@ -37,6 +39,20 @@ struct ParentNetworks {
   // By parent: grad log p(parent = value | x_t), one value per image.
   std::map<std::string, std::function<GuidanceGradient(std::span<const double>)>> predictors{};
 };
+
+// What guides: a classifier's gradient, the model itself told the parents, or the sum of both.
+enum class GuidanceKind { classifier, implicit, both };
+const char* name_of(GuidanceKind kind);
+// Throws Error naming the choices.
+GuidanceKind parse_guidance_kind(std::string_view name);
+// Implicit where the model can be told a parent.
+GuidanceKind default_guidance(const DiffusionModel& model);
+
+// The networks that guide so: the model with its conditions, and `predictor` (may be null) as that
+// of the parent `label`. Throws Error when one that is needed is not there. The result refers to
+// both.
+ParentNetworks guiding_networks(GuidanceKind kind, const DiffusionModel& model,
+                                const AntiCausalPredictor* predictor, const std::string& label);
 
 // What counterfactual() is asked with.
 struct Action {

@@ -14,12 +14,12 @@ T entry(const ModelInfo& info, const nlohmann::json& section, const char* name) 
   }
 }
 
-NoiseSchedule schedule_of(const ModelInfo& info) {
-  return {parse_schedule_kind(entry<std::string>(info, info.diffusion, "schedule")),
-          entry<int>(info, info.diffusion, "timesteps")};
-}
-
 }  // namespace
+
+NoiseSchedule DiffusionModel::schedule() const {
+  return {parse_schedule_kind(entry<std::string>(info_, info_.diffusion, "schedule")),
+          entry<int>(info_, info_.diffusion, "timesteps")};
+}
 
 DiffusionModel::DiffusionModel(const std::string& path, Target target, int steps, Dtype layers)
     : DiffusionModel(load_model<UNet>(path, target, layers), target, steps, layers) {}
@@ -34,7 +34,7 @@ DiffusionModel::DiffusionModel(LoadedModel<UNet> loaded, Target target, int step
         return unet->predict(x, t, features.empty() ? Tensor() : features[0]);
       });
   if (steps == 0) steps = entry<int>(info_, info_.diffusion, "sampling_steps");
-  chain_ = std::make_shared<const Chain>(schedule_of(info_), steps);
+  chain_ = std::make_shared<const Chain>(schedule(), steps);
 }
 
 EpsilonModel DiffusionModel::epsilon(std::span<const data::Assignment> parents) const {

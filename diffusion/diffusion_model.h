@@ -22,6 +22,7 @@ class DiffusionModel {
   DiffusionModel(LoadedModel<UNet> loaded, Target target, int steps, Dtype layers = Dtype::f32);
 
   const ModelInfo& info() const { return info_; }
+  NoiseSchedule schedule() const;  // that it was trained on
   const Chain& chain() const { return *chain_; }
   Shape image_shape(int64_t n) const;  // [n, H, W, C]
   Target target() const { return target_; }

@@ -1,6 +1,10 @@
 #include "evaluation/gradient_agreement.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "diffusion/batch.h"
 #include "evaluation/noise_level_accuracy.h"
@@ -36,6 +40,48 @@ std::vector<GradientAgreement> gradient_agreement(const GuidanceGradient& classi
     result.push_back({t, a, mean_with_interval(cosine), mean_with_interval(ratio)});
   }
   return result;
+}
+
+bool knows_labels(const DiffusionModel& model, const data::Dataset& dataset) {
+  const std::string& label = dataset.label_attribute().name;
+  return std::any_of(model.conditions().begin(), model.conditions().end(),
+                     [&](const Condition& c) { return c.name == label; });
+}
+
+std::vector<GradientAgreement> gradient_agreement(
+    const AntiCausalPredictor& predictor, const DiffusionModel& model, const data::Dataset& dataset,
+    const std::vector<int64_t>& index, const std::vector<int64_t>& classes, uint64_t seed) {
+  const std::string& label = dataset.label_attribute().name;
+  require(knows_labels(model, dataset), "{} cannot be told the '{}' of {}", model.info().path,
+          label, dataset.name);
+  std::vector<data::Assignment> parents;
+  for (const int64_t c : classes) parents.push_back({{label, static_cast<double>(c)}});
+  return gradient_agreement(predictor.gradient(classes), model.epsilon(), model.epsilon(parents),
+                            dataset.images(index).to(model.target()), index, model.schedule(),
+                            /*levels=*/11, seed);
+}
+
+nlohmann::ordered_json to_json(const std::vector<GradientAgreement>& levels) {
+  const auto json = [](const MeanInterval& m) {
+    return nlohmann::ordered_json{{"mean", m.mean}, {"half_width", m.half_width}};
+  };
+  nlohmann::ordered_json all = nlohmann::ordered_json::array();
+  for (const GradientAgreement& level : levels)
+    all.push_back({{"timestep", level.timestep},
+                   {"alpha_bar", level.alpha_bar},
+                   {"cosine", json(level.cosine)},
+                   {"ratio", json(level.ratio)}});
+  return all;
+}
+
+std::string to_table(const std::vector<GradientAgreement>& levels) {
+  std::string text =
+      fmt::format("{:>6}  {:>9}  {:>14}  {:>14}\n", "t", "alpha_bar", "cosine", "ratio");
+  for (const GradientAgreement& level : levels)
+    text += fmt::format("{:6}  {:9.5f}  {:6.3f} +- {:5.3f}  {:6.3f} +- {:5.3f}\n", level.timestep,
+                        level.alpha_bar, level.cosine.mean, level.cosine.half_width,
+                        level.ratio.mean, level.ratio.half_width);
+  return text;
 }
 
 }  // namespace diffscm

@@ -7,8 +7,11 @@
 #include <span>
 #include <vector>
 
-#include "diffusion/epsilon.h"
-#include "diffusion/noise_schedule.h"
+#include <nlohmann/json_fwd.hpp>
+
+#include "data/dataset.h"
+#include "diffusion/anti_causal_predictor.h"
+#include "diffusion/diffusion_model.h"
 #include "evaluation/metrics/interval.h"
 
 namespace diffscm {
@@ -30,5 +33,17 @@ std::vector<GradientAgreement> gradient_agreement(const GuidanceGradient& classi
                                                   const std::vector<int64_t>& index,
                                                   const NoiseSchedule& schedule, int levels,
                                                   uint64_t seed);
+
+// Of a predictor of the data set's labels and a model that can be told them (knows_labels()), for
+// images `index` asked to be of these classes, at 11 levels.
+bool knows_labels(const DiffusionModel& model, const data::Dataset& dataset);
+std::vector<GradientAgreement> gradient_agreement(
+    const AntiCausalPredictor& predictor, const DiffusionModel& model, const data::Dataset& dataset,
+    const std::vector<int64_t>& index, const std::vector<int64_t>& classes, uint64_t seed);
+
+// A list, one object per level: timestep, alpha_bar, and of cosine and ratio mean and half_width.
+nlohmann::ordered_json to_json(const std::vector<GradientAgreement>& levels);
+// For a terminal.
+std::string to_table(const std::vector<GradientAgreement>& levels);
 
 }  // namespace diffscm

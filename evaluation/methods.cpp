@@ -1,5 +1,6 @@
 #include "evaluation/methods.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 
@@ -47,6 +48,23 @@ Json options_json(const AbductionOptions& o) {
           {"max_iterations", o.max_iterations}};
 }
 
+Intervention intervention_of(std::span<const Trial> trials) {
+  Intervention result;
+  for (const Trial& t : trials) {
+    result.targets.push_back(t.set);
+    result.factual.push_back(t.factual);
+  }
+  return result;
+}
+
+// Back from where these trials went: set anew what they set, as it was.
+std::vector<Trial> way_back(std::span<const Trial> trials) {
+  std::vector<Trial> back(trials.begin(), trials.end());
+  for (Trial& t : back)
+    for (auto& [name, value] : t.set) std::swap(value, t.factual.at(name));
+  return back;
+}
+
 // One factual batch through Diff-SCM and what the metrics of the method itself need.
 class DiffScm {
  public:
@@ -56,7 +74,8 @@ class DiffScm {
 
   std::vector<ArmAnswer> operator()(const Tensor& factual, std::span<const Trial> trials) const {
     const auto start = Clock::now();
-    const Counterfactual result = run(factual, states_of(trials).target, options_.scales);
+    const Action action = diff_scm_action(model_, predictor_, options_, trials);
+    const Counterfactual result = run(action, factual, options_.scales);
     const double seconds = seconds_since(start) / static_cast<double>(trials.size()) /
                            static_cast<double>(options_.scales.size());
     const std::vector<double> once =
@@ -65,11 +84,12 @@ class DiffScm {
 
     std::vector<ArmAnswer> answers;
     for (size_t s = 0; s < options_.scales.size(); ++s) {
+      const Guidance guidance = action.guidance.scaled(options_.scales[s]);
       ArmAnswer answer{result.counterfactual[s], {}};
       for (size_t i = 0; i < trials.size(); ++i) {
         Metrics m{{"composition_1", once[i]},
-                  {"evaluations", result.abduction.evaluations[i] + levels},
-                  {"gradients", options_.scales[s] > 0 ? levels : 0},
+                  {"evaluations", result.abduction.evaluations[i] + levels * asked(guidance)},
+                  {"gradients", levels * asked(guidance.gradients)},
                   {"seconds", seconds}};
         if (!result.abduction.residual.empty()) {
           m["residual"] = result.abduction.residual[i];
@@ -84,38 +104,49 @@ class DiffScm {
   }
 
  private:
-  Counterfactual run(const Tensor& image, const std::vector<int64_t>& targets,
+  static int asked(const std::vector<Guidance::Term>& terms) {
+    return static_cast<int>(
+        std::count_if(terms.begin(), terms.end(), [](const auto& t) { return t.scale > 0; }));
+  }
+  // Evaluations of the U-Net per level, as Denoiser asks them.
+  static int asked(const Guidance& guidance) {
+    const int conditions = asked(guidance.conditions);
+    return conditions == 1 && guidance.conditions[0].scale == 1 ? 1 : 1 + conditions;
+  }
+
+  Counterfactual run(const Action& action, const Tensor& image,
                      const std::vector<double>& scales) const {
-    return counterfactual(model_.epsilon(), {.gradients = {{predictor_.gradient(targets)}}},
-                          model_.chain(), image.to(model_.target()),
-                          {.abduction = options_.abduction, .scales = scales, .threshold = {}},
-                          progress_);
+    return counterfactual(
+        action.epsilon, action.guidance, model_.chain(), image.to(model_.target()),
+        {.abduction = options_.abduction, .scales = scales, .threshold = {}}, progress_);
   }
 
   // Ten null interventions, and the way back, for the first images of each repeat.
   void add_cycles(const Tensor& factual, std::span<const Trial> trials,
                   std::vector<ArmAnswer>& answers) const {
-    const std::vector<int64_t> factual_states = states_of(trials).factual;
-    std::vector<int64_t> rows, labels;
+    std::vector<int64_t> rows;
+    std::vector<Trial> cycled;
     for (size_t i = 0; i < trials.size(); ++i)
       if (trials[i].id % options_.images_per_repeat < options_.cycled_images) {
         rows.push_back(static_cast<int64_t>(i));
-        labels.push_back(factual_states[i]);
+        cycled.push_back(trials[i]);
       }
     if (rows.empty()) return;
     const Tensor start = gather(factual, rows);
+    const Action there_action = diff_scm_action(model_, predictor_, options_, cycled),
+                 back_action = diff_scm_action(model_, predictor_, options_, way_back(cycled));
     const auto nothing = [&](const Tensor& image) {
-      return clamp_to_image(run(image, labels, {}).reconstruction.to(Target::cpu));
+      return clamp_to_image(run(there_action, image, {}).reconstruction.to(Target::cpu));
     };
     const std::vector<double> ten = composition(nothing, start, std::vector<int>{10})[0];
     for (size_t s = 0; s < answers.size(); ++s) {
-      const auto intervene = [&](const Tensor& image, std::span<const int64_t> targets) {
-        return clamp_to_image(run(image, {targets.begin(), targets.end()}, {options_.scales[s]})
-                                  .counterfactual[0]
-                                  .to(Target::cpu));
+      const auto intervene = [&](const Tensor& image, std::span<const int64_t>) {
+        return clamp_to_image(
+            run(back_action, image, {options_.scales[s]}).counterfactual[0].to(Target::cpu));
       };
       const Tensor there = clamp_to_image(gather(answers[s].image.to(Target::cpu), rows));
-      const std::vector<double> back = reversibility(intervene, start, there, labels);
+      const std::vector<double> back =
+          reversibility(intervene, start, there, states_of(cycled).factual);
       for (size_t i = 0; i < rows.size(); ++i) {
         Metrics& m = answers[s].extra[static_cast<size_t>(rows[i])];
         m["composition_10"] = ten[i];
@@ -132,11 +163,20 @@ class DiffScm {
 
 }  // namespace
 
+Action diff_scm_action(const DiffusionModel& model, const AntiCausalPredictor& predictor,
+                       const DiffScmOptions& options, std::span<const Trial> trials) {
+  require(!trials.empty() && !trials[0].set.empty(), "an intervention on nothing");
+  return act(guiding_networks(options.guidance, model, &predictor, trials[0].set.begin()->first),
+             intervention_of(trials), options.encoding);
+}
+
 Producer diff_scm(const DiffusionModel& model, const AntiCausalPredictor& predictor,
                   const DiffScmOptions& options, const Progress& progress) {
   Producer producer{{}, DiffScm(model, predictor, options, progress)};
   for (const double s : options.scales) {
     Json json = options_json(options.abduction);
+    json["guidance"] = name_of(options.guidance);
+    json["encode"] = name_of(options.encoding);
     json["scale"] = s;
     const bool several = options.scales.size() > 1;
     producer.arms.push_back(
@@ -248,6 +288,13 @@ Producer training_image(const data::Dataset& train, uint64_t seed) {
         }
         return ArmAnswer{train.images(index), {}};
       });
+}
+
+Producer bound_answer(const Bound& bound, Target target) {
+  const Arm arm{"bound", "Mean of the true counterfactuals, given the image", {}};
+  return one_arm(arm, [&bound, target](const Tensor& factual, std::span<const Trial> trials) {
+    return ArmAnswer{bound.answer(factual.to(target), states_of(trials).target), {}};
+  });
 }
 
 }  // namespace diffscm

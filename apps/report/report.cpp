@@ -136,6 +136,21 @@ Chart trade_off(const ReportInput& input) {
   return chart;
 }
 
+Table agreement_table(const std::vector<GradientAgreement>& levels) {
+  const auto cell = [](const MeanInterval& m) {
+    return TableCell{fmt::format("{:.3f} ± {:.3f}", m.mean, m.half_width)};
+  };
+  Table table{{{"alpha bar", "share of the image's variance that is left", 0},
+               {"cosine", "of the angle between the two gradients: 1 is agreement", 0},
+               {"ratio", "length of the classifier's over that of the implied: 1 is agreement", 0}},
+              {}};
+  for (const GradientAgreement& level : levels)
+    table.rows.push_back({fmt::format("t = {}", level.timestep),
+                          {TableCell{fmt::format("{:.5f}", level.alpha_bar)}, cell(level.cosine),
+                           cell(level.ratio)}});
+  return table;
+}
+
 std::string file_name(std::string heading) {
   for (char& c : heading) c = std::isalnum(static_cast<unsigned char>(c)) ? std::tolower(c) : '-';
   return heading;
@@ -181,6 +196,16 @@ void write_report(const fs::path& out, const ReportInput& input) {
         "Samples of the diffusion model alone, against the test set. Distances of finite sets are "
         "not 0 even for real images: as many training images show what is within reach.");
     page.table(results_table(input, input.samples, /*ranked=*/false));
+  }
+
+  if (!input.agreement.empty()) {
+    page.section("Do classifier and conditional model agree?");
+    page.paragraph(
+        "The gradient of the guiding classifier against the one that the conditional model implies "
+        "by Bayes' rule, towards the target class, by noise level. Where they part, at least one "
+        "of "
+        "the networks is wrong. ±: 95% confidence interval over images.");
+    page.table(agreement_table(input.agreement));
   }
 
   fs::create_directories(out / "pictures");

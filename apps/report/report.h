@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/io/grid.h"
+#include "evaluation/gradient_agreement.h"
 #include "evaluation/summary.h"
 
 namespace diffscm::apps {
@@ -26,9 +27,10 @@ struct ReportInput {
   std::vector<std::string> metrics;   // columns of the table, names of evaluation/metrics/table.h
   std::vector<std::string> controls;  // arms that are shown but never "best"
   std::string sort_by = "cld";
-  bool swept = false;               // arms are scales: options["scale"] is the x axis
-  std::vector<std::string> notes;   // what to read out of it, one paragraph each
-  std::vector<ArmSummary> samples;  // rows of evaluation/sample_quality.h, or empty
+  bool swept = false;                        // arms are scales: options["scale"] is the x axis
+  std::vector<std::string> notes;            // what to read out of it, one paragraph each
+  std::vector<ArmSummary> samples;           // rows of evaluation/sample_quality.h, or empty
+  std::vector<GradientAgreement> agreement;  // by noise level, or empty
   std::vector<PictureBlock> pictures;
   std::vector<std::string> failures;  // one line each
   int64_t failures_in_all = 0;
