@@ -1,9 +1,14 @@
 // diffscm train diffusion|classifier|vae|oracle|autoencoder|ensemble|bound: from a data set to
 // model.safetensors.
+#include <fmt/format.h>
+
 #include <memory>
+#include <optional>
 
 #include "apps/training.h"
+#include "evaluation/gradient_agreement.h"
 #include "evaluation/noise_level_accuracy.h"
+#include "evaluation/trials.h"
 #include "models/classifier.h"
 #include "models/unet.h"
 #include "training/conditions.h"
@@ -63,7 +68,32 @@ void train_diffusion(Common& common, TrainFlags flags) {
       [](UNet&) { return json::object(); });
 }
 
-void train_classifier(Common& common, TrainFlags flags) {
+struct ClassifierFlags : TrainFlags {
+  std::string model;
+  template <class V>
+  void visit(V&& flag) {
+    TrainFlags::visit(flag);
+    flag("model", &model, "a conditional U-Net: report whether the two guide alike",
+         {.value = "FILE", .otherwise = "none"});
+  }
+};
+
+// The conditional model to compare with, or none.
+std::optional<DiffusionModel> model_to_compare(Common& common, const std::string& path,
+                                               const json& config, const data::Dataset& test) {
+  if (path.empty()) return {};
+  std::optional<DiffusionModel> model(std::in_place, path, common.target(), 0, common.layers());
+  model->check_fits(test);
+  require(knows_labels(*model, test), "--model {}: it cannot be told the '{}' of {}", path,
+          test.label_attribute().name, test.name);
+  for (const char* name : {"schedule", "timesteps"})
+    require(model->info().diffusion.value(name, json()) == config["diffusion"].value(name, json()),
+            "--model {} was trained with another diffusion {} than this configuration has", path,
+            name);
+  return model;
+}
+
+void train_classifier(Common& common, ClassifierFlags flags) {
   json config = load_config(flags.preset, flags.overrides);
   const TrainingOptions options =
       training_options(train_section(config, "classifier"), "classifier", {}, flags, common);
@@ -72,6 +102,7 @@ void train_classifier(Common& common, TrainFlags flags) {
   const TrainingData data = load_training_data(flags, /*labels=*/true);
   fit_to_data(config, "classifier", data.train, flags, common);
   const auto classifier_config = section(config, "classifier").get<ClassifierConfig>();
+  const auto model = model_to_compare(common, flags.model, config, data.test);
   const NoisyBatches batches(data.train, schedule, options.batch, options.seed, common.target());
   train_model<Classifier>(
       common, flags, "classifier", config, classifier_config, data.train, options,
@@ -96,7 +127,20 @@ void train_classifier(Common& common, TrainFlags flags) {
           levels.push_back(
               {{"timestep", a.timestep}, {"alpha_bar", a.alpha_bar}, {"accuracy", a.accuracy}});
         }
-        return json{{"accuracy_by_noise_level", levels}};
+        json result = {{"accuracy_by_noise_level", levels}};
+        if (model) {
+          const std::vector<Trial> trials =
+              draw_trials(data.test, 1, std::min<int64_t>(50, data.test.size()), common.seed);
+          std::vector<int64_t> index;
+          for (const Trial& t : trials) index.push_back(t.index);
+          const auto agreement =
+              gradient_agreement(AntiCausalPredictor(flags.out, *model), *model, data.test, index,
+                                 states_of(trials).target, common.seed);
+          common.console.say(fmt::format("agreement with {}, {} test images:\n{}", flags.model,
+                                         index.size(), to_table(agreement)));
+          result["agreement_by_noise_level"] = to_json(agreement);
+        }
+        return result;
       });
 }
 
@@ -106,8 +150,8 @@ void add_train(CLI::App& app, Common& common) {
   CLI::App* command = app.add_subcommand(
       "train", "Train a diffusion model, a noisy classifier, or the networks that judge");
   command->require_subcommand(1);
-  const auto add = [&](const char* name, const char* help, void (*work)(Common&, TrainFlags)) {
-    TrainFlags flags;
+  const auto add = [&]<class F>(const char* name, const char* help, void (*work)(Common&, F)) {
+    F flags;
     flags.presets = presets_that_train(name);
     add_command(*command, name, help, common, work, std::move(flags));
   };

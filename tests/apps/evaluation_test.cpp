@@ -1,45 +1,9 @@
 // diffscm sweep and evaluate on the shipped networks for `digits`, with a chain of four levels:
 // what they write, that they resume, and what they refuse.
-#include "tests/apps/commands.h"
+#include "tests/apps/experiments.h"
 
 namespace diffscm {
 namespace {
-
-const std::string kUnet = std::string(DIFFSCM_WEIGHTS) + "/digits-unet.safetensors";
-
-Arguments few(const std::string& out, const std::string& model = kUnet) {
-  return {"--model", model,     "--data", "digits",      "--steps", "4",     "--images",
-          "2",       "--batch", "2",      "--abduction", "ddim",    "--out", out};
-}
-
-std::string file(const std::string& path) {
-  const io::Bytes bytes = io::read_file(path);
-  return {bytes.begin(), bytes.end()};
-}
-
-// A folder of runs: the tiny models of the other tests, and networks that judge them.
-const fs::path& runs() {
-  static const fs::path folder = [] {
-    fs::path made = world() / "runs";
-    fs::create_directory(made);
-    fs::copy(world().unet(), made / "blobs-unet");
-    fs::copy(world().classifier(), made / "guide");
-    for (const char* kind : {"vae", "oracle", "autoencoder"}) {
-      const Result r = diffscm(train_judge(kind, made / (std::string("blobs-") + kind)));
-      if (r.code != 0) throw std::runtime_error(r.err);
-    }
-    testing::put(made / "notes.safetensors", "not a model");
-    return made;
-  }();
-  return folder;
-}
-
-Arguments tiny(const std::string& command, const std::string& out) {
-  return {command,  "--model",      runs() / "blobs-unet",
-          "--data", world().data(), "--steps",
-          "2",      "--device",     "cpu",
-          "--json", "--out",        out};
-}
 
 TEST(Sweep, WritesMetricsPerScaleAndAReport) {
   const std::string out = fresh();
@@ -82,8 +46,10 @@ TEST(Evaluate, ComparesMethodsAndResumesWithMoreOfThem) {
   expect_success(r);
   EXPECT_EQ(file(out + "/records/0-of-1.jsonl").substr(0, before.size()), before);
   const json summary = json::parse(r.out);
-  ASSERT_EQ(summary.size(), 7u);
-  for (const json& arm : summary) {
+  ASSERT_GE(summary.size(), 7u);
+  for (size_t i = 0; i < 7;
+       ++i) {  // behind them: whether the guides agree, if they can be compared
+    const json& arm = summary[i];
     EXPECT_EQ(arm["metrics"]["cld"]["count"], 4) << arm["arm"];
     EXPECT_TRUE(arm["metrics"].contains("frechet")) << arm["arm"];
   }

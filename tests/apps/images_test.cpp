@@ -72,8 +72,8 @@ TEST(Sample, BadInputIsOneLineAndLeavesNothing) {
   refused({"--sampler", "magic"}, 2, "magic");
   refused({"--count", "0"}, 2, "--count");
   refused({"--steps", "-3"}, 2, "--steps");
-  refused({"--class", "3"}, 2, "--class and --classifier");
-  refused({"--classifier", world().classifier()}, 2, "--class and --classifier");
+  refused({"--class", "3"}, 2, "cannot be told a class: give a --classifier");
+  refused({"--classifier", world().classifier()}, 2, "give --class too");
   refused(guided("10"), 2, "10");
   refused(guided("cat"), 2, "cat");
   refused(guided("3") + Arguments{"--scale", "-1"}, 2, "-1");

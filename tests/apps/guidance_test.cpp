@@ -1,0 +1,205 @@
+// How a conditional model guides and encodes, in every command that takes it; and the bound.
+#include "diffusion/batch.h"
+#include "evaluation/bound.h"
+#include "tests/apps/experiments.h"
+
+namespace diffscm {
+namespace {
+
+TEST(Evaluate, ComparesKindsOfGuidanceAndEncodingOfAConditionalModel) {
+  const std::string out = fresh();
+  const std::vector<std::string> arms{"diff-scm", "diff-scm-implicit", "diff-scm-factual"};
+  const Result r = diffscm(Arguments{"evaluate", "--networks", runs(), "--images", "3", "--repeats",
+                                     "1", "--cycled", "2", "--methods",
+                                     "diff-scm,diff-scm-implicit,diff-scm-factual", "--report"} +
+                           of_model(conditional_unet(), out));
+  expect_success(r);
+  const json summary = json::parse(r.out);
+  ASSERT_EQ(summary.size(), 4u);
+  const char* guidance[] = {"classifier", "implicit", "implicit"};
+  const char* encode[] = {"unconditional", "unconditional", "factual"};
+  for (size_t a = 0; a < 3; ++a) {
+    SCOPED_TRACE(arms[a]);
+    EXPECT_EQ(summary[a]["arm"], arms[a]);
+    EXPECT_EQ(summary[a]["options"]["guidance"], guidance[a]);
+    EXPECT_EQ(summary[a]["options"]["encode"], encode[a]);
+    EXPECT_EQ(summary[a]["options"]["scale"], 1);
+    EXPECT_EQ(summary[a]["metrics"]["gradients"]["mean"], a == 0 ? 2 : 0);
+    EXPECT_EQ(summary[a]["metrics"]["reversibility"]["count"], 2);
+    // The same answer as `counterfactual` gives.
+    const json first = io::read_jsonl(out + "/records/0-of-1.jsonl").at(3 * a);
+    const std::string one = fresh();
+    ASSERT_EQ(first["arm"], arms[a]);
+    expect_success(diffscm({"counterfactual",
+                            "--model",
+                            conditional_unet(),
+                            "--classifier",
+                            world().classifier(),
+                            "--data",
+                            world().data(),
+                            "--steps",
+                            "2",
+                            "--device",
+                            "cpu",
+                            "--index",
+                            std::to_string(first["index"].get<int>()),
+                            "--do",
+                            "class=" + std::to_string(first["set"]["class"].get<int>()),
+                            "--guidance",
+                            guidance[a],
+                            "--encode",
+                            encode[a],
+                            "--quiet",
+                            "--out",
+                            one}));
+    const Tensor again = tensor(io::read_npz(one + "/counterfactuals.npz").at("counterfactual"));
+    EXPECT_LT(l1(images_of(out, arms[a]), again, 0), 0.01);
+  }
+  EXPECT_GT(l1(images_of(out, arms[0]), images_of(out, arms[1]), 0), 0.1);
+  EXPECT_GT(l1(images_of(out, arms[1]), images_of(out, arms[2]), 0), 0.1);
+
+  EXPECT_EQ(summary[3]["arm"], "gradient-agreement");
+  ASSERT_EQ(summary[3]["by_noise_level"].size(), 11u);
+  EXPECT_EQ(summary[3]["by_noise_level"][10]["timestep"], 999);
+  for (const json& level : summary[3]["by_noise_level"]) {
+    EXPECT_LE(std::abs(level["cosine"]["mean"].get<double>()), 1 + 1e-6);
+    EXPECT_GT(level["ratio"]["mean"].get<double>(), 0);
+  }
+  EXPECT_EQ(read_json(out + "/summary.json"), summary);
+  EXPECT_NE(file(out + "/report.html").find("conditional model agree?"), std::string::npos);
+}
+
+TEST(Sweep, TakesGuidanceAndEncoding) {
+  const auto swept = [](const Arguments& more) {
+    const std::string out = fresh();
+    const Result r = diffscm(Arguments{"sweep", "--networks", runs(), "--images", "1", "--scales",
+                                       "1", "--abduction", "ddim"} +
+                             of_model(conditional_unet(), out) + more);
+    EXPECT_EQ(r.code, 0) << r.err;
+    const json settings = read_json(out + "/experiment.json");
+    return std::pair{settings["guidance"], settings["encode"]};
+  };
+  EXPECT_EQ(swept({}), (std::pair<json, json>{"implicit", "unconditional"}));
+  EXPECT_EQ(swept({"--guidance", "both", "--encode", "factual"}),
+            (std::pair<json, json>{"both", "factual"}));
+  expect_failure(
+      diffscm(tiny("sweep", fresh()) + Arguments{"--images", "2", "--guidance", "implicit"}), 2,
+      "cannot be told any parent");
+  expect_failure(
+      diffscm(tiny("sweep", fresh()) + Arguments{"--images", "2", "--encode", "factual"}), 2,
+      "factual encoding needs");
+  for (const char* arm : {"diff-scm-implicit", "diff-scm-factual"})
+    expect_failure(
+        diffscm(tiny("evaluate", fresh()) + Arguments{"--images", "2", "--methods", arm}), 2,
+        "cannot be told any parent");
+}
+
+TEST(TrainClassifier, ReportsWhetherItGuidesAsAConditionalModelDoes) {
+  const std::string out = fresh();
+  const Arguments one_step{"--steps", "1", "--quiet"};
+  expect_success(
+      diffscm(train("classifier", out) + one_step + Arguments{"--model", conditional_unet()}));
+  const json evaluation = read_json(out + "/evaluation.json");
+  ASSERT_EQ(evaluation["agreement_by_noise_level"].size(), 11u);
+  EXPECT_GT(evaluation["agreement_by_noise_level"][5]["ratio"]["mean"].get<double>(), 0);
+  expect_failure(
+      diffscm(train("classifier", fresh()) + one_step + Arguments{"--model", world().unet()}), 1,
+      "cannot be told the 'class'");
+}
+
+TEST(Sample, TellsAConditionalModelTheClass) {
+  const auto drawn = [](const Arguments& more) {
+    const std::string out = fresh();
+    const Result r = diffscm(Arguments{"sample", "--model", conditional_unet(), "--count", "3",
+                                       "--steps", "3", "--quiet", "--out", out} +
+                             more);
+    EXPECT_EQ(r.code, 0) << r.err;
+    return io::read_npz(out + "/samples.npz");
+  };
+  const auto five = drawn({"--class", "5"}), six = drawn({"--class", "6"}), plain = drawn({}),
+             none = drawn({"--class", "5", "--scale", "0"});
+  EXPECT_GT(l1(tensor(five.at("samples")), tensor(six.at("samples")), 0), 0.1);
+  EXPECT_GT(l1(tensor(five.at("samples")), tensor(plain.at("samples")), 0), 0.1);
+  EXPECT_EQ(none.at("samples").to_floats(), plain.at("samples").to_floats());
+  EXPECT_EQ(drawn({"--class", "all"}).at("target").to_floats(), (std::vector<float>{0, 1, 2}));
+  expect_failure(diffscm(sample(fresh()) + Arguments{"--class", "5"}), 2,
+                 "cannot be told a class: give a --classifier");
+  expect_failure(
+      diffscm({"sample", "--model", conditional_unet(), "--class", "10", "--out", fresh()}), 2,
+      "--class 10");
+}
+
+TEST(Bound, IsTrainedAndAnswersInAnExperiment) {
+  const fs::path preset = world() / "bound.toml", folder = world() / "with-bound";
+  testing::put(preset, std::string(kPreset) +
+                           "[train.bound]\nsteps = 4\nbatch = 4\nlr = 1e-2\nweight_decay = "
+                           "0.0\nema_decay = 0.0\nwarmup_steps = 0\ncosine_decay = false\n");
+  fs::create_directory(folder);
+  const std::string bound = folder / "digits-bound";
+  const Arguments command{"train", "bound", "--preset", preset, "--quiet"};
+  expect_success(diffscm(command + Arguments{"--data", "digits", "--out", bound}));
+  const json evaluation = read_json(bound + "/evaluation.json");
+  EXPECT_GT(evaluation["test_truth_l1"].get<double>(), 0);
+  EXPECT_NEAR(evaluation["test_truth_l1_of_factual"].get<double>(), 29, 6);
+  expect_failure(diffscm(command + Arguments{"--data", world().data(), "--out", fresh()}), 1,
+                 "true counterfactuals");
+
+  // Without --methods it is found and asked.
+  for (const char* kind : {"unet", "classifier", "vae", "oracle", "autoencoders", "ensemble"}) {
+    const std::string name = std::string("digits-") + kind + ".safetensors";
+    fs::copy(std::string(DIFFSCM_WEIGHTS) + "/" + name, folder / name);
+  }
+  const std::string out = fresh();
+  expect_success(diffscm(Arguments{"evaluate",
+                                   "--model",
+                                   folder / "digits-unet.safetensors",
+                                   "--data",
+                                   "digits",
+                                   "--steps",
+                                   "2",
+                                   "--images",
+                                   "2",
+                                   "--repeats",
+                                   "1",
+                                   "--cycled",
+                                   "0",
+                                   "--abduction",
+                                   "ddim",
+                                   "--prototype-iterations",
+                                   "2",
+                                   "--device",
+                                   "cpu",
+                                   "--quiet",
+                                   "--out",
+                                   out}));
+  const json summary = read_json(out + "/summary.json");
+  std::map<std::string, json> arms;
+  for (const json& arm : summary) arms[arm["arm"]] = arm["metrics"];
+  const bool conditional = !load_model<UNet>(kUnet, Target::cpu).model.config().conditions.empty();
+  for (const char* arm : {"diff-scm-implicit", "diff-scm-factual", "gradient-agreement"})
+    EXPECT_EQ(arms.contains(arm), conditional) << arm;
+  for (const char* arm : {"diff-scm", "diff-scm-ddim", "prototype", "factual"})
+    EXPECT_TRUE(arms.contains(arm)) << arm;
+  ASSERT_TRUE(arms.contains("bound"));
+
+  const auto loaded = load_model<Bound>(bound, Target::cpu);
+  const data::Dataset digits = data::load_dataset("digits", data::Split::test);
+  std::vector<int64_t> index, target;
+  for (const json& record : io::read_jsonl(out + "/records/0-of-1.jsonl"))
+    if (record["arm"] == "bound") {
+      index.push_back(record["index"]);
+      target.push_back(record["set"]["digit"]);
+    }
+  ASSERT_EQ(index.size(), 2u);
+  const Tensor expected = clamp_to_image(loaded.model.answer(digits.images(index), target));
+  for (int64_t n = 0; n < 2; ++n) EXPECT_LT(l1(images_of(out, "bound"), expected, n), 1e-3);
+
+  expect_failure(
+      diffscm(tiny("evaluate", fresh()) + Arguments{"--images", "2", "--methods", "bound"}), 2,
+      "does not know the true counterfactuals");
+  expect_failure(diffscm(Arguments{"evaluate"} + few(fresh()) + Arguments{"--methods", "bound"}), 2,
+                 "--bound is needed");
+}
+
+}  // namespace
+}  // namespace diffscm
