@@ -29,8 +29,7 @@ Target default_target();
 const kernels::OperatorTable& operators(Target target);
 const kernels::Runtime& runtime(Target target);
 
-// Threads that the cpu target uses; 0: OMP_NUM_THREADS if set, else one for each core that this
-// process may use. Not while an operator runs.
+// Threads that the cpu target uses; 0 leaves OpenMP's choice: OMP_NUM_THREADS, else every core.
 void set_threads(int threads);
 int threads();
 
