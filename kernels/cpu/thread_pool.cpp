@@ -16,15 +16,25 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// How long a thread looks out before it sleeps. Waking a sleeper takes tens of microseconds, and
-// the next region usually follows within that time.
-std::chrono::nanoseconds patience() {
-  static const int us = [] {
-    const char* text = std::getenv("DIFFSCM_SPIN_US");
-    return text ? std::atoi(text) : 50;
-  }();
-  return std::chrono::microseconds(us);
+// That this process may use.
+int cores() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));  // beyond 1024 cores
 }
+
+// How long a thread looks out before it sleeps. Waking a sleeper takes tens of microseconds, and
+// the next region usually follows within that time. A thread without a core of its own only keeps
+// the others from working.
+std::chrono::nanoseconds patience_of(int threads) {
+  return std::chrono::microseconds(threads > cores() ? 0 : 50);
+}
+
+// A caller that has waited so long, and longer than it worked, did so for a worker that was not
+// running: tasks are short and alike. It then works alone for a multiple of that time, so that all
+// such waits together cost a tenth.
+constexpr std::chrono::milliseconds kHeldUp{1};
+constexpr int kAlone = 10;
 
 void pause() {
 #if defined(__x86_64__)
@@ -35,10 +45,11 @@ void pause() {
 }
 
 // Waits until `word` is no longer `old`.
-void await_change(const std::atomic<uint32_t>& word, uint32_t old) {
+void await_change(const std::atomic<uint32_t>& word, uint32_t old,
+                  std::chrono::nanoseconds patience) {
   constexpr int kLooks = 32;  // between looks at the clock
-  if (patience().count() > 0) {
-    const auto end = Clock::now() + patience();
+  if (patience.count() > 0) {
+    const auto end = Clock::now() + patience;
     do {
       for (int i = 0; i < kLooks; ++i) {
         if (word.load(std::memory_order_acquire) != old) return;
@@ -51,7 +62,7 @@ void await_change(const std::atomic<uint32_t>& word, uint32_t old) {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) {
+ThreadPool::ThreadPool(int threads) : patience_(patience_of(threads)) {
   require(threads >= 1, "a thread pool of {} threads", threads);
   workers_.reserve(static_cast<size_t>(threads - 1));
   try {
@@ -79,6 +90,11 @@ void ThreadPool::stop() {
 void ThreadPool::run(int64_t tasks, const void* function, Range range) {
   if (tasks <= 1 || workers_.empty() || busy_.exchange(true, std::memory_order_acquire))
     return range(function, 0, tasks);
+  const auto start = Clock::now();
+  if (start < alone_until_) {
+    busy_.store(false, std::memory_order_release);
+    return range(function, 0, tasks);
+  }
   tasks_ = tasks;
   function_ = function;
   range_ = range;
@@ -92,7 +108,13 @@ void ThreadPool::run(int64_t tasks, const void* function, Range range) {
   else
     for (int64_t i = 1; i < tasks; ++i) begun_.notify_one();
 
-  if (!take_tasks()) await_change(finished_, 0);
+  if (!take_tasks()) {
+    const auto idle = Clock::now();
+    await_change(finished_, 0, patience_);
+    const auto now = Clock::now();
+    const auto waited = now - idle;
+    if (waited > kHeldUp && waited > 2 * (idle - start)) alone_until_ = now + kAlone * waited;
+  }
   const std::exception_ptr error = std::exchange(error_, nullptr);
   busy_.store(false, std::memory_order_release);
   if (error) std::rethrow_exception(error);
@@ -100,7 +122,7 @@ void ThreadPool::run(int64_t tasks, const void* function, Range range) {
 
 void ThreadPool::work() {
   for (uint32_t seen = 0;;) {
-    await_change(begun_, seen);
+    await_change(begun_, seen, patience_);
     seen = begun_.load(std::memory_order_acquire);
     if (stopping_.load(std::memory_order_relaxed)) return;
     if (take_tasks()) {
@@ -144,12 +166,6 @@ struct Shared {
   std::atomic<int> threads = 0;  // of the pool, also before it is made; 0: not yet asked for
 };
 constinit Shared shared;
-
-int cores() {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));  // beyond 1024 cores
-}
 
 // OMP_NUM_THREADS may be a list, one number per level of nesting; the first one counts here.
 int initial_threads() {

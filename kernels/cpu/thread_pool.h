@@ -3,10 +3,12 @@
 // A region is a number of independent tasks. The calling thread works on them too, and all take
 // tasks off one counter, so a thread that the system does not run, because other programs want its
 // core, holds up only the few tasks that it had taken; nobody waits for a thread that took none.
-// Between regions the workers look out for the next one for a moment, then sleep.
+// Between regions the workers look out for the next one for a moment, then sleep. A caller that had
+// to wait for a worker that was not run does without workers for a while.
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <exception>
 #include <thread>
@@ -46,6 +48,7 @@ class ThreadPool {
 
   static constexpr int kCacheLine = 64;
 
+  const std::chrono::nanoseconds patience_;
   std::vector<std::thread> workers_;
   std::atomic<bool> busy_ = false;  // a region runs
 
@@ -54,6 +57,7 @@ class ThreadPool {
   const void* function_ = nullptr;
   Range range_ = nullptr;
   std::exception_ptr error_;
+  std::chrono::steady_clock::time_point alone_until_{};  // callers do without workers
 
   alignas(kCacheLine) std::atomic<int64_t> untaken_ = 0;
   alignas(kCacheLine) std::atomic<int64_t> unfinished_ = 0;

@@ -39,8 +39,11 @@ class Counts {
 // Sleeps until `ready`; false if that takes more than half a minute.
 template <class Ready>
 bool eventually(const Ready& ready) {
-  for (int i = 0; i < 30000 && !ready(); ++i) std::this_thread::sleep_for(1ms);
-  return ready();
+  for (int i = 0; i < 30000; ++i) {
+    if (ready()) return true;
+    std::this_thread::sleep_for(1ms);
+  }
+  return false;
 }
 
 TEST(ThreadPool, EveryTaskRunsOnce) {
@@ -95,6 +98,25 @@ TEST(ThreadPool, AThreadThatIsHeldUpHoldsUpOnlyWhatItHasTaken) {
   });
   EXPECT_TRUE(others_went_on);
   EXPECT_EQ(done, kTasks);
+}
+
+TEST(ThreadPool, ACallerThatWasHeldUpWorksAloneForAWhile) {
+  ThreadPool pool(2);
+  const auto caller = std::this_thread::get_id();
+  const auto helped = [&](std::chrono::milliseconds held) {
+    std::atomic<bool> by_worker = false;
+    pool.run(2, [&](int64_t) {
+      if (std::this_thread::get_id() == caller)
+        std::this_thread::sleep_for(1ms);  // time for the worker to come
+      else
+        std::this_thread::sleep_for(by_worker.exchange(true) ? 0ms : held);
+    });
+    return by_worker.load();
+  };
+  ASSERT_TRUE(eventually([&] { return helped(200ms); }));
+  EXPECT_FALSE(helped(0ms));
+  EXPECT_FALSE(helped(0ms));
+  EXPECT_TRUE(eventually([&] { return helped(0ms); }));
 }
 
 TEST(ThreadPool, AnExceptionReachesTheCaller) {
