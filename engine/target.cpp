@@ -4,6 +4,7 @@
 
 #include <array>
 
+#include "kernels/cpu/thread_pool.h"
 #include "kernels/targets.h"
 
 namespace diffscm {
@@ -98,13 +99,12 @@ const kernels::Runtime& runtime(Target target) {
 }
 
 void set_threads(int threads) {
-  require(threads >= 0 && threads <= 4096,
-          "--threads {} is out of range: give 1 to 4096, or 0 for all", threads);
-  if (threads > 0) omp_set_num_threads(threads);
+  kernels::cpu::set_threads(threads);
+  omp_set_num_threads(kernels::cpu::threads());  // the emulator's, and those that draw digits
 }
 
 int threads() {
-  return omp_get_max_threads();
+  return kernels::cpu::threads();
 }
 
 }  // namespace diffscm

@@ -4,8 +4,8 @@
 //   DIFFSCM_INLINE void relu_leaf(int64_t n, const float* x, float* y) { ... }
 //   constexpr Clones<relu_leaf> relu_range;
 //
-// Two rules. First, gcc compiles the body of an OpenMP region for the baseline: the region lives in
-// a launcher (see parallel.h) that calls a leaf for each range of work. Second, a leaf and the
+// Two rules. First, gcc compiles the tasks of a parallel region for the baseline: the region lives
+// in a launcher (see parallel.h) that calls a leaf for each range of work. Second, a leaf and the
 // helpers that it calls are DIFFSCM_INLINE: only what is inlined into a clone is vectorised for its
 // instruction set. (The convolutions' leaves depend on the vector width: conv2d_leaves.h.)
 #pragma once

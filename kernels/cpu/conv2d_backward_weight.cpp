@@ -12,6 +12,7 @@
 #include "kernels/cpu/conv2d_direct.h"
 #include "kernels/cpu/conv2d_partials.h"
 #include "kernels/cpu/conv2d_workspace.h"
+#include "kernels/cpu/parallel.h"
 
 namespace diffscm::kernels::cpu::direct {
 namespace {
@@ -143,14 +144,13 @@ void conv2d_backward_weight(const Conv2dBackwardWeightArgs& a, Isa isa) {
   const int64_t slices = std::clamp<int64_t>(
       std::min(kPartialFloats / slice_floats, pixels / kSlicePixelsMin), 1, kSlicesMax);
   float* partials = workspace(Workspace::kPartials, slices * slice_floats);
-#pragma omp parallel for schedule(dynamic) if (worth_threads(s))
-  for (int64_t item = 0; item < slices * s.r; ++item) {
+  parallel_tasks_if(worth_threads(s), slices * s.r, [&](int64_t item) {
     const int64_t slice = item / s.r;
     const Task task{item % s.r, pixels * slice / slices, pixels * (slice + 1) / slices};
     float* partial = partials + slice * slice_floats;
     sum_task(a, layout, task, partial + task.r * layout.rows * layout.pitch, isa);
     if (a.dbias && task.r == 0) sum_bias(a, task, partial + layout.floats);
-  }
+  });
 
   add_slices(partials, slices, slice_floats);
   const int64_t row_floats = layout.rows * layout.pitch;

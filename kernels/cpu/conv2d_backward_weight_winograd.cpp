@@ -9,14 +9,13 @@
 // The tiles are cut into slices by the shape alone, each sums its own partial gradient [9][C][K]
 // and the partials are added in order, so that threads cannot change a result. If there are fewer
 // slices than threads, parts of the output channels go to different threads.
-#include <omp.h>
-
 #include <algorithm>
 #include <cstring>
 
 #include "kernels/cpu/conv2d_partials.h"
 #include "kernels/cpu/conv2d_winograd.h"
 #include "kernels/cpu/conv2d_workspace.h"
+#include "kernels/cpu/parallel.h"
 
 namespace diffscm::kernels::cpu::winograd {
 namespace {
@@ -102,18 +101,17 @@ void conv2d_backward_weight(const Conv2dBackwardWeightArgs& a, Isa isa) {
   const int64_t down = tiles_along(s.p()), across = tiles_along(s.q()), tiles = s.n * down * across;
   const int64_t slices = std::clamp<int64_t>(
       std::min(tiles / kSliceTilesMin, kPartialFloats / slice_floats), 1, kSlicesMax);
-  const int64_t threads = omp_get_max_threads(), vectors = pitch / kLanesMax;
-  const int64_t wanted = std::max((threads + slices - 1) / slices, kXi * c * pitch / kSumFloats);
+  const int64_t vectors = pitch / kLanesMax;
+  const int64_t wanted = std::max((threads() + slices - 1) / slices, kXi * c * pitch / kSumFloats);
   const int64_t parts = std::clamp<int64_t>(wanted, 1, (vectors + 1) / 2);
   float* partials = workspace(Workspace::kPartials, slices * slice_floats);
-#pragma omp parallel for schedule(dynamic) if (worth_threads(s))
-  for (int64_t item = 0; item < slices * parts; ++item) {
+  parallel_tasks_if(worth_threads(s), slices * parts, [&](int64_t item) {
     const int64_t slice = item / parts, part = item % parts;
     const int64_t first = tiles * slice / slices, last = tiles * (slice + 1) / slices;
     sum_slice(a, {down, across, first, last - first},
               {vectors * part / parts * kLanesMax, vectors * (part + 1) / parts * kLanesMax},
               partials + slice * slice_floats, isa);
-  }
+  });
 
   add_slices(partials, slices, slice_floats);
   transpose(partials, 9 * c, s.k, pitch, a.dweight);

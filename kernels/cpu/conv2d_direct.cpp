@@ -6,12 +6,11 @@
 // need no window: pixels are the rows of a matrix.
 #include "kernels/cpu/conv2d_direct.h"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <cstring>
 
 #include "kernels/cpu/conv2d_workspace.h"
+#include "kernels/cpu/parallel.h"
 
 namespace diffscm::kernels::cpu::direct {
 
@@ -84,11 +83,9 @@ void pointwise(const Correlation& c) {
   const int64_t pixels = c.n * c.out_h * c.out_w, channels = c.in.c();
   const bool dots = uses_dots(c.out_channels());
   const int64_t b_row = dots ? channels : padded(c.out_channels());
-  const int64_t chunk =
-      std::clamp<int64_t>(round_up(pixels / (2 * omp_get_max_threads()) + 1, 14), 14, 224);
+  const int64_t chunk = std::clamp<int64_t>(round_up(pixels / (2 * threads()) + 1, 14), 14, 224);
   const int64_t chunks = (pixels + chunk - 1) / chunk;
-#pragma omp parallel for schedule(static) if (c.worth_threads)
-  for (int64_t i = 0; i < chunks; ++i) {
+  parallel_tasks_if(c.worth_threads, chunks, [&](int64_t i) {
     const int64_t pixel = i * chunk;
     Product p{.a = c.in.x0 + pixel * c.in.c0,
               .a_tap = 0,
@@ -115,7 +112,7 @@ void pointwise(const Correlation& c) {
       p.residual = c.out[0].y + pixel * c.out[0].channels;
       run_product(c, p, pixel, 1);
     }
-  }
+  });
 }
 
 // Rows [begin, end) of one image, in units of axis.phase_count output rows.
@@ -173,14 +170,13 @@ void correlate(const Correlation& c) {
   const int64_t units = (c.out_h + axis.phase_count - 1) / axis.phase_count;
   const int64_t row_floats = axis.stride * c.in.seen_w() * c.in.c();
   constexpr int64_t kWindowFloats = 1 << 17;
-  const int64_t wanted = (2 * omp_get_max_threads() + c.n - 1) / c.n;
+  const int64_t wanted = (2 * threads() + c.n - 1) / c.n;
   const int64_t bands =
       std::clamp<int64_t>(std::max(wanted, units * row_floats / kWindowFloats), 1, units);
-#pragma omp parallel for schedule(dynamic) if (c.worth_threads)
-  for (int64_t item = 0; item < c.n * bands; ++item) {
+  parallel_tasks_if(c.worth_threads, c.n * bands, [&](int64_t item) {
     const int64_t band = item % bands;
     correlate_band(c, item / bands, units * band / bands, units * (band + 1) / bands);
-  }
+  });
 }
 
 }  // namespace

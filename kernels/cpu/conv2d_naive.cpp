@@ -3,6 +3,7 @@
 // It is here to be read first and to check the other rungs against. Each parallel loop runs over
 // independent outputs, so the number of threads cannot change a result.
 #include "kernels/cpu/conv2d_rungs.h"
+#include "kernels/cpu/parallel.h"
 
 namespace diffscm::kernels::cpu::naive {
 namespace {
@@ -39,47 +40,46 @@ float input_gradient_at(const Conv2dBackwardInputArgs& a, int64_t n, int64_t h, 
 
 void conv2d(const Conv2dArgs& a) {
   const ConvShape& s = a.shape;
-#pragma omp parallel for collapse(2) schedule(static) if (worth_threads(s))
-  for (int64_t n = 0; n < s.n; ++n)
-    for (int64_t p = 0; p < s.p(); ++p)
-      for (int64_t q = 0; q < s.q(); ++q)
-        for (int64_t k = 0; k < s.k; ++k) {
-          float sum = a.bias ? a.bias[k] : 0.0f;
-          for (int64_t r = 0; r < s.r; ++r)
-            for (int64_t t = 0; t < s.s; ++t)
-              for (int64_t c = 0; c < s.c(); ++c)
-                sum += a.weight[((k * s.r + r) * s.s + t) * s.c() + c] *
-                       input_at(s, a.x0, a.x1, n, p * s.stride + r - s.r / 2,
-                                q * s.stride + t - s.s / 2, c);
-          const int64_t out = ((n * s.p() + p) * s.q() + q) * s.k + k;
-          a.y[out] = a.residual ? sum + a.residual[out] : sum;
-        }
+  parallel_tasks_if(worth_threads(s), s.n * s.p(), [&](int64_t row) {
+    const int64_t n = row / s.p(), p = row % s.p();
+    for (int64_t q = 0; q < s.q(); ++q)
+      for (int64_t k = 0; k < s.k; ++k) {
+        float sum = a.bias ? a.bias[k] : 0.0f;
+        for (int64_t r = 0; r < s.r; ++r)
+          for (int64_t t = 0; t < s.s; ++t)
+            for (int64_t c = 0; c < s.c(); ++c)
+              sum += a.weight[((k * s.r + r) * s.s + t) * s.c() + c] *
+                     input_at(s, a.x0, a.x1, n, p * s.stride + r - s.r / 2,
+                              q * s.stride + t - s.s / 2, c);
+        const int64_t out = ((n * s.p() + p) * s.q() + q) * s.k + k;
+        a.y[out] = a.residual ? sum + a.residual[out] : sum;
+      }
+  });
 }
 
 void conv2d_backward_input(const Conv2dBackwardInputArgs& a) {
   const ConvShape& s = a.shape;
   const int64_t scale = s.upsample ? 2 : 1;
-#pragma omp parallel for collapse(2) schedule(static) if (worth_threads(s))
-  for (int64_t n = 0; n < s.n; ++n)
-    for (int64_t h = 0; h < s.h; ++h)
-      for (int64_t w = 0; w < s.w; ++w)
-        for (int64_t c = 0; c < s.c(); ++c) {
-          float sum = 0.0f;
-          for (int64_t i = 0; i < scale; ++i)
-            for (int64_t j = 0; j < scale; ++j)
-              sum += input_gradient_at(a, n, h * scale + i, w * scale + j, c);
-          const int64_t pixel = (n * s.h + h) * s.w + w;
-          if (c < s.c0)
-            a.dx0[pixel * s.c0 + c] = sum;
-          else
-            a.dx1[pixel * s.c1 + (c - s.c0)] = sum;
-        }
+  parallel_tasks_if(worth_threads(s), s.n * s.h, [&](int64_t row) {
+    const int64_t n = row / s.h, h = row % s.h;
+    for (int64_t w = 0; w < s.w; ++w)
+      for (int64_t c = 0; c < s.c(); ++c) {
+        float sum = 0.0f;
+        for (int64_t i = 0; i < scale; ++i)
+          for (int64_t j = 0; j < scale; ++j)
+            sum += input_gradient_at(a, n, h * scale + i, w * scale + j, c);
+        const int64_t pixel = (n * s.h + h) * s.w + w;
+        if (c < s.c0)
+          a.dx0[pixel * s.c0 + c] = sum;
+        else
+          a.dx1[pixel * s.c1 + (c - s.c0)] = sum;
+      }
+  });
 }
 
 void conv2d_backward_weight(const Conv2dBackwardWeightArgs& a) {
   const ConvShape& s = a.shape;
-#pragma omp parallel for schedule(static) if (worth_threads(s))
-  for (int64_t k = 0; k < s.k; ++k) {
+  parallel_tasks_if(worth_threads(s), s.k, [&](int64_t k) {
     for (int64_t r = 0; r < s.r; ++r)
       for (int64_t t = 0; t < s.s; ++t)
         for (int64_t c = 0; c < s.c(); ++c) {
@@ -97,7 +97,7 @@ void conv2d_backward_weight(const Conv2dBackwardWeightArgs& a) {
       for (int64_t pixel = 0; pixel < s.n * s.p() * s.q(); ++pixel) sum += a.dy[pixel * s.k + k];
       a.dbias[k] = sum;
     }
-  }
+  });
 }
 
 }  // namespace diffscm::kernels::cpu::naive

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "kernels/cpu/conv2d_direct.h"
+#include "kernels/cpu/parallel.h"
 
 namespace diffscm::kernels::cpu::direct {
 
@@ -99,8 +100,7 @@ void pack_as(const Conv2dPackArgs& a, Packing packing) {
       const Phase &down = axis.phases[f], &across = axis.phases[g];
       const int taps = down.taps * across.taps;
       float* packed = a.packed + packed_offset(axis, in_channels, out_channels, f, g);
-#pragma omp parallel for schedule(static) if (taps * in_channels * out_channels > 16384)
-      for (int tap = 0; tap < taps; ++tap) {
+      parallel_tasks(taps, 2 * taps * in_channels * out_channels, [&](int64_t tap) {
         const float* places[9];
         int count = 0;
         for (int r = 0; r < s.r; ++r)
@@ -111,7 +111,7 @@ void pack_as(const Conv2dPackArgs& a, Packing packing) {
         if (packing != Packing::kDots) {
           pack_tap(places, count, step, in_channels, out_channels, packing,
                    packed + tap * in_channels * padded(out_channels));
-          continue;
+          return;
         }
         for (int64_t out = 0; out < out_channels; ++out)
           for (int64_t in = 0; in < in_channels; ++in) {
@@ -119,7 +119,7 @@ void pack_as(const Conv2dPackArgs& a, Packing packing) {
             for (int i = 0; i < count; ++i) sum += places[i][out * step.out + in * step.in];
             packed[(out * taps + tap) * in_channels + in] = sum;
           }
-      }
+      });
     }
 }
 

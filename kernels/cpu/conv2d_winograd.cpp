@@ -12,12 +12,11 @@
 // flipped, transposed weights; for an enlarged image the outputs are summed 2x2.
 #include "kernels/cpu/conv2d_winograd.h"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <cstring>
 
 #include "kernels/cpu/conv2d_workspace.h"
+#include "kernels/cpu/parallel.h"
 
 namespace diffscm::kernels::cpu::winograd {
 
@@ -56,13 +55,14 @@ void pack(const Conv2dPackArgs& a, Isa isa) {
   float* taps = workspace(Workspace::kImage, 9 * weights);
   direct::pack_panels({plain(s), a.backward, a.weight, taps, nullptr});
   constexpr int64_t kChunk = 512;
-#pragma omp parallel for schedule(static) if (weights > 4 * kChunk)
-  for (int64_t first = 0; first < weights; first += kChunk)
+  parallel_tasks((weights + kChunk - 1) / kChunk, 16 * weights, [&](int64_t chunk) {
+    const int64_t first = chunk * kChunk;
     leaves(isa).filter_transform({.w = taps + first,
                                   .w_tap = weights,
                                   .u = a.packed + first,
                                   .u_xi = u_pitch(weights),
                                   .count = std::min(kChunk, weights - first)});
+  });
   for (int xi = 0; xi < kXi; ++xi)
     std::fill_n(a.packed + xi * u_pitch(weights) + weights, kLanesMax, 0.0f);
 }
@@ -152,22 +152,20 @@ int64_t block_tiles(int64_t channels) {
 
 void convolve(const Convolution& c) {
   const int64_t down = tiles_along(c.in.seen_h()), across = tiles_along(c.in.seen_w());
-  const int64_t tiles = c.n * down * across, threads = omp_get_max_threads();
+  const int64_t tiles = c.n * down * across, team = threads();
   const int64_t columns = padded(c.out_channels());
   // Blocks of even size, at least one per thread; when even single images are too small for that,
   // output channels are split as well and each part repeats the (cheap) input transform.
   const int64_t largest = block_tiles(padded(c.in.c()) + columns);
   int64_t blocks = (tiles + largest - 1) / largest;
-  if (blocks < threads) blocks = std::clamp<int64_t>(tiles / 12, 1, threads);
-  const int64_t parts =
-      std::clamp<int64_t>((threads + blocks - 1) / blocks, 1, (columns + 31) / 32);
-#pragma omp parallel for schedule(dynamic) if (c.worth_threads)
-  for (int64_t item = 0; item < blocks * parts; ++item) {
+  if (blocks < team) blocks = std::clamp<int64_t>(tiles / 12, 1, team);
+  const int64_t parts = std::clamp<int64_t>((team + blocks - 1) / blocks, 1, (columns + 31) / 32);
+  parallel_tasks_if(c.worth_threads, blocks * parts, [&](int64_t item) {
     const int64_t block = item / parts, part = item % parts, vectors = columns / kLanesMax;
     const int64_t first = tiles * block / blocks, last = tiles * (block + 1) / blocks;
     convolve_item(c, {down, across, first, last - first},
                   {vectors * part / parts * kLanesMax, vectors * (part + 1) / parts * kLanesMax});
-  }
+  });
 }
 
 }  // namespace

@@ -5,8 +5,6 @@
 // into the group's variance (Chan, Golub & LeVeque 1983), so nothing cancels however large the
 // mean. Second pass: everything that is linear in x is one multiply-add per element, y = silu(x
 // a[c] + b[c]).
-#include <omp.h>
-
 #include "kernels/cpu/group_norm_plan.h"
 #include "kernels/cpu/table.h"
 #include "kernels/cpu/vector_math.h"
@@ -189,7 +187,7 @@ void group_norm(const GroupNormArgs& args, Stream) {
             args.y + (n * plan.hw + row) * c + half.offset);
     }
   };
-  run_two_passes(plan, args.n, omp_get_max_threads(), first, middle, last);
+  run_two_passes(plan, args.n, threads(), first, middle, last);
 }
 
 }  // namespace diffscm::kernels::cpu

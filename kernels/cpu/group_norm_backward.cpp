@@ -6,8 +6,6 @@
 // First pass: dz (the costly part: exponential, division, random draws) and the sums. dz is parked
 // in dx itself, so that the second pass is two multiply-adds per element, dx = dz a[c] + x b[c] +
 // d[c].
-#include <omp.h>
-
 #include "kernels/cpu/group_norm_plan.h"
 #include "kernels/cpu/table.h"
 #include "kernels/cpu/vector_math.h"
@@ -231,7 +229,7 @@ void group_norm_backward(const GroupNormBackwardArgs& args, Stream) {
   };
   for (int64_t n = 0; n < f.n; ++n)
     prepare_sample(f, plan, n, SampleMemory(memory + n * stride, c));
-  run_two_passes(plan, f.n, omp_get_max_threads(), first, middle, last);
+  run_two_passes(plan, f.n, threads(), first, middle, last);
   if (args.dgamma || args.dbeta) parameter_gradients(args, plan, memory);
 }
 

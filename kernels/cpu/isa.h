@@ -3,7 +3,7 @@
 // The leaves (inner loops) are written once and compiled once per instruction set: plain loops by
 // Clones (clones.h), those that depend on the vector width in a namespace and under a `#pragma GCC
 // target` of their own (conv2d_leaves.h, philox_tile.cpp). At run time all of them follow
-// chosen_isa(). OpenMP regions stay outside the leaves.
+// chosen_isa(). Parallel regions stay outside the leaves.
 #pragma once
 
 #include <cstdint>

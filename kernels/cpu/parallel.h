@@ -9,17 +9,24 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/cpu/thread_pool.h"
+
 namespace diffscm::kernels::cpu {
 
-// Starting a team of threads costs a few microseconds: below this many element operations it is not
-// worth it.
+// Calls f(task) for each task in [0, tasks), on several threads if that is worth it.
+template <class F>
+void parallel_tasks_if(bool worth_threads, int64_t tasks, const F& f) {
+  if (worth_threads && tasks > 1) return thread_pool().run(tasks, f);
+  for (int64_t task = 0; task < tasks; ++task) f(task);
+}
+
+// Waking threads costs a few microseconds: below this many element operations it is not worth it.
 inline constexpr int64_t kSerialWork = 1 << 15;
 
-// Calls f(task) for each task in [0, tasks). `work` is the total in element operations.
+// The same; `work` is the total in element operations.
 template <class F>
 void parallel_tasks(int64_t tasks, int64_t work, const F& f) {
-#pragma omp parallel for schedule(static) if (tasks > 1 && work > kSerialWork)
-  for (int64_t task = 0; task < tasks; ++task) f(task);
+  parallel_tasks_if(work > kSerialWork, tasks, f);
 }
 
 // Calls f(begin, end) on ranges of at most `grain` elements that cover [0, n).

@@ -1,12 +1,12 @@
 // Inner products per sample. Double accumulators in eight interleaved lanes: the compiler
 // vectorises them, and the order of summation depends on the length alone.
+#include "kernels/cpu/parallel.h"
 #include "kernels/cpu/table.h"
 
 namespace diffscm::kernels::cpu {
 
 void sample_dot(const SampleDotArgs& a, Stream) {
-#pragma omp parallel for schedule(static)
-  for (int64_t n = 0; n < a.n; ++n) {
+  parallel_tasks(a.n, a.n * a.elements, [&](int64_t n) {
     const float* x = a.x + n * a.elements;
     const float* z = a.z + n * a.elements;
     constexpr int64_t kLanes = 8;
@@ -18,7 +18,7 @@ void sample_dot(const SampleDotArgs& a, Stream) {
     double total = 0;
     for (const double s : sum) total += s;
     a.y[n] = static_cast<float>(total);
-  }
+  });
 }
 
 }  // namespace diffscm::kernels::cpu

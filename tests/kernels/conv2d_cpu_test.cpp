@@ -2,8 +2,6 @@
 // rung and every instruction set, bits that do not depend on threads or batch, one packed weight
 // for all.
 #include <gtest/gtest.h>
-#include <omp.h>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -174,7 +172,7 @@ TEST(Conv2dCpu, WinogradStaysAccurateWithManyChannels) {
 }
 
 TEST(Conv2dCpu, ThreadsDoNotChangeAResult) {
-  const int threads = omp_get_max_threads();
+  const int threads = cpu::threads();
   for (const ConvShape& s :
        {conv_shape(5, 7, 9, 20, 12, 40, 3), conv_shape(1, 7, 7, 64, 0, 64, 3),
         conv_shape(5, 7, 9, 20, 0, 40, 3, 2), conv_shape(4, 5, 5, 18, 0, 33, 3, 1, true),
@@ -184,16 +182,16 @@ TEST(Conv2dCpu, ThreadsDoNotChangeAResult) {
     for (Rung rung : {Rung::kDirect, Rung::kWinograd}) {
       const Selection selection{rung, best_isa()};
       SCOPED_TRACE(describe(s, selection));
-      omp_set_num_threads(1);
+      set_threads(1);
       const Floats y = problem.forward(selection, true), dx = problem.backward_input(selection);
       const Floats dw = problem.backward_weight(selection);
       for (int count : {2, 3, 7}) {
-        omp_set_num_threads(count);
+        set_threads(count);
         EXPECT_EQ(problem.forward(selection, true), y);
         EXPECT_EQ(problem.backward_input(selection), dx);
         EXPECT_EQ(problem.backward_weight(selection), dw);
       }
-      omp_set_num_threads(threads);
+      set_threads(threads);
     }
   }
 }

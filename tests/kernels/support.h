@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/cpu/thread_pool.h"
 #include "tests/kernels/device.h"
 #include "tests/kernels/target_test.h"
 
@@ -106,16 +107,18 @@ inline double dot(const Doubles& a, const Doubles& b) {
 // Runs f again (on the cpu with several numbers of threads) and expects the same bits.
 inline void expect_reproducible(const Device& d, const std::function<std::vector<Floats>()>& f,
                                 const std::string& what) {
-  const int before = omp_get_max_threads();
+  const int before = cpu::threads();
   const std::vector<int> counts = d.is("cpu") ? std::vector{1, 2, 3, 5} : std::vector{1, before};
   std::vector<Floats> first;
   for (const int threads : counts) {
-    omp_set_num_threads(threads);
+    cpu::set_threads(threads);
+    omp_set_num_threads(threads);  // the emulator's
     const std::vector<Floats> again = f();
     if (first.empty()) first = again;
     for (size_t i = 0; i < first.size(); ++i)
       expect_same_bits(first[i], again[i], what + " output " + std::to_string(i));
   }
+  cpu::set_threads(before);
   omp_set_num_threads(before);
 }
 
