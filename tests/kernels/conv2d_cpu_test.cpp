@@ -10,6 +10,7 @@
 
 #include "kernels/cpu/conv2d_rungs.h"
 #include "kernels/cpu/table.h"
+#include "kernels/cpu/thread_pool.h"
 #include "kernels/error.h"
 #include "tests/conv_cases.h"
 #include "tests/kernels/conv2d_reference.h"
