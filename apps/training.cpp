@@ -147,6 +147,7 @@ TrainingTask new_task(const std::string& kind, const json& model_config, const j
   task.info.training["options"]["steps"] = options.steps;
   task.info.training["options"]["batch"] = options.batch;
   task.settings["precision"] = common.precision;
+  task.settings["init"] = "none";
   for (const auto& [name, value] : train.items())
     if (!contains(kTrainEntries, name) && !name.starts_with("epochs")) task.settings[name] = value;
   if (flags.data != "mnist" && flags.data != "digits")

@@ -9,6 +9,7 @@
 
 #include "apps/command.h"
 #include "apps/config.h"
+#include "apps/notes.h"
 #include "apps/output_folder.h"
 #include "data/dataset.h"
 #include "engine/io/file.h"
@@ -140,7 +141,7 @@ void train_model(Common& common, const TrainFlags& flags, const std::string& kin
   task.loss = [&](const TrainingBatch& batch, ForwardContext& context) {
     return loss(model, batch, context);
   };
-  for (const std::string& note : dataset.notes) common.console.say(note);
+  say_notes(common, dataset);
   common.console.say(fmt::format("{}: {} parameters, {} images of {}, {} steps of {}, on {}",
                                  Model::kKind, parameter_count(model), dataset.size(), dataset.name,
                                  options.steps, options.batch, name_of(common.target())));

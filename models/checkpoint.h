@@ -91,7 +91,13 @@ LoadedModel<Model> load_model(const std::filesystem::path& path, Target target,
                               Dtype layers = Dtype::f32) {
   auto [info, state] = read_model(path);
   require(info.kind == Model::kKind, "{} holds a {}, not a {}", info.path, info.kind, Model::kKind);
-  const auto config = info.config.get<typename Model::Config>();
+  const auto config = [&info] {
+    try {
+      return info.config.get<typename Model::Config>();
+    } catch (const Error& e) {
+      fail("{}: {}", info.path, e.what());
+    }
+  }();
   check_plausible(info, least_parameters(config));
   LoadedModel<Model> loaded{Model(config, 0), info};
   const auto parameters = named_parameters(loaded.model);

@@ -5,8 +5,9 @@ namespace diffscm {
 namespace {
 
 // Trains one, and returns what it says of the test images, which here are the training images.
-double reported(const char* kind, const std::string& out, const char* figure) {
-  expect_success(diffscm(train_judge(kind, out)));
+double reported(const char* kind, const std::string& out, const char* figure,
+                const Arguments& more = {}) {
+  expect_success(diffscm(train_judge(kind, out) + more));
   expect_success(diffscm({"inspect", out, "--json"}));
   return read_json(fs::path(out) / "evaluation.json").value(figure, -1.0);
 }
@@ -18,7 +19,7 @@ const Tensor& images() {
 
 TEST(TrainJudges, TheOracleReportsItsAccuracy) {
   const std::string out = fresh();
-  const double accuracy = reported("oracle", out, "test_accuracy");
+  const double accuracy = reported("oracle", out, "test_accuracy", {"--steps", "200"});
   const NoGrad no_grad;
   const auto oracle = load_model<Oracle>(out, Target::cpu);
   const auto p = probabilities(oracle.model.forward(images()).value());

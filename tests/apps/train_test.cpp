@@ -135,18 +135,20 @@ TEST(Train, ARefusedRunLeavesTheOldOneAsItWas) {
 
 TEST(Train, ResumesOnlyWithWhatChangesNoResult) {
   const std::string out = fresh();
-  const Arguments base = train("diffusion", out) + Arguments{"--device", "emu", "--quiet"};
+  const Arguments base = train("diffusion", out) + Arguments{"--quiet"};
   expect_success(diffscm(base + Arguments{"--steps", "1"}));
   const Arguments resume = base + Arguments{"--steps", "2", "--resume"};
-  expect_failure(diffscm(resume + Arguments{"--precision", "bf16"}), 1,
+  expect_failure(diffscm(resume + Arguments{"--device", "emu", "--precision", "bf16"}), 1,
                  "trained with precision = \"f32\", now it is \"bf16\"");
-  expect_failure(diffscm(resume + Arguments{"--init", world().unet()}), 1, "init");
+  expect_failure(diffscm(resume + Arguments{"--init", world().unet()}), 1, "trained with init");
   const fs::path other = world() / "other" / "data.npz";  // of the same name and shape
   fs::create_directories(other.parent_path());
   auto arrays = io::read_npz(world().data());
   arrays.at("images").bytes[3] ^= 1;
   io::write_npz(other, arrays);
-  expect_failure(diffscm(resume + Arguments{"--data", other}), 1, "data_sha256");
+  Arguments of_other = resume;
+  *std::find(of_other.begin(), of_other.end(), world().data()) = other;
+  expect_failure(diffscm(of_other), 1, "trained with data_sha256");
   expect_success(diffscm(resume + Arguments{"--log-every", "1", "--checkpoint-every", "7"}));
 }
 
@@ -270,19 +272,26 @@ TEST(Train, WhatTheNetworksThatReadLabelsMissIsKnownBeforeTheFirstStep) {
   refused("classifier", "test");
 }
 
-// The test images of an IDX folder are read before the first step, not after the last.
-TEST(Train, AMissingTestFileIsKnownBeforeTheFirstStep) {
+// Half a test split is known before the first step, not after the last; none at all is said.
+TEST(Train, WhatTheTestSplitLacksIsKnownBeforeTheFirstStep) {
   const fs::path folder = world() / "idx";
   fs::create_directories(folder);
   std::string images{0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 8, 0, 0, 0, 8};
   images.append(2 * 64, '\x7f');
+  const std::string labels{0, 0, 8, 1, 0, 0, 0, 2, 0, 1};
   testing::put(folder / "train-images-idx3-ubyte", images);
-  testing::put(folder / "train-labels-idx1-ubyte", std::string{0, 0, 8, 1, 0, 0, 0, 2, 0, 1});
+  testing::put(folder / "train-labels-idx1-ubyte", labels);
+  testing::put(folder / "t10k-labels-idx1-ubyte", labels);
   const std::string out = fresh();
-  expect_failure(diffscm({"train", "classifier", "--preset", world().preset(), "--data", folder,
-                          "--out", out, "--quiet"}),
-                 1, "t10k-images");
+  const Arguments a{"train", "classifier", "--preset", world().preset(), "--data",
+                    folder,  "--out",      out,        "--steps",        "1"};
+  expect_failure(diffscm(a), 1, "t10k-images");
   EXPECT_TRUE(is_empty(out));
+  fs::remove(folder / "t10k-labels-idx1-ubyte");
+  const Result r = diffscm(a);
+  expect_success(r);
+  const size_t said = r.err.find("no test"), begun = r.err.find(" parameters");
+  EXPECT_LT(said, begun) << r.err;
 }
 
 }  // namespace
