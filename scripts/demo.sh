@@ -7,6 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 scripts/build.sh demo diffscm
 diffscm=build/bin/diffscm
 
+# A U-Net that knows the digit guides itself; the generated digits stand in where MNIST is out of reach.
 data=mnist
 echo "demo: looking for MNIST"
 if ! "$diffscm" inspect mnist --quiet >/dev/null 2>&1; then
@@ -14,7 +15,6 @@ if ! "$diffscm" inspect mnist --quiet >/dev/null 2>&1; then
   echo "demo: no MNIST within reach, so the built-in generated digits stand in for it"
 fi
 
-"$diffscm" counterfactual \
-  --model "weights/$data-unet.safetensors" --classifier "weights/$data-classifier.safetensors" \
-  --data "$data" --split test --index 0:10 --do digit=5 --scale 0.1,0.7,2,4 --out out/demo
-echo "demo: the picture is $PWD/out/demo/grid.png (rows: factual, reconstruction, do(digit=5) at s = 0.1, 0.7, 2, 4)"
+"$diffscm" counterfactual --model "weights/$data-conditional.safetensors" \
+  --data "$data" --split test --index 0:10 --do digit=5 --abduction ddim --scale 1,1.5,2 --report --out out/demo
+echo "demo: the picture is $PWD/out/demo/grid.png, the page to play with is $PWD/out/demo/report.html"
