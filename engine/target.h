@@ -29,7 +29,7 @@ Target default_target();
 const kernels::OperatorTable& operators(Target target);
 const kernels::Runtime& runtime(Target target);
 
-// Threads that the cpu target uses; 0 leaves OpenMP's choice: OMP_NUM_THREADS, else every core.
+// Threads that the cpu target uses; 0 leaves its choice: OMP_NUM_THREADS, else every core.
 void set_threads(int threads);
 int threads();
 
