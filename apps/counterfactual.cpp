@@ -8,12 +8,11 @@
 #include <memory>
 #include <optional>
 
-#include "apps/film.h"
+#include "apps/counterfactual_report.h"
 #include "apps/inference.h"
 #include "apps/notes.h"
 #include "apps/output_folder.h"
 #include "apps/question.h"
-#include "apps/report/counterfactual_page.h"
 #include "diffusion/batch.h"
 #include "engine/io/file.h"
 #include "engine/io/npz.h"
@@ -37,72 +36,9 @@ struct Flags {
 // L1 of a round trip, in grey levels, from which on it is worth a word.
 constexpr double kVisible = 0.5;
 
-// Everything about one image.
-struct Outcome {
-  int64_t index, label;
-  double roundtrip_l1;
-  Json residual, converged;  // null for plain DDIM, which does not measure them
-  int evaluations;
-  struct AtScale {
-    double l1;
-    Json predicted, p_target;  // null without a judge; p_target unless do() sets its class
-  };
-  std::vector<AtScale> at_scale;
-};
-
-struct Images {
-  std::vector<Tensor> factual, latent, reconstruction;
-  std::vector<std::vector<Tensor>> counterfactual;  // [scale][batch]
-};
-
-// The page of the run and what is needed to fill it.
-struct Report {
-  static constexpr int64_t kImages = 200;
-
-  Report(const Flags& flags, int levels) : film(levels, flags.options.scales) {
-    page.scales = flags.options.scales;
-    page.film_scale = film.scale();
-  }
-  CounterfactualPage page;
-  Film film;
-};
-
-// Adds a batch, the last of `images`, to the page.
-void add_to_page(const Query& query, const Images& images, std::span<const Outcome> outcomes,
-                 Report& report) {
-  const int64_t target = query.target_class();
-  for (size_t row = 0; row < outcomes.size(); ++row) {
-    if (static_cast<int64_t>(report.page.images.size()) == Report::kImages) return;
-    const Outcome& o = outcomes[row];
-    const auto i = static_cast<int64_t>(row);
-    CounterfactualPage::Image image;
-    image.index = o.index;
-    if (o.label >= 0 && !query.label.empty())
-      image.label =
-          data::find_attribute(query.attributes, query.label).show(static_cast<double>(o.label));
-    image.target = query.target.size() == 1
-                       ? data::find_attribute(query.attributes, query.target.begin()->first)
-                             .show(query.target.begin()->second)
-                       : data::show(query.target, query.attributes);
-    if (o.converged.is_boolean()) image.converged = o.converged.get<bool>();
-    if (o.residual.is_number()) image.residual = o.residual.get<double>();
-    image.roundtrip_l1 = o.roundtrip_l1;
-    image.factual = io::grid_image(images.factual.back(), i);
-    image.reconstruction = io::grid_image(images.reconstruction.back(), i);
-    for (size_t s = 0; s < o.at_scale.size(); ++s) {
-      image.counterfactual.push_back(io::grid_image(images.counterfactual[s].back(), i));
-      image.l1.push_back(o.at_scale[s].l1);
-      if (o.at_scale[s].p_target.is_null()) continue;
-      image.p_target.push_back(o.at_scale[s].p_target.get<double>());
-      image.flipped.push_back(o.at_scale[s].predicted == target);
-    }
-    report.film.put(i, image);
-    report.page.images.push_back(std::move(image));
-  }
-}
-
 void run_batch(Common& common, const Flags& flags, const Query& query, int64_t begin,
-               std::vector<Outcome>& outcomes, Images& images, std::optional<Report>& report) {
+               std::vector<Outcome>& outcomes, Images& images,
+               std::optional<CounterfactualReport>& report) {
   const data::Dataset& dataset = query.selection.dataset;
   const int64_t total = static_cast<int64_t>(query.selection.index.size()),
                 end = std::min(total, begin + flags.batch);
@@ -116,7 +52,7 @@ void run_batch(Common& common, const Flags& flags, const Query& query, int64_t b
   const Counterfactual result =
       counterfactual(action.epsilon, action.guidance, query.model.chain(), factual, flags.options,
                      level_progress(common, "counterfactual", begin / flags.batch, batches),
-                     report ? report->film.observer(Film::kImages - begin) : PassObserver{});
+                     report ? report->observer(begin) : PassObserver{});
 
   const std::vector<double> roundtrip = l1_grey_levels(result.reconstruction, factual);
   for (size_t i = 0; i < index.size(); ++i) {
@@ -153,25 +89,7 @@ void run_batch(Common& common, const Flags& flags, const Query& query, int64_t b
   images.factual.push_back(factual);
   images.latent.push_back(result.abduction.latent);
   images.reconstruction.push_back(clamp_to_image(result.reconstruction));
-  if (report) add_to_page(query, images, std::span(outcomes).subspan(begin), *report);
-}
-
-void write_report(const Flags& flags, const Query& query, const Json& options,
-                  const std::vector<const ModelInfo*>& models, CounterfactualPage page) {
-  page.title = fmt::format("do({})", data::show(query.target, query.attributes));
-  if (query.judge && query.target_class() >= 0) {
-    const bool guides = query.predictor && query.predictor->info().path == query.judge->info.path;
-    page.judge = fmt::format("{} {}", guides ? "guided and judged by" : "judged by",
-                             std::filesystem::path(query.judge->info.path).stem().string());
-  }
-  for (const ModelInfo* model : models) page.facts.emplace_back("network", model->path);
-  for (const auto& [name, value] : options.items())
-    page.facts.emplace_back(name, value.is_string() ? value.get<std::string>() : value.dump());
-  if (page.images.size() < query.selection.index.size())
-    page.facts.emplace_back(
-        "images on this page",
-        fmt::format("the first {} of {}", page.images.size(), query.selection.index.size()));
-  io::atomic_write(std::filesystem::path(flags.out) / "report.html", to_html(page));
+  if (report) report->add(query, images, std::span(outcomes).subspan(begin));
 }
 
 void write_images(const Flags& flags, const Query& query, const Images& images,
@@ -339,9 +257,10 @@ void run(Common& common, Flags flags) {
   std::vector<Outcome> outcomes;
   Images images;
   images.counterfactual.resize(flags.options.scales.size());
-  std::optional<Report> report;
+  std::optional<CounterfactualReport> report;
   if (flags.report)
-    report.emplace(flags, model.chain().checked_levels(flags.options.abduction.levels));
+    report.emplace(flags.options.scales,
+                   model.chain().checked_levels(flags.options.abduction.levels));
   const auto total = static_cast<int64_t>(query.selection.index.size());
   for (int64_t begin = 0; begin < total; begin += flags.batch)
     run_batch(common, flags, query, begin, outcomes, images, report);
@@ -372,7 +291,7 @@ void run(Common& common, Flags flags) {
                         {"threshold", flags.threshold},
                         {"batch", flags.batch}};
   write_run(flags.out, common, options, models, summary);
-  if (report) write_report(flags, query, options, models, std::move(report->page));
+  if (report) report->write(flags.out, query, options, models);
   if (common.json) {
     fmt::print("{}\n", summary.dump());
   } else if (!common.quiet) {

@@ -244,7 +244,9 @@ TEST(Counterfactual, WritesEverythingItPromises) {
       const double clipped =
           l1(tensor(arrays.at("reconstruction")), tensor(arrays.at("factual")), image);
       EXPECT_GE(line["roundtrip_l1"], clipped - 1e-3);
-      if (exact) EXPECT_LE(line["roundtrip_l1"], clipped + 0.05);
+      if (exact) {
+        EXPECT_LE(line["roundtrip_l1"], clipped + 0.05);
+      }
     }
     EXPECT_GT(p_target[1], p_target[0] + 1) << "guidance does not lead to the target";
     if (exact) {

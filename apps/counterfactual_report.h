@@ -1,0 +1,54 @@
+// What `counterfactual` finds out about its images, and the page that shows it.
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <vector>
+
+#include "apps/film.h"
+#include "apps/question.h"
+#include "apps/report/counterfactual_page.h"
+
+namespace diffscm::apps {
+
+// Everything about one image.
+struct Outcome {
+  int64_t index, label;
+  double roundtrip_l1;
+  nlohmann::ordered_json residual, converged;  // null for plain DDIM, which does not measure them
+  int evaluations;
+  struct AtScale {
+    double l1;
+    nlohmann::ordered_json predicted,
+        p_target;  // null without a judge; p_target unless do() sets its class
+  };
+  std::vector<AtScale> at_scale;
+};
+
+// Batch by batch, on the cpu or the target.
+struct Images {
+  std::vector<Tensor> factual, latent, reconstruction;
+  std::vector<std::vector<Tensor>> counterfactual;  // [scale][batch]
+};
+
+class CounterfactualReport {
+ public:
+  CounterfactualReport(const std::vector<double>& scales, int levels);
+
+  // Takes the film's frames of the batch that begins with image `begin` of the selection.
+  PassObserver observer(int64_t begin) { return film_.observer(Film::kImages - begin); }
+  // Adds a batch, the last of `images`.
+  void add(const Query& query, const Images& images, std::span<const Outcome> outcomes);
+  // OUT/report.html, all or nothing.
+  void write(const std::filesystem::path& out, const Query& query,
+             const nlohmann::ordered_json& options, const std::vector<const ModelInfo*>& models);
+
+ private:
+  static constexpr int64_t kImages = 200;
+
+  CounterfactualPage page_;
+  Film film_;
+};
+
+}  // namespace diffscm::apps
