@@ -24,6 +24,16 @@ struct Flags {
   DataFlags data;
   AbductionFlags abduction;
   int64_t batch = 32;
+  template <class V>
+  void visit(V&& flag) {
+    flag("model", &model, "diffusion model: a file or a run's folder",
+         {.required = true, .value = "FILE"});
+    data.visit(flag);
+    abduction.visit(flag);
+    abduction.visit_threshold(flag);
+    flag("batch", &batch, "images at a time", {.least = 1, .most = 1e6});
+    flag("out", &out, "output folder", {.required = true, .value = "DIR"});
+  }
 };
 
 void run(Common& common, Flags flags) {
@@ -107,17 +117,10 @@ void run(Common& common, Flags flags) {
                         {"roundtrip_l1_max", *std::max_element(roundtrip.begin(), roundtrip.end())},
                         {"not_converged", unconverged},
                         {"seconds", seconds}};
-  write_run(out, common,
-            {{"data", flags.data.data},
-             {"split", flags.data.split},
-             {"index", flags.data.index},
-             {"steps", model.chain().levels()},
-             {"levels", options.levels},
-             {"abduction", flags.abduction.method},
-             {"tolerance", options.tolerance},
-             {"max_iterations", options.max_iterations},
-             {"abduction_threshold", flags.abduction.threshold}},
-            {&model.info()}, summary);
+  flags.abduction.steps = model.chain().levels();
+  Json record = echo(flags);
+  record["levels"] = options.levels;
+  write_run(out, common, record, {&model.info()}, summary);
   if (common.json) {
     fmt::print("{}\n", summary.dump());
   } else if (!common.quiet) {
@@ -132,18 +135,7 @@ void run(Common& common, Flags flags) {
 }  // namespace
 
 void add_abduct(CLI::App& app, Common& common) {
-  CLI::App* command = app.add_subcommand("abduct", "Recover the exogenous noise of images");
-  auto flags = std::make_shared<Flags>();
-  command->add_option("--model", flags->model, "diffusion model: a file or a run's folder")
-      ->required();
-  add_data_flags(command, flags->data);
-  add_abduction_flags(command, flags->abduction);
-  add_abduction_threshold(command, flags->abduction);
-  command->add_option("--batch", flags->batch, "images at a time")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command->add_option("--out", flags->out, "output folder")->required();
-  command->callback([&common, flags] { run(common, *flags); });
+  add_command<Flags>(app, "abduct", "Recover the exogenous noise of images", common, run);
 }
 
 }  // namespace diffscm::apps

@@ -31,6 +31,31 @@ struct Flags {
   CounterfactualOptions options;
   int64_t batch = 32;
   bool report = false;
+  template <class V>
+  void visit(V&& flag) {
+    flag("model", &model, "diffusion model: a file or a run's folder",
+         {.required = true, .value = "FILE"});
+    flag("classifier", &classifier, "anti-causal predictor that guides",
+         {.value = "FILE", .otherwise = "none"});
+    flag("judge", &judge, "oracle or classifier that says what the answers show",
+         {.value = "FILE", .otherwise = "the oracle beside the model, else --classifier"});
+    data.visit(flag);
+    flag("do", &intervention, "the intervention: digit=5, or several: digit=5,thickness=3",
+         {.required = true, .value = "PARENT=VALUE"});
+    flag("guidance", &guidance, "the classifier, implicit (the model told the parents), or both",
+         {.choices = {"classifier", "implicit", "both"},
+          .otherwise = "implicit if the model can be told the parents"});
+    flag("encode", &encode, "abduction is told no parent, or the factual ones",
+         {.choices = {"unconditional", "factual"}});
+    flag("scale", &options.scales, "guidance scale s, or several: 0.1,0.7,2", {.least = 0});
+    abduction.visit(flag);
+    abduction.visit_threshold(flag);
+    flag("threshold", &threshold, "of the prediction's clean image",
+         {.choices = {"none", "clip", "dynamic"}});
+    flag("batch", &batch, "images at a time", {.least = 1, .most = 1e6});
+    flag("report", &report, "also write OUT/report.html, one page to look at");
+    flag("out", &out, "output folder", {.required = true, .value = "DIR"});
+  }
 };
 
 // L1 of a round trip, in grey levels, from which on it is worth a word.
@@ -274,22 +299,8 @@ void run(Common& common, Flags flags) {
   std::vector<const ModelInfo*> models{&model.info()};
   if (guide) models.push_back(&guide->info());
   if (judge && !(guide && judge->info.path == guide->info().path)) models.push_back(&judge->info);
-  const AbductionOptions& a = flags.options.abduction;
-  const Json options = {{"data", flags.data.data},
-                        {"split", flags.data.split},
-                        {"index", flags.data.index},
-                        {"do", flags.intervention},
-                        {"guidance", flags.guidance},
-                        {"encode", flags.encode},
-                        {"scales", flags.options.scales},
-                        {"steps", flags.abduction.steps},
-                        {"levels", a.levels},
-                        {"abduction", flags.abduction.method},
-                        {"tolerance", a.tolerance},
-                        {"max_iterations", a.max_iterations},
-                        {"abduction_threshold", flags.abduction.threshold},
-                        {"threshold", flags.threshold},
-                        {"batch", flags.batch}};
+  Json options = echo(flags);
+  options["levels"] = flags.options.abduction.levels;
   write_run(flags.out, common, options, models, summary);
   if (report) report->write(flags.out, query, options, models);
   if (common.json) {
@@ -302,48 +313,8 @@ void run(Common& common, Flags flags) {
 }  // namespace
 
 void add_counterfactual(CLI::App& app, Common& common) {
-  CLI::App* command = app.add_subcommand(
-      "counterfactual", "What would these images have been under do(parent=value)?");
-  auto flags = std::make_shared<Flags>();
-  command->add_option("--model", flags->model, "diffusion model: a file or a run's folder")
-      ->required();
-  command->add_option("--classifier", flags->classifier,
-                      "anti-causal predictor, a file or a run's folder, that guides");
-  command->add_option("--judge", flags->judge,
-                      "oracle or classifier that says what the answers show (default: the oracle "
-                      "beside the model, else --classifier)");
-  add_data_flags(command, flags->data);
-  command
-      ->add_option("--do", flags->intervention,
-                   "the intervention: digit=5, or several: digit=5,thickness=3")
-      ->required();
-  command
-      ->add_option(
-          "--guidance", flags->guidance,
-          "classifier, implicit (the model, if it can be told the parents; default then) or both")
-      ->check(CLI::IsMember({"classifier", "implicit", "both"}));
-  command
-      ->add_option("--encode", flags->encode,
-                   "abduction is told no parent (unconditional) or the factual ones (factual)")
-      ->check(CLI::IsMember({"unconditional", "factual"}))
-      ->capture_default_str();
-  command->add_option("--scale", flags->options.scales, "guidance scale s, or several: 0.1,0.7,2")
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->capture_default_str();
-  add_abduction_flags(command, flags->abduction);
-  add_abduction_threshold(command, flags->abduction);
-  command
-      ->add_option("--threshold", flags->threshold,
-                   "of the prediction's clean image: none, clip or dynamic")
-      ->check(CLI::IsMember({"none", "clip", "dynamic"}))
-      ->capture_default_str();
-  command->add_option("--batch", flags->batch, "images at a time")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command->add_flag("--report", flags->report, "also write OUT/report.html, one page to look at");
-  command->add_option("--out", flags->out, "output folder")->required();
-  command->callback([&common, flags] { run(common, *flags); });
+  add_command<Flags>(app, "counterfactual",
+                     "What would these images have been under do(parent=value)?", common, run);
 }
 
 }  // namespace diffscm::apps

@@ -21,12 +21,13 @@ using Json = nlohmann::ordered_json;
 
 // "1/4" -> 1, 4
 std::pair<int, int> parse_shard(const std::string& text) {
-  int shard = -1, shards = 0;
-  char rest = 0;
-  const int read = std::sscanf(text.c_str(), "%d/%d%c", &shard, &shards, &rest);
-  if (read != 2 || shards < 1 || shard < 0 || shard >= shards)
+  constexpr int64_t kMost = 1'000'000;
+  const size_t slash = text.find('/');
+  if (slash == std::string::npos)
     throw UsageError(fmt::format("--shard {}: give I/N with 0 <= I < N", text));
-  return {shard, shards};
+  const int64_t shards = parse_whole("--shard", text.substr(slash + 1), 1, kMost),
+                shard = parse_whole("--shard", text.substr(0, slash), 0, shards - 1);
+  return {static_cast<int>(shard), static_cast<int>(shards)};
 }
 
 // Changes no sample, but a resumed run goes on from whole batches.

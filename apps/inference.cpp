@@ -27,14 +27,6 @@ void warn_of_other_data(Common& common, const ModelInfo& model, const ModelInfo&
                                  name(model).dump(), predictor.path, name(predictor).dump()));
 }
 
-void add_abduction_threshold(CLI::App* command, AbductionFlags& flags) {
-  command
-      ->add_option("--abduction-threshold", flags.threshold,
-                   "ddim abduction: of its predicted clean image: none, clip or dynamic")
-      ->check(CLI::IsMember({"none", "clip", "dynamic"}))
-      ->capture_default_str();
-}
-
 Selection select(const DataFlags& flags, const DiffusionModel& model) {
   Selection s{data::load_dataset(flags.data, data::parse_split(flags.split)), {}};
   model.check_fits(s.dataset);

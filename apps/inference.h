@@ -49,9 +49,13 @@ struct AbductionFlags {
     flag("max-iterations", &options.max_iterations,
          "fixed-point: network evaluations per image and level", {.least = 1, .most = 1e6});
   }
+  template <class V>
+  void visit_threshold(V&& flag) {
+    flag("abduction-threshold", &threshold, "ddim abduction: of its predicted clean image",
+         {.choices = {"none", "clip", "dynamic"}});
+  }
 };
 void add_abduction_flags(CLI::App* command, AbductionFlags& flags);
-void add_abduction_threshold(CLI::App* command, AbductionFlags& flags);
 
 struct Selection {
   data::Dataset dataset;

@@ -26,6 +26,27 @@ struct Flags {
   double scale = 1;
   int steps = 0;
   int64_t count = 16, batch = 32;
+  template <class V>
+  void visit(V&& flag) {
+    flag("model", &model, "diffusion model: a file or a run's folder",
+         {.required = true, .value = "FILE"});
+    flag("classifier", &classifier, "guides to --class; without one a conditional model is told it",
+         {.value = "FILE", .otherwise = "none"});
+    flag("class", &wanted, "the class to guide to, or all",
+         {.value = "CLASS|all", .otherwise = "unguided"});
+    flag("scale", &scale, "guidance scale s", {.least = 0});
+    flag("sampler", &sampler, "how to walk", {.choices = {"ddim", "ddpm", "ode", "sde"}});
+    flag("eta", &options.eta, "ddim: 0 deterministic to 1 ancestral", {.least = 0, .most = 1});
+    flag("variance", &variance, "ddpm: of the noise added: the posterior's, or the forward step's",
+         {.choices = {"small", "large"}});
+    flag("threshold", &threshold, "of the predicted clean image",
+         {.choices = {"none", "clip", "dynamic"}});
+    flag("steps", &steps, "levels of the chain",
+         {.least = 1, .most = 1e6, .otherwise = "the model's"});
+    flag("count", &count, "images", {.least = 1, .most = 1e6});
+    flag("batch", &batch, "images at a time", {.least = 1, .most = 1e6});
+    flag("out", &out, "output folder", {.required = true, .value = "DIR"});
+  }
 };
 
 // "3": every image; "all": 0, 1, .., classes-1, over and over.
@@ -125,16 +146,8 @@ void run(Common& common, Flags flags) {
        .columns = {}});
   std::vector<const ModelInfo*> models{&model.info()};
   if (predictor) models.push_back(&predictor->info());
-  write_run(out, common,
-            {{"sampler", flags.sampler},
-             {"steps", model.chain().levels()},
-             {"count", flags.count},
-             {"class", flags.wanted},
-             {"scale", flags.scale},
-             {"eta", flags.options.eta},
-             {"variance", flags.variance},
-             {"threshold", flags.threshold}},
-            models, summary);
+  flags.steps = model.chain().levels();
+  write_run(out, common, echo(flags), models, summary);
   if (common.json) {
     fmt::print("{}\n", summary.dump());
   } else if (!common.quiet) {
@@ -149,42 +162,7 @@ void run(Common& common, Flags flags) {
 }  // namespace
 
 void add_sample(CLI::App& app, Common& common) {
-  CLI::App* command = app.add_subcommand("sample", "Draw new images, optionally guided to a class");
-  auto flags = std::make_shared<Flags>();
-  command->add_option("--model", flags->model, "diffusion model: a file or a run's folder")
-      ->required();
-  command->add_option("--classifier", flags->classifier,
-                      "guides to --class; without one a conditional model is told it");
-  command->add_option("--class", flags->wanted, "the class to guide to, or all");
-  command->add_option("--scale", flags->scale, "guidance scale s")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  command->add_option("--sampler", flags->sampler, "ddim, ddpm, ode or sde")
-      ->check(CLI::IsMember({"ddim", "ddpm", "ode", "sde"}))
-      ->capture_default_str();
-  command->add_option("--eta", flags->options.eta, "ddim: 0 deterministic to 1 ancestral")
-      ->capture_default_str();
-  command
-      ->add_option(
-          "--variance", flags->variance,
-          "ddpm: of the noise added, small (the posterior's) or large (the forward step's)")
-      ->check(CLI::IsMember({"small", "large"}))
-      ->capture_default_str();
-  command
-      ->add_option("--threshold", flags->threshold,
-                   "of the predicted clean image: none, clip or dynamic")
-      ->check(CLI::IsMember({"none", "clip", "dynamic"}))
-      ->capture_default_str();
-  command->add_option("--steps", flags->steps, "levels of the chain (default: the model's)")
-      ->check(CLI::PositiveNumber);
-  command->add_option("--count", flags->count, "images")
-      ->check(CLI::Range(1, 1000000))
-      ->capture_default_str();
-  command->add_option("--batch", flags->batch, "images at a time")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command->add_option("--out", flags->out, "output folder")->required();
-  command->callback([&common, flags] { run(common, *flags); });
+  add_command<Flags>(app, "sample", "Draw new images, optionally guided to a class", common, run);
 }
 
 }  // namespace diffscm::apps
