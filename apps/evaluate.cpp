@@ -22,6 +22,25 @@ struct Flags {
   std::string ensemble, bound;
   double scale = CounterfactualOptions::kScale, sdedit_fraction = 0.5;
   int prototype_iterations = 1000;
+  template <class V>
+  void visit(V&& flag) {
+    evaluation.visit(flag);
+    flag("methods", &methods, "which, separated by commas",
+         {.choices = kMethods,
+          .otherwise = "all that the networks and the data allow",
+          .commas = true});
+    flag("scale", &scale, "guidance scale s, as `sweep` picks it", {.least = 0});
+    flag("sdedit-fraction", &sdedit_fraction, "how far up SDEdit goes",
+         {.most = 1, .positive = true});
+    flag("prototype-iterations", &prototype_iterations, "FISTA steps per c",
+         {.least = 1, .most = 1e6});
+    flag("samples", &evaluation.samples, "judge so many unguided samples too, against the test set",
+         {.least = 2, .most = 1 << 30, .otherwise = "none"});
+    flag("ensemble", &ensemble, "what prototype and greedy explain",
+         {.value = "FILE", .otherwise = "found in --networks"});
+    flag("bound", &bound, "the network that gives the bound",
+         {.value = "FILE", .otherwise = "found in --networks"});
+  }
 };
 
 // Diff-SCM's arms: `name` begins with diff-scm.
@@ -179,33 +198,13 @@ void run(Common& common, Flags flags) {
 }  // namespace
 
 void add_evaluate(CLI::App& app, Common& common) {
-  CLI::App* command =
-      app.add_subcommand("evaluate", "Compare methods on the same images by the same metrics");
   auto flags = std::make_shared<Flags>();
-  add_evaluation_flags(command, flags->evaluation,
-                       "small defaults, 2 repeats of 10 images: a few minutes");
-  command
-      ->add_option("--methods", flags->methods,
-                   "which, separated by commas (default: all that the networks and the data allow)")
-      ->delimiter(',')
-      ->check(CLI::IsMember(kMethods));
-  command->add_option("--scale", flags->scale, "guidance scale s, as `sweep` picks it")
-      ->capture_default_str();
-  command->add_option("--sdedit-fraction", flags->sdedit_fraction, "how far up SDEdit goes, 0 to 1")
-      ->capture_default_str();
-  command->add_option("--prototype-iterations", flags->prototype_iterations, "FISTA steps per c")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command
-      ->add_option("--samples", flags->evaluation.samples,
-                   "judge so many unguided samples too, against the test set")
-      ->check(CLI::Range(int64_t{2}, int64_t{1} << 30).description(""))
-      ->default_str("none");
-  command->add_option("--ensemble", flags->ensemble,
-                      "what prototype and greedy explain (default: found in --networks)");
-  command->add_option("--bound", flags->bound,
-                      "the network that gives the bound (default: found in --networks)");
-  command->callback([&common, flags] { run(common, *flags); });
+  flags->evaluation.quick_help = "small defaults, 2 repeats of 10 images: a few minutes";
+  CLI::App& command =
+      add_subcommand(app, "evaluate", "Compare methods on the same images by the same metrics",
+                     [&common, flags] { run(common, *flags); });
+  flags->evaluation.command = &command;
+  flags->visit(FlagDeclarer(command));
 }
 
 }  // namespace diffscm::apps

@@ -41,49 +41,6 @@ std::vector<int64_t> ids_of(const std::vector<Trial>& trials) {
 
 }  // namespace
 
-void add_evaluation_flags(CLI::App* command, EvaluationFlags& flags, const std::string& quick) {
-  flags.command = command;
-  command->add_option("--model", flags.model, "diffusion model: a file or a run's folder")
-      ->required();
-  command->add_option("--networks", flags.networks,
-                      "the folder whose files or runs are the other networks, each found by its "
-                      "kind (default: where --model lies)");
-  const auto network = [&](const char* flag, std::string& file, const char* what) {
-    command->add_option(flag, file, fmt::format("{} (default: found in --networks)", what));
-  };
-  network("--classifier", flags.classifier, "the guiding classifier");
-  network("--vae", flags.vae, "the VAE of CLD");
-  network("--oracle", flags.oracle, "the classifier that judges");
-  network("--autoencoders", flags.autoencoders, "those of IM1 and IM2");
-  command
-      ->add_option("--data", flags.data, "mnist, digits, a folder of IDX or PNG files, or an .npz")
-      ->capture_default_str();
-  command->add_option("--split", flags.split, "train or test")
-      ->check(CLI::IsMember({"train", "test"}))
-      ->capture_default_str();
-  command->add_option("--images", flags.images, "different images per repeat")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command->add_option("--repeats", flags.repeats, "independent draws of images and targets")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  add_abduction_flags(command, flags.abduction);
-  command->add_option("--batch", flags.batch, "images at a time; changes no result")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command
-      ->add_option("--cycled", flags.cycled_images,
-                   "images per repeat for composition over 10 cycles and reversibility")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  command->add_option("--shard", flags.shard, "I/N: this process does every N-th image")
-      ->capture_default_str();
-  command->add_flag("--quick", flags.quick, quick);
-  command->add_flag("--report", flags.report, "also write report.html, one self-contained page");
-  command->add_flag("--resume", flags.resume, "continue the experiment in --out");
-  command->add_option("--out", flags.out, "the experiment's folder")->required();
-}
-
 Evaluation::Evaluation(Common& common, const EvaluationFlags& flags)
     : common_(common), flags_(flags) {
   std::tie(shard_, shards_) = parse_shard(flags_.shard);

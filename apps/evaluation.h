@@ -23,7 +23,39 @@ struct EvaluationFlags {
   int repeats = 10;
   int64_t images = 100, batch = 50, cycled_images = 10, samples = 0;
   bool resume = false, report = false, quick = false;
-  CLI::App* command = nullptr;
+  CLI::App* command = nullptr;  // no flag
+  std::string quick_help;       // no flag: what --quick does here
+
+  template <class V>
+  void visit(V&& flag) {
+    const std::string found = "found in --networks";
+    flag("model", &model, "diffusion model: a file or a run's folder",
+         {.required = true, .value = "FILE"});
+    flag("networks", &networks,
+         "the folder whose files or runs are the other networks, each found by its kind",
+         {.value = "DIR", .otherwise = "where --model lies"});
+    flag("classifier", &classifier, "the guiding classifier",
+         {.value = "FILE", .otherwise = found});
+    flag("vae", &vae, "the VAE of CLD", {.value = "FILE", .otherwise = found});
+    flag("oracle", &oracle, "the classifier that judges", {.value = "FILE", .otherwise = found});
+    flag("autoencoders", &autoencoders, "those of IM1 and IM2",
+         {.value = "FILE", .otherwise = found});
+    flag("data", &data, "mnist, digits, a folder of IDX or PNG files, or an .npz",
+         {.value = "mnist|digits|FILE"});
+    flag("split", &split, "which part of the data", {.choices = {"train", "test"}});
+    flag("images", &images, "different images per repeat", {.least = 1, .most = 1e9});
+    flag("repeats", &repeats, "independent draws of images and targets", {.least = 1, .most = 1e6});
+    abduction.visit(flag);
+    flag("batch", &batch, "images at a time; changes no result", {.least = 1, .most = 1e6});
+    flag("cycled", &cycled_images,
+         "images per repeat for composition over 10 cycles and reversibility",
+         {.least = 0, .most = 1e9});
+    flag("shard", &shard, "I/N: this process does every N-th image", {.value = "I/N"});
+    flag("quick", &quick, quick_help);
+    flag("report", &report, "also write report.html, one self-contained page");
+    flag("resume", &resume, "continue the experiment in --out");
+    flag("out", &out, "the experiment's folder", {.required = true, .value = "DIR"});
+  }
 
   // With --quick: another default for a flag that was not given.
   template <class T>
@@ -31,9 +63,6 @@ struct EvaluationFlags {
     if (quick && command->count(flag) == 0) value = quick_value;
   }
 };
-// `quick`: what --quick does here.
-void add_evaluation_flags(CLI::App* command, EvaluationFlags& flags, const std::string& quick);
-
 // Everything loaded once.
 class Evaluation {
  public:

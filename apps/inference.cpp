@@ -10,14 +10,6 @@
 
 namespace diffscm::apps {
 
-void add_data_flags(CLI::App* command, DataFlags& flags) {
-  flags.visit(FlagDeclarer(*command));
-}
-
-void add_abduction_flags(CLI::App* command, AbductionFlags& flags) {
-  flags.visit(FlagDeclarer(*command));
-}
-
 void warn_of_other_data(Common& common, const ModelInfo& model, const ModelInfo& predictor) {
   const auto name = [](const ModelInfo& info) {
     return info.data.is_object() ? info.data.value("name", nlohmann::json()) : nlohmann::json();

@@ -29,7 +29,6 @@ struct DataFlags {
     flag("index", &index, "which images: 7  0:10  0:100:10  3,5,9", {.value = "RANGE"});
   }
 };
-void add_data_flags(CLI::App* command, DataFlags& flags);
 
 // How far up the chain, in how many levels, and by which method.
 struct AbductionFlags {
@@ -55,7 +54,6 @@ struct AbductionFlags {
          {.choices = {"none", "clip", "dynamic"}});
   }
 };
-void add_abduction_flags(CLI::App* command, AbductionFlags& flags);
 
 struct Selection {
   data::Dataset dataset;

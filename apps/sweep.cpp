@@ -12,6 +12,16 @@ struct Flags {
   EvaluationFlags evaluation;
   std::string guidance, encode = "unconditional";
   std::vector<double> scales{0, 0.2, 0.4, 0.6, 0.7, 0.8, 1, 1.5, 2, 3};
+  template <class V>
+  void visit(V&& flag) {
+    evaluation.visit(flag);
+    flag("guidance", &guidance, "the classifier, implicit (the model told the parents), or both",
+         {.choices = {"classifier", "implicit", "both"},
+          .otherwise = "implicit if the model can be told the parents"});
+    flag("encode", &encode, "abduction is told no parent, or the factual ones",
+         {.choices = {"unconditional", "factual"}});
+    flag("scales", &scales, "guidance scales, separated by commas", {.least = 0});
+  }
 };
 
 // What the curve says, in sentences.
@@ -91,28 +101,16 @@ void run(Common& common, Flags flags) {
 }  // namespace
 
 void add_sweep(CLI::App& app, Common& common) {
-  CLI::App* command = app.add_subcommand(
-      "sweep", "Metrics against the guidance scale; picks s by the smallest CLD");
   auto flags = std::make_shared<Flags>();
   flags->evaluation.repeats = 1;
   flags->evaluation.cycled_images = 0;
-  add_evaluation_flags(
-      command, flags->evaluation,
-      "small defaults, 20 images by plain DDIM abduction: minutes instead of an hour");
-  command
-      ->add_option("--guidance", flags->guidance,
-                   "classifier, implicit (the model, if it can be told the parents; default then) "
-                   "or both")
-      ->check(CLI::IsMember({"classifier", "implicit", "both"}));
-  command
-      ->add_option("--encode", flags->encode,
-                   "abduction is told no parent (unconditional) or the factual ones (factual)")
-      ->check(CLI::IsMember({"unconditional", "factual"}))
-      ->capture_default_str();
-  command->add_option("--scales", flags->scales, "guidance scales, separated by commas")
-      ->delimiter(',')
-      ->capture_default_str();
-  command->callback([&common, flags] { run(common, *flags); });
+  flags->evaluation.quick_help =
+      "small defaults, 20 images by plain DDIM abduction: minutes instead of an hour";
+  CLI::App& command = add_subcommand(
+      app, "sweep", "Metrics against the guidance scale; picks s by the smallest CLD",
+      [&common, flags] { run(common, *flags); });
+  flags->evaluation.command = &command;
+  flags->visit(FlagDeclarer(command));
 }
 
 }  // namespace diffscm::apps
