@@ -25,8 +25,10 @@ std::pair<int, int> parse_shard(const std::string& text) {
   const size_t slash = text.find('/');
   if (slash == std::string::npos)
     throw UsageError(fmt::format("--shard {}: give I/N with 0 <= I < N", text));
-  const int64_t shards = parse_whole("--shard", text.substr(slash + 1), 1, kMost),
-                shard = parse_whole("--shard", text.substr(0, slash), 0, shards - 1);
+  const int64_t shards = parse_whole(fmt::format("--shard {}: N", text), text.substr(slash + 1), 1,
+                                     kMost),
+                shard = parse_whole(fmt::format("--shard {}: I", text), text.substr(0, slash), 0,
+                                    shards - 1);
   return {static_cast<int>(shard), static_cast<int>(shards)};
 }
 

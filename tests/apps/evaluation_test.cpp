@@ -177,6 +177,7 @@ TEST(Evaluate, BadInputIsOneLineAndLeavesNothing) {
   };
   refused({"--methods", "magic"}, 2, "magic");
   refused({"--shard", "2/2"}, 2, "2/2");
+  refused({"--shard", "0/4294967297"}, 2, "4294967297");
   refused({"--vae", "/nonexistent.safetensors"}, 1, "nonexistent");
   refused({"--vae", std::string(DIFFSCM_WEIGHTS) + "/digits-oracle.safetensors"}, 1, "oracle");
   refused({"--scale", "-1"}, 2, "-1");
