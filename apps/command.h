@@ -1,9 +1,9 @@
 // What every subcommand shares: the common flags, and how a subcommand is registered.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "apps/console.h"

@@ -60,9 +60,10 @@ struct EvaluationFlags {
   // With --quick: another default for a flag that was not given.
   template <class T>
   void quickly(const char* flag, T& value, T quick_value) const {
-    if (quick && command->count(flag) == 0) value = quick_value;
+    if (quick && !was_given(*command, flag)) value = quick_value;
   }
 };
+
 // Everything loaded once.
 class Evaluation {
  public:

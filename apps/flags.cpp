@@ -165,6 +165,10 @@ void FlagDeclarer::operator()(const std::string& name, FlagVariable variable, st
   if (!traits.required && traits.otherwise.empty()) option->default_str(default_of(variable));
 }
 
+bool was_given(const CLI::App& command, const char* flag) {
+  return command.count(flag) > 0;
+}
+
 CLI::App& add_subcommand(CLI::App& app, const std::string& name, const std::string& help,
                          std::function<void()> work) {
   CLI::App* command = app.add_subcommand(name, help);

@@ -95,6 +95,9 @@ nlohmann::ordered_json echo(F& flags) {
   return options;
 }
 
+// Whether the command line or the --config file gave the flag ("--images").
+bool was_given(const CLI::App& command, const char* flag);
+
 // Adds a subcommand that calls `work` once its flags are parsed.
 CLI::App& add_subcommand(CLI::App& app, const std::string& name, const std::string& help,
                          std::function<void()> work);

@@ -2,6 +2,7 @@
 //   0 success   1 the work failed   2 the command line is wrong   130 stopped on request
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 
 #include "apps/command.h"

@@ -2,6 +2,7 @@
 // model.safetensors.
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <memory>
 #include <optional>
 
