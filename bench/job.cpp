@@ -25,6 +25,7 @@
 #include "diffusion/anti_causal_predictor.h"
 #include "diffusion/replay.h"
 #include "diffusion/sampler.h"
+#include "engine/captured_step.h"
 #include "engine/io/file.h"
 #include "engine/io/npz.h"
 #include "engine/memory.h"
