@@ -91,8 +91,8 @@ class Methods {
                     e.progress());
     if (name == "factual") return factual_itself();
     if (name == "training-image") return training_image(e.train(), common.seed);
-    if (name == "bound") return make_bound(flags, e);
-    load_ensemble(flags, e);
+    if (name == "bound") return make_bound(common, flags, e);
+    load_ensemble(common, flags, e);
     const auto logits = [this](const Variable& x) { return ensemble_->model.mean_logits(x); };
     const Target target = e.model().target();
     if (name == "greedy") return greedy_pixels(logits, {}, target, e.progress());
@@ -105,7 +105,7 @@ class Methods {
                             e.progress());
   }
 
-  Producer make_bound(const Flags& flags, const Evaluation& e) {
+  Producer make_bound(Common& common, const Flags& flags, const Evaluation& e) {
     const data::Dataset& data = e.test();
     if (!data.world)
       throw UsageError(fmt::format(
@@ -120,10 +120,11 @@ class Methods {
             c.conditions[0].name == label && c.conditions[0].classes == data.classes,
         "{} is not a bound for {}x{}x{} images and the {} classes of '{}' in {}", bound_->info.path,
         data.height, data.width, data.channels, data.classes, label, data.name);
+    warn_of_other_data(common, e.model().info(), bound_->info);
     return bound_answer(bound_->model, target);
   }
 
-  void load_ensemble(const Flags& flags, const Evaluation& e) {
+  void load_ensemble(Common& common, const Flags& flags, const Evaluation& e) {
     if (ensemble_) return;
     ensemble_ = std::make_unique<LoadedModel<MlpEnsemble>>(
         load_model<MlpEnsemble>(e.networks().find(flags.ensemble, "ensemble"), e.model().target()));
@@ -133,6 +134,7 @@ class Methods {
             "{} reads {}x{}x{} images of {} classes, {} has {}x{}x{} of {}", ensemble_->info.path,
             c.image_size, c.image_size, c.in_channels, c.classes, e.train().name, s[1], s[2], s[3],
             e.train().classes);
+    warn_of_other_data(common, e.model().info(), ensemble_->info);
   }
 
   std::unique_ptr<LoadedModel<MlpEnsemble>> ensemble_;

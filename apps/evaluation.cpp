@@ -69,6 +69,9 @@ Evaluation::Evaluation(Common& common, const EvaluationFlags& flags)
       train_, target);
   require(guide_->classes() == test_.classes, "{} knows {} classes, {} has {}", guide_->info().path,
           guide_->classes(), test_.name, test_.classes);
+  std::vector<const ModelInfo*> predictors = evaluator_->models();
+  predictors.insert(predictors.begin(), &guide_->info());
+  for (const ModelInfo* m : predictors) warn_of_other_data(common, model_->info(), *m);
   evaluator_->set_guide(
       [this, target](const Tensor& images) { return guide_->predict(images.to(target)); });
   trials_ =
@@ -136,6 +139,9 @@ Json Evaluation::settings(const Json& own) const {
 }
 
 bool Evaluation::run(const std::vector<Producer>& producers, const Json& own) {
+  // Shards write side by side: each keeps out its own kind only.
+  folder_.emplace(flags_.out, own.at("command").get<std::string>(),
+                  shards_ == 1 ? ".lock" : fmt::format(".lock-{}-of-{}", shard_, shards_));
   const auto start = std::chrono::steady_clock::now();
   int64_t done_before = -1;
   run_experiment(

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "apps/inference.h"
 #include "apps/networks.h"
+#include "apps/output_folder.h"
 #include "apps/report/report.h"
 #include "evaluation/gradient_agreement.h"
 #include "evaluation/methods.h"
@@ -89,8 +91,8 @@ class Evaluation {
   // do(target). Empty when the model cannot be told the classes.
   std::vector<GradientAgreement> agreement() const;
 
-  // Runs the experiment of this shard under a progress bar. `own`: what else changes results.
-  // False: other shards have still to finish.
+  // Runs the experiment of this shard under a progress bar, in a folder that is this shard's from
+  // now on. `own`: what else changes results. False: other shards have still to finish.
   bool run(const std::vector<Producer>& producers, const nlohmann::ordered_json& own);
 
   // After a complete run. Summaries have the metrics of sets (Frechet, MMD) too.
@@ -123,6 +125,7 @@ class Evaluation {
   std::vector<Trial> trials_;
   AbductionOptions abduction_;
   int shard_ = 0, shards_ = 1;
+  std::optional<OutputFolder> folder_;
   std::vector<Record> records_;
 };
 

@@ -23,7 +23,18 @@ void check_name(const std::string& name) {
   require(plain && name.front() != '.', "arm '{}' cannot name a folder", name);
 }
 
-// Creates the folder, or checks that it holds the same experiment.
+fs::path records_of(const ExperimentOptions& o) {
+  return o.out / "records" / fmt::format("{}-of-{}.jsonl", o.shard, o.shards);
+}
+
+// No two processes that are to share a folder give the same: shards of one N have different trials.
+fs::path images_of(const ExperimentOptions& o, const std::string& arm, int64_t first_id) {
+  const std::string part = o.shards > 1 ? fmt::format("-of-{}", o.shards) : "";
+  return o.out / "images" / arm / fmt::format("{:06}{}.npz", first_id, part);
+}
+
+// Creates the folder, or checks that it holds the same experiment, which other shards may have
+// begun.
 void open_folder(const ExperimentOptions& o) {
   const fs::path settings = o.out / "experiment.json";
   if (!fs::exists(settings)) {
@@ -32,7 +43,8 @@ void open_folder(const ExperimentOptions& o) {
     io::atomic_write(settings, o.settings.dump(2) + "\n");
     return;
   }
-  require(o.resume,
+  const bool joins = o.shards > 1 && !fs::exists(records_of(o));
+  require(o.resume || joins,
           "{} already holds an experiment: add --resume to continue it, or choose another --out",
           o.out.string());
   const io::Bytes bytes = io::read_file(settings, 1 << 20);
@@ -81,9 +93,7 @@ void run_experiment(const data::Dataset& dataset, const std::vector<Trial>& tria
 
   std::set<std::pair<std::string, int64_t>> finished;
   for (const Record& r : read_records(options.out)) finished.emplace(r.arm, r.trial.id);
-  io::JsonlWriter log(
-      options.out / "records" / fmt::format("{}-of-{}.jsonl", options.shard, options.shards),
-      io::JsonlWriter::Mode::resume);
+  io::JsonlWriter log(records_of(options), io::JsonlWriter::Mode::resume);
 
   std::vector<Trial> mine;
   std::copy_if(trials.begin(), trials.end(), std::back_inserter(mine),
@@ -128,10 +138,10 @@ void run_experiment(const data::Dataset& dataset, const std::vector<Trial>& tria
           ids.push_back(batch[i].id);
         }
         if (rows.empty()) continue;
-        fs::create_directories(options.out / "images" / arm.name);
-        io::write_npz(options.out / "images" / arm.name / fmt::format("{:06}.npz", ids.front()),
-                      {{"id", io::NpyArray::from(ids, {static_cast<int64_t>(ids.size())})},
-                       {"image", io::NpyArray::from(gather(image, rows))}});
+        const fs::path archive = images_of(options, arm.name, ids.front());
+        fs::create_directories(archive.parent_path());
+        io::write_npz(archive, {{"id", io::NpyArray::from(ids, {static_cast<int64_t>(ids.size())})},
+                                {"image", io::NpyArray::from(gather(image, rows))}});
         for (const int64_t row : rows) {
           const Trial& t = batch[static_cast<size_t>(row)];
           log.write(to_line(arm, t, metrics[static_cast<size_t>(row)]));

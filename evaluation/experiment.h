@@ -4,7 +4,8 @@
 //
 //   OUT/experiment.json       the settings; a resumed run must have the same
 //   OUT/records/I-of-N.jsonl  one line per arm and image: arm, trial, metrics
-//   OUT/images/ARM/ID.npz     id [n], image [n,H,W,C] in [-1, 1], from the trial ID onwards
+//   OUT/images/ARM/ID.npz     id [n], image [n,H,W,C] in [-1, 1], from the trial ID onwards; of one
+//                             of N shards: ID-of-N.npz
 #pragma once
 
 #include <filesystem>
@@ -61,9 +62,9 @@ struct Record {
   Metrics metrics;
 };
 
-// Runs every producer on this shard's unfinished trials. Throws Error when OUT holds an experiment
-// and `resume` is not set, when its settings differ, and for a metric that is not in the table;
-// passes on what callbacks throw.
+// Runs every producer on this shard's unfinished trials. Shards may run side by side. Throws Error
+// when OUT holds this shard of an experiment and `resume` is not set, when the settings differ, and
+// for a metric that is not in the table; passes on what callbacks throw.
 void run_experiment(const data::Dataset& dataset, const std::vector<Trial>& trials,
                     const std::vector<Producer>& producers, const Scorer& scorer,
                     const ExperimentOptions& options,

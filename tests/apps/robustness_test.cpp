@@ -1,5 +1,5 @@
 // What a command survives: streams that are gone, signals, another process in its folder.
-#include "tests/apps/commands.h"
+#include "tests/apps/experiments.h"
 
 namespace diffscm {
 namespace {
@@ -77,6 +77,44 @@ TEST(OutputFolder, TwoRunsInOneFolderAreRefused) {
   EXPECT_FALSE(fs::exists(out + "/.lock"));
 }
 
+TEST(OutputFolder, ShardsOfAnExperimentShareItTwoOfTheSameDoNot) {
+  const std::string out = fresh();
+  const Arguments endless =
+      tiny("evaluate", out) +
+      Arguments{"--methods", "factual", "--images", "12", "--repeats", "2000", "--batch", "1"};
+  const auto shard = [&](const char* name) { return endless + Arguments{"--shard", name}; };
+  const auto works = [&](Program& program, const std::string& records) {
+    const std::string file = out + "/records/" + records;
+    return program.run_until([&] { return fs::exists(file) && fs::file_size(file) > 0; });
+  };
+  const fs::path scratch = world() / "other-shard";
+  fs::create_directories(scratch);
+  Program first(world().path(), shard("0/2")), second(scratch, shard("1/2"));
+  ASSERT_TRUE(works(first, "0-of-2.jsonl"));
+  ASSERT_TRUE(works(second, "1-of-2.jsonl"));
+  const fs::path third = world() / "third-shard";
+  fs::create_directories(third);
+  expect_failure(Program(third, shard("1/2") + Arguments{"--resume"}).wait(), 1,
+                 "in use by another run");
+  for (Program* program : {&first, &second}) {
+    program->signal(SIGTERM);
+    EXPECT_EQ(program->wait().code, 130);
+  }
+  for (const auto& file : fs::directory_iterator(out))
+    EXPECT_NE(file.path().filename().string().front(), '.') << file.path();
+  expect_failure(Program(third, shard("1/2")).wait(), 1, "add --resume");
+
+  const std::string whole = fresh();
+  const Arguments unsharded{"evaluate",  "--methods", "factual", "--images", "12",
+                            "--repeats", "2000",      "--batch", "1"};
+  Program alone(world().path(), unsharded + of_model(runs() / "blobs-unet", whole));
+  ASSERT_TRUE(alone.run_until([&] { return fs::exists(whole + "/experiment.json"); }));
+  expect_failure(
+      Program(third, unsharded + of_model(runs() / "blobs-unet", whole) + Arguments{"--resume"})
+          .wait(),
+      1, "in use by another run");
+}
+
 TEST(OutputFolder, AnotherCommandsResultsAreNotMixedWith) {
   const std::string samples = fresh();
   expect_success(diffscm(sample(samples) + Arguments{"--quiet"}));
@@ -86,7 +124,9 @@ TEST(OutputFolder, AnotherCommandsResultsAreNotMixedWith) {
     before[file.path().string()] = testing::get(file.path());
   for (const Arguments& a :
        {sample(world().unet()), abduct(world().unet()), counterfactual(world().unet()),
-        abduct(samples), counterfactual(samples), train("diffusion", samples)})
+        abduct(samples), counterfactual(samples), train("diffusion", samples),
+        tiny("sweep", samples) + Arguments{"--images", "2"},
+        tiny("evaluate", world().unet()) + Arguments{"--images", "2"}})
     expect_failure(diffscm(a + Arguments{"--quiet"}), 1, "choose another folder");
   for (const auto& [path, bytes] : before) EXPECT_EQ(testing::get(path), bytes) << path;
   EXPECT_FALSE(fs::exists(samples + "/checkpoint.safetensors"));
@@ -105,6 +145,19 @@ TEST(OtherData, AClassifierOfOtherImagesIsUsedWithAWarning) {
   for (const char* name : {"\"data\"", "\"others\""})
     EXPECT_NE(r.err.find(name), std::string::npos) << r.err;
   EXPECT_EQ(diffscm(sample(fresh()) + guided("1")).err.find("warning"), std::string::npos);
+
+  const auto evaluated = [&](const Arguments& more) {
+    const Result e = diffscm(Arguments{"evaluate", "--model", runs() / "blobs-unet", "--data",
+                                       world().data(), "--steps", "2", "--methods", "factual",
+                                       "--images", "2", "--repeats", "1", "--out", fresh()} +
+                             more);
+    EXPECT_EQ(e.code, 0) << e.err;
+    return e.err;
+  };
+  const std::string err = evaluated({"--classifier", classifier});
+  EXPECT_NE(err.find("warning"), std::string::npos) << err;
+  EXPECT_NE(err.find("on \"others\""), std::string::npos) << err;
+  EXPECT_EQ(evaluated({}).find("warning"), std::string::npos);
 }
 
 }  // namespace
