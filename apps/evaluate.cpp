@@ -60,7 +60,7 @@ DiffScmOptions diff_scm_arm(const std::string& name, DiffScmOptions scm) {
   return scm;
 }
 
-std::vector<std::string> default_methods(const Flags& flags, const Evaluation& e) {
+std::vector<std::string> default_methods(Common& common, const Flags& flags, const Evaluation& e) {
   std::vector<std::string> methods = kMethods;
   if (!knows_labels(e.model(), e.test()))
     std::erase_if(methods, [](const std::string& m) {
@@ -68,6 +68,10 @@ std::vector<std::string> default_methods(const Flags& flags, const Evaluation& e
     });
   if (!e.test().world || (flags.bound.empty() && e.networks().sole(Bound::kKind).empty()))
     std::erase(methods, "bound");
+  if (flags.ensemble.empty() && !e.networks().has(MlpEnsemble::kKind)) {
+    common.console.say("note: prototype and greedy explain an ensemble, and there is none");
+    std::erase_if(methods, [](const std::string& m) { return m == "prototype" || m == "greedy"; });
+  }
   return methods;
 }
 
@@ -157,7 +161,7 @@ void run(Common& common, Flags flags) {
     validate(CounterfactualOptions{.scales = {flags.scale}});
     evaluation.model().chain().levels_of_fraction(flags.sdedit_fraction);
   });
-  if (flags.methods.empty()) flags.methods = default_methods(flags, evaluation);
+  if (flags.methods.empty()) flags.methods = default_methods(common, flags, evaluation);
   const Methods methods(common, flags, evaluation);
   if (!evaluation.run(methods.producers(), {{"command", "evaluate"},
                                             {"scale", flags.scale},

@@ -20,6 +20,7 @@ class NetworkFolder {
   // on the diffusion model's data; of those, the one with its name (mnist-vae beside mnist-unet).
   // Throws UsageError, naming the flag --ROLE, unless one is left.
   std::string find(const std::string& given, const std::string& role) const;
+  bool has(const std::string& role) const { return !candidates(role).empty(); }
   // The model that find() would choose, or nothing where it would throw.
   std::string sole(const std::string& role) const;
 

@@ -1,5 +1,7 @@
 // diffscm sweep and evaluate on the shipped networks for `digits`, with a chain of four levels:
 // what they write, that they resume, and what they refuse.
+#include <set>
+
 #include "tests/apps/experiments.h"
 
 namespace diffscm {
@@ -82,6 +84,20 @@ TEST(Evaluate, FindsItsNetworksByKindWhereTheModelLies) {
   expect_failure(diffscm(tiny("evaluate", fresh()) + few + there), 2, "--oracle is needed");
   expect_failure(diffscm(tiny("evaluate", fresh()) + few + Arguments{"--networks", "/nowhere"}), 2,
                  "/nowhere");
+}
+
+TEST(Evaluate, ComparesWhatTheNetworksAllow) {
+  const Result r = diffscm(tiny("evaluate", fresh()) +
+                           Arguments{"--images", "2", "--repeats", "1", "--cycled", "0"});
+  expect_success(r);
+  std::set<std::string> arms;
+  for (const json& arm : json::parse(r.out)) arms.insert(arm["arm"]);
+  for (const char* arm : {"diff-scm", "diff-scm-ddim", "guided-sample", "sdedit", "factual"})
+    EXPECT_TRUE(arms.contains(arm)) << arm;
+  for (const char* arm : {"prototype", "greedy"}) EXPECT_FALSE(arms.contains(arm)) << arm;
+  expect_failure(
+      diffscm(tiny("evaluate", fresh()) + Arguments{"--images", "2", "--methods", "greedy"}), 2,
+      "--ensemble is needed");
 }
 
 TEST(Evaluate, QuickChangesDefaultsNotWhatWasGiven) {
