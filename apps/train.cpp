@@ -13,6 +13,7 @@
 #include "models/classifier.h"
 #include "models/unet.h"
 #include "training/conditions.h"
+#include "training/gradient_matching.h"
 #include "training/noisy_batches.h"
 
 namespace diffscm::apps {
@@ -30,10 +31,19 @@ void check_chain(const json& config, const NoiseSchedule& schedule) {
   Chain(schedule, entry<int>(section(config, "diffusion"), "diffusion", "sampling_steps"));
 }
 
+// [train.KIND] shift: how many pixels images are moved at most.
+int64_t shift_of(const json& train, const std::string& where, const data::Dataset& dataset) {
+  const auto shift = optional_entry<int64_t>(train, where, "shift", 0);
+  const int64_t most = std::min(dataset.height, dataset.width) / 4;
+  require(shift >= 0 && shift <= most, "{}.shift is {}, must be in [0, {}]: a quarter of the image",
+          where, shift, most);
+  return shift;
+}
+
 void train_diffusion(Common& common, TrainFlags flags) {
   json config = load_config(flags.preset, flags.overrides);
-  const TrainingOptions options =
-      training_options(train_section(config, "diffusion"), "diffusion", {}, flags, common);
+  const TrainingOptions options = training_options(train_section(config, "diffusion"), "diffusion",
+                                                   {"loss", "shift"}, flags, common);
   const NoiseSchedule schedule = noise_schedule(config);
   check_chain(config, schedule);
   const data::Dataset dataset = data::load_dataset(flags.data, data::Split::train);
@@ -48,12 +58,19 @@ void train_diffusion(Common& common, TrainFlags flags) {
     require(drop >= 0 && drop <= 1, "condition.drop is {}, must be in [0, 1]", drop);
   }
   const std::vector<Condition>& conditions = unet_config.conditions;
-  const NoisyBatches batches(dataset, schedule, options.batch, options.seed, common.target());
+  const json& train = train_section(config, "diffusion");
+  const auto loss = optional_entry<std::string>(train, "train.diffusion", "loss", "uniform");
+  require(loss == "uniform" || loss == "min-snr",
+          "train.diffusion.loss is '{}': uniform or min-snr", loss);
+  const bool weighted = loss == "min-snr";
+  const NoisyBatches batches(dataset, schedule, options.batch, options.seed, common.target(),
+                             shift_of(train, "train.diffusion", dataset));
   train_model<UNet>(
       common, flags, "diffusion", config, unet_config, dataset, options,
       [&](UNet&, int64_t step) {
         const NoisyBatch b = batches.batch(step);
         TrainingBatch batch{b.x_t, b.t, b.noise};
+        if (weighted) batch.push_back(min_snr_weights(schedule, b.timesteps, common.target()));
         if (!conditions.empty()) {
           std::vector<double> values = condition_values(conditions, dataset, b.index);
           forget(values, conditions.size(), drop, options.seed, step);
@@ -62,9 +79,9 @@ void train_diffusion(Common& common, TrainFlags flags) {
         return batch;
       },
       [&](UNet& unet, const TrainingBatch& batch, ForwardContext& context) {
-        return mse_loss(
-            unet.forward(batch[0], batch[1], context, conditions.empty() ? Tensor() : batch[3]),
-            batch[2]);
+        const Tensor features = conditions.empty() ? Tensor() : batch.back();
+        return mse_loss(unet.forward(batch[0], batch[1], context, features), batch[2],
+                        weighted ? batch[3] : Tensor());
       },
       [](UNet&) { return json::object(); });
 }
@@ -74,7 +91,8 @@ struct ClassifierFlags : TrainFlags {
   template <class V>
   void visit(V&& flag) {
     TrainFlags::visit(flag);
-    flag("model", &model, "a conditional U-Net: report whether the two guide alike",
+    flag("model", &model,
+         "a conditional U-Net: match its gradients (train.classifier.match), report how they agree",
          {.value = "FILE", .otherwise = "none"});
   }
 };
@@ -96,22 +114,35 @@ std::optional<DiffusionModel> model_to_compare(Common& common, const std::string
 
 void train_classifier(Common& common, ClassifierFlags flags) {
   json config = load_config(flags.preset, flags.overrides);
+  const json& train = train_section(config, "classifier");
   const TrainingOptions options =
-      training_options(train_section(config, "classifier"), "classifier", {}, flags, common);
+      training_options(train, "classifier", {"match", "shift"}, flags, common);
+  const double match =
+      train.contains("match") ? entry<double>(train, "train.classifier", "match") : 0;
+  require(std::isfinite(match) && match >= 0, "train.classifier.match is {}, must be at least 0",
+          match);
+  require(
+      match == 0 || !flags.model.empty(),
+      "train.classifier.match = {} needs --model: the conditional U-Net whose gradients to match",
+      match);
   const NoiseSchedule schedule = noise_schedule(config);
   check_chain(config, schedule);
   const TrainingData data = load_training_data(flags, /*labels=*/true);
   fit_to_data(config, "classifier", data.train, flags, common);
   const auto classifier_config = section(config, "classifier").get<ClassifierConfig>();
   const auto model = model_to_compare(common, flags.model, config, data.test);
-  const NoisyBatches batches(data.train, schedule, options.batch, options.seed, common.target());
+  const NoisyBatches batches(data.train, schedule, options.batch, options.seed, common.target(),
+                             shift_of(train, "train.classifier", data.train));
+  std::optional<GradientMatching> matching;
+  if (match > 0) matching.emplace(*model, data.train.label_attribute().name, match, options.seed);
   train_model<Classifier>(
       common, flags, "classifier", config, classifier_config, data.train, options,
-      [&](Classifier&, int64_t step) {
+      [&](Classifier& classifier, int64_t step) {
         const NoisyBatch b = batches.batch(step);
-        return TrainingBatch{b.x_t, b.t, b.label};
+        return matching ? matching->batch(classifier, b, step) : TrainingBatch{b.x_t, b.t, b.label};
       },
-      [](Classifier& classifier, const TrainingBatch& batch, ForwardContext& context) {
+      [&](Classifier& classifier, const TrainingBatch& batch, ForwardContext& context) {
+        if (matching) return matching->loss(classifier, batch, context);
         return negate(log_softmax_at(classifier.forward(batch[0], batch[1], context), batch[2]));
       },
       [&](Classifier& classifier) {

@@ -68,6 +68,12 @@ T entry(const nlohmann::json& section, const std::string& where, const char* nam
     fail("the configuration has an unusable {}.{} = {}", where, name, section.at(name).dump());
   }
 }
+// The same of an entry that may be left out.
+template <class T>
+T optional_entry(const nlohmann::json& section, const std::string& where, const char* name,
+                 T otherwise) {
+  return section.contains(name) ? entry<T>(section, where, name) : otherwise;
+}
 // [train.KIND].
 const nlohmann::json& train_section(const nlohmann::json& config, const std::string& kind);
 

@@ -3,6 +3,7 @@
 // have seen.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "data/dataset.h"
@@ -23,8 +24,10 @@ struct NoisyBatch {
 
 class NoisyBatches {
  public:
+  // With `shift`, each image is moved by a whole number of pixels up to it along each axis, drawn
+  // uniformly; its edge is repeated into what becomes free.
   NoisyBatches(const data::Dataset& dataset, const NoiseSchedule& schedule, int64_t batch,
-               uint64_t seed, Target target);
+               uint64_t seed, Target target, int64_t shift = 0);
   // The batch of step 0, 1, ... Each epoch is a fresh permutation of the data set. Timesteps are
   // uniform on 0 .. T-1, stratified over the batch: sample i falls into stratum pi(i) of N equal
   // ones, which lowers the loss's variance and changes no expectation.
@@ -36,8 +39,15 @@ class NoisyBatches {
   int64_t batch_;
   uint64_t seed_;
   Target target_;
+  int64_t shift_;
   EpochOrder order_;
 };
+
+// min(snr, 5) / snr per image, snr = alpha_bar / (1 - alpha_bar): the weight of the squared error
+// of eps that stops levels of little noise from outweighing the others (min-SNR-5; Hang et al.
+// 2023, section 3.4). [N] f32.
+Tensor min_snr_weights(const NoiseSchedule& schedule, std::span<const int> timesteps,
+                       Target target);
 
 // x_t at one timestep for all images, with noise that depends on (seed, index) alone.
 Tensor diffuse(const Tensor& x0, const std::vector<int64_t>& index, const NoiseSchedule& schedule,

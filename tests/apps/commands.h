@@ -58,6 +58,8 @@ weight_decay = 0.01
 ema_decay = 0.9
 warmup_steps = 2
 cosine_decay = false
+loss = "uniform"
+shift = 0
 
 [train.classifier]
 steps = 300
@@ -67,6 +69,7 @@ weight_decay = 0.0
 ema_decay = 0.9
 warmup_steps = 0
 cosine_decay = false
+match = 0.0
 )";
 
 inline constexpr const char* kJudges = R"(

@@ -102,6 +102,12 @@ TEST(TrainClassifier, ReportsWhetherItGuidesAsAConditionalModelDoes) {
   const json evaluation = read_json(out + "/evaluation.json");
   ASSERT_EQ(evaluation["agreement_by_noise_level"].size(), 11u);
   EXPECT_GT(evaluation["agreement_by_noise_level"][5]["ratio"]["mean"].get<double>(), 0);
+  // Matching its gradients, another loss is minimised.
+  const std::string matched = fresh();
+  expect_success(
+      diffscm(train("classifier", matched) + one_step +
+              Arguments{"--model", conditional_unet(), "--set", "train.classifier.match=1"}));
+  EXPECT_NE(file(matched + "/model.safetensors"), file(out + "/model.safetensors"));
   expect_failure(
       diffscm(train("classifier", fresh()) + one_step + Arguments{"--model", world().unet()}), 1,
       "cannot be told the 'class'");

@@ -231,6 +231,8 @@ TEST(Train, BadInputIsOneLineAndLeavesNothing) {
   testing::put(world() / "odd.toml", std::string(kPreset) + "speed = 3\n");
   refused(Arguments{"train", "classifier"} + data + Arguments{"--preset", world() / "odd.toml"}, 1,
           "unknown train.classifier.speed");
+  refused(Arguments{"train", "classifier", "--set", "train.classifier.match=1"} + preset + data, 1,
+          "needs --model");
   const auto set = [&](const std::string& text, int code, std::string_view part) {
     refused(good + Arguments{"--set", text}, code, part);
   };
@@ -243,6 +245,8 @@ TEST(Train, BadInputIsOneLineAndLeavesNothing) {
   set("train.diffusion.warmup_steps=-5", 1, "-5");
   set("train.diffusion.weight_decay=-1", 1, "weight_decay");
   set("train.diffusion.lr=-1", 1, "lr is -1");
+  set("train.diffusion.loss=huber", 1, "huber");
+  set("train.diffusion.shift=4", 1, "shift is 4, must be in [0,");
   set("diffusion.sampling_steps=0", 1, "0");
   set("diffusion.timesteps=2", 1, "2");
   set("diffusion.schedule=zigzag", 1, "zigzag");

@@ -154,5 +154,48 @@ TEST_F(NoisyBatchesTest, DiffusedImagesDependOnSeedAndIndexAlone) {
   EXPECT_NE(diffuse(x0, {4, 9, 2}, schedule_, 501, 7).to_vector(), together);
 }
 
+// Both have the same noise: the difference is that of the images.
+TEST_F(NoisyBatchesTest, ShiftsMoveImagesByWholePixelsAndRepeatTheEdge) {
+  data::Dataset one;
+  one.name = "one";
+  one.height = 5;
+  one.width = 6;
+  one.channels = 1;
+  for (int i = 0; i < 30; ++i) one.pixels.push_back(static_cast<float>(i) / 15 - 1);
+  const NoisyBatches plain(one, schedule_, 1, 3, Target::cpu);
+  const NoisyBatches shifted(one, schedule_, 1, 3, Target::cpu, /*shift=*/2);
+  std::set<std::pair<int, int>> seen;
+  for (int64_t step = 0; step < 200; ++step) {
+    const NoisyBatch there = shifted.batch(step);
+    const auto signal = static_cast<float>(std::sqrt(schedule_.alpha_bar(there.timesteps[0])));
+    const Floats x = there.x_t.to_vector(), noise = plain.batch(step).x_t.to_vector();
+    bool found = false;
+    for (int dy = -2; dy <= 2 && !found; ++dy)
+      for (int dx = -2; dx <= 2 && !found; ++dx) {
+        found = true;
+        for (int i = 0; i < 5; ++i)
+          for (int j = 0; j < 6; ++j) {
+            const int from = std::clamp(i - dy, 0, 4) * 6 + std::clamp(j - dx, 0, 5);
+            const float moved_by = signal * (one.pixels[from] - one.pixels[i * 6 + j]);
+            found = found && std::abs(x[i * 6 + j] - noise[i * 6 + j] - moved_by) < 0.01f * signal;
+          }
+        if (found) seen.insert({dy, dx});
+      }
+    ASSERT_TRUE(found) << "step " << step;
+  }
+  EXPECT_EQ(seen.size(), 25u);
+}
+
+TEST_F(NoisyBatchesTest, MinSnrWeightsAreOneWhereNoiseIsStrong) {
+  const std::vector<int> t{0, 200, 400, 999};
+  const Floats w = min_snr_weights(schedule_, t, Target::cpu).to_vector();
+  for (size_t i = 0; i < t.size(); ++i) {
+    const double a = schedule_.alpha_bar(t[i]);
+    EXPECT_NEAR(w[i], std::min(1.0, 5 * (1 - a) / a), 1e-6);
+  }
+  EXPECT_LT(w[0], 0.01f);
+  EXPECT_EQ(w[3], 1);
+}
+
 }  // namespace
 }  // namespace diffscm
