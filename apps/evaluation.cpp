@@ -194,12 +194,18 @@ std::vector<ArmSummary> Evaluation::summaries(const std::vector<Producer>& produ
   if (trials_.size() < 2) return all;  // one image is no set
   // As many real images, of the same classes as asked for.
   const Producer real = training_image(train_, common_.seed + 1);
-  const Matrix real_features =
-      evaluator_->features(real.answer(factual(trials_), trials_).front().image);
+  const auto real_features = [&](const std::vector<Trial>& trials) {
+    return evaluator_->features(real.answer(factual(trials), trials).front().image);
+  };
+  const Matrix real_of_all = real_features(trials_);
   for (ArmSummary& s : all) {
-    const Matrix features = evaluator_->features(answers(s.arm.name, trials_));
-    for (const auto& [name, value] : set_metrics(features, real_features))
-      s.metrics[name] = {value, std::nan(""), std::nan(""), static_cast<int64_t>(trials_.size())};
+    const std::vector<Trial> sound = sound_trials(records_, s.arm.name, trials_);
+    if (sound.size() < 2) continue;
+    const Matrix features = evaluator_->features(answers(s.arm.name, sound));
+    const Matrix real_of_sound =
+        sound.size() == trials_.size() ? real_of_all : real_features(sound);
+    for (const auto& [name, value] : set_metrics(features, real_of_sound))
+      s.metrics[name] = {value, std::nan(""), std::nan(""), features.rows};
   }
   return all;
 }
@@ -252,7 +258,9 @@ ReportInput Evaluation::report(const std::string& title) const {
   return input;
 }
 
-void Evaluation::write(const ReportInput& input) const {
+void Evaluation::write(ReportInput input) const {
+  const std::vector<std::string> failures = failure_notes(input.summaries);
+  input.notes.insert(input.notes.end(), failures.begin(), failures.end());
   const fs::path out = flags_.out;
   std::vector<ArmSummary> all = input.summaries;
   all.insert(all.end(), input.samples.begin(), input.samples.end());

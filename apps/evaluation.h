@@ -108,7 +108,7 @@ class Evaluation {
   // Title, settings and columns filled in; then summary.json, summary.csv, the table on stdout and,
   // with --report, the page.
   ReportInput report(const std::string& title) const;
-  void write(const ReportInput& input) const;
+  void write(ReportInput input) const;
 
  private:
   std::vector<Metrics> score(const Tensor& factual, const Tensor& image,

@@ -157,6 +157,7 @@ void list_failures(const Evaluation& evaluation, const Arm& arm, ReportInput& in
       return found == r.metrics.end() ? std::nan("") : found->second;
     };
     std::vector<std::string> wrong;
+    if (r.failed) wrong.push_back("pixels that are not finite");
     if (value("oracle_flip") == 0)
       wrong.push_back(fmt::format("the oracle gives the target p = {:.3f}{}",
                                   value("oracle_p_target"),

@@ -18,7 +18,7 @@ using Json = nlohmann::ordered_json;
 
 void check_name(const std::string& name) {
   const bool plain = !name.empty() && std::all_of(name.begin(), name.end(), [](unsigned char c) {
-    return std::isalnum(c) || c == '-' || c == '_' || c == '=' || c == '.';
+    return std::isalnum(c) || c == '-' || c == '_' || c == '=' || c == '.' || c == '+';
   });
   require(plain && name.front() != '.', "arm '{}' cannot name a folder", name);
 }
@@ -57,10 +57,13 @@ void open_folder(const ExperimentOptions& o) {
             stored.contains(key) ? stored[key].dump() : "nothing", value.dump());
 }
 
-Json to_line(const Arm& arm, const Trial& t, const Metrics& metrics) {
-  Json line = {{"arm", arm.name},  {"id", t.id},           {"repeat", t.repeat},
+Json to_line(const Record& r) {
+  const Trial& t = r.trial;
+  Json line = {{"arm", r.arm},     {"id", t.id},           {"repeat", t.repeat},
                {"index", t.index}, {"factual", t.factual}, {"set", t.set}};
-  for (const auto& [name, value] : metrics) line["metrics"][metric(name).name] = value;
+  if (r.failed) line["failed"] = true;
+  line["metrics"] = Json::object();
+  for (const auto& [name, value] : r.metrics) line["metrics"][metric(name).name] = value;
   return line;
 }
 
@@ -69,13 +72,44 @@ Record from_line(const nlohmann::json& line, const fs::path& path) {
     Record r{
         line.at("arm"),
         {line.at("id"), line.at("repeat"), line.at("index"), line.at("factual"), line.at("set")},
-        {}};
+        {},
+        line.value("failed", false)};
     for (const auto& [name, value] : line.at("metrics").items())
       r.metrics[metric(name).name] = value.is_null() ? std::nan("") : value.get<double>();
     return r;
   } catch (const nlohmann::json::exception&) {
     fail("{} holds a line that is not a result: {}", path.string(), io::show(line.dump()));
   }
+}
+
+// The images whose every pixel is finite.
+std::vector<int64_t> finite_rows(const Tensor& images) {
+  const std::vector<float> pixels = images.to_vector();
+  const auto size = static_cast<std::ptrdiff_t>(images.numel() / images.dim(0));
+  std::vector<int64_t> rows;
+  for (int64_t n = 0; n < images.dim(0); ++n)
+    if (std::all_of(pixels.begin() + n * size, pixels.begin() + (n + 1) * size,
+                    [](float v) { return std::isfinite(v); }))
+      rows.push_back(n);
+  return rows;
+}
+
+// One record per trial of the batch: metrics where there is an image, failed where there is none.
+std::vector<Record> judge(const Arm& arm, const Tensor& factual, const Tensor& image,
+                          std::span<const Trial> batch, const Scorer& scorer) {
+  std::vector<Record> records;
+  for (const Trial& t : batch) records.push_back({arm.name, t, {}, true});
+  const std::vector<int64_t> rows = finite_rows(image);
+  if (rows.empty()) return records;
+  std::vector<Trial> trials;
+  for (const int64_t row : rows) trials.push_back(batch[static_cast<size_t>(row)]);
+  const std::vector<Metrics> metrics = scorer(gather(factual, rows), gather(image, rows), trials);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    Record& r = records[static_cast<size_t>(rows[i])];
+    r.metrics = metrics[i];
+    r.failed = false;
+  }
+  return records;
 }
 
 }  // namespace
@@ -125,9 +159,9 @@ void run_experiment(const data::Dataset& dataset, const std::vector<Trial>& tria
       for (size_t a = 0; a < answers.size(); ++a) {
         const Arm& arm = producer.arms[a];
         const Tensor image = clamp_to_image(answers[a].image.to(Target::cpu));
-        std::vector<Metrics> metrics = scorer(factual, image, batch);
+        std::vector<Record> records = judge(arm, factual, image, batch, scorer);
         for (size_t i = 0; i < answers[a].extra.size(); ++i)
-          metrics[i].insert(answers[a].extra[i].begin(), answers[a].extra[i].end());
+          records[i].metrics.insert(answers[a].extra[i].begin(), answers[a].extra[i].end());
 
         // The images first: a trial with a record must have its image. The archive is named by the
         // first unfinished trial, whose record is written first, so it replaces no finished one.
@@ -143,9 +177,9 @@ void run_experiment(const data::Dataset& dataset, const std::vector<Trial>& tria
         io::write_npz(archive, {{"id", io::NpyArray::from(ids, {static_cast<int64_t>(ids.size())})},
                                 {"image", io::NpyArray::from(gather(image, rows))}});
         for (const int64_t row : rows) {
-          const Trial& t = batch[static_cast<size_t>(row)];
-          log.write(to_line(arm, t, metrics[static_cast<size_t>(row)]));
-          finished.emplace(arm.name, t.id);
+          const Record& r = records[static_cast<size_t>(row)];
+          log.write(to_line(r));
+          finished.emplace(r.arm, r.trial.id);
         }
       }
       state.done += static_cast<int64_t>(batch.size());
@@ -201,6 +235,17 @@ Tensor read_images(const fs::path& out, const std::string& arm, std::span<const 
   }
   shape[0] = static_cast<int64_t>(ids.size());
   return Tensor::from(all, shape);
+}
+
+std::vector<Trial> sound_trials(const std::vector<Record>& records, const std::string& arm,
+                                const std::vector<Trial>& trials) {
+  std::set<int64_t> sound;
+  for (const Record& r : records)
+    if (r.arm == arm && !r.failed) sound.insert(r.trial.id);
+  std::vector<Trial> result;
+  std::copy_if(trials.begin(), trials.end(), std::back_inserter(result),
+               [&](const Trial& t) { return sound.contains(t.id); });
+  return result;
 }
 
 std::vector<int64_t> missing_trials(const std::vector<Record>& records, const std::string& arm,

@@ -3,7 +3,7 @@
 // missing. Shards and batch sizes may differ from one start to the next.
 //
 //   OUT/experiment.json       the settings; a resumed run must have the same
-//   OUT/records/I-of-N.jsonl  one line per arm and image: arm, trial, metrics
+//   OUT/records/I-of-N.jsonl  one line per arm and image: arm, trial, metrics, whether it failed
 //   OUT/images/ARM/ID.npz     id [n], image [n,H,W,C] in [-1, 1], from the trial ID onwards; of one
 //                             of N shards: ID-of-N.npz
 #pragma once
@@ -22,7 +22,7 @@ namespace diffscm {
 
 // One way to answer: a method at one setting.
 struct Arm {
-  std::string name;   // "diff-scm", "s=0.7": letters, digits and - _ = . only (it names a folder)
+  std::string name;   // "diff-scm", "s=0.7": letters, digits and - _ = . + only (it names a folder)
   std::string title;  // for people
   nlohmann::ordered_json options;
 };
@@ -40,6 +40,7 @@ struct Producer {
       answer;
 };
 
+// Sees only images that are finite.
 using Scorer = std::function<std::vector<Metrics>(const Tensor& factual, const Tensor& image,
                                                   std::span<const Trial> trials)>;
 
@@ -59,12 +60,14 @@ struct ExperimentProgress {
 struct Record {
   std::string arm;
   Trial trial;
-  Metrics metrics;
+  Metrics metrics;      // of a failed one: only what the method itself counted
+  bool failed = false;  // the image holds numbers that are not finite
 };
 
 // Runs every producer on this shard's unfinished trials. Shards may run side by side. Throws Error
 // when OUT holds this shard of an experiment and `resume` is not set, when the settings differ, and
-// for a metric that is not in the table; passes on what callbacks throw.
+// for a metric that is not in the table; passes on what callbacks throw. An image that is not
+// finite is recorded as failed, and the others go on.
 void run_experiment(const data::Dataset& dataset, const std::vector<Trial>& trials,
                     const std::vector<Producer>& producers, const Scorer& scorer,
                     const ExperimentOptions& options,
@@ -75,6 +78,9 @@ std::vector<Record> read_records(const std::filesystem::path& out);
 // The images of one arm by trial id. Throws Error naming the first that is missing.
 Tensor read_images(const std::filesystem::path& out, const std::string& arm,
                    std::span<const int64_t> ids);
+// Those of `trials` that have an image of the arm, and one that did not fail.
+std::vector<Trial> sound_trials(const std::vector<Record>& records, const std::string& arm,
+                                const std::vector<Trial>& trials);
 // The trials an arm still lacks.
 std::vector<int64_t> missing_trials(const std::vector<Record>& records, const std::string& arm,
                                     const std::vector<Trial>& trials);

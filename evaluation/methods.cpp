@@ -79,7 +79,7 @@ class DiffScm {
     const double seconds = seconds_since(start) / static_cast<double>(trials.size()) /
                            static_cast<double>(options_.scales.size());
     const std::vector<double> once =
-        l1_distance(factual, clamp_to_image(result.reconstruction.to(Target::cpu)));
+        l1_grey_levels(factual, clamp_to_image(result.reconstruction.to(Target::cpu)));
     const int levels = model_.chain().checked_levels(options_.abduction.levels);
 
     std::vector<ArmAnswer> answers;
@@ -180,8 +180,8 @@ Producer diff_scm(const DiffusionModel& model, const AntiCausalPredictor& predic
     json["scale"] = s;
     const bool several = options.scales.size() > 1;
     producer.arms.push_back(
-        {several ? fmt::format("s={:g}", s) : options.name,
-         several ? fmt::format("{}, s = {:g}", options.title, s) : options.title, json});
+        {several ? fmt::format("s={}", s) : options.name,
+         several ? fmt::format("{}, s = {}", options.title, s) : options.title, json});
   }
   return producer;
 }

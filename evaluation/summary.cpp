@@ -59,6 +59,8 @@ std::vector<ArmSummary> summarise(const std::vector<Record>& records,
   std::vector<ArmSummary> summaries;
   for (const Arm& arm : arms) {
     ArmSummary s{arm, {}};
+    s.failed = std::count_if(records.begin(), records.end(),
+                             [&](const Record& r) { return r.arm == arm.name && r.failed; });
     for (const Metric& m : metrics())
       if (const Statistic value = statistic(records, arm.name, m.name); value.count > 0)
         s.metrics[m.name] = value;
@@ -81,6 +83,7 @@ nlohmann::ordered_json to_json(const std::vector<ArmSummary>& summaries) {
   for (const ArmSummary& s : summaries) {
     nlohmann::ordered_json arm = {
         {"arm", s.arm.name}, {"title", s.arm.title}, {"options", s.arm.options}};
+    if (s.failed > 0) arm["failed"] = s.failed;
     for (const auto& [name, value] : s.metrics)
       arm["metrics"][name] = {{"mean", value.mean},
                               {"spread", value.spread},
@@ -89,6 +92,17 @@ nlohmann::ordered_json to_json(const std::vector<ArmSummary>& summaries) {
     json.push_back(arm);
   }
   return json;
+}
+
+std::vector<std::string> failure_notes(const std::vector<ArmSummary>& summaries) {
+  std::vector<std::string> notes;
+  for (const ArmSummary& s : summaries)
+    if (s.failed > 0)
+      notes.push_back(
+          fmt::format("{}: {} {} failed, with pixels that are not finite; its metrics "
+                      "are of the others.",
+                      s.arm.name, s.failed, s.failed == 1 ? "image" : "images"));
+  return notes;
 }
 
 std::string to_table(const std::vector<ArmSummary>& summaries,

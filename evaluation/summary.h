@@ -21,6 +21,7 @@ struct Statistic {
 struct ArmSummary {
   Arm arm;
   std::map<std::string, Statistic> metrics;
+  int64_t failed = 0;  // images that are not finite, and that no metric of images counts
 
   // Null when this arm has no such number. Throws Error for what is no metric.
   const Statistic* find(const std::string& name) const;
@@ -38,6 +39,8 @@ nlohmann::ordered_json to_json(const std::vector<ArmSummary>& summaries);
 // "0.933 +- 0.029" with the metric's decimals; the mean alone where the second is unknown, or the
 // metric is neither good nor bad.
 std::string to_text(const Statistic& value, const Metric& metric, const char* plus_minus);
+// For people: one sentence per arm with failed images.
+std::vector<std::string> failure_notes(const std::vector<ArmSummary>& summaries);
 // A table for a terminal: arms down, metrics across, "mean +- spread".
 std::string to_table(const std::vector<ArmSummary>& summaries,
                      const std::vector<std::string>& metrics);

@@ -5,6 +5,18 @@
 #include "diffusion/batch.h"
 
 namespace diffscm {
+namespace {
+
+// NaN where `image` is: what went out may not come back.
+std::vector<double> distance_back(const Tensor& factual, const Tensor& image) {
+  require_images(factual, "the factual images");
+  require(image.shape() == factual.shape(), "images {} came back as {}", to_string(factual.shape()),
+          to_string(image.shape()));
+  return l1_grey_levels(factual, image);
+}
+
+}  // namespace
+
 std::vector<double> l1_distance(const Tensor& a, const Tensor& b) {
   require_pair(a, b);
   return l1_grey_levels(a, b);
@@ -31,7 +43,7 @@ std::vector<std::vector<double>> composition(const NullIntervention& null, const
     require(until > done, "composition: cycles {} after {}, must be positive and ascending", until,
             done);
     for (; done < until; ++done) image = null(image);
-    result.push_back(l1_distance(factual, image));
+    result.push_back(distance_back(factual, image));
   }
   return result;
 }
@@ -39,7 +51,7 @@ std::vector<std::vector<double>> composition(const NullIntervention& null, const
 std::vector<double> reversibility(const ClassIntervention& intervene, const Tensor& factual,
                                   const Tensor& counterfactual,
                                   std::span<const int64_t> factual_class) {
-  return l1_distance(factual, intervene(counterfactual, factual_class));
+  return distance_back(factual, intervene(counterfactual, factual_class));
 }
 
 }  // namespace diffscm

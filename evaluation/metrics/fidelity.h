@@ -24,12 +24,13 @@ using ClassIntervention =
     std::function<Tensor(const Tensor& images, std::span<const int64_t> targets)>;
 
 // Composition: L1 to the factual after so many null interventions in a row; `cycles` ascending.
-// [cycles][images], grey levels, 0 is best.
+// [cycles][images], grey levels, 0 is best, NaN for an image that came back as no finite one.
 std::vector<std::vector<double>> composition(const NullIntervention& null, const Tensor& factual,
                                              std::span<const int> cycles);
 
 // Reversibility: L1 of a counterfactual to its factual after do(class = factual class). Grey
-// levels, 0 is best; an image that never changed has 0 too, so read it beside effectiveness.
+// levels, 0 is best, NaN as above; an image that never changed has 0 too, so read it beside
+// effectiveness.
 std::vector<double> reversibility(const ClassIntervention& intervene, const Tensor& factual,
                                   const Tensor& counterfactual,
                                   std::span<const int64_t> factual_class);

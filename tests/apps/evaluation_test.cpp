@@ -100,6 +100,20 @@ TEST(Evaluate, ComparesWhatTheNetworksAllow) {
       "--ensemble is needed");
 }
 
+TEST(Sweep, AScaleThatBreaksEveryImageIsSaidAndTheOthersAreScored) {
+  const std::string out = fresh();
+  const Result r =
+      diffscm(tiny("sweep", out) + Arguments{"--images", "3", "--scales", "1,1e300", "--abduction",
+                                             "ddim", "--cycled", "1", "--report"});
+  expect_success(r);
+  const json summary = json::parse(r.out);
+  EXPECT_FALSE(summary[0].contains("failed"));
+  EXPECT_EQ(summary[0]["metrics"]["cld"]["count"], 3);
+  EXPECT_EQ(summary[1]["failed"], 3);
+  EXPECT_FALSE(summary[1]["metrics"].contains("cld"));
+  EXPECT_NE(file(out + "/report.html").find("s=1e+300: 3 images failed"), std::string::npos);
+}
+
 TEST(Evaluate, QuickChangesDefaultsNotWhatWasGiven) {
   const std::string a = fresh(), b = fresh();
   expect_success(

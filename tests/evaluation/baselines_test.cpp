@@ -170,8 +170,8 @@ TEST(Sdedit, IsTheFlowFromTheDiffusedImage) {
     }
     EXPECT_LT(analytic::worst_grey_levels(edit(levels), images(expected)), 1) << levels;
   }
-  const Tensor alone = sdedit(epsilon, {}, chain, 40, x.slice(1, 2),
-                              {.seed = 3}, std::vector<int64_t>{9});
+  const Tensor alone =
+      sdedit(epsilon, {}, chain, 40, x.slice(1, 2), {.seed = 3}, std::vector<int64_t>{9});
   EXPECT_EQ(alone.to_vector(), edit(40).slice(1, 2).to_vector());
   EXPECT_THROW(edit(0), Error);
   EXPECT_THROW(edit(101), Error);

@@ -108,6 +108,7 @@ struct Fixture {
   std::vector<Trial> trials = draw_trials(dataset, 2, 10, 1);
   std::map<int64_t, int> asked;
   int limit = 1 << 30;
+  std::set<int64_t> broken;  // trials that `negative` answers with NaN
 
   void run(const fs::path& out, int64_t batch, bool resume, int shard = 0, int shards = 1,
            int settings = 1) {
@@ -118,6 +119,8 @@ struct Fixture {
                               for (const Trial& t : batch) ++asked[t.id];
                               std::vector<float> negative = factual.to_vector();
                               for (float& v : negative) v = -3 * v;
+                              for (size_t i = 0; i < batch.size(); ++i)
+                                if (broken.contains(batch[i].id)) negative[2 * i + 1] = NAN;
                               return std::vector<ArmAnswer>{
                                   {factual, {}},
                                   {Tensor::from(negative, factual.shape()),
@@ -127,6 +130,7 @@ struct Fixture {
                              std::span<const Trial> batch) {
       std::vector<Metrics> metrics;
       const auto a = factual.to_vector(), b = image.to_vector();
+      for (const float v : b) require(std::isfinite(v), "the scorer saw {}", v);
       for (size_t i = 0; i < batch.size(); ++i)
         metrics.push_back({{"im1", b[2 * i]}, {"l1", std::abs(b[2 * i] - a[2 * i])}});
       return metrics;
@@ -188,6 +192,44 @@ TEST_F(ExperimentFolder, ShardsMeetAndResultsDoNotDependOnThem) {
     EXPECT_EQ(a[i].trial.id, b[i].trial.id);
     EXPECT_EQ(a[i].metrics, b[i].metrics);
   }
+}
+
+TEST_F(ExperimentFolder, AnImageThatIsNotFiniteIsRecordedAndTheOthersGoOn) {
+  Fixture f;
+  f.broken = {0, 1, 8};  // 0 and 1: all of a batch
+  f.run(path, 2, false);
+  const auto records = read_records(path);
+  ASSERT_EQ(records.size(), 40u);
+  Fixture sound;
+  sound.run(path / "sound", 20, false);
+  const auto expected = read_records(path / "sound");
+  for (size_t i = 0; i < records.size(); ++i) {
+    const bool failed = records[i].arm == "negative" && f.broken.contains(records[i].trial.id);
+    EXPECT_EQ(records[i].failed, failed) << i;
+    EXPECT_EQ(records[i].trial.set, expected[i].trial.set);
+    if (failed)
+      EXPECT_EQ(records[i].metrics, (Metrics{{"residual", 2.0}}));
+    else
+      EXPECT_EQ(records[i].metrics, expected[i].metrics) << i;
+  }
+  EXPECT_TRUE(missing_trials(records, "negative", f.trials).empty());
+  EXPECT_EQ(sound_trials(records, "same", f.trials).size(), 20u);
+  const auto left = sound_trials(records, "negative", f.trials);
+  ASSERT_EQ(left.size(), 17u);
+  EXPECT_EQ(left[0].id, 2);
+  const auto pixels = read_images(path, "negative", std::vector<int64_t>{8, 9}).to_vector();
+  EXPECT_TRUE(std::isnan(pixels[1]));
+  EXPECT_FALSE(std::isnan(pixels[3]));
+
+  const auto s = summarise(records, {{"same", "", {}}, {"negative", "", {}}});
+  EXPECT_EQ(s[0].failed, 0);
+  EXPECT_EQ(s[1].failed, 3);
+  EXPECT_EQ(s[1].metrics.at("l1").count, 17);
+  EXPECT_FALSE(to_json(s)[0].contains("failed"));
+  EXPECT_EQ(to_json(s)[1]["failed"], 3);
+  EXPECT_EQ(failure_notes(s),
+            std::vector<std::string>{"negative: 3 images failed, with pixels that are not finite; "
+                                     "its metrics are of the others."});
 }
 
 TEST_F(ExperimentFolder, RefusesToMixExperiments) {

@@ -136,6 +136,22 @@ TEST(Reversibility, IntervenesAndGoesBack) {
   EXPECT_NEAR(d[1], 12.75, 1e-4);
 }
 
+TEST(Composition, OfWhatComesBackAsNoImageIsNotANumber) {
+  const Tensor x = images({0, 0, 0.5f, 0.5f}, 2);
+  const auto spoil = [](const Tensor& y) {
+    std::vector<float> v = y.to_vector();
+    v[3] = NAN;
+    return Tensor::from(v, y.shape());
+  };
+  const std::vector<double> once = composition(spoil, x, std::vector<int>{1})[0];
+  EXPECT_EQ(once[0], 0);
+  EXPECT_TRUE(std::isnan(once[1]));
+  const Doubles back = reversibility(
+      [&](const Tensor& y, std::span<const int64_t>) { return spoil(y); }, x, x, Labels{0, 1});
+  EXPECT_EQ(back[0], 0);
+  EXPECT_TRUE(std::isnan(back[1]));
+}
+
 Matrix random_rows(int64_t rows, int64_t columns, uint32_t seed, double shift = 0) {
   std::mt19937 generator(seed);
   std::normal_distribution<double> normal;
