@@ -1,0 +1,53 @@
+// Fitting a small network to a table: the loop that the mechanisms with networks share.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+
+#include "models/mlp.h"
+
+namespace diffscm {
+
+struct NetworkFitOptions {
+  int64_t steps = 3000, batch = 256;
+  double lr = 3e-3;       // falls to 0 along a cosine
+  double held_out = 0.1;  // share of the rows that no step sees
+  uint64_t seed = 0;
+};
+// Throws Error naming the value that cannot be used.
+void validate(const NetworkFitOptions& options);
+
+// What is fitted. Both functions are about `rows` of the table. `step` tells the draws of one step
+// from those of another; the held-out rows are always asked about with kHeldOutStep.
+struct NetworkTask {
+  static constexpr int64_t kHeldOutStep = -1;
+  int64_t rows = 0;
+  // Fills inputs [rows, network inputs].
+  std::function<void(std::span<const int64_t> rows, int64_t step, std::span<float> inputs)> inputs;
+  // The sum over rows of the loss, and its gradient [rows, network outputs] with respect to the
+  // outputs, where `gradient` is not empty.
+  std::function<double(std::span<const int64_t> rows, int64_t step, std::span<const float> outputs,
+                       std::span<float> gradient)>
+      loss;
+};
+
+struct NetworkFit {
+  double loss = 0;        // mean over the held-out rows (over all where none are), of what is kept
+  int64_t kept_step = 0;  // after which the weights were best on them
+};
+
+// After so many of so many steps, with the mean loss since the last call. What it throws ends the
+// fit.
+using NetworkProgress = std::function<void(int64_t done, int64_t steps, double loss)>;
+
+// AdamW on batches of shuffled rows. The network is left with the moving average of its weights
+// that was best on the held-out rows, which were looked at 40 times; with fewer than 50 rows none
+// are held out. Throws Error when the loss stops being finite.
+NetworkFit fit_network(Mlp& network, const NetworkTask& task, const NetworkFitOptions& options,
+                       const NetworkProgress& progress = {});
+
+// The network on inputs [N, network inputs] -> [N, network outputs], without a tape.
+std::vector<float> evaluate(const Mlp& network, std::span<const float> inputs);
+
+}  // namespace diffscm
