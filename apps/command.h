@@ -59,6 +59,7 @@ void add_train(CLI::App& app, Common& common);
 void add_sample(CLI::App& app, Common& common);
 void add_abduct(CLI::App& app, Common& common);
 void add_counterfactual(CLI::App& app, Common& common);
+void add_likelihood(CLI::App& app, Common& common);
 void add_sweep(CLI::App& app, Common& common);
 void add_evaluate(CLI::App& app, Common& common);
 void add_inspect(CLI::App& app, Common& common);

@@ -42,6 +42,7 @@ int run(int argc, char** argv) {
   add_sample(app, common);
   add_abduct(app, common);
   add_counterfactual(app, common);
+  add_likelihood(app, common);
   add_sweep(app, common);
   add_evaluate(app, common);
   add_inspect(app, common);

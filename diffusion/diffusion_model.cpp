@@ -37,7 +37,7 @@ DiffusionModel::DiffusionModel(LoadedModel<UNet> loaded, Target target, int step
   chain_ = std::make_shared<const Chain>(schedule(), steps);
 }
 
-EpsilonModel DiffusionModel::epsilon(std::span<const data::Assignment> parents) const {
+Tensor DiffusionModel::features(std::span<const data::Assignment> parents) const {
   require(is_conditional(), "{} is unconditional: it cannot be told any parent", info_.path);
   std::vector<double> values;
   for (const data::Assignment& known : parents)
@@ -45,7 +45,23 @@ EpsilonModel DiffusionModel::epsilon(std::span<const data::Assignment> parents) 
       const auto value = known.find(c.name);
       values.push_back(value == known.end() ? std::nan("") : value->second);
     }
-  return EpsilonModel::recordable(network_, {condition_features(conditions(), values, target_)});
+  return condition_features(conditions(), values, target_);
+}
+
+EpsilonModel DiffusionModel::epsilon(std::span<const data::Assignment> parents) const {
+  return EpsilonModel::recordable(network_, {features(parents)});
+}
+
+DifferentiableEpsilon DiffusionModel::differentiable_epsilon(
+    std::span<const data::Assignment> parents) const {
+  return [unet = unet_, told = parents.empty() ? Tensor() : features(parents)](
+             const Tensor& x, const Tensor& t, const Tensor& v) {
+    const Variable input = Variable::leaf(x);
+    ForwardContext context;
+    const Variable eps = unet->forward(input, t, context, told);
+    backward(eps, v);
+    return EpsilonProduct{eps.value(), input.gradient()};
+  };
 }
 
 Shape DiffusionModel::image_shape(int64_t n) const {

@@ -8,6 +8,7 @@
 
 #include "data/dataset.h"
 #include "diffusion/epsilon.h"
+#include "diffusion/likelihood.h"
 #include "diffusion/noise_schedule.h"
 #include "models/checkpoint.h"
 #include "models/unet.h"
@@ -34,12 +35,17 @@ class DiffusionModel {
   // ignored, what is left out is not told. Throws Error for a category that does not exist, and
   // when the model is unconditional.
   EpsilonModel epsilon(std::span<const data::Assignment> parents) const;
+  // The same networks with their Jacobian's products, for likelihoods; empty `parents`: told
+  // nothing.
+  DifferentiableEpsilon differentiable_epsilon(std::span<const data::Assignment> parents) const;
   bool is_conditional() const { return !conditions().empty(); }
   const std::vector<Condition>& conditions() const { return unet_->config().conditions; }
   // Throws Error unless the data set's images fit.
   void check_fits(const data::Dataset& dataset) const;
 
  private:
+  Tensor features(std::span<const data::Assignment> parents) const;
+
   ModelInfo info_;
   Target target_;
   Dtype layers_;
