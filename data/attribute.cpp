@@ -33,6 +33,19 @@ size_t edit_distance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
+std::string range_in_words(const Attribute& a) {
+  if (std::isinf(a.low) && std::isinf(a.high)) return "a finite number";
+  if (std::isinf(a.high)) return fmt::format("a number from {}", a.low);
+  if (std::isinf(a.low)) return fmt::format("a number up to {}", a.high);
+  return fmt::format("a number from {} to {}", a.low, a.high);
+}
+
+bool is_label(std::string_view name) {
+  return name == "class" || name == "label";
+}
+
+}  // namespace
+
 std::string choices(std::string_view text, const std::vector<std::string>& names) {
   if (names == numbered_category("", std::ssize(names)).states)
     return fmt::format("give 0 to {}", names.size() - 1);
@@ -47,19 +60,6 @@ std::string choices(std::string_view text, const std::vector<std::string>& names
       names, {}, [&](const std::string& name) { return edit_distance(beginning, name); });
   return fmt::format("the nearest of {} is {}", names.size(), io::show(*nearest));
 }
-
-std::string range_in_words(const Attribute& a) {
-  if (std::isinf(a.low) && std::isinf(a.high)) return "a finite number";
-  if (std::isinf(a.high)) return fmt::format("a number from {}", a.low);
-  if (std::isinf(a.low)) return fmt::format("a number up to {}", a.high);
-  return fmt::format("a number from {} to {}", a.low, a.high);
-}
-
-bool is_label(std::string_view name) {
-  return name == "class" || name == "label";
-}
-
-}  // namespace
 
 double Attribute::parse(std::string_view text) const {
   if (is_category()) {

@@ -32,6 +32,10 @@ struct Attribute {
   void check(double value) const;
 };
 
+// What to give instead of `text`, for messages: "give cat, dog or .." or, of many names, "the nearest
+// of 40 is cat".
+std::string choices(std::string_view text, const std::vector<std::string>& names);
+
 // "class" with the states "0", "1", ...: labels without names.
 Attribute numbered_category(std::string name, int64_t states);
 

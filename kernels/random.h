@@ -17,7 +17,9 @@ enum class Purpose : uint32_t {
   sampler = 6,
   split = 7,
   world = 8,
-  condition = 9
+  condition = 9,
+  exogenous = 10,  // the noise of a causal model's nodes
+  abduction = 11   // draws from the posterior of that noise
 };
 
 // Stream key: (seed, purpose, step) select the Philox key and the counter's high words:

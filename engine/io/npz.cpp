@@ -65,6 +65,24 @@ std::vector<To> unpack(const std::vector<uint8_t>& bytes) {
   return out;
 }
 
+template <class To>
+std::vector<To> unpack_all(const NpyArray& array) {
+  switch (array.type) {
+    case NpyType::f32:
+      return unpack<float, To>(array.bytes);
+    case NpyType::f64:
+      return unpack<double, To>(array.bytes);
+    case NpyType::u8:
+    case NpyType::b8:
+      return unpack<uint8_t, To>(array.bytes);
+    case NpyType::i32:
+      return unpack<int32_t, To>(array.bytes);
+    case NpyType::i64:
+      return unpack<int64_t, To>(array.bytes);
+  }
+  return {};
+}
+
 struct Entry {
   zip_uint64_t index;
   std::string name, where;  // without .npy; of the file and the array, for messages
@@ -153,6 +171,9 @@ const char* name_of(NpyType type) {
 NpyArray NpyArray::from(std::span<const float> values, Shape shape) {
   return pack(values, std::move(shape), NpyType::f32);
 }
+NpyArray NpyArray::from(std::span<const double> values, Shape shape) {
+  return pack(values, std::move(shape), NpyType::f64);
+}
 NpyArray NpyArray::from(std::span<const int64_t> values, Shape shape) {
   return pack(values, std::move(shape), NpyType::i64);
 }
@@ -167,20 +188,11 @@ NpyArray NpyArray::from(const Tensor& tensor) {
 }
 
 std::vector<float> NpyArray::to_floats() const {
-  switch (type) {
-    case NpyType::f32:
-      return unpack<float, float>(bytes);
-    case NpyType::f64:
-      return unpack<double, float>(bytes);
-    case NpyType::u8:
-    case NpyType::b8:
-      return unpack<uint8_t, float>(bytes);
-    case NpyType::i32:
-      return unpack<int32_t, float>(bytes);
-    case NpyType::i64:
-      return unpack<int64_t, float>(bytes);
-  }
-  return {};
+  return unpack_all<float>(*this);
+}
+
+std::vector<double> NpyArray::to_doubles() const {
+  return unpack_all<double>(*this);
 }
 
 std::vector<int64_t> NpyArray::to_ints() const {

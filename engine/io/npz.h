@@ -25,12 +25,14 @@ struct NpyArray {
   std::vector<uint8_t> bytes;  // numel(shape) * size_of(type), little-endian
 
   static NpyArray from(std::span<const float> values, Shape shape);
+  static NpyArray from(std::span<const double> values, Shape shape);
   static NpyArray from(std::span<const int64_t> values, Shape shape);
   static NpyArray from(std::span<const uint8_t> values, Shape shape);
   static NpyArray from(const Tensor& tensor);  // any target
 
   // Values converted one by one. to_ints throws Error on a floating-point array.
   std::vector<float> to_floats() const;
+  std::vector<double> to_doubles() const;
   std::vector<int64_t> to_ints() const;
 };
 

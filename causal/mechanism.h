@@ -1,0 +1,104 @@
+// What makes a node of its parents and its own noise: x = f(parents, noise), and the way back.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "causal/graph.h"
+#include "causal/row_random.h"
+#include "data/table.h"
+#include "engine/target.h"
+
+namespace diffscm::causal {
+
+using data::Values;
+
+// The parents' values for the rows of a batch, in the order of Node::parents.
+using Parents = std::span<const Values* const>;
+
+// What a mechanism is made for: its node, and its parents in order.
+struct Role {
+  Node node;
+  std::vector<Node> parents;
+};
+Role role_of(const Graph& graph, size_t node);
+
+struct FitOptions {
+  uint64_t seed = 0;
+  Target target = Target::cpu;
+  // Told how much of `total` is done, in the mechanism's own units, and a word about it. What it
+  // throws ends the fit.
+  std::function<void(double done, double total, const std::string& note)> progress = {};
+};
+
+// What a mechanism has learned, or was told and keeps: tensors (f32, i64) and exact numbers.
+struct MechanismState {
+  std::map<std::string, Tensor> tensors;
+  nlohmann::json values = nlohmann::json::object();
+};
+
+// How abduct() knows the noise.
+enum class Abduction {
+  exact,      // the only noise that makes the value
+  posterior,  // a draw from p(noise | value, parents); predict() returns the value all the same
+  impossible  // abduct() throws Error
+};
+
+// Functions of batches of rows. Tabular values are one double per row: the number, or the state's
+// index. Noise may have any width, or be images. All are pure functions of their arguments, and a
+// row's result depends on that row alone. They throw Error when the mechanism is not fitted.
+class Mechanism {
+ public:
+  virtual ~Mechanism() = default;
+
+  virtual Abduction abduction() const = 0;
+  // Noise with predict(abduct(value, parents), parents) = value. Throws Error naming the row's
+  // value when no noise makes it (probability zero, out of range).
+  virtual Values abduct(const Values& value, Parents parents, const RowRandom& random) const = 0;
+  virtual Values predict(const Values& noise, Parents parents) const = 0;
+  // random.size() rows from the noise's own distribution, which no parent changes.
+  virtual Values draw_noise(const RowRandom& random) const = 0;
+
+  // log p(value | parents) in nats, per row: of a density, or of a probability; -inf where it is
+  // zero. Throws Error unless has_log_density().
+  virtual bool has_log_density() const { return false; }
+  virtual std::vector<double> log_density(const Values& value, Parents parents) const;
+
+  // Learns from rows without missing values. A mechanism that has nothing to learn does nothing.
+  virtual void fit(const Values& value, Parents parents, const FitOptions& options) = 0;
+  // Everything is known that predict() needs.
+  virtual bool is_fitted() const = 0;
+  virtual MechanismState state() const = 0;
+  // Strict: throws Error naming what is missing, extra or of another shape.
+  virtual void load(const MechanismState& state) = 0;
+
+  // In a few words, for answers and reports: "table, counterfactuals by Gumbel-max".
+  virtual std::string description() const = 0;
+};
+
+// One kind of mechanism: one file in causal/mechanisms/, one line in its registry.cpp.
+struct MechanismKind {
+  const char* name;
+  const char* help;
+  // Throws Error naming the parameter, or the kind of node or parent, that it cannot use.
+  std::unique_ptr<Mechanism> (*make)(const Role& role);
+};
+std::span<const MechanismKind> mechanism_kinds();
+
+// As Node::mechanism says. Throws Error naming line, node and what is wrong; a name that is unknown
+// with those there are.
+std::unique_ptr<Mechanism> make_mechanism(const Role& role);
+
+// One mechanism in one safetensors file, with the node it is for. Reading throws Error unless the
+// file's node has the same name, kind, states, parents and mechanism.
+void write_mechanism(const std::filesystem::path& path, const Role& role,
+                     const Mechanism& mechanism);
+std::unique_ptr<Mechanism> read_mechanism(const std::filesystem::path& path, const Role& role);
+
+}  // namespace diffscm::causal
