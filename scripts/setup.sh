@@ -6,7 +6,8 @@ set -euo pipefail
 
 packages=(g++ cmake ninja-build pkg-config ca-certificates
   libcli11-dev libfmt-dev libtomlplusplus-dev nlohmann-json3-dev
-  zlib1g-dev libzip-dev libpng-dev libstb-dev libcurl4-openssl-dev libssl-dev libgtest-dev)
+  zlib1g-dev libzip-dev libpng-dev libstb-dev libcurl4-openssl-dev libssl-dev
+  libmuparser-dev libgtest-dev)
 case "${1:-}" in
   "") ;;
   bench) packages+=(libbenchmark-dev libdnnl-dev python3-torch python3-numpy) ;;

@@ -115,7 +115,7 @@ void TableMechanism::set_rows(const json& rows) {
       at = at * parent.states.size() +
            static_cast<size_t>(parent.parse(row[p].get_ref<const std::string&>()));
     }
-    require(!known[at], "rows has p(. | {}) twice", name_of_combination(at));
+    if (known[at]) fail("rows has p(. | {}) twice", name_of_combination(at));
     known[at] = true;
     for (size_t k = 0; k < states(); ++k) {
       require(row[parents + k].is_number(), "row {} of rows: {} is not a probability", r + 1,
@@ -126,10 +126,9 @@ void TableMechanism::set_rows(const json& rows) {
               fmt::format("row {} of rows", r + 1));
   }
   const auto missing = std::ranges::find(known, false);
-  require(missing == known.end(), "rows has no p(. | {})",
-          missing == known.end()
-              ? ""
-              : name_of_combination(static_cast<size_t>(missing - known.begin())));
+  if (missing != known.end())
+    fail("rows has no p(. | {})",
+         name_of_combination(static_cast<size_t>(missing - known.begin())));
   probabilities_ = std::move(table);
 }
 
@@ -142,6 +141,12 @@ std::string TableMechanism::name_of_combination(size_t combination) const {
     combination /= parent.states.size();
   }
   return text;
+}
+
+std::string TableMechanism::name_of_probability(Parents parents, size_t row, size_t state) const {
+  const data::Attribute& node = role_.node.attribute;
+  return fmt::format("p({}={}{}{})", node.name, node.states[state], parents.empty() ? "" : " | ",
+                     name_of_combination(combination(parents, row)));
 }
 
 const std::vector<double>& TableMechanism::probabilities() const {
@@ -172,18 +177,16 @@ Values TableMechanism::abduct(const Values& value, Parents parents, const RowRan
     const auto p = conditional(parents, row);
     const auto state = static_cast<size_t>(value.numbers[row]);
     RandomStream stream = random.stream(static_cast<int64_t>(row));
-    const auto given =
-        parents.empty() ? "" : " | " + name_of_combination(combination(parents, row));
-    require(p[state] > 0, "p({}={}{}) = 0: what was observed cannot happen", role_.node.name(),
-            role_.node.attribute.states[state], given);
+    if (p[state] == 0)
+      fail("{} = 0: what was observed cannot happen", name_of_probability(parents, row, state));
     if (gumbel_) {
       gumbel_posterior(p, state, stream, std::span(noise).subspan(row * width, width));
-    } else {
-      noise[row] = inverse_cdf_posterior(p, state, stream);
-      require(inverse_cdf(p, noise[row]) == state,
-              "p({}={}{}) = {:g} is too small for inverse-cdf: use gumbel-max", role_.node.name(),
-              role_.node.attribute.states[state], given, p[state]);
+      continue;
     }
+    noise[row] = inverse_cdf_posterior(p, state, stream);
+    if (inverse_cdf(p, noise[row]) != state)
+      fail("{} = {:g} is too small for inverse-cdf: use gumbel-max",
+           name_of_probability(parents, row, state), p[state]);
   }
   return Values(std::move(noise), static_cast<int64_t>(width));
 }
@@ -229,8 +232,9 @@ void TableMechanism::fit(const Values& value, Parents parents, const FitOptions&
   for (size_t c = 0; c < combinations_; ++c) {
     const auto row = std::span(counts).subspan(c * states(), states());
     const double total = std::accumulate(row.begin(), row.end(), 0.0);
-    require(total > 0, "no row has {}: give the table a pseudocount above 0",
-            role_.parents.empty() ? "a value" : name_of_combination(c));
+    if (total == 0)
+      fail("no row has {}: give the table a pseudocount above 0",
+           role_.parents.empty() ? "a value" : name_of_combination(c));
     for (double& x : row) x /= total;
   }
   probabilities_ = std::move(counts);

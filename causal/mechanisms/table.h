@@ -46,6 +46,7 @@ class TableMechanism : public Mechanism {
   size_t combination(Parents parents, size_t row) const;
   std::span<const double> conditional(Parents parents, size_t row) const;
   std::string name_of_combination(size_t combination) const;
+  std::string name_of_probability(Parents parents, size_t row, size_t state) const;
   void set_rows(const nlohmann::json& rows);
 
   Role role_;
