@@ -8,7 +8,7 @@
 #include "models/checkpoint.h"
 #include "training/epoch_order.h"
 
-namespace diffscm {
+namespace diffscm::causal {
 namespace {
 
 constexpr int64_t kFewRows = 50, kLooks = 40, kRowsAtOnce = 4096;
@@ -101,14 +101,35 @@ NetworkFit fit_network(Mlp& network, const NetworkTask& task, const NetworkFitOp
   return best;
 }
 
-std::vector<float> evaluate(const Mlp& network, std::span<const float> inputs) {
-  const NoGrad no_grad;
+namespace {
+
+Tensor rows_of(const Mlp& network, std::span<const float> inputs) {
   const int64_t width = network.config().inputs;
   require(std::ssize(inputs) % width == 0, "{} inputs do not fill rows of {}", inputs.size(),
           width);
-  const int64_t rows = std::ssize(inputs) / width;
-  if (rows == 0) return {};
-  return network.forward(Tensor::from(inputs, {rows, width})).value().to_vector();
+  return Tensor::from(inputs, {std::ssize(inputs) / width, width});
 }
 
-}  // namespace diffscm
+}  // namespace
+
+std::vector<float> evaluate(const Mlp& network, std::span<const float> inputs) {
+  const NoGrad no_grad;
+  if (inputs.empty()) return {};
+  return network.forward(rows_of(network, inputs)).value().to_vector();
+}
+
+OutputsAndGradient evaluate_with_gradient(
+    const Mlp& network, std::span<const float> inputs,
+    const std::function<void(std::span<const float>, std::span<float>)>& weigh) {
+  if (inputs.empty()) return {};
+  const Variable x = Variable::leaf(rows_of(network, inputs));
+  const Variable outputs = network.forward(x);
+  OutputsAndGradient both{outputs.value().to_vector(), {}};
+  std::vector<float> weights(both.outputs.size());
+  weigh(both.outputs, weights);
+  backward(outputs, Tensor::from(weights, outputs.shape()));
+  both.gradient = x.gradient().to_vector();
+  return both;
+}
+
+}  // namespace diffscm::causal

@@ -7,7 +7,7 @@
 
 #include "models/mlp.h"
 
-namespace diffscm {
+namespace diffscm::causal {
 
 struct NetworkFitOptions {
   int64_t steps = 3000, batch = 256;
@@ -50,4 +50,13 @@ NetworkFit fit_network(Mlp& network, const NetworkTask& task, const NetworkFitOp
 // The network on inputs [N, network inputs] -> [N, network outputs], without a tape.
 std::vector<float> evaluate(const Mlp& network, std::span<const float> inputs);
 
-}  // namespace diffscm
+// The same, and the gradient of the sum of weights x outputs with respect to the inputs; `weigh`
+// is shown the outputs [N, network outputs] and fills in the weights, of the same shape.
+struct OutputsAndGradient {
+  std::vector<float> outputs, gradient;
+};
+OutputsAndGradient evaluate_with_gradient(
+    const Mlp& network, std::span<const float> inputs,
+    const std::function<void(std::span<const float> outputs, std::span<float> weights)>& weigh);
+
+}  // namespace diffscm::causal

@@ -6,7 +6,7 @@
 
 #include "kernels/error.h"
 
-namespace diffscm {
+namespace diffscm::causal {
 namespace {
 
 constexpr double kLeast = 1e-3;  // share of the interval of a bin, and slope at a knot
@@ -169,4 +169,4 @@ double RationalQuadraticSpline::backward(double x, double dy, double dlog_deriva
   return gradient(0);
 }
 
-}  // namespace diffscm
+}  // namespace diffscm::causal

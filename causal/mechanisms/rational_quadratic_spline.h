@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-namespace diffscm {
+namespace diffscm::causal {
 
 struct SplineShape {
   int bins = 8;      // K
@@ -42,4 +42,4 @@ class RationalQuadraticSpline {
   std::vector<double> slope_gate_;      // d slope / d raw [K - 1]: sigmoid(raw)
 };
 
-}  // namespace diffscm
+}  // namespace diffscm::causal

@@ -7,7 +7,7 @@
 
 #include "kernels/error.h"
 
-namespace diffscm {
+namespace diffscm::causal {
 namespace {
 
 // y = sin(3 x) + noise, by squared error.
@@ -87,4 +87,4 @@ TEST(FitNetwork, RefusesWhatItCannotUse) {
 }
 
 }  // namespace
-}  // namespace diffscm
+}  // namespace diffscm::causal

@@ -7,7 +7,7 @@
 
 #include "kernels/error.h"
 
-namespace diffscm {
+namespace diffscm::causal {
 namespace {
 
 const std::vector<double> kRaw{.1, -.3, .5, 0, -.2, .4, 0, .3, .2, -.5, .7};
@@ -78,4 +78,4 @@ TEST(RationalQuadraticSpline, RefusesWhatItCannotUse) {
 }
 
 }  // namespace
-}  // namespace diffscm
+}  // namespace diffscm::causal

@@ -1,0 +1,85 @@
+// A diffusion model of one number given its parents.
+#pragma once
+
+#include <optional>
+
+#include "causal/mechanisms/flow_head.h"
+#include "causal/mechanisms/mixture_head.h"
+#include "causal/mechanisms/parent_network.h"
+#include "causal/mechanisms/probability_flow.h"
+
+namespace diffscm::causal {
+
+// A network estimates v (causal/mechanisms/probability_flow.h) of the standardised number; the
+// noise of a value is where the probability flow ends. The flow of one number is monotone, so that
+// an exact network couples value and noise by their quantiles: Phi(noise) = F(value | parents).
+//
+// Parameters, besides the networks':
+//   form = "conditional" | "anti-causal"
+//     conditional: v(x, theta, parents) is one network (Chao et al. 2023, "Interventional and
+//       counterfactual inference with diffusion models", with another schedule and solver)
+//     anti-causal: as Sanchez & Tsaftaris 2022, proposition 1: v(x, theta) knows no parent; per
+//       parent, a predictor of it from x_theta guides: v - tan(theta) sum_k d/dx log p(parent_k |
+//       x_theta), the parents being taken as independent given x_theta. A number is predicted by a
+//       mixture of normals, states by a softmax.
+//   flow_steps = 40          Runge-Kutta steps of the flow
+//   location_scale = true    conditional: the network sees (x - location) / scale, both fitted
+//                            beforehand as functions of the parents, which leaves to the diffusion
+//                            what is not normal; no quantile moves by it
+//   encode = "factual" | "unconditional"    anti-causal: whether abduction is guided by the factual
+//     parents, so that prediction walks the same way back, or not, as published. Then predict() of
+//     abduct() is not the value
+//   scale = 1                anti-causal: of the guidance
+class DiffusionMechanism : public Mechanism {
+ public:
+  explicit DiffusionMechanism(const Role& role);
+
+  Abduction abduction() const override { return Abduction::exact; }
+  Values abduct(const Values& value, Parents parents, const RowRandom& random) const override;
+  Values predict(const Values& noise, Parents parents) const override;
+  Values draw_noise(const RowRandom& random) const override;
+  // conditional: exact, the divergence of the flow of one number being one derivative.
+  bool has_log_density() const override { return conditional_; }
+  std::vector<double> log_density(const Values& value, Parents parents) const override;
+  void fit(const Values& value, Parents parents, const FitOptions& options) override;
+  bool is_fitted() const override { return velocity_.is_fitted(); }
+  MechanismState state() const override;
+  void load(const MechanismState& state) override;
+  std::string description() const override;
+
+ private:
+  // p(parent | x_theta) of one parent.
+  struct Predictor {
+    ParentNetwork network;
+    MixtureHead head{};
+    size_t states = 0;  // 0: a number
+    Standard standard{};
+
+    double loss(double value, std::span<const float> outputs, std::span<float> gradient) const;
+  };
+
+  DiffusionMechanism(const Role& role, Parameters parameters);
+
+  void fit_velocity(std::span<const double> z, Parents parents, const FitOptions& options);
+  void fit_predictor(Predictor& predictor, std::span<const double> z, const Values& parent,
+                     const FitOptions& options, const std::string& name);
+  // Told the parents, or, anti-causal and not `guided`, nothing.
+  Velocity velocity(Parents parents, int64_t rows, bool guided) const;
+  // Rows of location and log scale, where the network sees values so.
+  std::vector<float> location_scale(Parents parents, int64_t rows) const;
+  std::vector<double> to_standard(const Values& value, std::span<const float> outputs) const;
+
+  std::vector<std::string> parents_;
+  bool conditional_, encode_factual_ = true;
+  double scale_ = 1;
+  int flow_steps_;
+  FlowHead affine_;
+  std::optional<ParentNetwork> location_scale_;
+  ParentNetwork velocity_;
+  std::vector<Predictor> predictors_;
+  Standard standard_;
+};
+
+std::unique_ptr<Mechanism> make_diffusion(const Role& role);
+
+}  // namespace diffscm::causal
