@@ -26,6 +26,8 @@ void check(const Node& node) {
   const data::Attribute& a = node.attribute;
   require(!node.name().empty(), "{}a node has no name",
           node.line > 0 ? fmt::format("line {}: ", node.line) : "");
+  for (const std::string* text : {&node.name(), &node.column})
+    require(io::is_utf8(*text), "{}: {} is not UTF-8", where(node), io::show(*text));
   const bool discrete = node.kind == NodeKind::binary || node.kind == NodeKind::categorical;
   require(discrete == a.is_category(), "{} is {}, it {} states", where(node), name_of(node.kind),
           discrete ? "needs" : "cannot have");
@@ -34,14 +36,17 @@ void check(const Node& node) {
   require(std::ssize(a.states) <= data::kMaxStates, "{} has {} states, the limit is {}",
           where(node), a.states.size(), data::kMaxStates);
   std::set<std::string> states;
-  for (const std::string& state : a.states)
-    require(states.insert(state).second, "{} has the state {} twice", where(node), io::show(state));
+  for (const std::string& state : a.states) {
+    if (!states.insert(state).second)
+      fail("{} has the state {} twice", where(node), io::show(state));
+    if (!io::is_utf8(state)) fail("{}: {} is not UTF-8", where(node), io::show(state));
+  }
   require(a.low < a.high, "{} has the range {} to {}: low must be below high", where(node), a.low,
           a.high);
   std::set<std::string> parents;
   for (const std::string& parent : node.parents)
-    require(parents.insert(parent).second, "{} has the parent {} twice", where(node),
-            io::show(parent));
+    if (!parents.insert(parent).second)
+      fail("{} has the parent {} twice", where(node), io::show(parent));
 }
 
 // A cycle among nodes each of which has a parent among them: "a -> b -> a".
