@@ -12,6 +12,7 @@
 #include "apps/output_folder.h"
 #include "diffusion/batch.h"
 #include "diffusion/sampler.h"
+#include "engine/io/json.h"
 #include "engine/io/npz.h"
 
 namespace diffscm::apps {
@@ -26,8 +27,8 @@ struct Flags {
   int64_t batch = 32;
   template <class V>
   void visit(V&& flag) {
-    flag("model", &model, "diffusion model: a file or a run's folder",
-         {.required = true, .value = "FILE"});
+    flag("model", &model, "diffusion model: a file, a run's folder or a shipped model's name",
+         {.required = true, .model = true});
     data.visit(flag);
     abduction.visit(flag);
     abduction.visit_threshold(flag);
@@ -122,7 +123,7 @@ void run(Common& common, Flags flags) {
   record["levels"] = options.levels;
   write_run(out, common, record, {&model.info()}, summary);
   if (common.json) {
-    fmt::print("{}\n", summary.dump());
+    fmt::print("{}\n", io::dump(summary));
   } else if (!common.quiet) {
     fmt::print(
         "round trip: median {:.4f}, worst {:.4f} grey levels; {} of {} images not converged; "

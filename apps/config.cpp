@@ -9,6 +9,7 @@
 
 #include "apps/flags.h"
 #include "engine/io/file.h"
+#include "engine/io/json.h"
 #include "kernels/error.h"
 
 namespace diffscm::apps {
@@ -74,14 +75,18 @@ void apply_override(json& config, const std::string& override) {
   }
   const bool numbers = target->is_number_float() && parsed.is_number();
   require(numbers || target->type() == parsed.type(),
-          "--set {}: {} is of type {}, the configuration has {} = {}", override, parsed.dump(),
-          parsed.type_name(), path, target->dump());
+          "--set {}: {} is of type {}, the configuration has {} = {}", override, io::dump(parsed),
+          parsed.type_name(), path, io::dump(*target));
   *target = parsed;
 }
 
 }  // namespace
 
-std::vector<std::string> expand_config_flags(std::vector<std::string> arguments) {
+std::string ConfigFlags::source_of(const std::string& message) const {
+  return from_file.contains(message.substr(0, message.find_first_of(" =:"))) ? file + ": " : "";
+}
+
+ConfigFlags expand_config_flags(std::vector<std::string> arguments) {
   // "--name=" has an empty value, which CLI11 would take from the argument after it.
   for (size_t i = 0; i < arguments.size(); ++i)
     if (arguments[i].starts_with("--") && arguments[i].find('=') == arguments[i].size() - 1) {
@@ -97,22 +102,24 @@ std::vector<std::string> expand_config_flags(std::vector<std::string> arguments)
     else if (i + 1 < arguments.size())
       path = arguments[i + 1];
   }
-  if (path.empty()) return arguments;
-  const std::vector<std::string> given = arguments;
-  const json flags = read_toml(path);
-  for (const auto& [name, value] : flags.items()) {
+  ConfigFlags flags{arguments, path};
+  if (path.empty()) return flags;
+  const json entries = read_toml(path);
+  for (const auto& [name, value] : entries.items()) {
     const auto by_hand = [&name = name](const std::string& a) { return is_flag(a, name); };
-    if (std::any_of(given.begin(), given.end(), by_hand)) continue;
+    if (std::any_of(arguments.begin(), arguments.end(), by_hand)) continue;
+    flags.from_file.insert("--" + name);
     for (const json& v : value.is_array() ? value : json::array({value})) {
       require(!v.is_structured(), "{}: '{}' must be a value or a list of values", path, name);
       if (v.is_boolean()) {
-        if (v.get<bool>()) arguments.push_back("--" + name);
+        if (v.get<bool>()) flags.arguments.push_back("--" + name);
       } else {
-        arguments.push_back("--" + name + "=" + (v.is_string() ? v.get<std::string>() : v.dump()));
+        flags.arguments.push_back("--" + name + "=" +
+                                  (v.is_string() ? v.get<std::string>() : io::dump(v)));
       }
     }
   }
-  return arguments;
+  return flags;
 }
 
 std::string presets_that_train(const std::string& kind) {

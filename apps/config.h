@@ -3,16 +3,11 @@
 
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
 namespace diffscm::apps {
-
-// JSON as text; bytes that are not UTF-8 (in a path on the command line, say) become U+FFFD.
-template <class Json>
-std::string dump(const Json& json, int indent = -1) {
-  return json.dump(indent, ' ', false, Json::error_handler_t::replace);
-}
 
 // Name -> TOML text of the presets built into the program (configs/*.toml).
 const std::map<std::string, std::string>& presets();
@@ -26,6 +21,14 @@ nlohmann::json load_config(const std::string& preset, const std::vector<std::str
 
 // The command line with the flags of its --config file added: "steps = 50" becomes --steps=50, a
 // true one its bare flag, a list one flag per value. Flags that the command line gives itself win.
-std::vector<std::string> expand_config_flags(std::vector<std::string> arguments);
+struct ConfigFlags {
+  std::vector<std::string> arguments;
+  std::string file;                      // of --config; empty without one
+  std::set<std::string> from_file = {};  // the flags that it gave: "--steps"
+
+  // "FILE: " if `message` begins with a flag that the file gave, else nothing.
+  std::string source_of(const std::string& message) const;
+};
+ConfigFlags expand_config_flags(std::vector<std::string> arguments);
 
 }  // namespace diffscm::apps

@@ -15,6 +15,7 @@
 #include "apps/question.h"
 #include "diffusion/batch.h"
 #include "engine/io/file.h"
+#include "engine/io/json.h"
 #include "engine/io/npz.h"
 #include "models/probabilities.h"
 
@@ -33,12 +34,12 @@ struct Flags {
   bool report = false;
   template <class V>
   void visit(V&& flag) {
-    flag("model", &model, "diffusion model: a file or a run's folder",
-         {.required = true, .value = "FILE"});
+    flag("model", &model, "diffusion model: a file, a run's folder or a shipped model's name",
+         {.required = true, .model = true});
     flag("classifier", &classifier, "anti-causal predictor that guides",
-         {.value = "FILE", .otherwise = "none"});
+         {.otherwise = "none", .model = true});
     flag("judge", &judge, "oracle or classifier that says what the answers show",
-         {.value = "FILE", .otherwise = "the oracle beside the model, else --classifier"});
+         {.otherwise = "the oracle beside the model, else --classifier", .model = true});
     data.visit(flag);
     flag("do", &intervention, "the intervention: digit=5, or several: digit=5,thickness=3",
          {.required = true, .value = "PARENT=VALUE"});
@@ -304,7 +305,7 @@ void run(Common& common, Flags flags) {
   write_run(flags.out, common, options, models, summary);
   if (report) report->write(flags.out, query, options, models);
   if (common.json) {
-    fmt::print("{}\n", summary.dump());
+    fmt::print("{}\n", io::dump(summary));
   } else if (!common.quiet) {
     print_table(flags, summary);
   }

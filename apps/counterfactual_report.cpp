@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "engine/io/file.h"
+#include "engine/io/json.h"
 
 namespace diffscm::apps {
 
@@ -56,7 +57,7 @@ void CounterfactualReport::write(const std::filesystem::path& out, const Query& 
   }
   for (const ModelInfo* model : models) page_.facts.emplace_back("network", model->path);
   for (const auto& [name, value] : options.items())
-    page_.facts.emplace_back(name, value.is_string() ? value.get<std::string>() : value.dump());
+    page_.facts.emplace_back(name, value.is_string() ? value.get<std::string>() : io::dump(value));
   if (page_.images.size() < query.selection.index.size())
     page_.facts.emplace_back(
         "images on this page",

@@ -37,9 +37,9 @@ struct Flags {
     flag("samples", &evaluation.samples, "judge so many unguided samples too, against the test set",
          {.least = 2, .most = 1 << 30, .otherwise = "none"});
     flag("ensemble", &ensemble, "what prototype and greedy explain",
-         {.value = "FILE", .otherwise = "found in --networks"});
+         {.otherwise = "found in --networks", .model = true});
     flag("bound", &bound, "the network that gives the bound",
-         {.value = "FILE", .otherwise = "found in --networks"});
+         {.otherwise = "found in --networks", .model = true});
   }
 };
 

@@ -10,6 +10,7 @@
 #include "diffusion/batch.h"
 #include "diffusion/sampler.h"
 #include "engine/io/file.h"
+#include "engine/io/json.h"
 #include "engine/io/npz.h"
 #include "evaluation/metrics/truth.h"
 
@@ -271,11 +272,11 @@ void Evaluation::write(ReportInput input) const {
                     {"options", Json::object()},
                     {"metrics", Json::object()},
                     {"by_noise_level", to_json(input.agreement)}});
-  io::atomic_write(out / "summary.json", dump(json, 2) + "\n");
+  io::atomic_write(out / "summary.json", io::dump(json, 2) + "\n");
   io::atomic_write(out / "summary.csv", to_csv(all));
   if (flags_.report) write_report(out, input);
   if (common_.json) {
-    fmt::print("{}\n", dump(json));
+    fmt::print("{}\n", io::dump(json));
   } else if (!common_.quiet) {
     fmt::print("\n{}",
                to_table(input.summaries, {"cld", "oracle_flip", "guide_flip", "l1", "im1", "im2"}));

@@ -31,17 +31,16 @@ struct EvaluationFlags {
   template <class V>
   void visit(V&& flag) {
     const std::string found = "found in --networks";
-    flag("model", &model, "diffusion model: a file or a run's folder",
-         {.required = true, .value = "FILE"});
+    flag("model", &model, "diffusion model: a file, a run's folder or a shipped model's name",
+         {.required = true, .model = true});
     flag("networks", &networks,
          "the folder whose files or runs are the other networks, each found by its kind",
          {.value = "DIR", .otherwise = "where --model lies"});
-    flag("classifier", &classifier, "the guiding classifier",
-         {.value = "FILE", .otherwise = found});
-    flag("vae", &vae, "the VAE of CLD", {.value = "FILE", .otherwise = found});
-    flag("oracle", &oracle, "the classifier that judges", {.value = "FILE", .otherwise = found});
+    flag("classifier", &classifier, "the guiding classifier", {.otherwise = found, .model = true});
+    flag("vae", &vae, "the VAE of CLD", {.otherwise = found, .model = true});
+    flag("oracle", &oracle, "the classifier that judges", {.otherwise = found, .model = true});
     flag("autoencoders", &autoencoders, "those of IM1 and IM2",
-         {.value = "FILE", .otherwise = found});
+         {.otherwise = found, .model = true});
     flag("data", &data, "mnist, digits, a folder of IDX or PNG files, or an .npz",
          {.value = "mnist|digits|FILE"});
     flag("split", &split, "which part of the data", {.choices = {"train", "test"}});

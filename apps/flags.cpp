@@ -8,6 +8,7 @@
 #include <charconv>
 #include <cmath>
 
+#include "apps/shipped_models.h"
 #include "engine/io/file.h"
 
 namespace diffscm::apps {
@@ -88,7 +89,7 @@ void set(const std::string& what, const FlagVariable& variable,
                  [&](double* v) { *v = parse_number(what, last, traits); },
                  [&](std::string* v) {
                    check_choice(what, last, traits);
-                   *v = last;
+                   *v = traits.model && !last.empty() ? find_model(last) : last;
                  },
                  [&](std::vector<std::string>* v) {
                    *v = traits.commas ? split_at_commas(texts) : texts;
@@ -105,6 +106,7 @@ void set(const std::string& what, const FlagVariable& variable,
 
 std::string name_of_value(const FlagVariable& variable, const FlagTraits& traits) {
   if (!traits.value.empty()) return traits.value;
+  if (traits.model) return "NAME|FILE";
   if (!traits.choices.empty()) return fmt::format("{}", fmt::join(traits.choices, "|"));
   return std::visit(Overloaded{
                         [](bool*) { return ""; },

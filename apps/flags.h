@@ -60,6 +60,7 @@ struct FlagTraits {
   std::string value = {};
   std::string otherwise = {};  // what happens without it, where its variable does not say so
   bool commas = false;         // a list of texts may be one text: a,b,c (of numbers always)
+  bool model = false;          // a file, a run's folder or the name of a shipped model
 };
 
 // Texts and numbers are replaced by the value given, lists by all of them.

@@ -7,6 +7,7 @@
 #include "apps/config.h"
 #include "apps/output_folder.h"
 #include "engine/io/file.h"
+#include "engine/io/json.h"
 
 namespace diffscm::apps {
 
@@ -16,7 +17,7 @@ void warn_of_other_data(Common& common, const ModelInfo& model, const ModelInfo&
   };
   if (name(model) == name(predictor)) return;
   common.console.say(fmt::format("warning: {} was trained on the data set {}, {} on {}", model.path,
-                                 name(model).dump(), predictor.path, name(predictor).dump()));
+                                 io::dump(name(model)), predictor.path, io::dump(name(predictor))));
 }
 
 Selection select(const DataFlags& flags, const DiffusionModel& model) {
@@ -50,7 +51,7 @@ double median(std::vector<double> values) {
 void write_jsonl(const std::filesystem::path& path,
                  const std::vector<nlohmann::ordered_json>& lines) {
   io::atomic_write(path, [&](io::FileSink& sink) {
-    for (const auto& line : lines) sink.write(dump(line) + "\n");
+    for (const auto& line : lines) sink.write(io::dump(line) + "\n");
   });
 }
 
@@ -65,7 +66,7 @@ void write_run(const std::filesystem::path& out, const Common& common,
                              {"config", m->config},
                              {"data", m->data}});
   run["summary"] = summary;
-  io::atomic_write(out / "run.json", dump(run, 2) + "\n");
+  io::atomic_write(out / "run.json", io::dump(run, 2) + "\n");
 }
 
 }  // namespace diffscm::apps

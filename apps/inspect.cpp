@@ -6,8 +6,10 @@
 
 #include "apps/command.h"
 #include "apps/config.h"
+#include "apps/shipped_models.h"
 #include "data/dataset.h"
 #include "engine/io/file.h"
+#include "engine/io/json.h"
 #include "engine/io/npz.h"
 #include "engine/io/safetensors.h"
 
@@ -71,8 +73,9 @@ Json describe_run(const fs::path& folder) {
 
 Json describe(const std::string& what) {
   if (what == "mnist" || what == "digits") return describe_dataset(what);
-  const fs::path path = what;
-  require(fs::exists(path), "no file, folder or data set '{}'", what);
+  const fs::path path =
+      fs::exists(what) ? fs::path(what) : shipped_model(what).value_or(fs::path());
+  if (path.empty()) return describe_dataset(what);
   if (fs::is_directory(path)) {
     for (const char* name : {"run.json", "evaluation.json", "model.safetensors"})
       if (fs::exists(path / name)) return describe_run(path);
@@ -94,7 +97,7 @@ void print(const Json& json, int indent) {
       print(value, indent + 2);
     } else {
       fmt::print("{:{}}{}: {}\n", "", indent, key,
-                 value.is_string() ? value.get<std::string>() : dump(value));
+                 value.is_string() ? value.get<std::string>() : io::dump(value));
     }
   }
 }
@@ -103,7 +106,8 @@ struct Flags {
   std::string what;
   template <class V>
   void visit(V&& flag) {
-    flag("what", &what, "a .safetensors or .npz file, a folder, mnist or digits",
+    flag("what", &what,
+         "a .safetensors or .npz file, a shipped model's name, a folder, mnist or digits",
          {.required = true, .positional = true, .value = "mnist|digits|FILE"});
   }
 };
@@ -111,7 +115,7 @@ struct Flags {
 void run(Common& common, Flags flags) {
   const Json d = describe(flags.what);
   if (common.json) {
-    fmt::print("{}\n", dump(d, 2));
+    fmt::print("{}\n", io::dump(d, 2));
   } else {
     print(d, 0);
   }

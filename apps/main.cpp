@@ -27,7 +27,8 @@ std::string joined(int argc, char** argv) {
 
 // One line, whatever a file or a flag put into the message.
 int report(std::string message, int exit_code) {
-  std::replace(message.begin(), message.end(), '\n', ' ');
+  std::replace_if(
+      message.begin(), message.end(), [](unsigned char c) { return c < ' ' || c == 127; }, ' ');
   write_stderr(fmt::format("diffscm: {}\n", message));
   return exit_code;
 }
@@ -64,10 +65,11 @@ int run(int argc, char** argv) {
     install_stop_signals();
   });
 
+  ConfigFlags flags;
   try {
-    std::vector<std::string> arguments = expand_config_flags({argv + 1, argv + argc});
-    std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
-    app.parse(std::move(arguments));
+    flags = expand_config_flags({argv + 1, argv + argc});
+    // In the order that CLI11 wants.
+    app.parse(std::vector<std::string>(flags.arguments.rbegin(), flags.arguments.rend()));
     return 0;
   } catch (const CLI::CallForHelp& e) {
     return app.exit(e);
@@ -78,13 +80,15 @@ int run(int argc, char** argv) {
   } catch (const CLI::ParseError& e) {
     // What was not understood says more than what is therefore missing.
     const std::vector<std::string> unknown = app.remaining(/*recurse=*/true);
-    const std::string problem = unknown.empty() ? e.what() : "unknown argument " + unknown.front();
+    const std::string what = unknown.empty() ? e.what() : unknown.front(),
+                      problem = flags.source_of(what) +
+                                (unknown.empty() ? "" : "unknown argument ") + what;
     return report(problem + " (see diffscm --help)", 2);
   } catch (const Stopped&) {
     common.console.finish_progress();
     return report("stopped", 130);
   } catch (const UsageError& e) {
-    return report(e.what(), 2);
+    return report(flags.source_of(e.what()) + e.what(), 2);
   } catch (const std::exception& e) {
     common.console.finish_progress();
     return report(e.what(), 1);

@@ -12,6 +12,7 @@
 #include "apps/inference.h"
 #include "apps/output_folder.h"
 #include "diffusion/batch.h"
+#include "engine/io/json.h"
 #include "engine/io/npz.h"
 
 namespace diffscm::apps {
@@ -28,10 +29,10 @@ struct Flags {
   int64_t count = 16, batch = 32;
   template <class V>
   void visit(V&& flag) {
-    flag("model", &model, "diffusion model: a file or a run's folder",
-         {.required = true, .value = "FILE"});
+    flag("model", &model, "diffusion model: a file, a run's folder or a shipped model's name",
+         {.required = true, .model = true});
     flag("classifier", &classifier, "guides to --class; without one a conditional model is told it",
-         {.value = "FILE", .otherwise = "none"});
+         {.otherwise = "none", .model = true});
     flag("class", &wanted, "the class to guide to, or all",
          {.value = "CLASS|all", .otherwise = "unguided"});
     flag("scale", &scale, "guidance scale s", {.least = 0});
@@ -149,7 +150,7 @@ void run(Common& common, Flags flags) {
   flags.steps = model.chain().levels();
   write_run(out, common, echo(flags), models, summary);
   if (common.json) {
-    fmt::print("{}\n", summary.dump());
+    fmt::print("{}\n", io::dump(summary));
   } else if (!common.quiet) {
     if (predictor)
       fmt::print("{:.1f}% are classified as asked; ",

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/command.h"
+#include "engine/io/json.h"
 
 namespace diffscm::apps {
 
@@ -46,7 +47,7 @@ void print_json(const std::vector<Target>& usable, const std::vector<Row>& rows)
     for (size_t i = 0; i < usable.size(); ++i)
       all[name_of(usable[i])]["operators"][row.name] = static_cast<bool>(row.on[i]);
   all["default"] = name_of(default_target());
-  fmt::print("{}\n", all.dump(2));
+  fmt::print("{}\n", io::dump(all, 2));
 }
 
 void print_text(const std::vector<Target>& usable, const std::vector<Row>& rows) {

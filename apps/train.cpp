@@ -93,7 +93,7 @@ struct ClassifierFlags : TrainFlags {
     TrainFlags::visit(flag);
     flag("model", &model,
          "a conditional U-Net: match its gradients (train.classifier.match), report how they agree",
-         {.value = "FILE", .otherwise = "none"});
+         {.otherwise = "none", .model = true});
   }
 };
 

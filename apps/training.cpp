@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/io/json.h"
 #include "engine/memory.h"
 
 namespace diffscm::apps {
@@ -163,8 +164,8 @@ TrainingEnd train_with_progress(Common& common, const TrainFlags& flags, const s
     const std::filesystem::path out = flags.out;
     std::filesystem::remove(out / "evaluation.json");  // of weights that will be replaced
     TrainFlags taken = flags;
-    io::atomic_write(out / "run.json", dump(run_record(common, echo(taken)), 2) + "\n");
-    io::atomic_write(options.out / "config.json", dump(config, 2) + "\n");
+    io::atomic_write(out / "run.json", io::dump(run_record(common, echo(taken)), 2) + "\n");
+    io::atomic_write(options.out / "config.json", io::dump(config, 2) + "\n");
   };
   with.progress = [&](const TrainingProgress& p) {
     common.console.progress("train " + what, static_cast<double>(p.step),
@@ -188,12 +189,12 @@ void report_end(Common& common, TrainingEnd end, const TrainingOptions& options,
                                                         : "out of time"}};
   if (end == TrainingEnd::finished) {
     summary.update(evaluate());
-    io::atomic_write(options.out / "evaluation.json", dump(summary, 2) + "\n");
+    io::atomic_write(options.out / "evaluation.json", io::dump(summary, 2) + "\n");
   } else {
     common.console.say(
         fmt::format("{}: continue with --resume", summary["end"].get<std::string>()));
   }
-  if (common.json) fmt::print("{}\n", dump(summary));
+  if (common.json) fmt::print("{}\n", io::dump(summary));
   common.console.say(fmt::format("model: {}", (options.out / "model.safetensors").string()));
   if (end == TrainingEnd::stopped) throw Stopped{};
 }

@@ -13,6 +13,7 @@
 #include "apps/output_folder.h"
 #include "data/dataset.h"
 #include "engine/io/file.h"
+#include "engine/io/json.h"
 #include "models/checkpoint.h"
 #include "training/trainer.h"
 
@@ -34,7 +35,7 @@ struct TrainFlags {
          {.value = "mnist|digits|FILE"});
     flag("out", &out, "the run's folder", {.required = true, .value = "DIR"});
     flag("init", &init, "start from this model's weights",
-         {.value = "FILE", .otherwise = "random ones"});
+         {.otherwise = "random ones", .model = true});
     flag("steps", &steps, "optimiser steps; with --resume more than before trains on",
          {.least = 1, .most = 1e9, .otherwise = "the preset's"});
     flag("batch", &batch, "images per step",
@@ -65,7 +66,7 @@ T entry(const nlohmann::json& section, const std::string& where, const char* nam
   try {
     return section.at(name).get<T>();
   } catch (const nlohmann::json::exception&) {
-    fail("the configuration has an unusable {}.{} = {}", where, name, section.at(name).dump());
+    fail("the configuration has an unusable {}.{} = {}", where, name, io::dump(section.at(name)));
   }
 }
 // The same of an entry that may be left out.

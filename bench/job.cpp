@@ -27,6 +27,7 @@
 #include "diffusion/sampler.h"
 #include "engine/captured_step.h"
 #include "engine/io/file.h"
+#include "engine/io/json.h"
 #include "engine/io/npz.h"
 #include "engine/memory.h"
 #include "models/checkpoint.h"
@@ -260,7 +261,7 @@ void run(const Options& o) {
   fmt::print("{}, batch {}, {} threads: {:.2f} ms, {:.2f} ms/image, {:.1f} images/s, {} MiB\n",
              o.what, o.batch, threads(), ms, ms / images, 1000 * images / ms,
              usage.ru_maxrss >> 10);
-  if (!o.json.empty()) io::atomic_write(o.json, result.dump(2) + "\n");
+  if (!o.json.empty()) io::atomic_write(o.json, io::dump(result, 2) + "\n");
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "diffusion/anti_causal_predictor.h"
 
+#include "engine/io/json.h"
+
 namespace diffscm {
 
 AntiCausalPredictor::AntiCausalPredictor(const std::string& path, const DiffusionModel& model)
@@ -19,8 +21,8 @@ AntiCausalPredictor::AntiCausalPredictor(LoadedModel<Classifier> loaded,
     require(info_.diffusion.value(name, nlohmann::json()) ==
                 model.info().diffusion.value(name, nlohmann::json()),
             "{} was trained with diffusion {} = {}, {} with {}: they cannot work together",
-            info_.path, name, info_.diffusion.value(name, nlohmann::json()).dump(),
-            model.info().path, model.info().diffusion.value(name, nlohmann::json()).dump());
+            info_.path, name, io::dump(info_.diffusion.value(name, nlohmann::json())),
+            model.info().path, io::dump(model.info().diffusion.value(name, nlohmann::json())));
 }
 
 GuidanceGradient AntiCausalPredictor::gradient(std::vector<int64_t> targets) const {

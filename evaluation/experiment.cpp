@@ -7,6 +7,7 @@
 
 #include "diffusion/batch.h"
 #include "engine/io/file.h"
+#include "engine/io/json.h"
 #include "engine/io/jsonl.h"
 #include "engine/io/npz.h"
 
@@ -40,7 +41,7 @@ void open_folder(const ExperimentOptions& o) {
   if (!fs::exists(settings)) {
     fs::create_directories(o.out / "records");
     fs::create_directories(o.out / "images");
-    io::atomic_write(settings, o.settings.dump(2) + "\n");
+    io::atomic_write(settings, io::dump(o.settings, 2) + "\n");
     return;
   }
   const bool joins = o.shards > 1 && !fs::exists(records_of(o));
@@ -48,13 +49,15 @@ void open_folder(const ExperimentOptions& o) {
           "{} already holds an experiment: add --resume to continue it, or choose another --out",
           o.out.string());
   const io::Bytes bytes = io::read_file(settings, 1 << 20);
-  const auto stored = nlohmann::json::parse(bytes, nullptr, false);
+  const nlohmann::json stored =
+      io::parse_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   require(stored.is_object(), "{} is not an experiment's settings", settings.string());
-  const nlohmann::json mine = o.settings;
+  // As it would have been stored.
+  const nlohmann::json mine = io::parse_json(io::dump(o.settings));
   for (const auto& [key, value] : mine.items())
     require(stored.contains(key) && stored[key] == value,
             "cannot resume {}: it was started with {} = {}, now it is {}", o.out.string(), key,
-            stored.contains(key) ? stored[key].dump() : "nothing", value.dump());
+            stored.contains(key) ? io::dump(stored[key]) : "nothing", io::dump(value));
 }
 
 Json to_line(const Record& r) {
@@ -78,7 +81,7 @@ Record from_line(const nlohmann::json& line, const fs::path& path) {
       r.metrics[metric(name).name] = value.is_null() ? std::nan("") : value.get<double>();
     return r;
   } catch (const nlohmann::json::exception&) {
-    fail("{} holds a line that is not a result: {}", path.string(), io::show(line.dump()));
+    fail("{} holds a line that is not a result: {}", path.string(), io::show(io::dump(line)));
   }
 }
 

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "engine/io/file.h"
+#include "engine/io/json.h"
 #include "engine/io/safetensors.h"
 
 namespace diffscm {
@@ -35,15 +36,10 @@ nlohmann::json parse_metadata(const std::map<std::string, std::string>& metadata
                               const std::string& key, const std::string& path) {
   const auto found = metadata.find(key);
   require(found != metadata.end(), "{}: the metadata lack '{}'", path, key);
-  nlohmann::json json = nlohmann::json::parse(found->second, nullptr, /*allow_exceptions=*/false);
+  nlohmann::json json = io::parse_json(found->second);
   require(!json.is_discarded() && json.is_object(), "{}: metadata '{}' is not a JSON object", path,
           key);
   return json;
-}
-
-// Bytes that are not UTF-8 (in a path on the command line, say) become U+FFFD.
-std::string dump(const nlohmann::json& json) {
-  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 }  // namespace
@@ -109,9 +105,12 @@ void write_model(const std::filesystem::path& path, const ModelInfo& info,
                  const NamedTensors& state) {
   io::Safetensors file;
   file.tensors = state;
-  file.metadata = {{"format", kFormat},           {"kind", info.kind},
-                   {"config", dump(info.config)}, {"diffusion", dump(info.diffusion)},
-                   {"data", dump(info.data)},     {"training", dump(info.training)}};
+  file.metadata = {{"format", kFormat},
+                   {"kind", info.kind},
+                   {"config", io::dump(info.config)},
+                   {"diffusion", io::dump(info.diffusion)},
+                   {"data", io::dump(info.data)},
+                   {"training", io::dump(info.training)}};
   io::write_safetensors(path, file);
 }
 

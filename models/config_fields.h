@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/io/json.h"
 #include "kernels/error.h"
 
 namespace diffscm {
@@ -30,7 +31,8 @@ class ConfigReader {
     try {
       source_.at(name).get_to(field);
     } catch (const nlohmann::json::exception&) {
-      fail("{} configuration: '{}' has an unusable value {}", what_, name, source_.at(name).dump());
+      fail("{} configuration: '{}' has an unusable value {}", what_, name,
+           io::dump(source_.at(name)));
     }
   }
 
@@ -39,7 +41,7 @@ class ConfigReader {
     read(name, field);
     require(source_.at(name).is_number_integer() && field >= 1 && field <= most,
             "{} configuration: '{}' is {}, must be an integer from 1 to {}", what_, name,
-            source_.at(name).dump(), most);
+            io::dump(source_.at(name)), most);
   }
   // `least` to 8 integers from 1 to `most`.
   void counts(const char* name, std::vector<int64_t>& field, size_t least, int64_t most) {
@@ -50,7 +52,7 @@ class ConfigReader {
     for (const nlohmann::json& v : source_.at(name))
       require(v.is_number_integer() && v >= 1 && v <= most,
               "{} configuration: '{}' holds {}, must be integers from 1 to {}", what_, name,
-              v.dump(), most);
+              io::dump(v), most);
   }
   // In [0, 1).
   void rate(const char* name, double& field) {

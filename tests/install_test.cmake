@@ -26,6 +26,7 @@ run(IN ${SCRATCH} OUT out COMMAND ${prefix}/bin/diffscm inspect ${weights}/digit
 if(NOT out MATCHES "unet")
   message(FATAL_ERROR "the installed program does not know the installed weights:\n${out}")
 endif()
+run(IN ${SCRATCH} OUT out COMMAND ${prefix}/bin/diffscm inspect digits-unet)
 foreach(file share/diffscm/configs/mnist-fast.toml share/diffscm/weights/mnist-oracle.safetensors
     include/diffscm/kernels/operators.h include/diffscm/evaluation/methods.h)
   if(NOT EXISTS ${prefix}/${file})

@@ -11,6 +11,7 @@
 
 #include "engine/captured_step.h"
 #include "engine/io/file.h"
+#include "engine/io/json.h"
 #include "engine/io/jsonl.h"
 #include "engine/io/safetensors.h"
 
@@ -70,8 +71,8 @@ class Run {
     const auto path = checkpoint_path();
     if (!std::filesystem::exists(path)) return false;
     io::Safetensors file = io::read_safetensors(path);
-    const auto stored = nlohmann::json::parse(file.metadata["fingerprint"], nullptr, false);
-    const auto state = nlohmann::json::parse(file.metadata["state"], nullptr, false);
+    const auto stored = io::parse_json(file.metadata["fingerprint"]);
+    const auto state = io::parse_json(file.metadata["state"]);
     require(stored.is_object() && stored.contains("steps") &&
                 stored["steps"].is_number_unsigned() && state.is_object() &&
                 state.contains("step") && state["step"].is_number_unsigned() &&
@@ -104,7 +105,7 @@ class Run {
     const double seconds = earlier_seconds_ + session_seconds;
     io::Safetensors file;
     for (const auto& [name, tensor] : arenas()) file.tensors.emplace(name, *tensor);
-    file.metadata["fingerprint"] = fingerprint(task_, options_).dump();
+    file.metadata["fingerprint"] = io::dump(fingerprint(task_, options_));
     file.metadata["state"] = nlohmann::json{
         {"step", optimiser_.steps()},
         {"seconds", seconds},
@@ -135,7 +136,7 @@ class Run {
     std::ifstream in(path);
     std::string kept, line;
     while (std::getline(in, line)) {
-      const auto json = nlohmann::json::parse(line, nullptr, false);
+      const auto json = io::parse_json(line);
       if (json.is_object() && json.contains("step") && json["step"] <= optimiser_.steps())
         kept += line + "\n";
     }
@@ -170,13 +171,13 @@ class Run {
           unknown.push_back(prefix + key);
       for (const auto& [key, value] : before.items())
         require(now.contains(key), "cannot resume {}: it was trained with {}{} = {}, now with none",
-                options_.out.string(), prefix, key, value.dump());
+                options_.out.string(), prefix, key, io::dump(value));
       return;
     }
     const bool may_grow = name == "steps";
     require(before == now || (may_grow && before < now),
             "cannot resume {}: it was trained with {} = {}, now it is {}{}", options_.out.string(),
-            name, before.dump(), now.dump(), may_grow ? "; only more are possible" : "");
+            name, io::dump(before), io::dump(now), may_grow ? "; only more are possible" : "");
   }
 
   // What more steps than planned mean for the schedule.

@@ -10,6 +10,7 @@
 #include "apps/report/chart.h"
 #include "apps/report/document.h"
 #include "apps/report/templates.h"
+#include "engine/io/json.h"
 #include "kernels/error.h"
 
 namespace diffscm::apps {
@@ -107,7 +108,7 @@ Json data_of(const CounterfactualPage& page) {
 
 // Without "<", so that no text inside can end the script element or open a comment in it.
 std::string json_for_script(const Json& json) {
-  const std::string text = json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  const std::string text = io::dump(json);
   std::string out;
   out.reserve(text.size());
   for (const char c : text) {

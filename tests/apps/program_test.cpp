@@ -1,5 +1,5 @@
 // The program as such: help, inspect, flag files, damaged models, odd paths.
-#include "tests/apps/commands.h"
+#include "tests/apps/experiments.h"
 
 namespace diffscm {
 namespace {
@@ -92,12 +92,30 @@ TEST(Program, BadFlagFilesAreErrors) {
     expect_failure(diffscm(sample(out) + Arguments{"--config", config}), code, part);
     EXPECT_TRUE(is_empty(out));
   };
-  refused("colour = 3\n", 2, "--colour");
-  refused("sampler = \"magic\"\n", 2, "magic");
+  refused("colour = 3\n", 2, "bad.toml: unknown argument --colour");
+  refused("sampler = \"magic\"\n", 2, "bad.toml: --sampler \"magic\"");
   refused("steps = = 3\n", 1, "line 1");
   refused("[sample]\nsteps = 3\n", 1, "sample");
   fs::remove(config);
   expect_failure(diffscm(sample(out) + Arguments{"--config", config}), 1, "bad.toml");
+  testing::put(config, "steps = 3\n");
+  const Result own = diffscm(sample(out) + Arguments{"--config", config, "--colour", "3"});
+  expect_failure(own, 2, "unknown argument --colour");
+  EXPECT_EQ(own.err.find("bad.toml"), std::string::npos) << "not the file's";
+}
+
+TEST(Program, ShippedModelsGoByTheirNames) {
+  const std::string out = fresh(), file = DIFFSCM_WEIGHTS "/digits-unet.safetensors";
+  expect_success(diffscm({"sample", "--model", "digits-unet", "--count", "1", "--steps", "1",
+                          "--quiet", "--out", out}));
+  EXPECT_EQ(read_json(out + "/run.json")["models"][0]["sha256"], io::sha256_of_file(file));
+  expect_success(diffscm({"inspect", "digits-oracle"}));
+  const Result r = diffscm({"sample", "--model", "digits-unit", "--out", fresh()});
+  expect_failure(r, 1, "no model at \"digits-unit\"");
+  for (const auto& shipped : fs::directory_iterator(DIFFSCM_WEIGHTS))
+    if (shipped.path().extension() == ".safetensors") {
+      EXPECT_NE(r.err.find(shipped.path().stem()), std::string::npos) << r.err;
+    }
 }
 
 TEST(Program, DamagedModelsAreOneLineOrHarmless) {
@@ -154,6 +172,19 @@ TEST(Program, PathsThatAreNotUtf8AreFine) {
   expect_success(trained);
   EXPECT_TRUE(json::parse(trained.out).is_object());
   EXPECT_EQ(diffscm({"inspect", run, "--json"}).code, 0);
+  expect_failure(
+      diffscm(train("diffusion", fresh()) + Arguments{"--set", "diffusion.timesteps=\xff"}), 2,
+      "--set");
+}
+
+TEST(Program, AnExperimentOnDataWithoutAUtf8NameResumes) {
+  const fs::path data = world() / "d\xff.npz";
+  write_data(data, kSide);
+  Arguments command =
+      tiny("sweep", fresh()) + Arguments{"--images", "2", "--scales", "1", "--abduction", "ddim"};
+  *std::ranges::find(command, world().data()) = data;
+  expect_success(diffscm(command));
+  expect_success(diffscm(command + Arguments{"--resume"}));
 }
 
 TEST(Program, AnOutputFolderThatCannotBeMadeIsAnError) {
