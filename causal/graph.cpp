@@ -109,9 +109,9 @@ Graph::Graph(std::vector<Node> nodes, std::string name) : name_(std::move(name))
   std::vector<std::string> names;
   for (size_t i = 0; i < nodes.size(); ++i) {
     check(nodes[i]);
-    require(places.emplace(nodes[i].name(), i).second, "{} is declared twice", where(nodes[i]));
-    require(nodes[i].is_latent() || columns.insert(nodes[i].column).second,
-            "{} has the column {} of another node", where(nodes[i]), io::show(nodes[i].column));
+    if (!places.emplace(nodes[i].name(), i).second) fail("{} is declared twice", where(nodes[i]));
+    if (!nodes[i].is_latent() && !columns.insert(nodes[i].column).second)
+      fail("{} has the column {} of another node", where(nodes[i]), io::show(nodes[i].column));
     names.push_back(nodes[i].name());
   }
   std::vector<std::vector<size_t>> parents(nodes.size()), children(nodes.size());
@@ -119,8 +119,9 @@ Graph::Graph(std::vector<Node> nodes, std::string name) : name_(std::move(name))
   for (size_t i = 0; i < nodes.size(); ++i) {
     for (const std::string& parent : nodes[i].parents) {
       const auto found = places.find(parent);
-      require(found != places.end(), "{} has the unknown parent {}: {}", where(nodes[i]),
-              io::show(parent), data::choices(parent, names));
+      if (found == places.end())
+        fail("{} has the unknown parent {}: {}", where(nodes[i]), io::show(parent),
+             data::choices(parent, names));
       parents[i].push_back(found->second);
       children[found->second].push_back(i);
     }

@@ -51,7 +51,10 @@ json identity(const Role& role) {
 
 Role role_of(const Graph& graph, size_t node) {
   Role role{graph[node], {}};
-  for (const size_t parent : graph.parents(node)) role.parents.push_back(graph[parent]);
+  for (const size_t parent : graph.parents(node)) {
+    role.parents.push_back(graph[parent]);
+    role.parents.back().mechanism = {};  // no business of the child's, and it may be large
+  }
   return role;
 }
 

@@ -22,7 +22,7 @@ using data::Values;
 // The parents' values for the rows of a batch, in the order of Node::parents.
 using Parents = std::span<const Values* const>;
 
-// What a mechanism is made for: its node, and its parents in order.
+// What a mechanism is made for: its node, and its parents in order, without their mechanisms.
 struct Role {
   Node node;
   std::vector<Node> parents;
@@ -50,6 +50,13 @@ enum class Abduction {
   impossible  // abduct() throws Error
 };
 
+// How a discrete node's noise makes its states under different parents.
+enum class Coupling {
+  gumbel_max,   // argmax_k (log p_k + g_k), g independent standard Gumbels
+  inverse_cdf,  // the first k with p_0 + .. + p_k > u, u uniform
+  unknown       // otherwise: counterfactuals are not known in closed form
+};
+
 // Functions of batches of rows. Tabular values are one double per row: the number, or the state's
 // index. Noise may have any width, or be images. All are pure functions of their arguments, and a
 // row's result depends on that row alone. They throw Error when the mechanism is not fitted.
@@ -69,6 +76,9 @@ class Mechanism {
   // zero. Throws Error unless has_log_density().
   virtual bool has_log_density() const { return false; }
   virtual std::vector<double> log_density(const Values& value, Parents parents) const;
+
+  // Of a discrete node with log_density(); then p(value | parents) and this are the whole mechanism.
+  virtual Coupling coupling() const { return Coupling::unknown; }
 
   // Learns from rows without missing values. A mechanism that has nothing to learn does nothing.
   virtual void fit(const Values& value, Parents parents, const FitOptions& options) = 0;

@@ -64,14 +64,14 @@ std::string choices(std::string_view text, const std::vector<std::string>& names
 double Attribute::parse(std::string_view text) const {
   if (is_category()) {
     const auto found = std::ranges::find(states, text);
-    require(found != states.end(), "{} {} is unknown: {}", name, io::show(text),
-            choices(text, states));
+    if (found == states.end())
+      fail("{} {} is unknown: {}", name, io::show(text), choices(text, states));
     return static_cast<double>(found - states.begin());
   }
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  require(error == std::errc() && end == text.data() + text.size(), "{} is {}: give {}", name,
-          io::show(text), range_in_words(*this));
+  if (error != std::errc() || end != text.data() + text.size())
+    fail("{} is {}: give {}", name, io::show(text), range_in_words(*this));
   check(value);
   return value;
 }
@@ -80,9 +80,8 @@ void Attribute::check(double value) const {
   if (is_category()) {
     require(value >= 0 && value < static_cast<double>(states.size()) && value == std::floor(value),
             "{} {} is not one of its {} states, numbered from 0", name, value, states.size());
-  } else {
-    require(std::isfinite(value) && value >= low && value <= high, "{} is {}: give {}", name, value,
-            range_in_words(*this));
+  } else if (!(std::isfinite(value) && value >= low && value <= high)) {
+    fail("{} is {}: give {}", name, value, range_in_words(*this));
   }
 }
 

@@ -29,13 +29,15 @@ class TableMechanism : public Mechanism {
   Values draw_noise(const RowRandom& random) const override;
   bool has_log_density() const override { return true; }
   std::vector<double> log_density(const Values& value, Parents parents) const override;
+  Coupling coupling() const override {
+    return gumbel_ ? Coupling::gumbel_max : Coupling::inverse_cdf;
+  }
   void fit(const Values& value, Parents parents, const FitOptions& options) override;
   bool is_fitted() const override { return !probabilities_.empty(); }
   MechanismState state() const override;
   void load(const MechanismState& state) override;
   std::string description() const override;
 
-  bool is_gumbel() const { return gumbel_; }
   // [combinations of the parents' states, states], the last parent fastest. Throws Error when it is
   // not fitted.
   const std::vector<double>& probabilities() const;
