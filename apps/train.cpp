@@ -40,13 +40,48 @@ int64_t shift_of(const json& train, const std::string& where, const data::Datase
   return shift;
 }
 
+// Mean squared error of eps over all noise levels, on images that training has not seen: told their
+// conditions, and told nothing.
+json test_loss(Common& common, const UNet& unet, const data::Dataset& test,
+               const NoiseSchedule& schedule) {
+  constexpr int64_t kBatches = 10, kBatch = 100;
+  const std::vector<Condition>& conditions = unet.config().conditions;
+  const NoisyBatches batches(test, schedule, std::min(kBatch, test.size()), common.seed,
+                             common.target());
+  double told = 0, nothing = 0;
+  for (int64_t step = 0; step < kBatches; ++step) {
+    const NoisyBatch b = batches.batch(step);
+    const auto mean = [&](const Tensor& features) {
+      const NoGrad no_grad;
+      double sum = 0;
+      for (const float l :
+           mse_loss(unet.predict(b.x_t, b.t, features), b.noise).value().to_vector())
+        sum += l;
+      return sum / static_cast<double>(b.index.size() * kBatches);
+    };
+    nothing += mean({});
+    if (!conditions.empty())
+      told += mean(condition_features(conditions, condition_values(conditions, test, b.index),
+                                      common.target()));
+  }
+  json result = {{"test_loss", nothing}};
+  std::string text = fmt::format("test loss {:.5f}", nothing);
+  if (!conditions.empty()) {
+    result["test_loss_told"] = told;
+    text += fmt::format(", told its conditions {:.5f}", told);
+  }
+  common.console.say(text);
+  return result;
+}
+
 void train_diffusion(Common& common, TrainFlags flags) {
   json config = load_config(flags.preset, flags.overrides);
   const TrainingOptions options = training_options(train_section(config, "diffusion"), "diffusion",
                                                    {"loss", "shift"}, flags, common);
   const NoiseSchedule schedule = noise_schedule(config);
   check_chain(config, schedule);
-  const data::Dataset dataset = data::load_dataset(flags.data, data::Split::train);
+  const data::Dataset dataset = data::load_dataset(flags.data, data::Split::train),
+                      test = data::load_dataset(flags.data, data::Split::test);
   fit_to_data(config, "unet", dataset, flags, common);
   auto unet_config = section(config, "unet").get<UNetConfig>();
   double drop = 0;
@@ -83,7 +118,9 @@ void train_diffusion(Common& common, TrainFlags flags) {
         return mse_loss(unet.forward(batch[0], batch[1], context, features), batch[2],
                         weighted ? batch[3] : Tensor());
       },
-      [](UNet&) { return json::object(); });
+      [&](UNet& unet) {
+        return test.has_test ? test_loss(common, unet, test, schedule) : json::object();
+      });
 }
 
 struct ClassifierFlags : TrainFlags {

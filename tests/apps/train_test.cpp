@@ -24,6 +24,13 @@ TEST(Train, LeavesAModelALogAndItsConfiguration) {
   EXPECT_EQ(record["precision"], "f32");
 }
 
+TEST(Train, TheDiffusionModelReportsItsLossOnTestImages) {
+  const json plain = read_json(fs::path(world().unet()) / "evaluation.json");
+  EXPECT_GT(plain["test_loss"].get<double>(), 0);
+  EXPECT_LT(plain["test_loss"].get<double>(), 1.2);  // of an eps of 0: 1
+  EXPECT_FALSE(plain.contains("test_loss_told"));
+}
+
 TEST(Train, TheClassifierReportsItsAccuracyByNoiseLevel) {
   const json levels =
       read_json(fs::path(world().classifier()) / "evaluation.json")["accuracy_by_noise_level"];
