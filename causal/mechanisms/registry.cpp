@@ -3,6 +3,7 @@
 #include "causal/mechanisms/categorical_network.h"
 #include "causal/mechanisms/diffusion.h"
 #include "causal/mechanisms/empirical.h"
+#include "causal/mechanisms/equation.h"
 #include "causal/mechanisms/regression.h"
 #include "causal/mechanisms/table.h"
 
@@ -11,6 +12,7 @@ namespace diffscm::causal {
 std::span<const MechanismKind> mechanism_kinds() {
   static constexpr MechanismKind kKinds[] = {
       {"table", "conditional probabilities of a discrete node with discrete parents", make_table},
+      {"equation", "a structural equation that is given", make_equation},
       {"categorical-network", "softmax network of a discrete node", make_categorical_network},
       {"additive-noise", "f(parents) + noise, f a network", make_additive_noise},
       {"conditional-affine", "normal, location and scale by a network", make_conditional_affine},
