@@ -62,6 +62,7 @@ void add_counterfactual(CLI::App& app, Common& common);
 void add_likelihood(CLI::App& app, Common& common);
 void add_sweep(CLI::App& app, Common& common);
 void add_evaluate(CLI::App& app, Common& common);
+void add_scm(CLI::App& app, Common& common);
 void add_inspect(CLI::App& app, Common& common);
 void add_targets(CLI::App& app, Common& common);
 void add_generate(CLI::App& app, Common& common);

@@ -46,6 +46,7 @@ int run(int argc, char** argv) {
   add_likelihood(app, common);
   add_sweep(app, common);
   add_evaluate(app, common);
+  add_scm(app, common);
   add_inspect(app, common);
   add_targets(app, common);
   add_generate(app, common);

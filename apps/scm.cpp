@@ -1,0 +1,77 @@
+#include "apps/scm.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cmath>
+
+#include "apps/output_folder.h"
+#include "causal/fit_scm.h"
+#include "causal/formats/graph_file.h"
+#include "data/index_range.h"
+#include "engine/io/file.h"
+#include "engine/io/json.h"
+
+namespace diffscm::apps {
+
+using Json = nlohmann::ordered_json;
+
+NodeRows read_rows(Common& common, const TableFlags& flags, const causal::Graph& graph) {
+  const std::vector<data::Attribute> columns = graph.columns();
+  const data::Table table = data::read_table(flags.data, columns);
+  const std::vector<int64_t> asked =
+      as_usage([&] { return data::parse_index_range(flags.index, table.rows()); });
+  const data::Table chosen = table.select(asked);
+  const std::vector<int64_t> complete = chosen.complete_rows();
+  const auto missing = asked.size() - complete.size();
+  require(missing == 0 || flags.drop_missing,
+          "{}: {} of {} rows lack a value: give --drop-missing to go on without them",
+          io::show(flags.data), missing, asked.size());
+  require(!complete.empty(), "{}: no row has all values", io::show(flags.data));
+  if (missing > 0)
+    common.console.say(
+        fmt::format("{} of {} rows lack a value and are left out", missing, asked.size()));
+  NodeRows rows{causal::node_values(graph, chosen.select(complete)), {}};
+  for (const int64_t row : complete) rows.index.push_back(asked[static_cast<size_t>(row)]);
+  return rows;
+}
+
+causal::StructuralCausalModel read_model_for(Common& common, const std::string& path) {
+  causal::ModelFile file = causal::load_model(path);
+  for (const std::string& note : file.notes) common.console.say(note);
+  return std::move(file.model);
+}
+
+data::Table to_table(const causal::Graph& graph, const causal::NodeValues& values) {
+  data::Table table;
+  for (size_t i = 0; i < graph.size(); ++i) {
+    data::Attribute attribute = graph[i].attribute;
+    if (!graph[i].is_latent()) attribute.name = graph[i].column;
+    table.add(std::move(attribute), values[i]);
+  }
+  return table;
+}
+
+Json json_of(const causal::Node& node, double value) {
+  if (std::isnan(value)) return {};
+  return node.is_discrete() ? Json(node.attribute.show(value)) : Json(value);
+}
+
+void write_scm_run(const std::string& out, const Common& common, const Json& options,
+                   const causal::Graph& graph, const Json& summary) {
+  Json run = run_record(common, options);
+  run["graph"] = causal::to_json(graph);
+  run["summary"] = summary;
+  io::atomic_write(std::filesystem::path(out) / "run.json", io::dump(run, 2) + "\n");
+}
+
+void add_scm(CLI::App& app, Common& common) {
+  CLI::App& scm = *app.add_subcommand("scm", "Causal graphs over tables");
+  scm.require_subcommand(1);
+  add_scm_fit(scm, common);
+  add_scm_sample(scm, common);
+  add_scm_counterfactual(scm, common);
+  add_scm_evaluate(scm, common);
+}
+
+}  // namespace diffscm::apps

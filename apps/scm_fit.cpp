@@ -1,0 +1,128 @@
+// diffscm scm fit: a mechanism for every node of a graph, from a table.
+#include <fmt/format.h>
+
+#include <chrono>
+
+#include "apps/output_folder.h"
+#include "apps/scm.h"
+#include "causal/fit_scm.h"
+#include "causal/formats/graph_file.h"
+#include "engine/io/file.h"
+#include "engine/io/json.h"
+
+namespace diffscm::apps {
+namespace {
+
+using Json = nlohmann::ordered_json;
+namespace fs = std::filesystem;
+
+struct Flags {
+  std::string graph, mechanism, out;
+  std::vector<std::string> settings;
+  TableFlags table;
+  bool resume = false;
+  template <class V>
+  void visit(V&& flag) {
+    std::vector<std::string> names;
+    for (const causal::MechanismKind& kind : causal::mechanism_kinds()) names.push_back(kind.name);
+    flag("graph", &graph, "the graph: .toml, .json, .bif, .dot, .gv or .txt",
+         {.required = true, .positional = true, .value = "FILE"});
+    flag("data", &table.data, "the table: .csv or .npz", {.required = true, .value = "FILE"});
+    flag("index", &table.index, "which rows: 0:5000", {.value = "RANGE"});
+    flag("drop-missing", &table.drop_missing, "leave out rows that lack a value");
+    flag("mechanism", &mechanism, "learn every node anew, numbers with parents by this mechanism",
+         {.choices = names, .otherwise = "as the graph says; else what fits the node"});
+    flag("set", &settings, "a parameter of --mechanism, as often as needed",
+         {.value = "KEY=VALUE", .otherwise = "its own"});
+    flag("out", &out, "the model's folder", {.required = true, .value = "DIR"});
+    flag("resume", &resume, "go on with the next node of the fit in --out");
+  }
+};
+
+// VALUE is JSON, or else text.
+causal::MechanismSpec mechanism_of(const Flags& flags) {
+  causal::MechanismSpec spec{flags.mechanism, {}};
+  spec.parameters = nlohmann::json::object();
+  for (const std::string& setting : flags.settings) {
+    const size_t equals = setting.find('=');
+    if (equals == std::string::npos || equals == 0)
+      throw UsageError(fmt::format("--set {}: give KEY=VALUE", io::show(setting)));
+    const std::string value = setting.substr(equals + 1);
+    const auto parsed = nlohmann::json::parse(value, nullptr, /*allow_exceptions=*/false);
+    spec.parameters[setting.substr(0, equals)] =
+        parsed.is_discarded() ? nlohmann::json(value) : parsed;
+  }
+  return spec;
+}
+
+void run(Common& common, Flags flags) {
+  if (!flags.settings.empty() && flags.mechanism.empty())
+    throw UsageError("--set is about --mechanism: give it too");
+  causal::GraphFile file = causal::read_graph(flags.graph);
+  for (const std::string& note : file.notes) common.console.say(note);
+  const causal::Graph graph = flags.mechanism.empty()
+                                  ? causal::with_mechanisms(file.graph)
+                                  : causal::with_mechanisms(file.graph, mechanism_of(flags));
+  const NodeRows rows = read_rows(common, flags.table, graph);
+  causal::StructuralCausalModel{graph};  // says now what the mechanisms cannot use
+
+  const fs::path out = flags.out;
+  // What decides the result: a fit goes on with the same.
+  const Json settings = {{"graph", causal::to_json(graph)},
+                         {"data_sha256", io::sha256_of_file(flags.table.data)},
+                         {"index", flags.table.index},
+                         {"rows", rows.index.size()},
+                         {"seed", common.seed}};
+  require(flags.resume || !fs::exists(out / "fit.json"),
+          "--out {} holds a fit: give --resume to go on with it, or another folder", io::show(out));
+  const OutputFolder folder(out, "scm fit");
+  if (fs::exists(out / "fit.json")) {
+    const io::Bytes bytes = io::read_file(out / "fit.json");
+    const auto before = Json::parse(bytes.begin(), bytes.end(), nullptr, false);
+    for (const auto& [key, value] : settings.items())
+      require(!before.is_discarded() && before.contains(key) && before[key] == value,
+              "--resume: the fit in {} was begun with another {}", io::show(out), key);
+  }
+  io::atomic_write(out / "fit.json", io::dump(settings, 2) + "\n");
+
+  const auto start = std::chrono::steady_clock::now();
+  const auto elapsed = [&] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  };
+  Json nodes = Json::array();
+  double first_done = -1, node_start = 0;  // what --resume found done is not part of the rate
+  causal::fit_scm(graph, rows.values, out,
+                  {.seed = common.seed, .target = common.target(), .progress = [&](const auto& p) {
+                     if (stop_requested()) throw Stopped{};
+                     const double done = static_cast<double>(p.node) + p.done;
+                     if (first_done < 0) first_done = done;
+                     if (p.done == 0) node_start = elapsed();
+                     if (p.finished)
+                       nodes.push_back({{"node", p.name}, {"seconds", elapsed() - node_start}});
+                     const double rate = (done - first_done) / std::max(elapsed(), 1e-9);
+                     common.console.progress(
+                         "fit", done, static_cast<double>(p.nodes),
+                         rate > 0 ? (static_cast<double>(p.nodes) - done) / rate : 0,
+                         p.name + (p.note.empty() ? "" : ": " + p.note));
+                   }});
+  common.console.finish_progress();
+
+  const Json summary = {{"nodes", graph.size()},
+                        {"rows", rows.index.size()},
+                        {"seconds", elapsed()},
+                        {"fitted", nodes}};
+  write_scm_run(flags.out, common, echo(flags), graph, summary);
+  if (common.json)
+    fmt::print("{}\n", io::dump(summary));
+  else if (!common.quiet)
+    fmt::print("{} nodes fitted to {} rows in {:.1f} s: {}\n", graph.size(), rows.index.size(),
+               elapsed(), out.string());
+}
+
+}  // namespace
+
+void add_scm_fit(CLI::App& scm, Common& common) {
+  add_command<Flags>(scm, "fit", "Fit a mechanism for every node to a table", common, run);
+}
+
+}  // namespace diffscm::apps

@@ -1,0 +1,42 @@
+// Fitting a whole causal model, node by node, into a folder.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "causal/scm.h"
+
+namespace diffscm::causal {
+
+// The graph with a mechanism for every node that has none: roots empirical; discrete nodes with
+// discrete parents a table, other discrete nodes categorical-network; numbers diffusion. With
+// `numbers` nothing that the graph says is kept: numbers with parents get that mechanism, the rest
+// as above.
+Graph with_mechanisms(const Graph& graph, const std::optional<MechanismSpec>& numbers = {});
+
+// Values of all nodes from the columns of a table; of latent nodes none.
+NodeValues node_values(const Graph& graph, const data::Table& table);
+
+struct ScmFitProgress {
+  size_t node = 0, nodes = 0;  // in topological order
+  std::string name, note;
+  double done = 0;        // of this node, 0 to 1
+  bool finished = false;  // and in its file
+};
+struct ScmFitOptions {
+  uint64_t seed = 0;
+  Target target = Target::cpu;
+  std::function<void(const ScmFitProgress&)> progress = {};  // what it throws ends the fit
+};
+
+// Fits the mechanisms to `data`, rows without missing values, and writes each to `folder`
+// (causal/model_folder.h) when it is done; nodes whose file is there already are left alone, so
+// that a fit that was stopped goes on with the next node and ends as if it had not been. Node i's
+// numbers are a function of (seed, its name). Throws Error for a latent node that must learn, or
+// whose child must, naming both; and as Mechanism::fit does, naming the node.
+void fit_scm(const Graph& graph, const NodeValues& data, const std::filesystem::path& folder,
+             const ScmFitOptions& options);
+
+}  // namespace diffscm::causal

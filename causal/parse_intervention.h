@@ -1,0 +1,16 @@
+// do() as text.
+#pragma once
+
+#include <string_view>
+
+#include "causal/scm.h"
+
+namespace diffscm::causal {
+
+// "flu=yes", "age=27, income=natural * 1.1": NODE=VALUE, separated by commas. A discrete node is
+// set to a state by name; a number to arithmetic (causal/expression.h) in which `natural` is the
+// node's own natural value. Empty text is no intervention. Throws Error naming the part that is
+// wrong, an unknown node or state with those there are, and a node that is set twice.
+Intervention parse_intervention(std::string_view text, const Graph& graph);
+
+}  // namespace diffscm::causal
