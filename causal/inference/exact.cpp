@@ -43,8 +43,9 @@ std::vector<double> conditional_table(const StructuralCausalModel& model, size_t
   size_t rows = states;
   for (const size_t p : graph.parents(node)) {
     rows *= graph[p].attribute.states.size();
-    require(rows <= kMaxTable, "node {} has a table of more than {} entries: ask for samples",
-            io::show(graph[node].name()), kMaxTable);
+    if (rows > kMaxTable)
+      throw TooLarge(fmt::format("node {} has a table of more than {} entries: ask for samples",
+                                 io::show(graph[node].name()), kMaxTable));
   }
   NodeValues parents;
   size_t period = states;

@@ -16,8 +16,9 @@ size_t entries(std::span<const size_t> variables, const States& states) {
   size_t product = 1;
   for (const size_t v : variables) {
     product *= states[v];
-    require(product <= kMaxEntries,
-            "the exact answer needs a table of more than {} entries: ask for samples", kMaxEntries);
+    if (product > kMaxEntries)
+      throw TooLarge(fmt::format(
+          "the exact answer needs a table of more than {} entries: ask for samples", kMaxEntries));
   }
   return product;
 }

@@ -7,11 +7,19 @@
 #include <span>
 #include <vector>
 
+#include "kernels/error.h"
+
 namespace diffscm::causal {
 
 // Variables are numbers; states[v] says how many states variable v has.
 using States = std::vector<size_t>;
 using Evidence = std::map<size_t, size_t>;  // variable -> its state
+
+// A sum needs a table of more than 2^26 entries.
+class TooLarge : public Error {
+ public:
+  using Error::Error;
+};
 
 struct Factor {
   std::vector<size_t> variables;  // all different
@@ -19,7 +27,7 @@ struct Factor {
 };
 
 // The factor of f over `slots`, with the variables of `evidence` fixed and left out. f gets one
-// state per slot; a variable may have several slots. Throws Error when it is too large.
+// state per slot; a variable may have several slots. Throws TooLarge.
 Factor make_factor(std::span<const size_t> slots, const States& states, const Evidence& evidence,
                    const std::function<double(std::span<const size_t>)>& f);
 

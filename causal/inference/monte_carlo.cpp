@@ -1,0 +1,237 @@
+#include "causal/inference/monte_carlo.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <set>
+
+#include "engine/io/file.h"
+#include "kernels/error.h"
+
+namespace diffscm::causal {
+namespace {
+
+constexpr int64_t kBatch = 8192;
+using Known = std::map<size_t, double>;
+
+// Which nodes the question depends on, and how.
+struct Plan {
+  Plan(const StructuralCausalModel& model, const Question& q)
+      : imagining(!q.observed.empty() && !q.intervention.empty()) {
+    const Graph& graph = model.graph();
+    known = q.observed;
+    if (!imagining)
+      for (const auto& [node, value] : q.given)
+        require(known.emplace(node, value).first->second == value,
+                "the evidence contradicts itself: its probability is 0");
+    std::vector<size_t> nodes = q.of;
+    for (const auto& [node, value] : q.given) nodes.push_back(node);
+    for (const auto& [node, value] : q.observed) nodes.push_back(node);
+    matters.resize(graph.size());
+    for (const size_t node : nodes) matters[node] = true;
+    for (const size_t node : graph.ancestors(nodes)) matters[node] = true;
+    deterministic = imagining;
+    for (size_t i = 0; i < graph.size(); ++i)
+      if (matters[i] && (!known.contains(i) || model.mechanism(i).abduction() != Abduction::exact))
+        deterministic = false;
+  }
+  // A factor of the weight that every sample shares need not be known.
+  bool weighs(const Graph& graph, size_t node) const {
+    return known.contains(node) &&
+           !std::ranges::all_of(graph.parents(node), [&](size_t p) { return known.contains(p); });
+  }
+
+  bool imagining;  // two worlds
+  Known known;     // in the world as it is, or in the only one
+  std::vector<bool> matters;
+  bool deterministic;
+};
+
+Values constant(double value, int64_t rows) {
+  return Values(std::vector<double>(static_cast<size_t>(rows), value));
+}
+
+Values set(const Node& node, const Setting& setting, const Values& natural) {
+  Values values = setting.set(natural);
+  for (const double v : values.numbers) try {
+      node.attribute.check(v);
+    } catch (const Error& e) {
+      fail("do({}={}): {}", node.name(), setting.text, e.what());
+    }
+  return values;
+}
+
+// One batch of samples.
+class Batch {
+ public:
+  Batch(const StructuralCausalModel& model, const Question& question, const Plan& plan, Rows rows)
+      : model_(model),
+        graph_(model.graph()),
+        question_(question),
+        plan_(plan),
+        rows_(std::move(rows)),
+        value_(graph_.size()),
+        noise_(graph_.size()),
+        log_weight(rows_.index.size()) {
+    for (size_t i = 0; i < graph_.size(); ++i)
+      if (plan_.matters[i]) plan_.known.contains(i) ? fix(i) : draw(i);
+    if (plan_.imagining) imagine();
+  }
+
+  const Values& value(size_t node) const { return value_[node]; }
+
+ private:
+  int64_t size() const { return std::ssize(rows_.index); }
+  std::string shown(size_t i, double value) const {
+    return graph_[i].name() + "=" + graph_[i].attribute.show(value);
+  }
+
+  void draw(size_t i) {
+    const Mechanism& mechanism = model_.mechanism(i);
+    noise_[i] = mechanism.draw_noise(model_.random(i, kernels::Purpose::exogenous, rows_));
+    value_[i] = mechanism.predict(noise_[i], model_.parent_values(i, value_));
+    const auto setting = question_.intervention.find(i);
+    if (!plan_.imagining && setting != question_.intervention.end())
+      value_[i] = set(graph_[i], setting->second, value_[i]);
+  }
+
+  void fix(size_t i) {
+    const Mechanism& mechanism = model_.mechanism(i);
+    const double known = plan_.known.at(i);
+    const auto setting = question_.intervention.find(i);
+    if (!plan_.imagining && setting != question_.intervention.end()) {
+      draw(i);  // given what do() has set: those samples that have it
+      keep_where(i, known);
+      return;
+    }
+    value_[i] = constant(known, size());
+    const auto parents = model_.parent_values(i, value_);
+    if (plan_.weighs(graph_, i)) {
+      require(mechanism.has_log_density(),
+              "node {} is known and its parents are not: that needs its density, which its "
+              "mechanism ({}) does not have",
+              io::show(graph_[i].name()), mechanism.description());
+      const auto logs = mechanism.log_density(value_[i], parents);
+      for (size_t r = 0; r < logs.size(); ++r) log_weight[r] += logs[r];
+    }
+    if (plan_.imagining) abduct(i);
+  }
+
+  // The noise of a known node, in the rows whose parents allow its value.
+  void abduct(size_t i) {
+    const Mechanism& mechanism = model_.mechanism(i);
+    require(mechanism.abduction() != Abduction::impossible,
+            "node {} is observed, and its mechanism ({}) cannot abduct its noise",
+            io::show(graph_[i].name()), mechanism.description());
+    std::vector<int64_t> possible;
+    for (size_t r = 0; r < log_weight.size(); ++r)
+      if (log_weight[r] > -std::numeric_limits<double>::infinity())
+        possible.push_back(static_cast<int64_t>(r));
+    noise_[i] = mechanism.draw_noise(model_.random(i, kernels::Purpose::exogenous, rows_));
+    if (possible.empty()) return;
+    Rows some{rows_.seed, {}};
+    for (const int64_t r : possible) some.index.push_back(rows_.index[static_cast<size_t>(r)]);
+    NodeValues selected;
+    for (const Values* parent : model_.parent_values(i, value_))
+      selected.push_back(parent->select(possible));
+    std::vector<const Values*> parents;
+    for (const Values& v : selected) parents.push_back(&v);
+    noise_[i].assign(possible,
+                     mechanism.abduct(value_[i].select(possible), parents,
+                                      model_.random(i, kernels::Purpose::abduction, some)));
+  }
+
+  // Prediction under do() with the noise as it is; what is given there keeps or drops a sample.
+  void imagine() {
+    NodeValues factual = value_;
+    for (size_t i = 0; i < graph_.size(); ++i) {
+      if (!plan_.matters[i]) continue;
+      const bool changed =
+          std::ranges::any_of(graph_.parents(i), [&](size_t p) { return changed_.contains(p); });
+      if (changed)
+        value_[i] = model_.mechanism(i).predict(noise_[i], model_.parent_values(i, value_));
+      const auto setting = question_.intervention.find(i);
+      if (setting != question_.intervention.end())
+        value_[i] = set(graph_[i], setting->second, value_[i]);
+      if (changed || setting != question_.intervention.end()) changed_.insert(i);
+      if (changed) keep_factual(i, factual);
+    }
+    for (const auto& [node, value] : question_.given) keep_where(node, value);
+  }
+
+  // do() of what is so already changes nothing, to the bit.
+  void keep_factual(size_t i, const NodeValues& factual) {
+    if (question_.intervention.contains(i)) return;
+    std::vector<int64_t> same;
+    for (int64_t r = 0; r < size(); ++r)
+      if (std::ranges::all_of(graph_.parents(i),
+                              [&](size_t p) { return value_[p].row_equals(r, factual[p]); }))
+        same.push_back(r);
+    if (!same.empty()) value_[i].assign(same, factual[i].select(same));
+  }
+
+  void keep_where(size_t i, double wanted) {
+    require(graph_[i].is_discrete(),
+            "{} is given in the world of do(): of a node that is {} almost no sample has it; give "
+            "what was observed instead",
+            shown(i, wanted), name_of(graph_[i].kind));
+    for (size_t r = 0; r < log_weight.size(); ++r)
+      if (value_[i].numbers[r] != wanted) log_weight[r] = -std::numeric_limits<double>::infinity();
+  }
+
+  const StructuralCausalModel& model_;
+  const Graph& graph_;
+  const Question& question_;
+  const Plan& plan_;
+  Rows rows_;
+  NodeValues value_, noise_;
+  std::set<size_t> changed_;
+
+ public:
+  std::vector<double> log_weight;
+};
+
+}  // namespace
+
+double WeightedSamples::effective() const {
+  double sum = 0, squares = 0;
+  for (const double w : weights) {
+    sum += w;
+    squares += w * w;
+  }
+  return sum * sum / squares;
+}
+
+WeightedSamples draw_samples(const StructuralCausalModel& model, const Question& question,
+                             const SampleOptions& options) {
+  const Plan plan(model, question);
+  const int64_t count = plan.deterministic ? 1 : options.samples;
+  WeightedSamples result;
+  result.deterministic = plan.deterministic;
+  result.of.resize(question.of.size());
+  for (int64_t begin = 0; begin < count; begin += kBatch) {
+    Rows rows{options.seed, {}};
+    for (int64_t r = begin; r < std::min(begin + kBatch, count); ++r) rows.index.push_back(r);
+    const Batch batch(model, question, plan, std::move(rows));
+    for (size_t k = 0; k < question.of.size(); ++k) {
+      const Values& values = batch.value(question.of[k]);
+      require(!values.is_image(), "node {} is an image: ask about its attributes",
+              io::show(model.graph()[question.of[k]].name()));
+      result.of[k].numbers.insert(result.of[k].numbers.end(), values.numbers.begin(),
+                                  values.numbers.end());
+    }
+    result.weights.insert(result.weights.end(), batch.log_weight.begin(), batch.log_weight.end());
+    if (options.progress)
+      options.progress(static_cast<double>(std::min(begin + kBatch, count)),
+                       static_cast<double>(count));
+  }
+  const auto [least, most] = std::ranges::minmax(result.weights);
+  require(most > -std::numeric_limits<double>::infinity(),
+          "none of {} samples agrees with the evidence: its probability is 0, or close to it",
+          count);
+  result.weighted = least != most;
+  for (double& w : result.weights) w = std::exp(w - most);
+  return result;
+}
+
+}  // namespace diffscm::causal
