@@ -17,9 +17,12 @@ constexpr std::array kSigns{
     Sign{"checkpoint.safetensors", "train"},
     Sign{"model.safetensors", "train"},
     Sign{"class.0", "train"},
-    Sign{"samples.npz", "sample"},
+    Sign{"samples.npz", "sample or scm sample"},
     Sign{"abduction.npz", "abduct"},
-    Sign{"counterfactuals.npz", "counterfactual"},
+    Sign{"counterfactuals.npz", "counterfactual or scm counterfactual"},
+    Sign{"fit.json", "scm fit"},
+    Sign{"samples.csv", "scm sample"},
+    Sign{"counterfactuals.csv", "scm counterfactual"},
     Sign{"experiment.json", "evaluate or sweep"},
 };
 

@@ -3,6 +3,7 @@
 
   bench/dcm.py [--program build/bin/diffscm] [--seeds 10] [--models triangle,y,diamond]
                [--forms conditional,anti-causal] [--rows 5000] [--out FOLDER] [--json FILE]
+  bench/dcm.py --write-ladder nlin|nadd      print the graph of seed 0
 
 Per model and seed: 5000 rows of the truth, a fit, and `diffscm scm evaluate --truth`: 1000 against
 1000 rows as they are; do() of every node with descendants to 20 values, 100 against 100 rows; 100
@@ -11,6 +12,7 @@ Finished fits and evaluations in --out are not repeated.
 """
 import argparse
 import json
+import random
 import statistics
 import subprocess
 import sys
@@ -30,14 +32,46 @@ DCM = {
 }
 FORMS = {
     "conditional": ["--mechanism", "diffusion"],
-    "plain": ["--mechanism", "diffusion", "--set", "location_scale=false"],
+    "location-scale": ["--mechanism", "diffusion", "--set", "location_scale=true"],
     "anti-causal": ["--mechanism", "diffusion", "--set", "form=anti-causal"],
-    "unconditional": ["--mechanism", "diffusion", "--set", "form=anti-causal",
-                      "--set", "encode=unconditional"],
+    # As published: predictors that know nothing of each other, abduction that knows no parent.
+    "diff-scm": ["--mechanism", "diffusion", "--set", "form=anti-causal", "--set", "chained=false",
+                 "--set", "encode=unconditional"],
     "spline": ["--mechanism", "spline"],
     "conditional-affine": ["--mechanism", "conditional-affine"],
     "additive-noise": ["--mechanism", "additive-noise"],
 }
+
+
+# Super-nodes of three numbers each; an edge stands for all nine.
+LADDER = [(1, 2), (1, 3), (2, 4), (3, 4), (3, 5), (4, 6), (5, 6), (5, 7), (6, 8), (7, 8), (7, 9),
+          (8, 10), (9, 10)]
+
+
+def ladder(kind, seed):
+    """The ladder as a graph: 0.75 W2 silu(W1 parents) of each super-node, with noise added (nlin) or
+    as the first input (nadd). Every seed draws other weights."""
+    draw = random.Random(seed)
+    text = [f"# The ladder of Chao et al. 2023 (DCM), weights of seed {seed}, made by bench/dcm.py: "
+            "docs/causal/dcm.md", f'name = "dcm-ladder-{kind}"']
+    for top in range(1, 11):
+        nodes = [f"x{3 * top - 2 + k:02}" for k in range(3)]
+        parents = [f"x{3 * a - 2 + k:02}" for a, b in LADDER if b == top for k in range(3)]
+        inputs = (["u"] if kind == "nadd" else []) + parents
+        first = [[draw.uniform(-1, 1) for _ in inputs] for _ in range(16)]
+        second = [[draw.uniform(-1, 1) for _ in range(16)] for _ in range(3)]
+        sums = ["+".join(f"{w:.3f}*{i}" for w, i in zip(row, inputs)).replace("+-", "-")
+                for row in first]
+        for k, node in enumerate(nodes):
+            value = "u"
+            if parents:
+                terms = [f"{w:.3f}*({t})*sigmoid({t})" for w, t in zip(second[k], sums)]
+                value = f"0.75*({'+'.join(terms).replace('+-', '-')})" + " + u" * (kind == "nlin")
+            text += ["", f"[nodes.{node}]", 'mechanism = "equation"', f'value = "{value}"',
+                     'noise = {u = "normal(0, 1)"}']
+            if parents:
+                text.insert(-3, f"parents = {json.dumps(parents)}")
+    return "\n".join(text) + "\n"
 
 
 def run(program, *arguments):
@@ -50,6 +84,9 @@ def run(program, *arguments):
 def one(program, graph, form, seed, rows, out, extra):
     """summary.json of one fit, and the seconds that the fit took."""
     data = out / f"{graph.stem}-{seed}" / "data"
+    if "ladder" in graph.stem:
+        graph = out / f"{graph.stem}-{seed}.toml"
+        graph.write_text(ladder(graph.stem.rsplit("-")[2], seed))
     fit, judged = data.parent / form, data.parent / f"{form}-judged"
     if not (judged / "summary.json").exists():
         if not (data / "run.json").exists():
@@ -74,7 +111,10 @@ def main():
     parser.add_argument("--rows", type=int, default=5000)
     parser.add_argument("--out", type=Path, default=Path("dcm"))
     parser.add_argument("--json", type=Path, help="also write the table's numbers")
+    parser.add_argument("--write-ladder", choices=["nlin", "nadd"])
     a = parser.parse_args()
+    if a.write_ladder:
+        return print(ladder(a.write_ladder, 0), end="")
     a.out.mkdir(parents=True, exist_ok=True)
     table = []
     print("| model | form | observed (floor) | do() (floor) | counterfactual error | of the first "

@@ -59,18 +59,19 @@ DiffusionMechanism::DiffusionMechanism(const Role& role, Parameters parameters)
   require(flow_steps_ >= 1 && flow_steps_ <= 10000, "flow_steps is {}: give 1 to 10000",
           flow_steps_);
   if (conditional_) {
-    if (parameters.get("location_scale", true) && !role.parents.empty())
+    if (parameters.get("location_scale", false) && !role.parents.empty())
       location_scale_.emplace(role.parents, 0, affine_.outputs(), settings);
   } else {
     encode_factual_ = parameters.choice("encode", {"factual", "unconditional"}) == "factual";
+    chained_ = parameters.get("chained", true);
     scale_ = parameters.number("scale", 1, 0, 1e6);
     for (const Node& parent : role.parents) {
       require(parent.kind != NodeKind::image, "its parent {} is an image", io::show(parent.name()));
       const size_t states = parent.attribute.states.size();
       const MixtureHead head;
       predictors_.push_back(
-          {ParentNetwork({}, kOwn, states > 0 ? static_cast<int64_t>(states) : head.outputs(),
-                         settings),
+          {ParentNetwork(std::span(role.parents).first(chained_ ? predictors_.size() : 0), kOwn,
+                         states > 0 ? static_cast<int64_t>(states) : head.outputs(), settings),
            head, states});
     }
   }
@@ -147,7 +148,8 @@ Velocity DiffusionMechanism::velocity(Parents parents, int64_t rows, bool guided
   std::vector<float> inputs = velocity_.inputs(conditional_ ? parents : Parents{}, rows);
   std::vector<std::vector<float>> predicted;
   if (guided && scale_ > 0)
-    for (const Predictor& p : predictors_) predicted.push_back(p.network.inputs({}, rows));
+    for (size_t k = 0; k < predictors_.size(); ++k)
+      predicted.push_back(predictors_[k].network.inputs(told(parents, k), rows));
   return [this, parents, inputs = std::move(inputs), predicted = std::move(predicted)](
              double theta, std::span<const double> x, std::span<double> v,
              std::span<double> slope) mutable {
@@ -216,7 +218,7 @@ void DiffusionMechanism::fit(const Values& value, Parents parents, const FitOpti
   const std::vector<double> z = to_standard(value, location_scale(parents, value.rows()));
   for (size_t k = 0; k < predictors_.size(); ++k) {
     if (predictors_[k].states == 0) predictors_[k].standard = Standard::of(parents[k]->numbers);
-    fit_predictor(predictors_[k], z, *parents[k], part_of(options, k, parts),
+    fit_predictor(predictors_[k], z, *parents[k], told(parents, k), part_of(options, k, parts),
                   fmt::format("predictor of {}", parents_[k]));
   }
   fit_velocity(z, conditional_ ? parents : Parents{}, part_of(options, parts - 1, parts));
@@ -251,11 +253,11 @@ void DiffusionMechanism::fit_velocity(std::span<const double> z, Parents parents
 }
 
 void DiffusionMechanism::fit_predictor(Predictor& predictor, std::span<const double> z,
-                                       const Values& parent, const FitOptions& options,
-                                       const std::string& name) {
+                                       const Values& parent, Parents told,
+                                       const FitOptions& options, const std::string& name) {
   const auto width = static_cast<size_t>(predictor.network.outputs());
   predictor.network.fit(
-      {}, std::ssize(z),
+      told, std::ssize(z),
       [&](std::span<const int64_t> rows, int64_t step, std::span<float> own) {
         for (size_t i = 0; i < rows.size(); ++i) {
           const Noised n = noised(z[static_cast<size_t>(rows[i])], options.seed, step, rows[i]);
@@ -313,7 +315,8 @@ void DiffusionMechanism::load(const MechanismState& given) {
 
 std::string DiffusionMechanism::description() const {
   if (conditional_) return "diffusion, conditional";
-  return fmt::format("diffusion with anti-causal predictors, encoded {}",
+  return fmt::format("diffusion with {}anti-causal predictors, encoded {}",
+                     chained_ ? "chained " : "",
                      encode_factual_ ? "with the factual parents" : "unconditionally");
 }
 

@@ -18,14 +18,17 @@ namespace diffscm::causal {
 //   form = "conditional" | "anti-causal"
 //     conditional: v(x, theta, parents) is one network (Chao et al. 2023, "Interventional and
 //       counterfactual inference with diffusion models", with another schedule and solver)
-//     anti-causal: as Sanchez & Tsaftaris 2022, proposition 1: v(x, theta) knows no parent; per
-//       parent, a predictor of it from x_theta guides: v - tan(theta) sum_k d/dx log p(parent_k |
-//       x_theta), the parents being taken as independent given x_theta. A number is predicted by a
-//       mixture of normals, states by a softmax.
+//     anti-causal: as Sanchez & Tsaftaris 2022, proposition 1: v(x, theta) knows no parent; one
+//       predictor per parent guides: v - tan(theta) d/dx log p(parents | x_theta). A number is
+//       predicted by a mixture of normals, states by a softmax.
+//   chained = true           anti-causal: parent k is predicted from x_theta and parents 0 .. k -
+//   1,
+//     so that the predictors multiply to p(parents | x_theta). false: from x_theta alone, as
+//     published, which takes the parents for independent given x_theta; they are not
 //   flow_steps = 40          Runge-Kutta steps of the flow
-//   location_scale = true    conditional: the network sees (x - location) / scale, both fitted
-//                            beforehand as functions of the parents, which leaves to the diffusion
-//                            what is not normal; no quantile moves by it
+//   location_scale = false   conditional: the network sees (x - location) / scale, both fitted
+//     beforehand as functions of the parents, which leaves to the diffusion what is not normal. No
+//     quantile moves by it; it helps where noise adds and harms where tails are heavy
 //   encode = "factual" | "unconditional"    anti-causal: whether abduction is guided by the factual
 //     parents, so that prediction walks the same way back, or not, as published. Then predict() of
 //     abduct() is not the value
@@ -62,7 +65,9 @@ class DiffusionMechanism : public Mechanism {
 
   void fit_velocity(std::span<const double> z, Parents parents, const FitOptions& options);
   void fit_predictor(Predictor& predictor, std::span<const double> z, const Values& parent,
-                     const FitOptions& options, const std::string& name);
+                     Parents told, const FitOptions& options, const std::string& name);
+  // The parents that predictor k is told.
+  Parents told(Parents parents, size_t k) const { return parents.first(chained_ ? k : 0); }
   // Told the parents, or, anti-causal and not `guided`, nothing.
   Velocity velocity(Parents parents, int64_t rows, bool guided) const;
   // Rows of location and log scale, where the network sees values so.
@@ -70,7 +75,7 @@ class DiffusionMechanism : public Mechanism {
   std::vector<double> to_standard(const Values& value, std::span<const float> outputs) const;
 
   std::vector<std::string> parents_;
-  bool conditional_, encode_factual_ = true;
+  bool conditional_, encode_factual_ = true, chained_ = true;
   double scale_ = 1;
   int flow_steps_;
   FlowHead affine_;

@@ -110,7 +110,7 @@ TEST(Diffusion, TheNoiseIsTheQuantileOfTheValue) {
   const std::vector<const Values*> parents{&world.x};
   for (const nlohmann::json& parameters :
        {nlohmann::json{{"form", "conditional"}},
-        nlohmann::json{{"form", "conditional"}, {"location_scale", false}},
+        nlohmann::json{{"form", "conditional"}, {"location_scale", true}},
         nlohmann::json{{"form", "anti-causal"}}}) {
     const auto mechanism = fitted(world, parameters);
     const Values noise = mechanism->abduct(world.y, parents, {});
@@ -157,6 +157,35 @@ TEST(Diffusion, UnconditionalEncodingForgetsTheParents) {
   const std::vector<const Values*> changed{&other};
   EXPECT_EQ(mechanism->abduct(world.y, changed, {}).numbers, noise.numbers);
   EXPECT_FALSE(mechanism->has_log_density());
+}
+
+// y = a + b + noise: given y, a says much about b. Predictors that know nothing of each other
+// double what they say.
+TEST(Diffusion, ChainedPredictorsKnowOfEachOther) {
+  Values a, b, y;
+  for (uint64_t i = 0; i < 1000; ++i) {
+    RandomStream r({.seed = 6, .purpose = kernels::Purpose::exogenous}, i);
+    a.numbers.push_back(r.normal());
+    b.numbers.push_back(r.normal());
+    y.numbers.push_back(a.numbers[i] + b.numbers[i] + 0.2 * r.normal());
+  }
+  const std::vector<const Values*> parents{&a, &b};
+  Values more = a, truth = y;
+  for (double& v : more.numbers) v += 0.5;
+  for (double& v : truth.numbers) v += 0.5;
+  const std::vector<const Values*> changed{&more, &b};
+  const auto error = [&](bool chained) {
+    Node node = number("y", {"a", "b"});
+    node.mechanism = {
+        "diffusion",
+        {{"form", "anti-causal"}, {"chained", chained}, {"steps", 500}, {"hidden", {32, 32}}}};
+    const auto mechanism = make_mechanism({node, {number("a"), number("b")}});
+    mechanism->fit(y, parents, {.seed = 1});
+    return rms(mechanism->predict(mechanism->abduct(y, parents, {}), changed), truth);
+  };
+  const double chained = error(true);
+  EXPECT_LT(chained, 0.15);
+  EXPECT_LT(1.3 * chained, error(false));
 }
 
 TEST(Diffusion, RefusesWhatItCannotUse) {

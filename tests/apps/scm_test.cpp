@@ -1,0 +1,162 @@
+// diffscm scm, as a user runs it.
+#include "tests/apps/commands.h"
+
+namespace diffscm {
+namespace {
+
+// x -> y -> on, y non-linear in x.
+constexpr const char* kTruth = R"(
+name = "small"
+[nodes.x]
+mechanism = "equation"
+value = "u"
+noise = {u = "normal(0, 1)"
+}
+[nodes.y]
+parents = ["x"]
+mechanism = "equation"
+value = "x^2 + u / 2"
+noise = {u = "normal(0, 1)"}
+[nodes.on]
+kind = "binary"
+states = ["no", "yes"]
+parents = ["y"]
+mechanism = "equation"
+value = "u < sigmoid(2 * (y - 1))"
+noise = {u = "uniform(0, 1)"}
+)";
+
+// The truth, 400 rows of it, and a model fitted to them.
+class Small {
+ public:
+  static const Small& get() {
+    static const Small small;
+    return small;
+  }
+  std::string truth = world() / "small.toml", rows = world() / "small-rows",
+              data = rows + "/samples.csv", model = world() / "small-model";
+
+ private:
+  Small() {
+    testing::put(truth, kTruth);
+    const Result sampled = diffscm(
+        {"scm", "sample", truth, "--count", "400", "--seed", "1", "--out", rows, "--noise"});
+    EXPECT_EQ(sampled.code, 0) << sampled.err;
+    const Result fitted = diffscm(fit(model));
+    EXPECT_EQ(fitted.code, 0) << fitted.err;
+  }
+
+ public:
+  Arguments fit(const std::string& out) const {
+    return {"scm",
+            "fit",
+            truth,
+            "--data",
+            data,
+            "--mechanism",
+            "diffusion",
+            "--set",
+            "steps=150",
+            "--set",
+            "hidden=[16,16]",
+            "--out",
+            out};
+  }
+};
+const Small& small() {
+  return Small::get();
+}
+
+json run_of(const std::string& out) {
+  return json::parse(testing::get(fs::path(out) / "run.json"));
+}
+
+TEST(Scm, SamplesFollowDo) {
+  const std::string out = world() / "scm-do";
+  const Result r = diffscm({"scm", "sample", small().truth, "--do", "x=2, y=natural+10", "--count",
+                            "50", "--out", out, "--format", "npz"});
+  ASSERT_EQ(r.code, 0) << r.err;
+  const auto arrays = io::read_npz(fs::path(out) / "samples.npz");
+  const auto x = arrays.at("x").to_doubles(), y = arrays.at("y").to_doubles();
+  for (size_t i = 0; i < 50; ++i) {
+    EXPECT_EQ(x[i], 2);
+    EXPECT_GT(y[i], 10 + 4 - 3);
+  }
+  EXPECT_TRUE(fs::exists(fs::path(small().rows) / "noise.npz"));
+}
+
+TEST(Scm, FitsEveryNodeAndRefusesToOverwrite) {
+  for (const char* node : {"x", "y", "on"})
+    EXPECT_TRUE(
+        fs::exists(fs::path(small().model) / "mechanisms" / (std::string(node) + ".safetensors")));
+  const json run = run_of(small().model);
+  EXPECT_EQ(run["summary"]["fitted"].size(), 3u);
+  EXPECT_EQ(run["graph"]["nodes"][1]["mechanism"], "diffusion");
+  expect_failure(diffscm(small().fit(small().model)), 1, "give --resume");
+  const Result again = diffscm(small().fit(small().model) + Arguments{"--resume"});
+  EXPECT_EQ(again.code, 0) << again.err;
+  expect_failure(diffscm(small().fit(small().model) + Arguments{"--resume", "--seed", "5"}), 1,
+                 "begun with another seed");
+}
+
+TEST(Scm, CounterfactualsOfATable) {
+  const std::string out = world() / "scm-counterfactual";
+  const Arguments query = {"scm",        "counterfactual", small().model,
+                           "--observed", small().data,     "--index",
+                           "3:9",        "--out",          out};
+  const Result r = diffscm(query + Arguments{"--do", "x=0"});
+  ASSERT_EQ(r.code, 0) << r.err;
+  const auto lines = io::read_jsonl(fs::path(out) / "results.jsonl");
+  ASSERT_EQ(lines.size(), 6u);
+  for (size_t i = 0; i < lines.size(); ++i) {
+    EXPECT_EQ(lines[i]["index"], 3 + i);
+    const json& nodes = lines[i]["nodes"];
+    EXPECT_EQ(nodes["x"]["counterfactual"], 0);
+    EXPECT_EQ(nodes["x"]["natural"], nodes["x"]["factual"]);
+    EXPECT_NE(nodes["y"]["counterfactual"], nodes["y"]["factual"]);
+    EXPECT_TRUE(nodes["y"]["noise"].is_number());
+    EXPECT_EQ(nodes["on"]["noise"].size(), 2u);  // Gumbels
+    EXPECT_TRUE(nodes["on"]["factual"].is_string());
+  }
+  // do() of what is there changes nothing.
+  const Result same = diffscm(query + Arguments{"--do", "x=natural"});
+  ASSERT_EQ(same.code, 0) << same.err;
+  EXPECT_EQ(run_of(out)["summary"]["changed_values"], 0);
+}
+
+TEST(Scm, IsJudgedAgainstTheTruth) {
+  const std::string out = world() / "scm-evaluate";
+  const Result r = diffscm({"scm", "evaluate", small().model, "--truth", small().truth, "--values",
+                            "3", "--observational", "200", "--counterfactual", "20", "--out", out});
+  ASSERT_EQ(r.code, 0) << r.err;
+  const json summary = json::parse(testing::get(fs::path(out) / "summary.json"));
+  EXPECT_GT(summary["observational_mmd"]["floor"].get<double>(), 0);
+  EXPECT_EQ(summary["interventions"].size(), 2u);
+  EXPECT_TRUE(summary["counterfactual_mse"].is_number());
+  EXPECT_NE(testing::get(fs::path(out) / "summary.csv").find("do,\"x\",counterfactual_mse,"),
+            std::string::npos);
+  EXPECT_NE(testing::get(fs::path(out) / "report.html").find("do(x)"), std::string::npos);
+}
+
+TEST(Scm, BadInputIsOneLine) {
+  const std::string out = world() / "scm-bad";
+  const fs::path holes = world() / "holes.csv", short_table = world() / "short.csv";
+  testing::put(holes, "x,y,on\n1,2,no\n3,,yes\n0,1,yes\n");
+  testing::put(short_table, "x,on\n1,no\n");
+  const Arguments fit = {"scm", "fit", small().truth, "--out", out, "--data"};
+  expect_failure(diffscm(fit + Arguments{holes}), 1, "1 of 3 rows lack a value");
+  expect_failure(diffscm(fit + Arguments{short_table}), 1, "y");
+  expect_failure(diffscm(fit + Arguments{holes, "--set", "steps=3"}), 2, "--mechanism");
+  expect_failure(
+      diffscm(fit + Arguments{holes, "--mechanism", "spline", "--set", "bins=1", "--drop-missing"}),
+      1, "a spline of 1 bins");
+  EXPECT_FALSE(fs::exists(out));
+  const Arguments sample = {"scm", "sample", small().truth, "--out", out, "--do"};
+  expect_failure(diffscm(sample + Arguments{"on=maybe"}), 2, "do(on=maybe)");
+  expect_failure(diffscm(sample + Arguments{"z=1"}), 2, "z");
+  expect_failure(diffscm({"scm", "evaluate", small().model, "--out", out}), 2, "--truth");
+  EXPECT_FALSE(fs::exists(out));
+}
+
+}  // namespace
+}  // namespace diffscm
