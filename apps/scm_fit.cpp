@@ -63,8 +63,8 @@ void run(Common& common, Flags flags) {
   const causal::Graph graph = flags.mechanism.empty()
                                   ? causal::with_mechanisms(file.graph)
                                   : causal::with_mechanisms(file.graph, mechanism_of(flags));
-  const NodeRows rows = read_rows(common, flags.table, graph);
   causal::StructuralCausalModel{graph};  // says now what the mechanisms cannot use
+  const NodeRows rows = read_rows(common, flags.table, graph);
 
   const fs::path out = flags.out;
   // What decides the result: a fit goes on with the same.

@@ -5,13 +5,12 @@ namespace diffscm {
 namespace {
 
 // x -> y -> on, y non-linear in x.
-constexpr const char* kTruth = R"(
+constexpr const char* kTruth = R"toml(
 name = "small"
 [nodes.x]
 mechanism = "equation"
 value = "u"
-noise = {u = "normal(0, 1)"
-}
+noise = {u = "normal(0, 1)"}
 [nodes.y]
 parents = ["x"]
 mechanism = "equation"
@@ -24,7 +23,7 @@ parents = ["y"]
 mechanism = "equation"
 value = "u < sigmoid(2 * (y - 1))"
 noise = {u = "uniform(0, 1)"}
-)";
+)toml";
 
 // The truth, 400 rows of it, and a model fitted to them.
 class Small {
