@@ -54,6 +54,8 @@ void add_command(CLI::App& app, const std::string& name, const std::string& help
       add_subcommand(app, name, help, [&common, flags, work] { work(common, *flags); })));
 }
 
+// All that the program has: apps/commands.cpp, or apps/demo/commands.cpp.
+void add_commands(CLI::App& app, Common& common);
 // Each adds its subcommand to `app`; `common` outlives the parse. The callback does the work.
 void add_train(CLI::App& app, Common& common);
 void add_sample(CLI::App& app, Common& common);

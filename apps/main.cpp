@@ -39,17 +39,7 @@ int run(int argc, char** argv) {
   CLI::App app{"diffscm: counterfactual images by diffusion causal models"};
   app.set_version_flag("--version", std::string("diffscm ") + DIFFSCM_VERSION);
   app.require_subcommand(1);
-  add_train(app, common);
-  add_sample(app, common);
-  add_abduct(app, common);
-  add_counterfactual(app, common);
-  add_likelihood(app, common);
-  add_sweep(app, common);
-  add_evaluate(app, common);
-  add_scm(app, common);
-  add_inspect(app, common);
-  add_targets(app, common);
-  add_generate(app, common);
+  add_commands(app, common);
   const std::function<void(CLI::App*)> add_common_to_leaves = [&](CLI::App* command) {
     const auto children = command->get_subcommands([](CLI::App*) { return true; });
     for (CLI::App* child : children) add_common_to_leaves(child);

@@ -4,8 +4,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-scripts/build.sh demo diffscm
-diffscm=build/bin/diffscm
+scripts/build.sh demo diffscm_demo
+diffscm=build/bin/diffscm-demo
 
 # A U-Net that knows the digit guides itself; the generated digits stand in where MNIST is out of reach.
 data=mnist
@@ -18,3 +18,4 @@ fi
 "$diffscm" counterfactual --model "weights/$data-conditional.safetensors" \
   --data "$data" --split test --index 0:10 --do digit=5 --abduction ddim --scale 1,1.5,2 --report --out out/demo
 echo "demo: the picture is $PWD/out/demo/grid.png, the page to play with is $PWD/out/demo/report.html"
+echo "demo: for the whole program, build/bin/diffscm: scripts/build.sh"
