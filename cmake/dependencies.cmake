@@ -1,6 +1,9 @@
 # Everything from Debian's packages; scripts/setup.sh installs them.
 find_package(PkgConfig REQUIRED)
-find_package(OpenMP REQUIRED)
+find_package(Threads REQUIRED)
+if(DIFFSCM_EMU OR DIFFSCM_BENCH)
+  find_package(OpenMP REQUIRED)
+endif()
 find_package(fmt REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(nlohmann_json REQUIRED)

@@ -6,6 +6,7 @@
 
 #include "data/glyphs.h"
 #include "data/mnist.h"
+#include "engine/parallel.h"
 #include "kernels/error.h"
 #include "kernels/random.h"
 
@@ -292,13 +293,12 @@ Dataset load_digits(Split split, uint64_t seed) {
   const int64_t count = size_of(split);
   set.pixels.resize(static_cast<size_t>(count * kDigitPixels));
   std::vector<DigitParents> parents(static_cast<size_t>(count));
-#pragma omp parallel for schedule(static)
-  for (int64_t i = 0; i < count; ++i) {
+  in_parallel(count, [&](int64_t i) {
     const DigitNoise noise = sample_noise(seed, world_index(split, i));
     parents[static_cast<size_t>(i)] = factual_parents(noise);
     render(parents[static_cast<size_t>(i)], noise,
            std::span(set.pixels).subspan(static_cast<size_t>(i * kDigitPixels), kDigitPixels));
-  }
+  });
   const auto column = [&](auto DigitParents::*member) {
     std::vector<double> values;
     for (const DigitParents& p : parents) values.push_back(p.*member);

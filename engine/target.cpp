@@ -1,7 +1,5 @@
 #include "engine/target.h"
 
-#include <omp.h>
-
 #include <array>
 
 #include "kernels/cpu/thread_pool.h"
@@ -99,8 +97,7 @@ const kernels::Runtime& runtime(Target target) {
 }
 
 void set_threads(int threads) {
-  kernels::cpu::set_threads(threads);
-  omp_set_num_threads(kernels::cpu::threads());  // the emulator's, and those that draw digits
+  kernels::set_threads(threads);
 }
 
 int threads() {

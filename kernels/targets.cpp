@@ -1,5 +1,7 @@
 #include "kernels/targets.h"
 
+#include "kernels/cpu/thread_pool.h"
+
 namespace diffscm::kernels {
 
 BuiltTarget built_target(std::string_view name) {
@@ -19,6 +21,13 @@ BuiltTarget built_target(std::string_view name) {
 #endif
   }
   return {.left_out = "there is no such target: choose cpu, cuda or emu"};
+}
+
+void set_threads(int threads) {
+  cpu::set_threads(threads);
+#ifdef DIFFSCM_WITH_EMU
+  emu::set_threads(cpu::threads());
+#endif
 }
 
 }  // namespace diffscm::kernels

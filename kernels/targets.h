@@ -20,6 +20,10 @@ struct BuiltTarget {
 // name: cpu (always built), cuda (CMake option DIFFSCM_CUDA) or emu (DIFFSCM_EMU).
 BuiltTarget built_target(std::string_view name);
 
+// Of the targets that compute on this machine's processor; 0: as many as at first
+// (kernels/cpu/thread_pool.h).
+void set_threads(int threads);
+
 // What a target's own files define. Only a target that was built can be linked.
 namespace cpu {
 const OperatorTable& operators();
@@ -28,6 +32,7 @@ const Runtime& runtime();
 namespace emu {
 const OperatorTable& operators();
 const Runtime& runtime();
+void set_threads(int threads);
 }  // namespace emu
 namespace cuda {
 const OperatorTable& operators();

@@ -11,6 +11,7 @@
 #include "kernels/emulator/memory.h"
 #include "kernels/emulator/race.h"
 #include "kernels/error.h"
+#include "kernels/targets.h"
 
 namespace diffscm::kernels::emulator {
 namespace {
@@ -98,3 +99,7 @@ void run_grid(const Launch& launch) {
 }
 
 }  // namespace diffscm::kernels::emulator
+
+void diffscm::kernels::emu::set_threads(int threads) {
+  omp_set_num_threads(threads);
+}

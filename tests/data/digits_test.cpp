@@ -1,10 +1,9 @@
 #include "data/digits.h"
 
-#include <omp.h>
-
 #include <cmath>
 
 #include "data/glyphs.h"
+#include "engine/target.h"
 #include "tests/engine/io_testing.h"
 
 namespace diffscm::data {
@@ -30,10 +29,10 @@ std::vector<float> do_image(const DigitNoise& noise, const DigitIntervention& in
 
 TEST(Digits, a_data_set_is_a_function_of_its_seed) {
   const Dataset a = load_dataset("digits", Split::test, 7);
-  const int threads = omp_get_max_threads();
-  omp_set_num_threads(1);
+  const int before = threads();
+  set_threads(before == 1 ? 3 : 1);
   const Dataset b = load_dataset("digits", Split::test, 7);
-  omp_set_num_threads(threads);
+  set_threads(before);
   EXPECT_EQ(a.pixels, b.pixels);
   EXPECT_EQ(a.labels, b.labels);
   EXPECT_NE(a.pixels, load_dataset("digits", Split::test, 8).pixels);
