@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "apps/output_folder.h"
+#include "apps/shipped_models.h"
 #include "causal/fit_scm.h"
 #include "causal/formats/graph_file.h"
 #include "data/index_range.h"
@@ -36,8 +37,16 @@ NodeRows read_rows(Common& common, const TableFlags& flags, const causal::Graph&
   return rows;
 }
 
+causal::Graph read_graph_for(Common& common, const std::string& path) {
+  const std::filesystem::path found = find_graph(path);
+  causal::GraphFile file =
+      causal::read_graph(std::filesystem::is_directory(found) ? found / "graph.json" : found);
+  for (const std::string& note : file.notes) common.console.say(note);
+  return std::move(file.graph);
+}
+
 causal::StructuralCausalModel read_model_for(Common& common, const std::string& path) {
-  causal::ModelFile file = causal::load_model(path);
+  causal::ModelFile file = causal::load_model(find_graph(path));
   for (const std::string& note : file.notes) common.console.say(note);
   return std::move(file.model);
 }
@@ -68,6 +77,8 @@ void write_scm_run(const std::string& out, const Common& common, const Json& opt
 void add_scm(CLI::App& app, Common& common) {
   CLI::App& scm = *app.add_subcommand("scm", "Causal graphs over tables");
   scm.require_subcommand(1);
+  add_scm_show(scm, common);
+  add_scm_query(scm, common);
   add_scm_fit(scm, common);
   add_scm_sample(scm, common);
   add_scm_counterfactual(scm, common);

@@ -11,6 +11,8 @@
 namespace diffscm::apps {
 
 // Each adds its subcommand to `scm`.
+void add_scm_show(CLI::App& scm, Common& common);
+void add_scm_query(CLI::App& scm, Common& common);
 void add_scm_fit(CLI::App& scm, Common& common);
 void add_scm_sample(CLI::App& scm, Common& common);
 void add_scm_counterfactual(CLI::App& scm, Common& common);
@@ -31,6 +33,9 @@ struct NodeRows {
 // is left.
 NodeRows read_rows(Common& common, const TableFlags& flags, const causal::Graph& graph);
 
+// A graph from a file, the folder of a model, or the name of one that came along ("asia"); what a
+// person should know about how it was read is said.
+causal::Graph read_graph_for(Common& common, const std::string& path);
 // A model and what a person should know about how it was read, which is said.
 causal::StructuralCausalModel read_model_for(Common& common, const std::string& path);
 

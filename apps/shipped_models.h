@@ -1,4 +1,4 @@
-// The models that came with the program.
+// The models and causal graphs that came with the program.
 #pragma once
 
 #include <filesystem>
@@ -14,5 +14,8 @@ std::optional<std::filesystem::path> shipped_model(const std::string& name);
 // `given`, if there is such a file or folder; else the file of the shipped model of that name.
 // Throws Error listing the names when there is neither.
 std::string find_model(const std::string& given);
+
+// Likewise of causal graphs ("asia"): in graphs/ or share/diffscm/graphs, in any format.
+std::string find_graph(const std::string& given);
 
 }  // namespace diffscm::apps

@@ -340,6 +340,13 @@ std::map<size_t, double> parse_evidence(std::string_view text, const Graph& grap
   return values;
 }
 
+void check_query(const Graph& graph, const QueryText& text) {
+  parse_terms(text.of, graph);
+  parse_evidence(text.given, graph);
+  parse_evidence(text.observed, graph);
+  parse_intervention(text.set, graph);
+}
+
 Answer answer(const StructuralCausalModel& model, const QueryText& text,
               const AnswerOptions& options, const std::map<size_t, double>& known) {
   return Asker(model, text, known).ask(options);

@@ -49,6 +49,9 @@ struct QueryText {
   std::string of{}, given{}, observed{}, set{};
 };
 
+// Throws Error unless all four say something about the graph.
+void check_query(const Graph& graph, const QueryText& text);
+
 // Exact where why_not_exact() has no objection and the sum is not too large, unless samples are
 // demanded; else by samples,
 // whose interval is Wilson's score interval of the effective sample size for probabilities,

@@ -59,7 +59,7 @@ Setting set_to(const Node& node, double value) {
   return {[value](const Values& natural) {
             return Values(std::vector<double>(static_cast<size_t>(natural.rows()), value));
           },
-          node.attribute.show(value)};
+          node.attribute.show(value), false};
 }
 
 Rows first_rows(uint64_t seed, int64_t count) {

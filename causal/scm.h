@@ -20,7 +20,8 @@ namespace diffscm::causal {
 // at it; do(x = natural * 1.1) does. Other nodes cannot be read (as in DoWhy's gcm).
 struct Setting {
   std::function<Values(const Values& natural)> set;
-  std::string text;  // "5", "natural * 1.1"
+  std::string text;          // "5", "natural * 1.1"
+  bool uses_natural = true;  // false: a constant, which cuts the node off from its parents
 };
 // Throws Error unless `value` is one of the node's.
 Setting set_to(const Node& node, double value);

@@ -10,6 +10,7 @@ set(package ${CMAKE_INSTALL_LIBDIR}/cmake/diffscm)
 install(TARGETS diffscm)
 install(DIRECTORY weights DESTINATION ${share} FILES_MATCHING PATTERN "*.safetensors" PATTERN "*.md")
 install(DIRECTORY configs DESTINATION ${share} FILES_MATCHING PATTERN "*.toml")
+install(DIRECTORY graphs DESTINATION ${share} FILES_MATCHING PATTERN "*.toml" PATTERN "*.bif")
 install(FILES README.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 
 # The program writes its own manual and completions, from the one list of its flags.
