@@ -12,7 +12,8 @@ namespace diffscm::apps {
 namespace {
 
 constexpr double kWidth = 640, kHeight = 380;
-constexpr double kLeft = 64, kRight = 16, kTop = 36, kBottom = 84;
+constexpr double kLeft = 64, kRight = 16, kTop = 36, kBottom = 84;  // kBottom: with the legend
+constexpr double kLegend = 34;
 constexpr double kCharacter = 7;  // width, on the safe side, at 12 units
 constexpr const char* kColours[] = {"#1f5fa8", "#c2410c", "#15803d", "#7c3aed",
                                     "#b91c6b", "#4b5563", "#a16207", "#0e7490"};
@@ -72,7 +73,7 @@ class Drawing {
         "<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\" "
         "xmlns=\"http://www.w3.org/2000/svg\" font-family=\"system-ui, sans-serif\" "
         "font-size=\"12\">\n",
-        kWidth, kHeight, escape_html(chart_.title));
+        kWidth, has_legend() ? kHeight : kHeight - kLegend, escape_html(chart_.title));
     out_ += fmt::format("<text x=\"{}\" y=\"18\" font-size=\"14\" font-weight=\"600\">{}</text>\n",
                         kLeft, escape_html(chart_.title));
     axes();
@@ -85,6 +86,8 @@ class Drawing {
   }
 
  private:
+  bool has_legend() const { return std::ranges::any_of(chart_.series, in_legend); }
+  static bool in_legend(const ChartSeries& s) { return !s.name.empty() && s.line; }
   double bounded(double y) const { return std::clamp(y, chart_.y_low, chart_.y_high); }
   double px(double x) const {
     return kLeft + (x - x_.low) / (x_.high - x_.low) * (kWidth - kLeft - kRight);
@@ -105,7 +108,7 @@ class Drawing {
     const char* grid = "stroke=\"#d9dde3\" stroke-width=\"1\"";
     for (double v = y_.first(); v <= y_.high + 1e-9 * y_.step; v += y_.step) {
       line(kLeft, py(v), kWidth - kRight, py(v), grid);
-      text(kLeft - 6, py(v) + 4, fmt::format("{:.{}f}", v, y_.decimals()),
+      text(kLeft - 10, py(v) + 4, fmt::format("{:.{}f}", v, y_.decimals()),
            "text-anchor=\"end\" fill=\"#4b5563\"");
     }
     for (double v = x_.first(); v <= x_.high + 1e-9 * x_.step; v += x_.step) {
@@ -168,10 +171,9 @@ class Drawing {
         place_labels(anchors_, 16, marks_, {kLeft, kTop, kWidth - 2, kHeight - kBottom - 2});
     for (size_t i = 0; i < boxes.size(); ++i) {
       const Box& box = boxes[i];
-      const double x = std::clamp(anchors_[i].x, box.left, box.right),
-                   y = std::clamp(anchors_[i].y, box.top, box.bottom);
-      if (std::hypot(x - anchors_[i].x, y - anchors_[i].y) > 14)
-        line(anchors_[i].x, anchors_[i].y, x, y, "stroke=\"#9aa1ab\" stroke-width=\"0.8\"");
+      const Leader leader(anchors_[i], box);
+      if (leader.length() > 14)
+        line(leader.x0, leader.y0, leader.x1, leader.y1, "stroke=\"#9aa1ab\" stroke-width=\"0.8\"");
       text(0.5 * (box.left + box.right), box.bottom - 4, names_[i],
            "text-anchor=\"middle\" fill=\"#1f2430\"");
     }
@@ -182,7 +184,7 @@ class Drawing {
     const double y = kHeight - 16;
     for (size_t i = 0; i < chart_.series.size(); ++i) {
       const ChartSeries& s = chart_.series[i];
-      if (s.name.empty() || !s.line) continue;
+      if (!in_legend(s)) continue;
       const std::string style =
           fmt::format("stroke=\"{}\" stroke-width=\"2\"{}", kColours[i % std::size(kColours)],
                       s.dashed ? " stroke-dasharray=\"6 5\"" : "");

@@ -29,7 +29,7 @@ struct Chart {
   double y_high = std::numeric_limits<double>::infinity();
 };
 
-// A complete <svg> element, 640 x 380 units, that scales with its container. Points that are not
+// A complete <svg> element, 640 units wide, that scales with its container. Points that are not
 // finite are left out. Throws Error when nothing finite is left.
 std::string to_svg(const Chart& chart);
 

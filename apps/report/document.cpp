@@ -19,7 +19,14 @@ h2 { font-size: 1.25rem; margin: 40px 0 8px; border-top: 1px solid var(--line); 
 p { max-width: 72ch; margin: 8px 0; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 2px 16px; margin: 12px 0; }
 dt { color: var(--faint); } dd { margin: 0; overflow-wrap: anywhere; }
-.wide { overflow-x: auto; margin: 12px 0; }
+.wide { overflow-x: auto; margin: 12px 0; background-repeat: no-repeat;
+        background-attachment: local, local, scroll, scroll;  /* a shadow where there is more */
+        background-size: 48px 100%, 48px 100%, 12px 100%, 12px 100%;
+        background-position: left, right, left, right;
+        background-image: linear-gradient(to right, #fff 40%, #fff0),
+          linear-gradient(to left, #fff 40%, #fff0),
+          linear-gradient(to right, #1f243038, #1f243000),
+          linear-gradient(to left, #1f243038, #1f243000); }
 table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 5px 10px; text-align: right; white-space: nowrap;
          border-bottom: 1px solid var(--line); }
@@ -27,7 +34,7 @@ th:first-child, td:first-child { text-align: left; position: sticky; left: 0; ba
 thead th { color: var(--faint); font-weight: 600; }
 td.best { background: var(--good); font-weight: 600; }
 figure { margin: 16px 0; } figcaption { color: var(--faint); font-size: 0.9rem; max-width: 72ch; }
-figure svg { width: 100%; max-width: 760px; height: auto; display: block; }
+figure svg { width: 100%; min-width: 540px; max-width: 760px; height: auto; display: block; }
 .images td, .images th { padding: 3px; text-align: center; border: 0; font-size: 0.78rem; }
 .images th:first-child { text-align: right; padding-right: 10px; font-weight: 500; }
 .images img { width: 64px; height: 64px; image-rendering: pixelated; display: block;
@@ -37,6 +44,8 @@ details { margin: 8px 0; } summary { cursor: pointer; color: var(--faint); }
 @media (max-width: 600px) {
   body { padding: 16px 12px 48px; font-size: 15px; } .images img { width: 48px; height: 48px; }
   dl { grid-template-columns: 1fr; } dd { margin-bottom: 6px; }
+  th, td { padding: 5px 6px; }
+  th:first-child, td:first-child { white-space: normal; max-width: 38vw; }
 }
 )css";
 
@@ -99,8 +108,8 @@ void Document::table(const Table& table) {
 }
 
 void Document::svg(const std::string& element, const std::string& caption) {
-  body_ += fmt::format("<figure>{}<figcaption>{}</figcaption></figure>\n", element,
-                       escape_html(caption));
+  body_ += fmt::format("<figure><div class=\"wide\">{}</div><figcaption>{}</figcaption></figure>\n",
+                       element, escape_html(caption));
 }
 
 void Document::images(const std::vector<io::GridRow>& rows, const std::vector<std::string>& columns,

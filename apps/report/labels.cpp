@@ -30,9 +30,36 @@ double Box::overlap(const Box& other) const {
   return width > 0 && height > 0 ? width * height : 0;
 }
 
+Leader::Leader(const LabelAnchor& anchor, const Box& label)
+    : x0(anchor.x),
+      y0(anchor.y),
+      x1(std::clamp(anchor.x, label.left, label.right)),
+      y1(std::clamp(anchor.y, label.top, label.bottom)) {}
+
+double Leader::length() const {
+  return std::hypot(x1 - x0, y1 - y0);
+}
+
+double Leader::inside(const Box& box) const {
+  double enter = 0, leave = 1;  // along the leader (Liang & Barsky 1984)
+  const auto clip = [&](double start, double step, double low, double high) {
+    if (step == 0) {
+      if (start <= low || start >= high) leave = 0;
+      return;
+    }
+    const double a = (low - start) / step, b = (high - start) / step;
+    enter = std::max(enter, std::min(a, b));
+    leave = std::min(leave, std::max(a, b));
+  };
+  clip(x0, x1 - x0, box.left, box.right);
+  clip(y0, y1 - y0, box.top, box.bottom);
+  return length() * std::max(0.0, leave - enter);
+}
+
 std::vector<Box> place_labels(const std::vector<LabelAnchor>& anchors, double height,
                               const std::vector<Box>& marks, const Box& frame) {
   std::vector<Box> placed;
+  std::vector<Leader> leaders;
   for (const LabelAnchor& anchor : anchors) {
     Box best;
     double least = std::numeric_limits<double>::infinity();
@@ -40,7 +67,9 @@ std::vector<Box> place_labels(const std::vector<LabelAnchor>& anchors, double he
       for (int k = 0; k < 16; ++k) {
         const Box box = beside(anchor, height, 2 * kPi * k / 16, distance);
         double cost = distance + (inside(box, frame) ? 0 : 1e6);
-        for (const Box& other : placed) cost += 100 * box.overlap(other);
+        const Leader leader(anchor, box);
+        for (const Box& other : placed) cost += 100 * (box.overlap(other) + leader.inside(other));
+        for (const Leader& other : leaders) cost += 100 * other.inside(box);
         for (const Box& mark : marks) cost += 10 * box.overlap(mark);
         if (cost >= least) continue;
         least = cost;
@@ -48,6 +77,7 @@ std::vector<Box> place_labels(const std::vector<LabelAnchor>& anchors, double he
       }
     }
     placed.push_back(best);
+    leaders.emplace_back(anchor, best);
   }
   return placed;
 }

@@ -94,6 +94,30 @@ TEST(Labels, NeitherOverlapNorLeaveTheFrame) {
   }
 }
 
+TEST(Labels, AreNotCrossedByLeaders) {
+  // As an evaluation of ours had them: two points twice, one error bar, the frame's edge above.
+  const Box frame{64, 36, 638, 294};
+  const std::vector<LabelAnchor> anchors{{332, 66, 60},  {382, 36, 123}, {382, 36, 116},
+                                         {332, 66, 95},  {513, 101, 95}, {358, 36, 67},
+                                         {168, 101, 46}, {541, 36, 102}};
+  std::vector<Box> marks{{329, 36, 335, 113}, {510, 36, 516, 192}};
+  for (const LabelAnchor& a : anchors) marks.push_back({a.x - 6, a.y - 6, a.x + 6, a.y + 6});
+  const std::vector<Box> boxes = place_labels(anchors, 16, marks, frame);
+  for (size_t i = 0; i < boxes.size(); ++i)
+    for (size_t j = 0; j < boxes.size(); ++j) {
+      EXPECT_TRUE(i == j || Leader(anchors[i], boxes[i]).inside(boxes[j]) == 0) << i << " " << j;
+      EXPECT_TRUE(i == j || boxes[i].overlap(boxes[j]) == 0) << i << " " << j;
+    }
+}
+
+TEST(Labels, LeadersAreMeasured) {
+  const Leader across({0, 0, 10}, {30, 40, 50, 60});
+  EXPECT_EQ(across.length(), 50);
+  EXPECT_NEAR(across.inside({15, 0, 40, 100}), 25, 1e-9);
+  EXPECT_EQ(across.inside({0, 30, 5, 40}), 0);
+  EXPECT_EQ(Leader({5, 5, 10}, {0, 0, 10, 10}).length(), 0);
+}
+
 TEST(Labels, StandBesideALonelyPoint) {
   const Box box = place_labels({{100, 100, 40}}, 16, {}, {0, 0, 200, 200})[0];
   EXPECT_DOUBLE_EQ(box.left, 108);
