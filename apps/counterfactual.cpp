@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <memory>
 #include <optional>
 
@@ -105,8 +106,9 @@ void run_batch(Common& common, const Flags& flags, const Query& query, int64_t b
     for (size_t i = 0; i < index.size(); ++i) {
       Outcome::AtScale at{l1[i], nullptr, nullptr};
       if (query.judge) {
-        at.predicted = argmax(p[i]);
-        if (target >= 0) at.p_target = p[i][static_cast<size_t>(target)];
+        const bool finite = std::isfinite(l1[i]);
+        if (finite) at.predicted = argmax(p[i]);
+        if (finite && target >= 0) at.p_target = p[i][static_cast<size_t>(target)];
       }
       outcomes[static_cast<size_t>(begin) + i].at_scale.push_back(std::move(at));
     }
@@ -198,12 +200,13 @@ Json summarise(const Flags& flags, const Query& query, const std::vector<Outcome
     std::vector<double> l1, p;
     int64_t flipped = 0;
     for (const Outcome& o : outcomes) {
-      l1.push_back(o.at_scale[s].l1);
+      if (std::isfinite(o.at_scale[s].l1)) l1.push_back(o.at_scale[s].l1);
       if (o.at_scale[s].p_target.is_null()) continue;
       p.push_back(o.at_scale[s].p_target.get<double>());
       flipped += o.at_scale[s].predicted == query.target_class();
     }
     Json line = {{"scale", flags.options.scales[s]}, {"l1_median", median(l1)}};
+    if (l1.size() < outcomes.size()) line["failed"] = outcomes.size() - l1.size();
     if (!p.empty()) {
       line["flip_rate"] = static_cast<double>(flipped) / static_cast<double>(outcomes.size());
       line["p_target_median"] = median(p);
@@ -269,6 +272,10 @@ void run(Common& common, Flags flags) {
     if (judge)
       require(query.target_class() < judge->classes, "--do {}: {} knows the classes 0 to {}",
               flags.intervention, judge->info.path, judge->classes - 1);
+    require(guide || guidance == GuidanceKind::implicit, "--classifier is needed: {}",
+            !model.conditions().empty()
+                ? "--guidance " + flags.guidance + " asks one"
+                : model.info().path + " cannot be told the parents, so a classifier must guide");
     query.networks = guiding_networks(guidance, model, guide, query.label);
     act(query.networks,
         {{query.target}, {query.selection.dataset.factual(query.selection.index[0])}},
@@ -294,6 +301,10 @@ void run(Common& common, Flags flags) {
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 
   const Json summary = summarise(flags, query, outcomes, seconds);
+  for (const Json& line : summary["scales"])
+    if (line.contains("failed"))
+      warn_of_failed(common, line["failed"], total,
+                     fmt::format(" at s = {}", line["scale"].get<double>()));
   write_images(flags, query, images, outcomes);
   write_jsonl(std::filesystem::path(flags.out) / "results.jsonl",
               result_lines(flags, query, outcomes));

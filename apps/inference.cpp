@@ -20,6 +20,12 @@ void warn_of_other_data(Common& common, const ModelInfo& model, const ModelInfo&
                                  io::dump(name(model)), predictor.path, io::dump(name(predictor))));
 }
 
+void warn_of_failed(Common& common, int64_t failed, int64_t images, const std::string& where) {
+  common.console.say(fmt::format(
+      "warning: {} of {} images{} failed, with pixels that are not finite: lower the scale", failed,
+      images, where));
+}
+
 Selection select(const DataFlags& flags, const DiffusionModel& model) {
   Selection s{data::load_dataset(flags.data, data::parse_split(flags.split)), {}};
   model.check_fits(s.dataset);

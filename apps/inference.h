@@ -65,6 +65,9 @@ Selection select(const DataFlags& flags, const DiffusionModel& model);
 // or judge.
 void warn_of_other_data(Common& common, const ModelInfo& model, const ModelInfo& predictor);
 
+// Says so when images of a command came out with pixels that are not finite.
+void warn_of_failed(Common& common, int64_t failed, int64_t images, const std::string& where);
+
 // A progress bar over levels of the chain, for batch `batch` of `batches`; throws Stopped on
 // Ctrl-C.
 Progress level_progress(Common& common, const std::string& what, int64_t batch, int64_t batches);

@@ -23,8 +23,8 @@ struct Flags {
   int64_t batch = 32;
   template <class V>
   void visit(V&& flag) {
-    flag("model", &model, "diffusion model: a file or a run's folder",
-         {.required = true, .value = "FILE"});
+    flag("model", &model, "diffusion model: a file, a run's folder or a shipped model's name",
+         {.required = true, .model = true});
     data.visit(flag);
     flag("told", &told, "what a conditional model is told: p(image) or p(image | parents)",
          {.choices = {"nothing", "parents"}});

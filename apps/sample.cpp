@@ -126,11 +126,18 @@ void run(Common& common, Flags flags) {
   const std::filesystem::path out = flags.out;
   io::NpyArrays arrays{{"samples", io::NpyArray::from(all)}};
   Json summary = {{"images", flags.count}, {"seconds", seconds}};
+  const std::vector<double> size = l1_grey_levels(all, Tensor::zeros(all.shape()));
+  const int64_t failed = std::ranges::count_if(size, [](double v) { return !std::isfinite(v); });
+  if (failed > 0) {
+    summary["failed"] = failed;
+    warn_of_failed(common, failed, flags.count, "");
+  }
   if (!targets.empty()) arrays.emplace("target", io::NpyArray::from(targets, {flags.count}));
   if (predictor) {
     int64_t hits = 0;
     const auto p = predictor->predict(all);
-    for (size_t i = 0; i < p.size(); ++i) hits += argmax(p[i]) == targets[i];
+    for (size_t i = 0; i < p.size(); ++i)
+      hits += std::isfinite(p[i][0]) && argmax(p[i]) == targets[i];
     summary["on_target_rate"] = static_cast<double>(hits) / static_cast<double>(flags.count);
   }
   io::write_npz(out / "samples.npz", arrays);

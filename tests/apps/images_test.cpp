@@ -353,5 +353,34 @@ TEST(Counterfactual, RefusesAClassifierOfAnotherDiffusion) {
   EXPECT_TRUE(is_empty(out));
 }
 
+TEST(Counterfactual, AnImageThatIsNotFiniteIsSaidAndNotJudged) {
+  const std::string out = fresh();
+  const Result r = diffscm(counterfactual(out) +
+                           Arguments{"--scale", "1,1e300", "--abduction", "ddim", "--json"});
+  expect_success(r);
+  EXPECT_NE(r.err.find("warning: 6 of 6 images at s = 1e+300 failed"), std::string::npos) << r.err;
+  const json summary = json::parse(r.out);
+  EXPECT_FALSE(summary["scales"][0].contains("failed"));
+  EXPECT_TRUE(summary["scales"][0].contains("flip_rate"));
+  EXPECT_EQ(summary["scales"][1]["failed"], 6);
+  EXPECT_FALSE(summary["scales"][1].contains("flip_rate"));
+  for (const json& line : io::read_jsonl(out + "/results.jsonl"))
+    EXPECT_EQ(line["predicted"].is_null(), line["scale"] == 1e300) << line;
+
+  const std::string samples = fresh();
+  const Result s = diffscm(sample(samples) + guided("1") + Arguments{"--scale", "1e300", "--json"});
+  expect_success(s);
+  EXPECT_NE(s.err.find("warning: 3 of 3 images failed"), std::string::npos) << s.err;
+  EXPECT_EQ(json::parse(s.out)["failed"], 3);
+  EXPECT_EQ(json::parse(s.out)["on_target_rate"], 0);
+}
+
+TEST(Counterfactual, AsksForTheClassifierThatAModelNeeds) {
+  Arguments a = counterfactual(fresh());
+  a.erase(std::ranges::find(a, "--classifier"), std::ranges::find(a, "--data"));
+  expect_failure(diffscm(a), 2, "--classifier is needed: ");
+  expect_failure(diffscm(a), 2, "cannot be told the parents");
+}
+
 }  // namespace
 }  // namespace diffscm
