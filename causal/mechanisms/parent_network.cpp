@@ -30,9 +30,9 @@ ParentNetwork::ParentNetwork(std::span<const Node> parents, int64_t own, int64_t
 NetworkFit ParentNetwork::fit(Parents parents, int64_t rows, const OwnInputs& own,
                               decltype(NetworkTask::loss) loss, const FitOptions& options,
                               const std::string& what) {
+  fitted_ = false;
   features_.fit(parents);
-  fitted_ = true;  // as far as inputs() is concerned
-  const std::vector<float> all = inputs(parents, rows);
+  const std::vector<float> all = features_of(parents, rows);
   mlp_ = Mlp(mlp_.config(), options.seed);
   NetworkTask task{.rows = rows, .inputs = {}, .loss = std::move(loss)};
   task.inputs = [&, from_data = std::vector<float>()](std::span<const int64_t> chosen, int64_t step,
@@ -47,15 +47,22 @@ NetworkFit ParentNetwork::fit(Parents parents, int64_t rows, const OwnInputs& ow
   };
   NetworkFitOptions fit = settings_.fit;
   fit.seed = options.seed;
-  return fit_network(mlp_, task, fit, [&](int64_t done, int64_t steps, double mean_loss) {
-    if (options.progress)
-      options.progress(static_cast<double>(done), static_cast<double>(steps),
-                       fmt::format("{} {:.4f}", what, mean_loss));
-  });
+  const NetworkFit result =
+      fit_network(mlp_, task, fit, [&](int64_t done, int64_t steps, double mean_loss) {
+        if (options.progress)
+          options.progress(static_cast<double>(done), static_cast<double>(steps),
+                           fmt::format("{} {:.4f}", what, mean_loss));
+      });
+  fitted_ = true;
+  return result;
 }
 
 std::vector<float> ParentNetwork::inputs(Parents parents, int64_t rows) const {
   require(fitted_, "the mechanism is not fitted: run diffscm scm fit");
+  return features_of(parents, rows);
+}
+
+std::vector<float> ParentNetwork::features_of(Parents parents, int64_t rows) const {
   std::vector<float> all(static_cast<size_t>(rows * width()), 0.0f);
   for (int64_t row = 0; row < rows; ++row) {
     const auto inputs =

@@ -50,6 +50,8 @@ class ParentNetwork {
   void load(MechanismState& state, const std::string& prefix);
 
  private:
+  std::vector<float> features_of(Parents parents, int64_t rows) const;
+
   Features features_;
   int64_t own_;
   NetworkSettings settings_;

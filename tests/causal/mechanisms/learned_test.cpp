@@ -85,6 +85,13 @@ class Learned : public ::testing::TestWithParam<Case> {
 TEST_P(Learned, KeepsTheContract) {
   EXPECT_FALSE(mechanism_->is_fitted());
   EXPECT_THROW(mechanism_->predict(mechanism_->draw_noise(random(all_)), parents_), Error);
+  if (GetParam().mechanism != std::string("empirical")) {
+    struct Stop {};  // a fit that was stopped has not taken place
+    EXPECT_THROW(mechanism_->fit(value(), parents_,
+                                 {.progress = [](double, double, auto&) { throw Stop{}; }}),
+                 Stop);
+    EXPECT_FALSE(mechanism_->is_fitted());
+  }
   double last = 0;
   mechanism_->fit(value(), parents_, {.seed = 1, .progress = [&](double done, double total, auto&) {
                                         EXPECT_GE(done, last);
