@@ -19,7 +19,8 @@ struct Flags {
   TableFlags table{.index = "0:100"};
   template <class V>
   void visit(V&& flag) {
-    flag("model", &model, "the model: a folder made by scm fit, or a graph that says everything",
+    flag("model", &model,
+         "the model: a folder made by scm fit, or a graph that says everything, by file or name",
          {.required = true, .positional = true, .value = "FILE"});
     flag("observed", &table.data, "the factual rows: .csv or .npz",
          {.required = true, .value = "FILE"});

@@ -23,13 +23,15 @@ struct Flags {
   ScmEvaluationOptions options;
   template <class V>
   void visit(V&& flag) {
-    flag("model", &model, "the model: a folder made by scm fit, or a graph that says everything",
+    flag("model", &model,
+         "the model: a folder made by scm fit, or a graph that says everything, by file or name",
          {.required = true, .positional = true, .value = "FILE"});
     flag("data", &table.data, "rows that it was not fitted to: .csv or .npz",
          {.value = "FILE", .otherwise = "drawn from --truth"});
     flag("index", &table.index, "which rows", {.value = "RANGE"});
     flag("drop-missing", &table.drop_missing, "leave out rows that lack a value");
-    flag("truth", &truth, "the equations that made the data: a graph that says everything",
+    flag("truth", &truth,
+         "the equations that made the data: a graph that says everything, by file or name",
          {.value = "FILE", .otherwise = "nobody knows"});
     flag("do", &options.interventions, "nodes that are set",
          {.value = "NODE", .otherwise = "all that have descendants", .commas = true});

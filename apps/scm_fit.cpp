@@ -25,7 +25,8 @@ struct Flags {
   void visit(V&& flag) {
     std::vector<std::string> names;
     for (const causal::MechanismKind& kind : causal::mechanism_kinds()) names.push_back(kind.name);
-    flag("graph", &graph, "the graph: .toml, .json, .bif, .dot, .gv or .txt",
+    flag("graph", &graph,
+         "a graph's file (.toml, .json, .bif, .dot, .gv or .txt) or a shipped graph's name",
          {.required = true, .positional = true, .value = "FILE"});
     flag("data", &table.data, "the table: .csv or .npz", {.required = true, .value = "FILE"});
     flag("index", &table.index, "which rows: 0:5000", {.value = "RANGE"});
@@ -58,11 +59,10 @@ causal::MechanismSpec mechanism_of(const Flags& flags) {
 void run(Common& common, Flags flags) {
   if (!flags.settings.empty() && flags.mechanism.empty())
     throw UsageError("--set is about --mechanism: give it too");
-  causal::GraphFile file = causal::read_graph(flags.graph);
-  for (const std::string& note : file.notes) common.console.say(note);
+  const causal::Graph given = read_graph_for(common, flags.graph);
   const causal::Graph graph = flags.mechanism.empty()
-                                  ? causal::with_mechanisms(file.graph)
-                                  : causal::with_mechanisms(file.graph, mechanism_of(flags));
+                                  ? causal::with_mechanisms(given)
+                                  : causal::with_mechanisms(given, mechanism_of(flags));
   causal::StructuralCausalModel{graph};  // says now what the mechanisms cannot use
   const NodeRows rows = read_rows(common, flags.table, graph);
 

@@ -17,7 +17,8 @@ struct Flags {
   bool noise = false;
   template <class V>
   void visit(V&& flag) {
-    flag("model", &model, "the model: a folder made by scm fit, or a graph that says everything",
+    flag("model", &model,
+         "the model: a folder made by scm fit, or a graph that says everything, by file or name",
          {.required = true, .positional = true, .value = "FILE"});
     flag("do", &intervention, "set nodes: flu=no,income=natural*1.1",
          {.value = "NODE=VALUE,..", .otherwise = "nothing is set"});
