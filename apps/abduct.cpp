@@ -11,7 +11,6 @@
 #include "apps/notes.h"
 #include "apps/output_folder.h"
 #include "diffusion/batch.h"
-#include "diffusion/sampler.h"
 #include "engine/io/json.h"
 #include "engine/io/npz.h"
 
@@ -39,7 +38,7 @@ struct Flags {
 
 void run(Common& common, Flags flags) {
   AbductionOptions& options = flags.abduction.options;
-  options.method = parse_abduction_method(flags.abduction.method);
+  options.method = flags.abduction.resolve(Encoding::unconditional);
   options.threshold.kind = parse_threshold(flags.abduction.threshold);
   as_usage([&] { validate(options); });
   const DiffusionModel model(flags.model, common.target(), flags.abduction.steps, common.layers());
@@ -63,11 +62,13 @@ void run(Common& common, Flags flags) {
     const Tensor factual = selection.dataset.images(index).to(model.target());
     // The bar counts both passes: abduction, then the reconstruction that measures it.
     const Progress bar = level_progress(common, "abduct", b, batches);
+    options.seed = common.seed;
+    options.index = index;
     const Abduction a = abduct(model.epsilon(), {}, model.chain(), factual, options,
                                [&](int done, int levels) { bar(done, 2 * levels); });
     const Tensor reconstruction =
-        sample(model.epsilon(), {}, model.chain(), options.levels, a.latent, SamplerOptions{}, {},
-               [&](int done, int levels) { bar(levels + done, 2 * levels); });
+        predict(a, model.epsilon(), {}, model.chain(), options.levels, {},
+                [&](int done, int levels) { bar(levels + done, 2 * levels); });
     const std::vector<double> l1 = l1_grey_levels(reconstruction, factual);
     for (size_t i = 0; i < index.size(); ++i) {
       const bool measured = !a.residual.empty();

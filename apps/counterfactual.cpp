@@ -26,8 +26,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct Flags {
-  std::string model, classifier, judge, out, intervention, encode = "unconditional", guidance,
-                                                           threshold = "none";
+  std::string model, classifier, judge, out, intervention, encode, guidance, threshold = "none";
   DataFlags data;
   AbductionFlags abduction;
   CounterfactualOptions options;
@@ -48,7 +47,8 @@ struct Flags {
          {.choices = {"classifier", "implicit", "both"},
           .otherwise = "implicit if the model can be told the parents"});
     flag("encode", &encode, "abduction is told no parent, or the factual ones",
-         {.choices = {"unconditional", "factual"}});
+         {.choices = {"unconditional", "factual"},
+          .otherwise = "factual if the model guides itself and the data know its parents"});
     flag("scale", &options.scales, "guidance scale s, or several: 0.1,0.7,2", {.least = 0});
     abduction.visit(flag);
     abduction.visit_threshold(flag);
@@ -76,8 +76,11 @@ void run_batch(Common& common, const Flags& flags, const Query& query, int64_t b
   for (const int64_t i : index) intervention.factual.push_back(dataset.factual(i));
   const Action action = act(query.networks, intervention, query.encoding);
   const int64_t batches = (total + flags.batch - 1) / flags.batch;
+  CounterfactualOptions options = flags.options;
+  options.abduction.seed = common.seed;
+  options.abduction.index = index;
   const Counterfactual result =
-      counterfactual(action.epsilon, action.guidance, query.model.chain(), factual, flags.options,
+      counterfactual(action.epsilon, action.guidance, query.model.chain(), factual, options,
                      level_progress(common, "counterfactual", begin / flags.batch, batches),
                      report ? report->observer(begin) : PassObserver{});
 
@@ -238,19 +241,30 @@ void print_table(const Flags& flags, const Json& summary) {
     fmt::print("{} of {} images come back from their noise more than {} grey level off: {}\n", lost,
                summary["images"].get<size_t>(), kVisible,
                flags.options.abduction.method == AbductionMethod::ddim
-                   ? "--abduction fixed-point is exact"
+                   ? "--abduction fixed-point and ddpm are exact"
                    : "raise --max-iterations, or take more --steps");
   fmt::print("{} images in {:.1f} s; picture: {}\n", summary["images"].get<size_t>(),
              summary["seconds"].get<double>(),
              (std::filesystem::path(flags.out) / "grid.png").string());
 }
 
+// Factual where prediction needs nothing but the model told the parents, and those of every image
+// are known.
+Encoding default_encoding(GuidanceKind guidance, const DiffusionModel& model,
+                          const Selection& selection) {
+  const auto knows = [&](int64_t i) {
+    const Assignment factual = selection.dataset.factual(i);
+    return std::all_of(model.conditions().begin(), model.conditions().end(),
+                       [&](const Condition& c) { return factual.contains(c.name); });
+  };
+  const bool all = std::all_of(selection.index.begin(), selection.index.end(), knows);
+  return guidance == GuidanceKind::implicit && all ? Encoding::factual : Encoding::unconditional;
+}
+
 void run(Common& common, Flags flags) {
   flags.options.abduction = flags.abduction.options;
-  flags.options.abduction.method = parse_abduction_method(flags.abduction.method);
   flags.options.abduction.threshold.kind = parse_threshold(flags.abduction.threshold);
   flags.options.threshold.kind = parse_threshold(flags.threshold);
-  as_usage([&] { validate(flags.options); });
   const DiffusionModel model(flags.model, common.target(), flags.abduction.steps, common.layers());
   const GuidanceKind guidance =
       flags.guidance.empty() ? default_guidance(model) : parse_guidance_kind(flags.guidance);
@@ -262,8 +276,12 @@ void run(Common& common, Flags flags) {
   flags.abduction.steps = model.chain().levels();
   flags.options.abduction.levels =
       as_usage([&] { return model.chain().levels_of_fraction(flags.abduction.fraction); });
-  Query query{
-      model, guide, judge, select(flags.data, model), {}, {}, {}, parse_encoding(flags.encode), {}};
+  Query query{model, guide, judge, select(flags.data, model), {}, {}, {}, {}, {}};
+  query.encoding = flags.encode.empty() ? default_encoding(guidance, model, query.selection)
+                                        : parse_encoding(flags.encode);
+  flags.encode = name_of(query.encoding);
+  flags.options.abduction.method = flags.abduction.resolve(query.encoding);
+  as_usage([&] { validate(flags.options); });
   as_usage([&] {
     query.attributes = nameable(query.selection.dataset, model, guide);
     query.target = parse_intervention(flags.intervention, query.attributes);

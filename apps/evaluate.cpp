@@ -11,10 +11,10 @@
 namespace diffscm::apps {
 namespace {
 
-const std::vector<std::string> kMethods{
-    "diff-scm", "diff-scm-implicit", "diff-scm-factual", "diff-scm-ddim", "guided-sample",
-    "sdedit",   "prototype",         "greedy",           "bound",         "training-image",
-    "factual"};
+const std::vector<std::string> kMethods{"diff-scm",      "diff-scm-implicit", "diff-scm-factual",
+                                        "diff-scm-ddpm", "diff-scm-ddim",     "guided-sample",
+                                        "sdedit",        "prototype",         "greedy",
+                                        "bound",         "training-image",    "factual"};
 
 struct Flags {
   EvaluationFlags evaluation;
@@ -56,6 +56,11 @@ DiffScmOptions diff_scm_arm(const std::string& name, DiffScmOptions scm) {
     scm.title = "Diff-SCM, implicit guidance, factual encoding";
     scm.guidance = GuidanceKind::implicit;
     scm.encoding = Encoding::factual;
+  } else if (name == "diff-scm-ddpm") {
+    scm.title = "Diff-SCM, implicit guidance, factual encoding, DDPM noise";
+    scm.guidance = GuidanceKind::implicit;
+    scm.encoding = Encoding::factual;
+    scm.abduction.method = AbductionMethod::ddpm;
   }
   return scm;
 }
@@ -64,7 +69,7 @@ std::vector<std::string> default_methods(Common& common, const Flags& flags, con
   std::vector<std::string> methods = kMethods;
   if (!knows_labels(e.model(), e.test()))
     std::erase_if(methods, [](const std::string& m) {
-      return m == "diff-scm-implicit" || m == "diff-scm-factual";
+      return m == "diff-scm-implicit" || m == "diff-scm-factual" || m == "diff-scm-ddpm";
     });
   if (!e.test().world || (flags.bound.empty() && e.networks().sole(Bound::kKind).empty()))
     std::erase(methods, "bound");

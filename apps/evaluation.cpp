@@ -55,7 +55,8 @@ Evaluation::Evaluation(Common& common, const EvaluationFlags& flags)
                                                  *model_);
   abduction_ = flags_.abduction.options;
   as_usage([&] {
-    abduction_.method = parse_abduction_method(flags_.abduction.method);
+    abduction_.method = AbductionFlags(flags_.abduction).resolve(Encoding::unconditional);
+    abduction_.seed = common.seed;
     abduction_.levels = model_->chain().levels_of_fraction(flags_.abduction.fraction);
     validate(abduction_);
   });
@@ -127,7 +128,7 @@ Json Evaluation::settings(const Json& own) const {
             {"seed", common_.seed},
             {"steps", model_->chain().levels()},
             {"fraction", flags_.abduction.fraction},
-            {"abduction", flags_.abduction.method},
+            {"abduction", name_of(abduction_.method)},
             {"tolerance", abduction_.tolerance},
             {"max_iterations", abduction_.max_iterations},
             {"cycled", flags_.cycled_images},
@@ -249,7 +250,7 @@ ReportInput Evaluation::report(const std::string& title) const {
       {"device",
        fmt::format("{}, {}, {} threads", name_of(common_.target()), common_.precision, threads())},
       {"chain", fmt::format("{} levels, abduction {} over {:g} of it", model_->chain().levels(),
-                            flags_.abduction.method, flags_.abduction.fraction)}};
+                            name_of(abduction_.method), flags_.abduction.fraction)}};
   std::vector<const ModelInfo*> models = evaluator_->models();
   models.insert(models.begin(), {&model_->info(), &guide_->info()});
   for (const ModelInfo* m : models)

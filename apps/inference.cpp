@@ -11,6 +11,13 @@
 
 namespace diffscm::apps {
 
+AbductionMethod AbductionFlags::resolve(Encoding encoding) {
+  if (method.empty())
+    method = name_of(encoding == Encoding::factual ? AbductionMethod::ddpm
+                                                   : AbductionMethod::fixed_point);
+  return parse_abduction_method(method);
+}
+
 void warn_of_other_data(Common& common, const ModelInfo& model, const ModelInfo& predictor) {
   const auto name = [](const ModelInfo& info) {
     return info.data.is_object() ? info.data.value("name", nlohmann::json()) : nlohmann::json();

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "apps/command.h"
+#include "causal/intervention.h"
 #include "data/dataset.h"
 #include "diffusion/abduction.h"
 #include "diffusion/anti_causal_predictor.h"
@@ -33,7 +34,7 @@ struct DataFlags {
 // How far up the chain, in how many levels, and by which method.
 struct AbductionFlags {
   AbductionOptions options;
-  std::string method = "fixed-point", threshold = "none";
+  std::string method, threshold = "none";
   int steps = 0;  // 0: the model's
   double fraction = 1;
   template <class V>
@@ -41,8 +42,10 @@ struct AbductionFlags {
     flag("steps", &steps, "levels of the chain",
          {.least = 1, .most = 1e6, .otherwise = "the model's"});
     flag("fraction", &fraction, "how far up the chain to go", {.most = 1, .positive = true});
-    flag("abduction", &method, "fixed-point (exact to --tolerance) or ddim (one pass)",
-         {.choices = {"fixed-point", "ddim"}});
+    flag("abduction", &method,
+         "fixed-point (exact to --tolerance), ddim (one pass), or ddpm (exact, one of many noises)",
+         {.choices = {"fixed-point", "ddim", "ddpm"},
+          .otherwise = "ddpm if the encoding is factual, else fixed-point"});
     flag("tolerance", &options.tolerance, "fixed-point: residual in grey levels",
          {.positive = true});
     flag("max-iterations", &options.max_iterations,
@@ -53,6 +56,8 @@ struct AbductionFlags {
     flag("abduction-threshold", &threshold, "ddim abduction: of its predicted clean image",
          {.choices = {"none", "clip", "dynamic"}});
   }
+  // The method, which is said in `method` from now on.
+  AbductionMethod resolve(Encoding encoding);
 };
 
 struct Selection {

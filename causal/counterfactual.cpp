@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "diffusion/sampler.h"
-
 namespace diffscm {
 
 void validate(const CounterfactualOptions& options) {
@@ -38,15 +36,15 @@ Counterfactual counterfactual(const EpsilonModel& epsilon, const Guidance& actio
 
   Counterfactual result;
   result.abduction = abduct(epsilon, {}, chain, factual, options.abduction, next_pass(), watch(0));
-  const auto predict = [&](const Guidance& guidance, size_t pass) {
-    return sample(epsilon, guidance, chain, levels, result.abduction.latent,
-                  {.threshold = options.threshold}, {}, next_pass(), watch(pass));
+  const auto under = [&](const Guidance& guidance, size_t pass) {
+    return predict(result.abduction, epsilon, guidance, chain, levels, options.threshold,
+                   next_pass(), watch(pass));
   };
-  result.reconstruction = predict({}, 1);
+  result.reconstruction = under({}, 1);
   for (size_t i = 0; i < options.scales.size(); ++i) {
     const double s = options.scales[i];
     result.counterfactual.push_back(s == 0 ? result.reconstruction.clone()
-                                           : predict(action.scaled(s), 2 + i));
+                                           : under(action.scaled(s), 2 + i));
   }
   return result;
 }

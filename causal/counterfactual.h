@@ -28,10 +28,10 @@ struct Counterfactual {
 // reconstruction, 2 + i the prediction at scales[i], which s = 0 goes without.
 using PassObserver = std::function<void(size_t pass, int level, const Tensor& x)>;
 
-// A pure function of its arguments. Abduces u once, with `epsilon` alone; then predicts by DDIM
-// (eta 0) from that same u, without intervention and under `action`, its terms multiplied by each
-// scale. s = 0 asks none of them and is the reconstruction, which without a threshold is the
-// factual image to the tolerance of the abduction.
+// A pure function of its arguments. Abduces u once, with `epsilon` alone; then predicts from that
+// same u, without intervention and under `action`, its terms multiplied by each scale. s = 0 asks
+// none of them and is the reconstruction, which without a threshold is the factual image to the
+// tolerance of the abduction.
 //
 // `epsilon` is unconditional, or conditional and bound to the factual parents. With a condition for
 // the action, eps = eps_factual + s (eps_counterfactual - eps_factual): s = 1 is the plain

@@ -75,7 +75,7 @@ class DiffScm {
   std::vector<ArmAnswer> operator()(const Tensor& factual, std::span<const Trial> trials) const {
     const auto start = Clock::now();
     const Action action = diff_scm_action(model_, predictor_, options_, trials);
-    const Counterfactual result = run(action, factual, options_.scales);
+    const Counterfactual result = run(action, factual, trials, options_.scales);
     const double seconds = seconds_since(start) / static_cast<double>(trials.size()) /
                            static_cast<double>(options_.scales.size());
     const std::vector<double> once =
@@ -114,11 +114,13 @@ class DiffScm {
     return conditions == 1 && guidance.conditions[0].scale == 1 ? 1 : 1 + conditions;
   }
 
-  Counterfactual run(const Action& action, const Tensor& image,
+  Counterfactual run(const Action& action, const Tensor& image, std::span<const Trial> trials,
                      const std::vector<double>& scales) const {
-    return counterfactual(
-        action.epsilon, action.guidance, model_.chain(), image.to(model_.target()),
-        {.abduction = options_.abduction, .scales = scales, .threshold = {}}, progress_);
+    CounterfactualOptions options{
+        .abduction = options_.abduction, .scales = scales, .threshold = {}};
+    options.abduction.index = ids_of(trials);
+    return counterfactual(action.epsilon, action.guidance, model_.chain(),
+                          image.to(model_.target()), options, progress_);
   }
 
   // Ten null interventions, and the way back, for the first images of each repeat.
@@ -136,13 +138,14 @@ class DiffScm {
     const Action there_action = diff_scm_action(model_, predictor_, options_, cycled),
                  back_action = diff_scm_action(model_, predictor_, options_, way_back(cycled));
     const auto nothing = [&](const Tensor& image) {
-      return clamp_to_image(run(there_action, image, {}).reconstruction.to(Target::cpu));
+      return clamp_to_image(run(there_action, image, cycled, {}).reconstruction.to(Target::cpu));
     };
     const std::vector<double> ten = composition(nothing, start, std::vector<int>{10})[0];
     for (size_t s = 0; s < answers.size(); ++s) {
       const auto intervene = [&](const Tensor& image, std::span<const int64_t>) {
-        return clamp_to_image(
-            run(back_action, image, {options_.scales[s]}).counterfactual[0].to(Target::cpu));
+        return clamp_to_image(run(back_action, image, cycled, {options_.scales[s]})
+                                  .counterfactual[0]
+                                  .to(Target::cpu));
       };
       const Tensor there = clamp_to_image(gather(answers[s].image.to(Target::cpu), rows));
       const std::vector<double> back =
@@ -179,9 +182,9 @@ Producer diff_scm(const DiffusionModel& model, const AntiCausalPredictor& predic
     json["encode"] = name_of(options.encoding);
     json["scale"] = s;
     const bool several = options.scales.size() > 1;
-    producer.arms.push_back(
-        {several ? fmt::format("s={}", s) : options.name,
-         several ? fmt::format("{}, s = {}", options.title, s) : options.title, json});
+    producer.arms.push_back({several ? fmt::format("s={}", s) : options.name,
+                             several ? fmt::format("{}, s = {}", options.title, s) : options.title,
+                             json});
   }
   return producer;
 }

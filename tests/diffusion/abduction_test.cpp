@@ -362,6 +362,51 @@ TEST(Abduction, ObserversSeeWhatIsGoneOnFrom) {
   }
 }
 
+// The noise of the ancestral sampler: the image comes back, whatever else is in the batch.
+TEST(Abduction, DdpmNoiseReturnsTheImage) {
+  const Chain chain(linear(), 20);
+  const Tensor x = images(3);
+  for (const int levels : {0, 7}) {
+    AbductionOptions options{.method = AbductionMethod::ddpm, .levels = levels, .seed = 3};
+    options.index = {4, 9, 2};
+    const Abduction u = abduct(gaussian_epsilon(), {}, chain, x, options);
+    EXPECT_EQ(u.evaluations, std::vector<int>(3, levels == 0 ? 20 : levels));
+    const Tensor back = predict(u, gaussian_epsilon(), {}, chain, levels);
+    for (const double l1 : l1_grey_levels(back, x)) EXPECT_LT(l1, 1e-3);
+
+    options.index = {9};
+    const Abduction one = abduct(gaussian_epsilon(), {}, chain, x.slice(1, 2), options);
+    EXPECT_EQ(one.latent.to_vector(), u.latent.slice(1, 2).to_vector());
+    options.seed = 4;
+    const Abduction other = abduct(gaussian_epsilon(), {}, chain, x.slice(1, 2), options);
+    EXPECT_NE(other.latent.to_vector(), one.latent.to_vector());
+    const Tensor too = predict(other, gaussian_epsilon(), {}, chain, levels);
+    EXPECT_LT(l1_grey_levels(too, x.slice(1, 2))[0], 1e-3);
+  }
+}
+
+// From x_0 = 0 and an eps of 0 the noise is known: z_l = (x_{l-1} - A x_l) / sigma.
+TEST(Abduction, DdpmNoiseIsThatOfTheAncestralStep) {
+  const Chain chain(linear(), 10);
+  const auto zero = [](const Tensor& x, const Tensor&) {
+    return Tensor::zeros(x.shape(), x.target());
+  };
+  const Tensor x = Tensor::zeros({1, 8, 8, 1});
+  std::vector<Tensor> path{x};
+  const Abduction u = abduct(EpsilonModel(zero), {}, chain, x, {.method = AbductionMethod::ddpm}, {},
+                             [&](int, const Tensor& at) { path.push_back(at.clone()); });
+  ASSERT_EQ(u.noise.size(), 10u);
+  for (int level = 2; level <= 10; ++level) {
+    const double a = chain.alpha_bar(level), b = chain.alpha_bar(level - 1);
+    const double sigma = std::sqrt((1 - b) / (1 - a) * (1 - a / b));
+    const auto here = path[static_cast<size_t>(level)].to_vector(),
+               below = path[static_cast<size_t>(level - 1)].to_vector(),
+               z = u.noise[static_cast<size_t>(level - 1)].to_vector();
+    for (size_t i = 0; i < z.size(); ++i)
+      EXPECT_NEAR(z[i], (below[i] - std::sqrt(b / a) * here[i]) / sigma, 1e-4);
+  }
+}
+
 TEST(Abduction, Refuses) {
   const Chain chain(linear(), 10);
   const Tensor x = images(1);
