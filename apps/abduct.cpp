@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <numeric>
 
 #include "apps/inference.h"
 #include "apps/notes.h"
@@ -53,7 +54,7 @@ void run(Common& common, Flags flags) {
                 batches = (total + flags.batch - 1) / flags.batch;
   std::vector<Tensor> factuals, latents, reconstructions;
   std::vector<int64_t> labels;
-  std::vector<double> roundtrip;
+  std::vector<double> roundtrip, by_level;  // by_level: evaluations, mean over images
   std::vector<Json> lines;
   for (int64_t b = 0; b < batches; ++b) {
     const std::vector<int64_t> index(
@@ -69,6 +70,9 @@ void run(Common& common, Flags flags) {
     const Tensor reconstruction =
         predict(a, model.epsilon(), {}, model.chain(), options.levels, {},
                 [&](int done, int levels) { bar(levels + done, 2 * levels); });
+    by_level.resize(a.level_evaluations.size());
+    for (size_t l = 0; l < by_level.size(); ++l)
+      by_level[l] += a.level_evaluations[l] / static_cast<double>(total);
     const std::vector<double> l1 = l1_grey_levels(reconstruction, factual);
     for (size_t i = 0; i < index.size(); ++i) {
       const bool measured = !a.residual.empty();
@@ -118,6 +122,8 @@ void run(Common& common, Flags flags) {
                         {"roundtrip_l1_median", median(roundtrip)},
                         {"roundtrip_l1_max", *std::max_element(roundtrip.begin(), roundtrip.end())},
                         {"not_converged", unconverged},
+                        {"evaluations", std::accumulate(by_level.begin(), by_level.end(), 0.0)},
+                        {"evaluations_by_level", by_level},
                         {"seconds", seconds}};
   flags.abduction.steps = model.chain().levels();
   Json record = echo(flags);
@@ -127,10 +133,12 @@ void run(Common& common, Flags flags) {
     fmt::print("{}\n", io::dump(summary));
   } else if (!common.quiet) {
     fmt::print(
-        "round trip: median {:.4f}, worst {:.4f} grey levels; {} of {} images not converged; "
+        "round trip: median {:.3f}, worst {:.3f} grey levels; {:.0f} evaluations an image over {} "
+        "levels; {} of {} images not to the tolerance; "
         "{:.1f} s; picture: {}\n",
         summary["roundtrip_l1_median"].get<double>(), summary["roundtrip_l1_max"].get<double>(),
-        unconverged.size(), total, seconds, (out / "grid.png").string());
+        summary["evaluations"].get<double>(), by_level.size(), unconverged.size(), total, seconds,
+        (out / "grid.png").string());
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "diffusion/batch.h"
 #include "diffusion/fixed_point.h"
@@ -36,7 +37,7 @@ void validate(const AbductionOptions& o) {
   require(o.levels >= 0, "abduction over {} levels: give 1 or more, or 0 for the whole chain",
           o.levels);
   require(std::isfinite(o.tolerance) && o.tolerance > 0,
-          "abduction tolerance {}: give grey levels > 0 (0.002 is usual)", o.tolerance);
+          "abduction tolerance {}: give grey levels > 0 (0.1 is usual)", o.tolerance);
   require(o.max_iterations >= 1 && o.max_iterations <= 10'000,
           "{} abduction iterations: give 1 to 10000", o.max_iterations);
   require(o.memory >= 0 && o.memory <= kMaxAndersonMemory, "Anderson memory {}: give 0 to {}",
@@ -63,6 +64,7 @@ Abduction abduct_ddim(const Denoiser& denoiser, const Chain& chain, const Tensor
   Abduction result;
   result.latent = walk.images();
   result.evaluations.assign(static_cast<size_t>(x.dim(0)), levels);
+  result.level_evaluations.assign(static_cast<size_t>(levels), static_cast<int>(x.dim(0)));
   return result;
 }
 
@@ -88,6 +90,8 @@ Abduction abduct_fixed_point(const Denoiser& networks, const Chain& chain, const
     else if (last)
       guess = transfer(chain, level - 1, level, y, last);
     FixedPoint step = solve_step(denoiser, chain, level, y, guess, inner);
+    result.level_evaluations.push_back(
+        std::accumulate(step.evaluations.begin(), step.evaluations.end(), 0));
     for (size_t i = 0; i < n; ++i) {
       result.residual[i] = std::max(result.residual[i], step.residual[i]);
       if (!step.converged[i]) result.converged[i] = 0;

@@ -22,7 +22,7 @@ AbductionMethod parse_abduction_method(std::string_view name);
 struct AbductionOptions {
   AbductionMethod method = AbductionMethod::fixed_point;
   int levels = 0;            // L, how far up the chain; 0 = all of it
-  double tolerance = 2e-3;   // fixed_point: RMS over the image, in grey levels (127.5 per unit)
+  double tolerance = 0.1;    // fixed_point: RMS over the image, in grey levels (127.5 per unit)
   int max_iterations = 100;  // fixed_point: network evaluations per image and level
   int memory = 5;            // fixed_point: Anderson memory, 0 .. 16; 0 = damped plain iteration
   ThresholdOptions threshold{};  // ddim only; any threshold forgets what it cuts off
@@ -42,6 +42,7 @@ struct Abduction {
   std::vector<uint8_t>
       converged;                 // fixed_point: within tolerance (or f32 round-off) at every level
   std::vector<int> evaluations;  // network evaluations spent on this image
+  std::vector<int> level_evaluations;  // [L] on levels 1 .. L, summed over the images
 };
 
 // Walks the images x [N, ..] from level 0 up to level L. `epsilon` may be conditional (bound to the

@@ -48,7 +48,8 @@ class TwoClasses : public testing::Test {
 };
 
 TEST_F(TwoClasses, ScaleZeroIsTheFactual) {
-  const Counterfactual c = counterfactual(epsilon(), {}, chain, factual, {.scales = {0}});
+  const Counterfactual c = counterfactual(epsilon(), {}, chain, factual,
+                                          {.abduction = {.tolerance = 2e-3}, .scales = {0}});
   EXPECT_EQ(c.abduction.converged, std::vector<uint8_t>(6, 1));
   EXPECT_LT(worst_grey_levels(c.reconstruction, factual), 0.05);
   EXPECT_EQ(c.counterfactual.at(0).to_vector(), c.reconstruction.to_vector());
@@ -58,7 +59,8 @@ TEST_F(TwoClasses, TheInterventionChangesTheClassAndKeepsTheStyle) {
   const Guidance by_condition{.conditions = {{epsilon_of(world, schedule, 1)}}};
   std::vector<Tensor> images;
   for (const Guidance& action : {to_class_1(), by_condition}) {
-    const Counterfactual c = counterfactual(epsilon(), action, chain, factual, {.scales = {0, 1}});
+    const Counterfactual c = counterfactual(epsilon(), action, chain, factual,
+                                            {.abduction = {.tolerance = 2e-3}, .scales = {0, 1}});
     EXPECT_EQ(share_of_class_1(factual), 0.0);
     EXPECT_EQ(share_of_class_1(c.counterfactual[0]), 0.0);
     EXPECT_EQ(share_of_class_1(c.counterfactual[1]), 1.0);
@@ -76,12 +78,13 @@ TEST_F(TwoClasses, TheInterventionChangesTheClassAndKeepsTheStyle) {
 TEST_F(TwoClasses, TheObserverSeesEveryPass) {
   std::map<size_t, std::vector<int>> levels;
   std::map<size_t, std::vector<float>> last;
-  const Counterfactual c = counterfactual(epsilon(), to_class_1(), chain, factual,
-                                          {.abduction = {.levels = 5}, .scales = {0.5, 0, 2}}, {},
-                                          [&](size_t pass, int level, const Tensor& x) {
-                                            levels[pass].push_back(level);
-                                            last[pass] = x.to_vector();
-                                          });
+  const Counterfactual c =
+      counterfactual(epsilon(), to_class_1(), chain, factual,
+                     {.abduction = {.levels = 5, .tolerance = 2e-3}, .scales = {0.5, 0, 2}}, {},
+                     [&](size_t pass, int level, const Tensor& x) {
+                       levels[pass].push_back(level);
+                       last[pass] = x.to_vector();
+                     });
   const std::vector<int> up{1, 2, 3, 4, 5}, down{4, 3, 2, 1, 0};
   EXPECT_EQ(levels, (std::map<size_t, std::vector<int>>{{0, up}, {1, down}, {2, down}, {4, down}}));
   EXPECT_EQ(last[0], c.abduction.latent.to_vector());
@@ -96,7 +99,8 @@ TEST_F(TwoClasses, FactualEncoding) {
   const std::vector<float> factual_class{0, 0, 0, 0, 0, 0}, mixed{1, 0, 1, 0, 0, 1};
   const EpsilonModel encode = analytic::told(network, factual_class);
   const Guidance action{.conditions = {{analytic::told(network, mixed)}}};
-  const Counterfactual c = counterfactual(encode, action, chain, factual, {.scales = {1, 3}});
+  const Counterfactual c = counterfactual(encode, action, chain, factual,
+                                          {.abduction = {.tolerance = 2e-3}, .scales = {1, 3}});
   EXPECT_EQ(c.abduction.converged, std::vector<uint8_t>(6, 1));
   EXPECT_LT(worst_grey_levels(c.reconstruction, factual), 0.05);
   const std::vector<float> before = factual.to_vector(), after = c.counterfactual[0].to_vector();

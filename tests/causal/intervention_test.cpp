@@ -52,7 +52,8 @@ class Kinds : public ::testing::Test {
     };
   }
   Counterfactual answer(const Action& action, const std::vector<double>& scales) const {
-    return counterfactual(action.epsilon, action.guidance, chain, factual, {.scales = scales});
+    return counterfactual(action.epsilon, action.guidance, chain, factual,
+                          {.abduction = {.tolerance = 2e-3}, .scales = scales});
   }
 };
 

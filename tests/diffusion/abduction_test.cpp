@@ -74,7 +74,7 @@ TEST(Abduction, CostsFewEvaluations) {
   const Tensor x = images(4);
   const auto count = std::make_shared<int64_t>(0);
   const EpsilonModel epsilon = epsilon_of(gaussian(kMean, kDeviation, 16), linear(), -1, count);
-  const Abduction u = abduct(epsilon, {}, Chain(linear(), 100), x, {});
+  const Abduction u = abduct(epsilon, {}, Chain(linear(), 100), x, {.tolerance = 2e-3});
   int64_t reported = 0;
   for (const int e : u.evaluations) {
     EXPECT_LT(e, 250);
@@ -123,9 +123,9 @@ TEST(Abduction, AnImageDoesNotDependOnItsBatch) {
                       std::vector<double>(16, 0.05)};
   const EpsilonModel epsilon = epsilon_of(world, linear());
   const Tensor x = images(6);
-  const Abduction all = abduct(epsilon, {}, chain, x, {});
+  const Abduction all = abduct(epsilon, {}, chain, x, {.tolerance = 2e-3});
   for (int64_t n = 0; n < 6; ++n) {
-    const Abduction one = abduct(epsilon, {}, chain, x.slice(n, n + 1), {});
+    const Abduction one = abduct(epsilon, {}, chain, x.slice(n, n + 1), {.tolerance = 2e-3});
     const auto i = static_cast<size_t>(n);
     EXPECT_EQ(one.latent.to_vector(), all.latent.slice(n, n + 1).to_vector()) << n;
     EXPECT_EQ(one.residual[0], all.residual[i]);
@@ -220,10 +220,10 @@ TEST(Abduction, AnswersThatAreNotFiniteStayWithTheirImage) {
   Tensor odd = x.clone();
   odd.slice(1, 2).copy_from(Tensor::full({1, 4, 4, 1}, 1000));
   for (const int timestep : {0, 100}) {
-    const Abduction u = abduct(with_nan_after(timestep), {}, chain, odd, {});
+    const Abduction u = abduct(with_nan_after(timestep), {}, chain, odd, {.tolerance = 2e-3});
     EXPECT_EQ(u.converged, (std::vector<uint8_t>{1, 0, 1})) << timestep;
     for (const float v : u.latent.to_vector()) EXPECT_TRUE(std::isfinite(v));
-    const Abduction alone = abduct(good, {}, chain, x.slice(2, 3), {});
+    const Abduction alone = abduct(good, {}, chain, x.slice(2, 3), {.tolerance = 2e-3});
     EXPECT_EQ(alone.latent.to_vector(), u.latent.slice(2, 3).to_vector());
   }
 }
@@ -291,18 +291,19 @@ TEST(Abduction, ConditionsStayWithTheirImages) {
   const std::vector<float> told{0, -1, 1, 0, -1, 1};
   const EpsilonModel epsilon = analytic::told(network, told);
   const Tensor x = images(6);
-  const Abduction all = abduct(epsilon, {}, chain, x, {});
+  const Abduction all = abduct(epsilon, {}, chain, x, {.tolerance = 2e-3});
   EXPECT_EQ(all.converged, std::vector<uint8_t>(6, 1));
   EXPECT_LT(worst_grey_levels(x, decode(epsilon, chain, all)), 0.05);
   EXPECT_GT(std::set<int>(all.evaluations.begin(), all.evaluations.end()).size(), 2u);
   for (size_t i = 0; i < told.size(); ++i) {
     const auto n = static_cast<int64_t>(i);
     const Tensor image = x.slice(n, n + 1);
-    const Abduction one = abduct(analytic::told(network, {told[i]}), {}, chain, image, {});
+    const Abduction one =
+        abduct(analytic::told(network, {told[i]}), {}, chain, image, {.tolerance = 2e-3});
     EXPECT_EQ(one.latent.to_vector(), all.latent.slice(n, n + 1).to_vector()) << i;
     EXPECT_EQ(one.evaluations[0], all.evaluations[i]) << i;
-    const Abduction other =
-        abduct(analytic::told(network, {told[i] == 1 ? 0.f : 1.f}), {}, chain, image, {});
+    const Abduction other = abduct(analytic::told(network, {told[i] == 1 ? 0.f : 1.f}), {}, chain,
+                                   image, {.tolerance = 2e-3});
     EXPECT_GT(worst_grey_levels(other.latent, one.latent), 10) << i;
   }
 }
@@ -317,11 +318,11 @@ TEST(Abduction, GuidedStepsAreInverted) {
   const Guidance::Term gradient{posterior_gradient(world, linear(), {1, 0, 1}), 0.4},
       condition{analytic::told(network, {1, 0, 1}), 0.3};
   const Tensor x = images(3);
-  const Tensor plain = abduct(epsilon, {}, chain, x, {}).latent;
+  const Tensor plain = abduct(epsilon, {}, chain, x, {.tolerance = 2e-3}).latent;
   for (const Guidance& guidance :
        {Guidance{.gradients = {gradient}}, Guidance{.conditions = {condition}},
         Guidance{.gradients = {gradient}, .conditions = {condition}}}) {
-    const Abduction u = abduct(epsilon, guidance, chain, x, {});
+    const Abduction u = abduct(epsilon, guidance, chain, x, {.tolerance = 2e-3});
     EXPECT_EQ(u.converged, std::vector<uint8_t>(3, 1));
     EXPECT_LT(worst_grey_levels(x, sample(epsilon, guidance, chain, 0, u.latent, {})), 0.05);
     EXPECT_GT(worst_grey_levels(u.latent, plain), 5);
