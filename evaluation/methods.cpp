@@ -118,7 +118,7 @@ class DiffScm {
                      const std::vector<double>& scales) const {
     CounterfactualOptions options{
         .abduction = options_.abduction, .scales = scales, .threshold = {}};
-    options.abduction.index = ids_of(trials);
+    for (const Trial& t : trials) options.abduction.index.push_back(t.index);
     return counterfactual(action.epsilon, action.guidance, model_.chain(),
                           image.to(model_.target()), options, progress_);
   }

@@ -8,17 +8,20 @@ namespace {
 
 TEST(Evaluate, ComparesKindsOfGuidanceAndEncodingOfAConditionalModel) {
   const std::string out = fresh();
-  const std::vector<std::string> arms{"diff-scm", "diff-scm-implicit", "diff-scm-factual"};
-  const Result r = diffscm(Arguments{"evaluate", "--networks", runs(), "--images", "3", "--repeats",
-                                     "1", "--cycled", "2", "--methods",
-                                     "diff-scm,diff-scm-implicit,diff-scm-factual", "--report"} +
-                           of_model(conditional_unet(), out));
+  const std::vector<std::string> arms{"diff-scm", "diff-scm-implicit", "diff-scm-factual",
+                                      "diff-scm-ddpm"};
+  const Result r =
+      diffscm(Arguments{"evaluate", "--networks", runs(), "--images", "3", "--repeats", "1",
+                        "--cycled", "2", "--methods",
+                        "diff-scm,diff-scm-implicit,diff-scm-factual,diff-scm-ddpm", "--report"} +
+              of_model(conditional_unet(), out));
   expect_success(r);
   const json summary = json::parse(r.out);
-  ASSERT_EQ(summary.size(), 4u);
-  const char* guidance[] = {"classifier", "implicit", "implicit"};
-  const char* encode[] = {"unconditional", "unconditional", "factual"};
-  for (size_t a = 0; a < 3; ++a) {
+  ASSERT_EQ(summary.size(), 5u);
+  const char* guidance[] = {"classifier", "implicit", "implicit", "implicit"};
+  const char* encode[] = {"unconditional", "unconditional", "factual", "factual"};
+  const char* abduction[] = {"fixed-point", "fixed-point", "fixed-point", "ddpm"};
+  for (size_t a = 0; a < 4; ++a) {
     SCOPED_TRACE(arms[a]);
     EXPECT_EQ(summary[a]["arm"], arms[a]);
     EXPECT_EQ(summary[a]["options"]["guidance"], guidance[a]);
@@ -49,6 +52,8 @@ TEST(Evaluate, ComparesKindsOfGuidanceAndEncodingOfAConditionalModel) {
                             guidance[a],
                             "--encode",
                             encode[a],
+                            "--abduction",
+                            abduction[a],
                             "--quiet",
                             "--out",
                             one}));
@@ -57,11 +62,12 @@ TEST(Evaluate, ComparesKindsOfGuidanceAndEncodingOfAConditionalModel) {
   }
   EXPECT_GT(l1(images_of(out, arms[0]), images_of(out, arms[1]), 0), 0.1);
   EXPECT_GT(l1(images_of(out, arms[1]), images_of(out, arms[2]), 0), 0.1);
+  EXPECT_GT(l1(images_of(out, arms[2]), images_of(out, arms[3]), 0), 0.1);
 
-  EXPECT_EQ(summary[3]["arm"], "gradient-agreement");
-  ASSERT_EQ(summary[3]["by_noise_level"].size(), 11u);
-  EXPECT_EQ(summary[3]["by_noise_level"][10]["timestep"], 999);
-  for (const json& level : summary[3]["by_noise_level"]) {
+  EXPECT_EQ(summary[4]["arm"], "gradient-agreement");
+  ASSERT_EQ(summary[4]["by_noise_level"].size(), 11u);
+  EXPECT_EQ(summary[4]["by_noise_level"][10]["timestep"], 999);
+  for (const json& level : summary[4]["by_noise_level"]) {
     EXPECT_LE(std::abs(level["cosine"]["mean"].get<double>()), 1 + 1e-6);
     EXPECT_GT(level["ratio"]["mean"].get<double>(), 0);
   }
