@@ -207,7 +207,10 @@ Graph parse_toml_graph(std::string_view text, std::string_view where) {
   try {
     file = toml::parse(text);
   } catch (const toml::parse_error& e) {
-    fail("{}: line {}: {}", where, e.source().begin.line, e.description());
+    std::string description(e.description());  // may quote what it read
+    std::ranges::replace_if(
+        description, [](unsigned char c) { return c < 0x20; }, ' ');
+    fail("{}: line {}: {}", where, e.source().begin.line, description);
   }
   for (const auto& [key, value] : file) {
     const bool known = key == "name" || key == "description" || key == "nodes";
