@@ -107,7 +107,7 @@ def main():
     parser.add_argument("--program", default=root / "build/bin/diffscm")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--models", default="triangle,y,diamond")
-    parser.add_argument("--forms", default="conditional,anti-causal")
+    parser.add_argument("--forms", default="conditional,anti-causal", help=", ".join(FORMS))
     parser.add_argument("--rows", type=int, default=5000)
     parser.add_argument("--out", type=Path, default=Path("dcm"))
     parser.add_argument("--json", type=Path, help="also write the table's numbers")
