@@ -16,6 +16,6 @@ if ! "$diffscm" inspect mnist --quiet >/dev/null 2>&1; then
 fi
 
 "$diffscm" counterfactual --model "weights/$data-conditional.safetensors" \
-  --data "$data" --split test --index 0:10 --do digit=5 --abduction ddim --scale 1,1.5,2 --report --out out/demo
+  --data "$data" --split test --index 0:10 --do digit=5 --scale 0.7,1,1.3 --report --out out/demo
 echo "demo: the picture is $PWD/out/demo/grid.png, the page to play with is $PWD/out/demo/report.html"
 echo "demo: for the whole program, build/bin/diffscm: scripts/build.sh"
