@@ -35,8 +35,8 @@ void validate(const AbductionOptions& options);
 // Per-image vectors have one entry per image of the batch.
 struct Abduction {
   Tensor latent;  // u, shaped like the images, at level L
-  // ddpm, else empty: [L], of the step from level 1 + i: its standard normal z, and of the last
-  // step, which has none, what it misses the image by.
+  // ddpm, else empty: [L], of the step from level 1 + i, in units of its sigma; of the last step,
+  // whose sigma is 0, what it misses the image by.
   std::vector<Tensor> noise;
   std::vector<float> residual;  // fixed_point: worst residual over the levels, grey levels
   std::vector<uint8_t>
