@@ -3,8 +3,8 @@
 
     bench/ablation.py [--program build/bin/diffscm] [--images 32000] [--out out/ablation] [NAME ..]
 
-Each run is trained, then asked do(digit = 5) of the first 50 MNIST test images at s = 1 (plain DDIM
-abduction, implicit guidance), judged by the oracle that ships. Runs that are there are not repeated.
+Each run is trained, then asked do(digit = 5) of the first 50 MNIST test images at s = 1 (factual
+encoding, plain DDIM abduction), judged by the oracle that ships. Runs that are there are not repeated.
 The table goes to stdout and to OUT/table.md. Every run uses one thread, so that two can run at once.
 """
 import argparse
