@@ -80,6 +80,26 @@ void apply_override(json& config, const std::string& override) {
   *target = parsed;
 }
 
+// What no command reads is a typing error: with [conditon] a U-Net would be trained unconditional.
+// The built-in presets have every section and entry; networks and [train.*] check their own.
+void check_names(const json& config, const std::string& what) {
+  json known = json::object();
+  for (const auto& [name, text] : presets()) known.merge_patch(parse(text, name));
+  const auto check = [&](const json& given, const json& all, const std::string& where) {
+    std::vector<std::string> names;
+    for (const auto& [name, unused] : all.items()) names.push_back(where + name);
+    for (const auto& [name, unused] : given.items())
+      require(all.contains(name), "{} has an unknown {}{}: there are {}", what, where, name,
+              fmt::join(names, ", "));
+  };
+  check(config, known, "");
+  for (const char* section : {"train", "diffusion", "condition"}) {
+    if (!config.contains(section)) continue;
+    require(config[section].is_object(), "{}: {} must be a section, not a value", what, section);
+    check(config[section], known.at(section), std::string(section) + ".");
+  }
+}
+
 }  // namespace
 
 std::string ConfigFlags::source_of(const std::string& message) const {
@@ -140,6 +160,7 @@ json load_config(const std::string& preset, const std::vector<std::string>& over
             "no preset or file '{}': choose one of {}, or give a TOML file", preset,
             fmt::join(names, ", "));
     config = read_toml(preset);
+    check_names(config, preset);
   }
 
   for (const std::string& override : overrides) as_usage([&] { apply_override(config, override); });

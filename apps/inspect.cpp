@@ -6,6 +6,7 @@
 
 #include "apps/command.h"
 #include "apps/config.h"
+#include "apps/notes.h"
 #include "apps/shipped_models.h"
 #include "data/dataset.h"
 #include "engine/io/file.h"
@@ -41,14 +42,16 @@ Json describe_npz(const fs::path& path) {
   return d;
 }
 
-Json describe_dataset(const std::string& spec) {
+Json describe_dataset(Common& common, const std::string& spec) {
   Json d = {{"data", spec}};
   for (const data::Split split : {data::Split::train, data::Split::test}) {
     const data::Dataset set = data::load_dataset(spec, split);
     std::map<int64_t, int64_t> per_class;
     for (const int64_t label : set.labels) ++per_class[label];
     Json counts = Json::object();
-    for (const auto& [label, count] : per_class) counts[std::to_string(label)] = count;
+    for (const auto& [label, count] : per_class)
+      counts[set.label_attribute().show(static_cast<double>(label))] = count;
+    say_notes(common, set);
     d[name_of(split)] = {{"images", set.size()},
                          {"shape", to_string({set.height, set.width, set.channels})},
                          {"classes", set.classes},
@@ -71,15 +74,15 @@ Json describe_run(const fs::path& folder) {
   return d;
 }
 
-Json describe(const std::string& what) {
-  if (what == "mnist" || what == "digits") return describe_dataset(what);
+Json describe(Common& common, const std::string& what) {
+  if (what == "mnist" || what == "digits") return describe_dataset(common, what);
   const fs::path path =
       fs::exists(what) ? fs::path(what) : shipped_model(what).value_or(fs::path());
-  if (path.empty()) return describe_dataset(what);
+  if (path.empty()) return describe_dataset(common, what);
   if (fs::is_directory(path)) {
     for (const char* name : {"run.json", "evaluation.json", "model.safetensors"})
       if (fs::exists(path / name)) return describe_run(path);
-    return describe_dataset(what);
+    return describe_dataset(common, what);
   }
   if (path.extension() == ".safetensors") return describe_safetensors(path);
   if (path.extension() == ".npz") return describe_npz(path);
@@ -113,7 +116,7 @@ struct Flags {
 };
 
 void run(Common& common, Flags flags) {
-  const Json d = describe(flags.what);
+  const Json d = describe(common, flags.what);
   if (common.json) {
     fmt::print("{}\n", io::dump(d, 2));
   } else {

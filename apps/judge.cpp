@@ -43,7 +43,7 @@ std::optional<Judge> find_judge(const std::string& given, const DiffusionModel& 
   if (!path.empty()) {
     const std::string kind = read_model_info(path).kind;
     if (kind == Oracle::kKind) return oracle_judge(path, model);
-    require(kind == Classifier::kKind, "--judge {} holds a {}: give an oracle or a classifier",
+    require(kind == Classifier::kKind, "--judge {}: kind is {}, expected oracle or classifier",
             path, kind);
     return classifier_judge(std::make_shared<const AntiCausalPredictor>(path, model));
   }

@@ -50,19 +50,29 @@ struct Flags {
   }
 };
 
-// "3": every image; "all": 0, 1, .., classes-1, over and over.
-std::vector<int64_t> wanted_classes(const std::string& text, int64_t count, int64_t classes) {
+// The classes that a network knows, by the names of its training data if its file has them.
+data::Attribute class_names(const ModelInfo& info, const std::string& name, int64_t classes) {
+  if (info.data.is_object() && info.data.contains("attributes")) {
+    for (data::Attribute& a : data::attributes_from_json(info.data["attributes"], info.path))
+      if (std::ssize(a.states) == classes && (name.empty() || a.name == name)) return std::move(a);
+  }
+  return data::numbered_category(name.empty() ? "class" : name, classes);
+}
+
+// One class: every image; "all": 0, 1, .., classes-1, over and over.
+std::vector<int64_t> wanted_classes(const std::string& text, int64_t count,
+                                    const data::Attribute& category) {
   std::vector<int64_t> targets(static_cast<size_t>(count));
   if (text == "all") {
-    for (size_t i = 0; i < targets.size(); ++i) targets[i] = static_cast<int64_t>(i) % classes;
+    for (size_t i = 0; i < targets.size(); ++i)
+      targets[i] = static_cast<int64_t>(i % category.states.size());
     return targets;
   }
-  const bool number =
-      !text.empty() && text.size() < 10 &&
-      std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
-  require(number && std::stoll(text) < classes, "--class {}: give a class from 0 to {}, or all",
-          text, classes - 1);
-  std::fill(targets.begin(), targets.end(), std::stoll(text));
+  try {
+    std::fill(targets.begin(), targets.end(), static_cast<int64_t>(category.parse(text)));
+  } catch (const Error& e) {
+    fail("--class {}: {}, or all", text, e.what());
+  }
   return targets;
 }
 
@@ -92,7 +102,10 @@ void run(Common& common, Flags flags) {
     told = category->name;
   }
   if (!flags.wanted.empty())
-    targets = as_usage([&] { return wanted_classes(flags.wanted, flags.count, classes); });
+    targets = as_usage([&] {
+      const ModelInfo& names = predictor ? predictor->info() : model.info();
+      return wanted_classes(flags.wanted, flags.count, class_names(names, told, classes));
+    });
   const OutputFolder folder(flags.out, "sample");
   if (predictor) warn_of_other_data(common, model.info(), predictor->info());
 

@@ -80,15 +80,17 @@ void train_diffusion(Common& common, TrainFlags flags) {
                                                    {"loss", "shift"}, flags, common);
   const NoiseSchedule schedule = noise_schedule(config);
   check_chain(config, schedule);
-  const data::Dataset dataset = data::load_dataset(flags.data, data::Split::train),
-                      test = data::load_dataset(flags.data, data::Split::test);
+  const TrainingData data = load_training_data(flags, /*labels=*/false);
+  const data::Dataset &dataset = data.train, &test = data.test;
   fit_to_data(config, "unet", dataset, flags, common);
   auto unet_config = section(config, "unet").get<UNetConfig>();
   double drop = 0;
   if (config.contains("condition")) {  // else: unconditional
     const json& s = config["condition"];
-    unet_config.conditions =
-        conditions_of(dataset, entry<std::vector<std::string>>(s, "condition", "attributes"));
+    const auto told = entry<std::vector<std::string>>(s, "condition", "attributes");
+    unet_config.conditions = conditions_of(dataset, told);
+    require(told.empty() || test.attributes == dataset.attributes,
+            "{} has labels to train on but none to test", dataset.name);
     drop = entry<double>(s, "condition", "drop");
     require(drop >= 0 && drop <= 1, "condition.drop is {}, must be in [0, 1]", drop);
   }

@@ -97,6 +97,9 @@ TrainingData load_training_data(const TrainFlags& flags, bool labels) {
     if (!contains(d.train.notes, note)) d.train.notes.push_back(note);
   if (!labels) return d;
   check_labels(d.train);
+  const int64_t first = d.train.labels.front();
+  require(std::ranges::any_of(d.train.labels, [&](int64_t label) { return label != first; }),
+          "{} has training images of one class only: give images of at least two", d.train.name);
   require(!d.test.labels.empty(), "{} has labels to train on but none to test", d.train.name);
   require_labels(d.test.labels, d.train.classes);
   return d;

@@ -89,7 +89,7 @@ struct TrainingData {
   data::Dataset train, test;
 };
 // Throws Error when a split is missing or the two do not belong together; with `labels`, also when
-// an image of either has none. train.notes has those of both.
+// an image of either has none or all have the same. train.notes has those of both.
 TrainingData load_training_data(const TrainFlags& flags, bool labels);
 // Throws Error unless every image has a label.
 void check_labels(const data::Dataset& dataset);
@@ -135,7 +135,7 @@ void train_model(Common& common, const TrainFlags& flags, const std::string& kin
     task.settings["condition"] = config["condition"];
   if (!flags.init.empty()) {
     const auto [info, state] = read_model(flags.init);
-    require(info.kind == Model::kKind, "--init {} holds a {}, not a {}", flags.init, info.kind,
+    require(info.kind == Model::kKind, "--init {}: kind is {}, expected {}", flags.init, info.kind,
             Model::kKind);
     load_state(named_parameters(model), state);
     task.info.training["started_from"] = {{"sha256", info.sha256}, {"training", info.training}};

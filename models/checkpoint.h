@@ -90,7 +90,8 @@ template <class Model>
 LoadedModel<Model> load_model(const std::filesystem::path& path, Target target,
                               Dtype layers = Dtype::f32) {
   auto [info, state] = read_model(path);
-  require(info.kind == Model::kKind, "{} holds a {}, not a {}", info.path, info.kind, Model::kKind);
+  require(info.kind == Model::kKind, "{}: kind is {}, expected {}", info.path, info.kind,
+          Model::kKind);
   const auto config = [&info] {
     try {
       return info.config.get<typename Model::Config>();

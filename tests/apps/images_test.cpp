@@ -1,5 +1,6 @@
 // diffscm sample, abduct and counterfactual: what they write and what they refuse.
 #include "apps/report/document.h"
+#include "engine/io/png.h"
 #include "tests/apps/networks.h"
 
 namespace diffscm {
@@ -53,6 +54,39 @@ TEST(Sample, IsAFunctionOfTheSeedAndNotOfTheBatch) {
   EXPECT_NE(images[0].bytes, images[2].bytes);
 }
 
+// From the folders' names through the classifier's file to what is asked and what is said.
+TEST(Sample, ClassesGoByTheNamesOfTheirFolders) {
+  const fs::path pets = world() / "pets";
+  for (const auto& [name, level] : {std::pair{"dog", 200}, {"cat", 20}}) {
+    fs::create_directories(pets / name);
+    for (const char* file : {"a.png", "b.png"})
+      io::write_png(
+          pets / name / file,
+          {kSide, kSide, 1, std::vector<uint8_t>(kSide * kSide, static_cast<uint8_t>(level))});
+  }
+  testing::put(pets / ".DS_Store", "hidden");
+  const Result inspected = diffscm({"inspect", pets, "--json"});
+  expect_success(inspected);
+  EXPECT_EQ(json::parse(inspected.out)["train"]["images_per_class"],
+            (json{{"cat", 2}, {"dog", 2}}));
+  EXPECT_NE(inspected.err.find(".DS_Store"), std::string::npos) << inspected.err;
+
+  const std::string classifier = fresh(), out = fresh();
+  expect_success(diffscm({"train", "classifier", "--preset", world().preset(), "--data", pets,
+                          "--out", classifier, "--steps", "1", "--quiet"}));
+  const auto as = [&](const char* name) {
+    return Arguments{"--classifier", classifier, "--class", name, "--quiet"};
+  };
+  expect_success(diffscm(sample(out) + as("dog")));
+  EXPECT_EQ(io::read_npz(out + "/samples.npz").at("target").to_ints(),
+            (std::vector<int64_t>{1, 1, 1}));
+  expect_failure(diffscm(sample(fresh()) + as("cow")), 2, R"(give "cat" or "dog", or all)");
+  const Arguments ask{"counterfactual", "--model", world().unet(), "--classifier", classifier,
+                      "--data",         pets,      "--out",        fresh(),        "--quiet"};
+  expect_success(diffscm(ask + Arguments{"--index", "0:2", "--do", "class=dog"}));
+  expect_failure(diffscm(ask + Arguments{"--do", "class=cow"}), 2, R"(give "cat" or "dog")");
+}
+
 TEST(Sample, BadInputIsOneLineAndLeavesNothing) {
   const auto refused = [&](const Arguments& a, int code, std::string_view part) {
     SCOPED_TRACE(part);
@@ -68,9 +102,10 @@ TEST(Sample, BadInputIsOneLineAndLeavesNothing) {
   refused(guided("10"), 2, "10");
   refused(guided("cat"), 2, "cat");
   refused(guided("3") + Arguments{"--scale", "-1"}, 2, "-1");
+  refused(guided("3") + Arguments{"--scale", ""}, 2, R"(--scale "": give a number)");
   refused({"--eta", "2"}, 2, "2");
   refused({"--threshold", "soft"}, 2, "soft");
-  refused({"--classifier", world().unet(), "--class", "3"}, 1, "not a classifier");
+  refused({"--classifier", world().unet(), "--class", "3"}, 1, "kind is unet, expected classifier");
   refused({"--steps", "1001"}, 1, "1001");
 }
 
@@ -129,7 +164,8 @@ TEST(Abduct, BadInputIsOneLineAndLeavesNothing) {
   refused(model, 2, "--data");
   refused(Arguments{"abduct"} + data, 2, "--model");
   refused({"abduct", "--model", "nowhere", "--data", world().data()}, 1, "nowhere");
-  refused({"abduct", "--model", world().classifier(), "--data", world().data()}, 1, "not a unet");
+  refused({"abduct", "--model", world().classifier(), "--data", world().data()}, 1,
+          "expected unet");
   for (const char* index : {"garbage", "1:2:3:4", "-1", "0:13", "12", "3:3", "1e3"}) {
     SCOPED_TRACE(index);
     refused(model + data + Arguments{"--index=" + std::string(index)}, 2, "index");
@@ -336,8 +372,8 @@ TEST(Counterfactual, BadInputIsOneLineAndLeavesNothing) {
   refused(good + Arguments{"--scale", "0.1,x"}, 2, "--scale");
   refused(good + Arguments{"--batch", "0"}, 2, "--batch");
   refused(with(world().classifier(), world().unet()) + Arguments{"--do", "digit=5"}, 1,
-          "holds a classifier");
-  refused(with(world().unet(), world().unet()) + Arguments{"--do", "digit=5"}, 1, "holds a unet");
+          "kind is classifier");
+  refused(with(world().unet(), world().unet()) + Arguments{"--do", "digit=5"}, 1, "kind is unet");
   refused(with(world().preset(), world().classifier()) + Arguments{"--do", "digit=5"}, 1,
           "preset.toml");
 }

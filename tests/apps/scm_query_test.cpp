@@ -74,6 +74,28 @@ TEST(ScmQuery, bad_input_is_one_line) {
   expect_failure(diffscm({"scm", "query", graph, "--of", "a"}), 1, "node \"a\" has no mechanism");
 }
 
+TEST(ScmQuery, do_stays_in_the_range_of_its_node) {
+  const fs::path graph = world() / "dose.toml";
+  testing::put(graph,
+               "[nodes.dose]\nrange = [0, 10]\nmechanism = \"equation\"\nvalue = \"4 + u\"\n"
+               "noise = {u = \"uniform(0, 1)\"}\n"
+               "[nodes.effect]\nparents = [\"dose\"]\nmechanism = \"equation\"\n"
+               "value = \"2 * dose\"\n");
+  const auto ask = [&](const char* intervention) {
+    return diffscm({"scm", "query", graph, "--of", "effect", "--do", intervention, "--samples",
+                    "100", "--json", "--quiet"});
+  };
+  for (const auto& [set, effect] : {std::pair{"dose=0", 0.0}, {"dose=10", 20}}) {
+    const Result r = ask(set);
+    expect_success(r);
+    EXPECT_NEAR(json::parse(r.out)["answers"][0]["value"].get<double>(), effect, 1e-6);
+  }
+  expect_failure(ask("dose=10.5"), 2, "dose is 10.5: give a number from 0 to 10");
+  expect_failure(ask("dose=-1"), 2, "dose is -1: give a number from 0 to 10");
+  // Not known before it is computed: from 12 to 15.
+  expect_failure(ask("dose=natural*3"), 1, "give a number from 0 to 10");
+}
+
 TEST(ScmShow, prints_the_factorisation_and_writes_formats) {
   const Result r = diffscm({"scm", "show", "flu", "--do", "vaccinated=0"});
   expect_success(r);

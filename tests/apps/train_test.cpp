@@ -234,6 +234,14 @@ TEST(Train, BadInputIsOneLineAndLeavesNothing) {
   testing::put(world() / "odd.toml", std::string(kPreset) + "speed = 3\n");
   refused(Arguments{"train", "classifier"} + data + Arguments{"--preset", world() / "odd.toml"}, 1,
           "unknown train.classifier.speed");
+  for (const auto& [text, part] :
+       {std::pair{"[conditon]\nattributes = [\"class\"]\n", "unknown conditon: there are"},
+        {"[condition]\nattribute = []\n", "unknown condition.attribute"},
+        {"[train.difusion]\nsteps = 3\n", "unknown train.difusion"}}) {
+    testing::put(world() / "odd.toml", std::string(kPreset) + text);
+    refused(diffusion + data + Arguments{"--preset", world() / "odd.toml"}, 1, part);
+  }
+  refused(good + Arguments{"--init", world().classifier()}, 1, "kind is classifier, expected unet");
   refused(Arguments{"train", "classifier", "--set", "train.classifier.match=1"} + preset + data, 1,
           "needs --model");
   const auto set = [&](const std::string& text, int code, std::string_view part) {
@@ -262,12 +270,13 @@ TEST(Train, BadInputIsOneLineAndLeavesNothing) {
 TEST(Train, WhatTheNetworksThatReadLabelsMissIsKnownBeforeTheFirstStep) {
   const fs::path data = world() / "unlabelled.npz";
   auto arrays = io::read_npz(world().data());
-  const auto refused = [&](const char* kind, std::string_view part) {
-    SCOPED_TRACE(kind);
+  const auto refused = [&](const char* kind, std::string_view part,
+                           const std::string& preset = world().preset()) {
+    SCOPED_TRACE(part);
     const std::string out = fresh();
-    expect_failure(diffscm({"train", kind, "--preset", world().preset(), "--data", data, "--out",
-                            out, "--quiet"}),
-                   1, part);
+    expect_failure(
+        diffscm({"train", kind, "--preset", preset, "--data", data, "--out", out, "--quiet"}), 1,
+        part);
     EXPECT_TRUE(is_empty(out));
   };
   const io::NpyArray labels = arrays.at("labels"), images = arrays.at("images");
@@ -277,6 +286,12 @@ TEST(Train, WhatTheNetworksThatReadLabelsMissIsKnownBeforeTheFirstStep) {
   io::write_npz(data,
                 {{"train_images", images}, {"train_labels", labels}, {"test_images", images}});
   refused("classifier", "test");
+  const fs::path told = world() / "told.toml";
+  testing::put(told, std::string(kPreset) + "[condition]\nattributes = [\"class\"]\ndrop = 0.15\n");
+  refused("diffusion", "none to test", told);
+  const std::vector<int64_t> same(kImages, 1);
+  io::write_npz(data, {{"images", images}, {"labels", io::NpyArray::from(same, {kImages})}});
+  refused("classifier", "of one class only");
 }
 
 // Half a test split is known before the first step, not after the last; none at all is said.
@@ -295,10 +310,15 @@ TEST(Train, WhatTheTestSplitLacksIsKnownBeforeTheFirstStep) {
   expect_failure(diffscm(a), 1, "t10k-images");
   EXPECT_TRUE(is_empty(out));
   fs::remove(folder / "t10k-labels-idx1-ubyte");
-  const Result r = diffscm(a);
-  expect_success(r);
-  const size_t said = r.err.find("no test"), begun = r.err.find(" parameters");
-  EXPECT_LT(said, begun) << r.err;
+  for (const char* kind : {"classifier", "diffusion"}) {
+    Arguments b = a;
+    b[1] = kind;
+    b[7] = fresh();
+    const Result r = diffscm(b);
+    expect_success(r);
+    const size_t said = r.err.find("no test"), begun = r.err.find(" parameters");
+    EXPECT_LT(said, begun) << r.err;
+  }
 }
 
 }  // namespace

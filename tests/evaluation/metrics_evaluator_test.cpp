@@ -175,7 +175,7 @@ TEST_F(EvaluatorTest, RefusesWhatDoesNotFit) {
   expect_error([&] { Evaluator(files(8, 3, 2), dataset_, Target::cpu); }, "is for 2 classes");
   EvaluatorFiles swapped = files();
   std::swap(swapped.vae, swapped.oracle);
-  expect_error([&] { Evaluator(swapped, dataset_, Target::cpu); }, "holds a oracle, not a vae");
+  expect_error([&] { Evaluator(swapped, dataset_, Target::cpu); }, "kind is oracle, expected vae");
 
   const Evaluator evaluator(files(), dataset_, Target::cpu);
   const Tensor x = images({0});

@@ -79,7 +79,7 @@ TEST_F(CheckpointTest, ClassifiersToo) {
   auto loaded = load_model<Classifier>(path_, Target::cpu);
   const Tensor x = testing::random_tensor({2, 8, 8, 1}, 5);
   EXPECT_EQ(classifier.probabilities(x, 77), loaded.model.probabilities(x, 77));
-  expect_error([&] { load(); }, "holds a classifier, not a unet");
+  expect_error([&] { load(); }, "kind is classifier, expected unet");
 }
 
 // Values land where PyTorch's layouts say.
@@ -162,7 +162,7 @@ TEST_F(CheckpointTest, HostileConfigurationsAreRefusedBeforeTheyCostMemory) {
   write([](ModelInfo& info, NamedTensors&) { info.config = json::array(); });
   expect_error([&] { load(); }, "not a JSON object");
   write([](ModelInfo& info, NamedTensors&) { info.kind = "dragon"; });
-  expect_error([&] { load(); }, "holds a dragon");
+  expect_error([&] { load(); }, "kind is dragon");
 }
 
 TEST_F(CheckpointTest, HostileClassifierConfigurationsAreRefusedBeforeTheyCostMemory) {

@@ -152,7 +152,7 @@ void expect_round_trip(const typename Model::Config& config,
   info.config["surprise"] = 1;
   write_model(path, info, state);
   expect_error([&] { load_model<Model>(path, Target::cpu); }, "unknown entry 'surprise'");
-  expect_error([&] { load_model<UNet>(path, Target::cpu); }, "not a unet");
+  expect_error([&] { load_model<UNet>(path, Target::cpu); }, "expected unet");
 }
 
 TEST(Judges, ComeBackFromTheirFiles) {
