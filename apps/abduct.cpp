@@ -41,6 +41,7 @@ void run(Common& common, Flags flags) {
   AbductionOptions& options = flags.abduction.options;
   options.method = flags.abduction.resolve(Encoding::unconditional);
   options.threshold.kind = parse_threshold(flags.abduction.threshold);
+  options.seed = common.seed;
   as_usage([&] { validate(options); });
   const DiffusionModel model(flags.model, common.target(), flags.abduction.steps, common.layers());
   options.levels =
@@ -63,7 +64,6 @@ void run(Common& common, Flags flags) {
     const Tensor factual = selection.dataset.images(index).to(model.target());
     // The bar counts both passes: abduction, then the reconstruction that measures it.
     const Progress bar = level_progress(common, "abduct", b, batches);
-    options.seed = common.seed;
     options.index = index;
     const Abduction a = abduct(model.epsilon(), {}, model.chain(), factual, options,
                                [&](int done, int levels) { bar(done, 2 * levels); });

@@ -107,8 +107,9 @@ Abduction abduct_fixed_point(const Denoiser& networks, const Chain& chain, const
 
 // The ancestral step from `level` down, whose noise is yet to be given.
 Step ancestral(const Chain& chain, int level) {
-  const double a = chain.alpha_bar(level), b = chain.alpha_bar(level - 1);
-  return {.from = a, .to = b, .sigma = std::sqrt((1 - a / b) * (1 - b) / (1 - a))};
+  return {.from = chain.alpha_bar(level),
+          .to = chain.alpha_bar(level - 1),
+          .sigma = std::sqrt(chain.posterior_variance(level))};
 }
 
 Abduction abduct_ddpm(const Denoiser& networks, const Chain& chain, const Tensor& x, int levels,

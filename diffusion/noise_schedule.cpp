@@ -101,6 +101,11 @@ double Chain::alpha_bar(int level) const {
   return alpha_bar_[static_cast<size_t>(level)];
 }
 
+double Chain::posterior_variance(int level) const {
+  const double a = alpha_bar(level), b = alpha_bar(level - 1);
+  return (1 - a / b) * (1 - b) / (1 - a);
+}
+
 double Chain::sigma(int level) const {
   const double a = alpha_bar(level);
   return std::sqrt((1 - a) / a);

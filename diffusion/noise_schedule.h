@@ -51,6 +51,9 @@ class Chain {
   double alpha_bar(int level) const;                                     // 0 <= level <= S
   // Noise per unit of signal, sqrt((1 - alpha_bar) / alpha_bar): 0 at level 0.
   double sigma(int level) const;
+  // Of x_{l-1} given x_l and x_0 (Ho et al. 2020, eq. 7), 1 <= level <= S: that of an ancestral
+  // step.
+  double posterior_variance(int level) const;
   // L = floor(fraction S), the part of the chain that is walked. Requires 0 < fraction <= 1 and L
   // >= 1.
   int levels_of_fraction(double fraction) const;

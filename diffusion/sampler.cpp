@@ -74,8 +74,7 @@ struct StepNoise {
 
 StepNoise step_noise(const Chain& chain, int level, const SamplerOptions& o) {
   const double a = chain.alpha_bar(level), b = chain.alpha_bar(level - 1);
-  const double beta = 1 - a / b;
-  const double posterior = beta * (1 - b) / (1 - a);  // variance of x_{l-1} given x_l and x_0
+  const double beta = 1 - a / b, posterior = chain.posterior_variance(level);
   switch (o.kind) {
     case SamplerKind::ddim:
       return {o.eta * std::sqrt(posterior), o.eta * std::sqrt(posterior)};
@@ -86,10 +85,7 @@ StepNoise step_noise(const Chain& chain, int level, const SamplerOptions& o) {
         // guided-diffusion does, the level above lends its posterior variance to the guidance
         // there.
         variance = beta;
-        if (level == 1 && chain.levels() > 1) {
-          const double above = chain.alpha_bar(2);
-          variance = (1 - above / a) * (1 - a) / (1 - above);
-        }
+        if (level == 1 && chain.levels() > 1) variance = chain.posterior_variance(2);
       }
       const double noise = level == 1 ? 0 : std::sqrt(variance);
       return {std::sqrt(posterior), noise, variance};
