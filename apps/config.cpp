@@ -1,7 +1,6 @@
 #include "apps/config.h"
 
 #include <fmt/ranges.h>
-#include <toml++/toml.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -10,6 +9,7 @@
 #include "apps/flags.h"
 #include "engine/io/file.h"
 #include "engine/io/json.h"
+#include "engine/io/toml.h"
 #include "kernels/error.h"
 
 namespace diffscm::apps {
@@ -17,27 +17,11 @@ namespace {
 
 using nlohmann::json;
 
-json to_json(const toml::node& node) {
-  if (const auto* table = node.as_table()) {
-    json object = json::object();
-    for (const auto& [key, value] : *table) object[std::string(key.str())] = to_json(value);
-    return object;
-  }
-  if (const auto* array = node.as_array()) {
-    json list = json::array();
-    for (const auto& value : *array) list.push_back(to_json(value));
-    return list;
-  }
-  if (const auto* value = node.as_integer()) return value->get();
-  if (const auto* value = node.as_floating_point()) return value->get();
-  if (const auto* value = node.as_boolean()) return value->get();
-  if (const auto* value = node.as_string()) return value->get();
-  fail("configuration: dates and times have no meaning here");
-}
-
 json parse(const std::string& text, const std::string& what) {
   try {
-    return to_json(toml::parse(text));
+    return io::to_json(toml::parse(text), [](const toml::node&) {
+      fail("configuration: dates and times have no meaning here");
+    });
   } catch (const toml::parse_error& e) {
     fail("{}: line {}: {}", what, e.source().begin.line, e.description());
   }

@@ -1,11 +1,11 @@
 #include <fmt/ranges.h>
-#include <toml++/toml.h>
 
 #include <algorithm>
 #include <cmath>
 
 #include "causal/formats/graph_file.h"
 #include "engine/io/file.h"
+#include "engine/io/toml.h"
 #include "kernels/error.h"
 
 namespace diffscm::causal {
@@ -31,22 +31,9 @@ class Place {
 };
 
 json to_json(const toml::node& node, std::string_view file) {
-  if (const auto* table = node.as_table()) {
-    json object = json::object();
-    for (const auto& [key, value] : *table) object[std::string(key.str())] = to_json(value, file);
-    return object;
-  }
-  if (const auto* array = node.as_array()) {
-    json list = json::array();
-    for (const auto& value : *array) list.push_back(to_json(value, file));
-    return list;
-  }
-  if (const auto* value = node.as_integer()) return value->get();
-  if (const auto* value = node.as_floating_point()) return value->get();
-  if (const auto* value = node.as_boolean()) return value->get();
-  const auto* value = node.as_string();
-  Place(file, line_of(node)).check(value != nullptr, "dates and times have no meaning here");
-  return value->get();
+  return io::to_json(node, [&](const toml::node& other) {
+    Place(file, line_of(other)).check(false, "dates and times have no meaning here");
+  });
 }
 
 // Takes the keys of one node's table one by one; what is left are the mechanism's parameters.
