@@ -15,6 +15,7 @@
 #include "engine/io/file.h"
 #include "engine/io/json.h"
 #include "models/checkpoint.h"
+#include "models/unet.h"
 #include "training/trainer.h"
 
 namespace diffscm::apps {
@@ -134,9 +135,12 @@ void train_model(Common& common, const TrainFlags& flags, const std::string& kin
   if (kind == "diffusion" && config.contains("condition"))
     task.settings["condition"] = config["condition"];
   if (!flags.init.empty()) {
-    const auto [info, state] = read_model(flags.init);
+    auto [info, state] = read_model(flags.init);
     require(info.kind == Model::kKind, "--init {}: kind is {}, expected {}", flags.init, info.kind,
             Model::kKind);
+    if constexpr (requires { model_config.conditions; })
+      teach_conditions(state, info.config.template get<typename Model::Config>().conditions,
+                       model_config.conditions);
     load_state(named_parameters(model), state);
     task.info.training["started_from"] = {{"sha256", info.sha256}, {"training", info.training}};
     task.settings["init"] = info.sha256;

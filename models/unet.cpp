@@ -9,7 +9,41 @@ bool contains(const std::vector<int64_t>& values, int64_t value) {
   return std::find(values.begin(), values.end(), value) != values.end();
 }
 
+// guided-diffusion's name and shape for its one kind of condition, a class.
+const char* embedding_name(std::span<const Condition> conditions) {
+  return conditions.size() == 1 && conditions[0].is_category() ? "label_emb.weight"
+                                                               : "condition_emb.weight";
+}
+
 }  // namespace
+
+void teach_conditions(NamedTensors& state, std::span<const Condition> from,
+                      std::span<const Condition> to) {
+  Tensor known;
+  if (const auto found = state.find(embedding_name(from)); !from.empty() && found != state.end()) {
+    known = found->second;
+    state.erase(found);
+  }
+  const auto stem = state.find("time_embed.2.bias");
+  if (to.empty() || stem == state.end()) return;
+  const int64_t width = stem->second.numel();
+  Tensor taught = Tensor::zeros({feature_count(to), width});
+  int64_t row = 0;
+  for (const Condition& c : to) {
+    int64_t from_row = 0;
+    for (const Condition& f : from) {
+      if (f.name == c.name && known) {
+        require(f.classes == c.classes, "the model to start from was told another kind of '{}'",
+                c.name);
+        std::copy_n(known.data() + from_row * width, c.features() * width,
+                    taught.mutable_data() + row * width);
+      }
+      from_row += f.features();
+    }
+    row += c.features();
+  }
+  state.emplace(embedding_name(to), taught);
+}
 
 UNet::UNet(const UNetConfig& config, uint64_t seed) : UNet(config, Initializer(seed)) {}
 
@@ -125,12 +159,7 @@ Tensor UNet::predict(const Tensor& x, double t) const {
 
 void UNet::visit(const ParameterVisitor& visitor) {
   time_embed_.visit("time_embed", visitor);
-  if (!config_.conditions.empty()) {
-    // guided-diffusion's name and shape for its one kind of condition, a class.
-    const bool classes_alone =
-        config_.conditions.size() == 1 && config_.conditions[0].is_category();
-    visitor(classes_alone ? "label_emb.weight" : "condition_emb.weight", condition_embed_);
-  }
+  if (!config_.conditions.empty()) visitor(embedding_name(config_.conditions), condition_embed_);
   const auto visit_stages = [&](const char* name, std::vector<Stage>& stages) {
     for (size_t i = 0; i < stages.size(); ++i) {
       int part = 0;  // torch's nn.Sequential numbers what is present

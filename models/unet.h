@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "models/blocks.h"
+#include "models/checkpoint.h"
 #include "models/condition.h"
 
 namespace diffscm {
@@ -27,6 +28,12 @@ void to_json(nlohmann::json& json, const UNetConfig& config);
 void from_json(const nlohmann::json& json, UNetConfig& config);
 // A lower bound of the parameters, without building the model.
 int64_t least_parameters(const UNetConfig& config);
+
+// Turns the tensors of a model that was told `from` into a start for one that is told `to`: of what
+// only `to` knows the weights are zero, which changes nothing until they are trained. Throws Error
+// for a condition that is another kind of attribute in each.
+void teach_conditions(NamedTensors& state, std::span<const Condition> from,
+                      std::span<const Condition> to);
 
 class UNet {
  public:

@@ -50,6 +50,33 @@ TEST(Condition, RefusesWhatIsNoCategory) {
   EXPECT_THROW(condition_features(kDigitAndThickness, std::vector<double>{0}, Target::cpu), Error);
 }
 
+// What it was told before it does as before; what is new says nothing yet.
+TEST(Condition, AModelLearnsMoreOfThem) {
+  UNetConfig before = testing::tiny_unet_config(), after = before;
+  before.conditions = {kDigitAndThickness[0]};
+  after.conditions = {kDigitAndThickness[1], kDigitAndThickness[0]};
+  UNet taught(before, 1), learner(after, 2), forgetful(testing::tiny_unet_config(), 3);
+  randomise(taught, 4);
+  const auto start = [&](UNet& unet, const UNetConfig& config) {
+    NamedTensors state = state_dict(taught);
+    teach_conditions(state, before.conditions, config.conditions);
+    load_state(named_parameters(unet), state);
+  };
+  start(learner, after);
+  start(forgetful, forgetful.config());
+  const Tensor x = random_tensor({2, 8, 8, 1}, 5), t = Tensor::full({2}, 7);
+  const auto features = [](const UNetConfig& config, const std::vector<double>& values) {
+    return condition_features(config.conditions, values, Target::cpu);
+  };
+  EXPECT_EQ(learner.predict(x, t, features(after, {3.5, 1, 1, 2})).to_vector(),
+            taught.predict(x, t, features(before, {1, 2})).to_vector());
+  EXPECT_EQ(forgetful.predict(x, t).to_vector(), taught.predict(x, t).to_vector());
+
+  after.conditions[1].classes = 4;
+  NamedTensors state = state_dict(taught);
+  EXPECT_THROW(teach_conditions(state, before.conditions, after.conditions), Error);
+}
+
 TEST(Condition, SurvivesItsFile) {
   UNetConfig config = testing::tiny_unet_config();
   config.norm_groups = 8;
