@@ -4,19 +4,17 @@
 #include <cmath>
 #include <numbers>
 
+#include "data/draws.h"
 #include "data/glyphs.h"
 #include "data/mnist.h"
 #include "engine/parallel.h"
 #include "kernels/error.h"
-#include "kernels/random.h"
 
 namespace diffscm::data {
 namespace {
 
 using std::numbers::pi;
 
-// Test images start here, far beyond any training image.
-constexpr uint64_t kTestWorld = uint64_t{1} << 32;
 constexpr int kClasses = 10;
 
 // The plain hand: height of the unit box in pixels, and how much wider than high.
@@ -30,35 +28,6 @@ constexpr double kShiftSpread = 0.7, kShiftLimit = 2.0;
 constexpr double kPressureSpread = 0.12, kPressureLimit = 0.3;
 constexpr double kBendSpread = 0.030, kBendLimit = 0.08;
 constexpr double kJitterSpread = 0.018, kJitterLimit = 0.05;
-
-// Successive numbers of one image's stream.
-class Draws {
- public:
-  Draws(uint64_t seed, uint64_t index) : key_{seed, kernels::Purpose::world, 0}, index_(index) {}
-
-  double uniform() {  // in (0, 1)
-    if (next_ == 4) {
-      block_ = kernels::philox(key_, index_, count_++);
-      next_ = 0;
-    }
-    return (block_.word[next_++] + 0.5) * 0x1p-32;
-  }
-  double normal() {
-    const double radius = std::sqrt(-2 * std::log(uniform()));
-    return radius * std::cos(2 * pi * uniform());
-  }
-  // Normal with mean 0, cut at +-limit.
-  double normal(double spread, double limit) {
-    return std::clamp(spread * normal(), -limit, limit);
-  }
-
- private:
-  kernels::RandomKey key_;
-  uint64_t index_;
-  kernels::Philox block_{};
-  uint32_t count_ = 0;
-  int next_ = 4;
-};
 
 double intensity_of(double thickness, double u_intensity) {
   const double logit = 0.5 * u_intensity + 2 * thickness - 5;
@@ -236,10 +205,6 @@ DigitNoise sample_noise(uint64_t seed, uint64_t index) {
   }
   for (double& j : noise.jitter) j = draws.normal(kJitterSpread, kJitterLimit);
   return noise;
-}
-
-uint64_t world_index(Split split, int64_t i) {
-  return static_cast<uint64_t>(i) + (split == Split::test ? kTestWorld : 0);
 }
 
 DigitParents factual_parents(const DigitNoise& noise) {

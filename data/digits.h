@@ -47,7 +47,6 @@ struct DigitNoise {
 
 // A pure function of its arguments. The images of a data set are world_index(split, 0), 1, ...
 DigitNoise sample_noise(uint64_t seed, uint64_t index);
-uint64_t world_index(Split split, int64_t i);
 
 struct DigitParents {
   int digit = 0;

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "data/attribute.h"
+#include "kernels/error.h"
 
 namespace diffscm::data {
 
@@ -18,6 +20,12 @@ class World {
   virtual Assignment attributes(int64_t i, const Assignment& set) const = 0;
   // [H, W, C] in [-1, 1].
   virtual std::vector<float> image(int64_t i, const Assignment& set) const = 0;
+  // The attributes that can be read off `image` [H, W, C], a counterfactual of image i, by
+  // measuring alone: what judges use. One that cannot be measured is left out. Throws Error where
+  // none can.
+  virtual Assignment measure(int64_t /*i*/, std::span<const float> /*image*/) const {
+    fail("this world cannot measure the attributes of an image");
+  }
 };
 
 }  // namespace diffscm::data

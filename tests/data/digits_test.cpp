@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "data/draws.h"
 #include "data/glyphs.h"
 #include "engine/target.h"
 #include "tests/engine/io_testing.h"
