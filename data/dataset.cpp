@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "data/digits.h"
+#include "data/faces.h"
 #include "data/idx_folder.h"
 #include "data/mnist.h"
 #include "data/npz_archive.h"
@@ -17,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kChoices =
-    "mnist, digits (built in), a folder of IDX or PNG files, or an .npz file";
+    "mnist, digits or faces (built in), a folder of IDX or PNG files, or an .npz file";
 
 // The last part of its path, whatever slashes or dots end it.
 std::string name_of_source(const fs::path& path) {
@@ -38,6 +39,7 @@ Dataset load_idx_folder(const fs::path& folder, const std::vector<IdxFiles>& set
 Dataset load_source(const std::string& spec, Split split, uint64_t seed) {
   if (spec == "mnist") return load_mnist(split);
   if (spec == "digits") return load_digits(split, seed);
+  if (spec == "faces") return load_faces(split, seed);
   const fs::path path = spec;
   std::error_code ignored;
   if (fs::is_directory(path, ignored)) {

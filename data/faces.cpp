@@ -1,0 +1,155 @@
+#include "data/faces.h"
+
+#include <limits>
+
+#include "data/draws.h"
+#include "engine/parallel.h"
+#include "kernels/error.h"
+
+namespace diffscm::data {
+namespace {
+
+int64_t size_of(Split split) {
+  return split == Split::train ? kFacesTrain : kFacesTest;
+}
+
+Assignment assignment(const FaceParents& p) {
+  return {{"Young", p.young}, {"Male", p.male}, {"No_Beard", p.shaven}, {"Bald", p.bald}};
+}
+
+class FacesWorld : public World {
+ public:
+  FacesWorld(Split split, uint64_t seed) : split_(split), seed_(seed) {}
+
+  Assignment attributes(int64_t i, const Assignment& set) const override {
+    return assignment(face_parents(noise_of(i), set));
+  }
+  std::vector<float> image(int64_t i, const Assignment& set) const override {
+    const FaceNoise noise = noise_of(i);
+    return drawn(face_parents(noise, set), noise);
+  }
+  Assignment measure(int64_t i, std::span<const float> image) const override {
+    require(std::ssize(image) == kFacePixels, "a face has {} values, not {}", kFacePixels,
+            image.size());
+    const FaceNoise noise = noise_of(i);
+    FaceParents best;
+    double least = std::numeric_limits<double>::infinity();
+    for (unsigned k = 0; k < 16; ++k) {
+      const FaceParents p{(k & 1) != 0, (k & 2) != 0, (k & 4) != 0, (k & 8) != 0};
+      const std::vector<float> candidate = drawn(p, noise);
+      double distance = 0;
+      for (size_t j = 0; j < candidate.size(); ++j) {
+        const double d = candidate[j] - image[j];
+        distance += d * d;
+      }
+      if (distance < least) {
+        least = distance;
+        best = p;
+      }
+    }
+    return assignment(best);
+  }
+
+ private:
+  FaceNoise noise_of(int64_t i) const {
+    require(i >= 0 && i < size_of(split_), "faces has no {} image {}: give 0 to {}",
+            name_of(split_), i, size_of(split_) - 1);
+    return sample_face_noise(seed_, world_index(split_, i));
+  }
+  static std::vector<float> drawn(const FaceParents& parents, const FaceNoise& noise) {
+    std::vector<float> image(kFacePixels);
+    render(parents, noise, image);
+    return image;
+  }
+
+  Split split_;
+  uint64_t seed_;
+};
+
+}  // namespace
+
+std::array<Attribute, 4> face_attributes() {
+  return {Attribute{.name = "Young", .states = {"old", "young"}},
+          Attribute{.name = "Male", .states = {"female", "male"}},
+          Attribute{.name = "No_Beard", .states = {"bearded", "shaven"}},
+          Attribute{.name = "Bald", .states = {"hair", "bald"}}};
+}
+
+FaceNoise sample_face_noise(uint64_t seed, uint64_t index) {
+  Draws draws(seed, index);
+  FaceNoise noise;
+  noise.u_young = draws.uniform();
+  noise.u_male = draws.uniform();
+  noise.u_shaven = draws.uniform();
+  noise.u_bald = draws.uniform();
+  noise.shift_x = draws.normal(0.8, 1.8);
+  noise.shift_y = draws.normal(0.5, 1.2);
+  noise.tilt = draws.normal(0.06, 0.16);
+  noise.scale = 1 + draws.normal(0.03, 0.07);
+  noise.skin = draws.uniform();
+  noise.hair = draws.uniform();
+  noise.eyes = draws.uniform();
+  noise.background = draws.uniform();
+  noise.background_depth = draws.uniform();
+  noise.shirt = draws.uniform();
+  noise.shirt_depth = draws.uniform();
+  noise.light_x = draws.uniform(-1, 1);
+  noise.light_y = draws.uniform(-1, 0);
+  noise.light_strength = draws.uniform();
+  noise.width = draws.normal(0.35, 0.8);
+  noise.jaw = draws.normal(0.35, 0.8);
+  noise.volume = draws.uniform();
+  noise.parting = draws.uniform(-1, 1);
+  noise.fringe = draws.uniform();
+  noise.length = draws.uniform();
+  noise.fullness = draws.uniform();
+  noise.smile = draws.uniform();
+  noise.brows = draws.uniform(-1, 1);
+  noise.gaze = draws.uniform(-1, 1);
+  return noise;
+}
+
+FaceParents face_parents(const FaceNoise& noise, const Assignment& set) {
+  static const auto known = face_attributes();
+  std::array<int, 4> given{-1, -1, -1, -1};
+  for (const auto& [name, value] : set) {
+    const Attribute& attribute = find_attribute(known, name);
+    attribute.check(value);
+    given[static_cast<size_t>(&attribute - known.data())] = static_cast<int>(value);
+  }
+  const auto state = [&](size_t a, double u, double p_first) {
+    return given[a] < 0 ? u >= p_first : given[a] == 1;
+  };
+  FaceParents p;
+  p.young = state(0, noise.u_young, kOld);
+  p.male = state(1, noise.u_male, kFemale);
+  p.shaven = state(2, noise.u_shaven, kBearded[p.young][p.male]);
+  p.bald = state(3, noise.u_bald, kHaired[p.young][p.male]);
+  return p;
+}
+
+Dataset load_faces(Split split, uint64_t seed) {
+  Dataset set;
+  set.name = "faces";
+  set.height = set.width = kFaceSide;
+  set.channels = 3;
+  const int64_t count = size_of(split);
+  set.pixels.resize(static_cast<size_t>(count * kFacePixels));
+  std::vector<FaceParents> parents(static_cast<size_t>(count));
+  in_parallel(count, [&](int64_t i) {
+    const FaceNoise noise = sample_face_noise(seed, world_index(split, i));
+    FaceParents& p = parents[static_cast<size_t>(i)];
+    p = face_parents(noise);
+    render(p, noise,
+           std::span(set.pixels).subspan(static_cast<size_t>(i * kFacePixels), kFacePixels));
+  });
+  for (const Attribute& attribute : face_attributes()) {
+    std::vector<double> values;
+    for (const FaceParents& p : parents) values.push_back(assignment(p).at(attribute.name));
+    set.add(attribute, std::move(values));
+  }
+  set.world = std::make_shared<FacesWorld>(split, seed);
+  return set;
+}
+
+}  // namespace diffscm::data
