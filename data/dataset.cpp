@@ -18,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kChoices =
-    "mnist, digits or faces (built in), a folder of IDX or PNG files, or an .npz file";
+    "mnist, a built-in world (digits, faces), a folder of IDX or PNG files, or an .npz file";
 
 // The last part of its path, whatever slashes or dots end it.
 std::string name_of_source(const fs::path& path) {
