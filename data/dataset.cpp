@@ -8,6 +8,7 @@
 #include "data/idx_folder.h"
 #include "data/mnist.h"
 #include "data/npz_archive.h"
+#include "data/pendulum.h"
 #include "data/png_folder.h"
 #include "engine/io/file.h"
 #include "kernels/error.h"
@@ -18,7 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kChoices =
-    "mnist, a built-in world (digits, faces), a folder of IDX or PNG files, or an .npz file";
+    "mnist, a built-in world (digits, faces, pendulum), a folder of IDX or PNG files, or an .npz file";
 
 // The last part of its path, whatever slashes or dots end it.
 std::string name_of_source(const fs::path& path) {
@@ -40,6 +41,7 @@ Dataset load_source(const std::string& spec, Split split, uint64_t seed) {
   if (spec == "mnist") return load_mnist(split);
   if (spec == "digits") return load_digits(split, seed);
   if (spec == "faces") return load_faces(split, seed);
+  if (spec == "pendulum") return load_pendulum(split, seed);
   const fs::path path = spec;
   std::error_code ignored;
   if (fs::is_directory(path, ignored)) {

@@ -61,8 +61,7 @@ inline float pixel_of_byte(uint8_t level) {
 
 // spec is one of
 //   mnist                   data/mnist.h
-//   digits, faces           data/digits.h, data/faces.h; `seed` selects the world, other sources
-//                           ignore it
+//   digits, faces, pendulum data/digits.h, ..; `seed` selects the world, other sources ignore it
 //   FOLDER                  of IDX files, data/idx_folder.h, or of PNG files, data/png_folder.h
 //   FOLDER/PREFIX           IDX files PREFIX-train-..., one of several data sets in a folder
 //   FILE.npz                data/npz_archive.h

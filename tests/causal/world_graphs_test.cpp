@@ -2,6 +2,7 @@
 #include "causal/model_folder.h"
 #include "data/draws.h"
 #include "data/faces.h"
+#include "data/pendulum.h"
 #include "tests/causal/scm_testing.h"
 
 namespace diffscm::causal {
@@ -57,6 +58,32 @@ TEST(WorldGraphs, faces_tables) {
        {std::pair{"beard", data::kBearded}, {"baldness", data::kHaired}})
     for (const auto& row : rows(node))
       EXPECT_EQ(row[2], table[row[0] == "young"][row[1] == "male"]) << row;
+}
+
+TEST(WorldGraphs, pendulum) {
+  const auto loaded = shipped("pendulum.toml");
+  const Graph& graph = loaded.model.graph();
+  for (const data::Attribute& attribute : data::pendulum_attributes())
+    EXPECT_EQ(graph[graph.find(attribute.name)].attribute, attribute);
+  for (uint64_t image = 0; image < 500; ++image) {
+    const data::PendulumNoise noise = data::sample_pendulum_noise(2, image);
+    const data::PendulumParents p = data::pendulum_parents(noise);
+    const data::Assignment truth{{"pendulum", p.pendulum},
+                                 {"light", p.light},
+                                 {"shadow_length", p.shadow_length},
+                                 {"shadow_position", p.shadow_position}};
+    NodeValues values(graph.size());
+    for (const auto& [node, value] : truth) values[graph.find(node)] = Values({value});
+    const auto made = [&](const char* name, double u) {
+      const size_t node = graph.find(name);
+      return loaded.model.mechanism(node)
+          .predict(Values({u}), loaded.model.parent_values(node, values))
+          .numbers[0];
+    };
+    EXPECT_NEAR(made("shadow_length", noise.u_length), p.shadow_length, 1e-12);
+    EXPECT_NEAR(made("shadow_position", noise.u_position), p.shadow_position, 1e-12);
+    EXPECT_EQ(made("light", p.light), p.light);
+  }
 }
 
 }  // namespace
