@@ -5,8 +5,10 @@
 #include <CLI/CLI.hpp>
 #include <cmath>
 
+#include "apps/notes.h"
 #include "apps/output_folder.h"
 #include "apps/shipped_models.h"
+#include "causal/dataset_nodes.h"
 #include "causal/fit_scm.h"
 #include "causal/formats/graph_file.h"
 #include "data/index_range.h"
@@ -17,7 +19,22 @@ namespace diffscm::apps {
 
 using Json = nlohmann::ordered_json;
 
-NodeRows read_rows(Common& common, const TableFlags& flags, const causal::Graph& graph) {
+namespace {
+
+NodeRows read_images(Common& common, const RowFlags& flags, const causal::Graph& graph) {
+  auto dataset = std::make_shared<const data::Dataset>(
+      data::load_dataset(flags.data, data::parse_split(flags.split), common.seed));
+  say_notes(common, *dataset);
+  std::vector<int64_t> index =
+      as_usage([&] { return data::parse_index_range(flags.index, dataset->size()); });
+  require(!index.empty(), "{}: no image was asked for", io::show(flags.data));
+  return {causal::DatasetNodes(graph, *dataset).values(index), std::move(index), dataset};
+}
+
+}  // namespace
+
+NodeRows read_rows(Common& common, const RowFlags& flags, const causal::Graph& graph) {
+  if (causal::has_image(graph)) return read_images(common, flags, graph);
   const std::vector<data::Attribute> columns = graph.columns();
   const data::Table table = data::read_table(flags.data, columns);
   const std::vector<int64_t> asked =
@@ -32,7 +49,7 @@ NodeRows read_rows(Common& common, const TableFlags& flags, const causal::Graph&
   if (missing > 0)
     common.console.say(
         fmt::format("{} of {} rows lack a value and are left out", missing, asked.size()));
-  NodeRows rows{causal::node_values(graph, chosen.select(complete)), {}};
+  NodeRows rows{causal::node_values(graph, chosen.select(complete)), {}, {}};
   for (const int64_t row : complete) rows.index.push_back(asked[static_cast<size_t>(row)]);
   return rows;
 }
@@ -45,15 +62,38 @@ causal::Graph read_graph_for(Common& common, const std::string& path) {
   return std::move(file.graph);
 }
 
-causal::StructuralCausalModel read_model_for(Common& common, const std::string& path) {
+std::pair<std::string, nlohmann::json> parse_setting(const std::string& text) {
+  const size_t equals = text.find('=');
+  if (equals == std::string::npos || equals == 0)
+    throw UsageError(fmt::format("--set {}: give KEY=VALUE", io::show(text)));
+  const std::string value = text.substr(equals + 1);
+  const auto parsed = nlohmann::json::parse(value, nullptr, /*allow_exceptions=*/false);
+  return {text.substr(0, equals), parsed.is_discarded() ? nlohmann::json(value) : parsed};
+}
+
+causal::StructuralCausalModel read_model_for(Common& common, const std::string& path,
+                                             const std::vector<std::string>& settings) {
   causal::ModelFile file = causal::load_model(find_graph(path));
   for (const std::string& note : file.notes) common.console.say(note);
+  file.model.move_to(common.target(), common.layers());
+  std::map<size_t, nlohmann::json> changes;
+  for (const std::string& setting : settings) {
+    const auto [name, value] = parse_setting(setting);
+    const size_t dot = name.rfind('.');
+    if (dot == std::string::npos || dot == 0)
+      throw UsageError(fmt::format("--set {}: give NODE.KEY=VALUE", io::show(setting)));
+    const size_t node = as_usage([&] { return file.model.graph().find(name.substr(0, dot)); });
+    changes[node][name.substr(dot + 1)] = value;
+  }
+  for (const auto& [node, values] : changes)
+    as_usage([&] { file.model.mechanism(node).configure(values); });
   return std::move(file.model);
 }
 
 data::Table to_table(const causal::Graph& graph, const causal::NodeValues& values) {
   data::Table table;
   for (size_t i = 0; i < graph.size(); ++i) {
+    if (graph[i].kind == causal::NodeKind::image) continue;
     data::Attribute attribute = graph[i].attribute;
     if (!graph[i].is_latent()) attribute.name = graph[i].column;
     table.add(std::move(attribute), values[i]);
@@ -75,7 +115,7 @@ void write_scm_run(const std::string& out, const Common& common, const Json& opt
 }
 
 void add_scm(CLI::App& app, Common& common) {
-  CLI::App& scm = *app.add_subcommand("scm", "Causal graphs over tables");
+  CLI::App& scm = *app.add_subcommand("scm", "Causal graphs over tables and images");
   scm.require_subcommand(1);
   add_scm_show(scm, common);
   add_scm_query(scm, common);

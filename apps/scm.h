@@ -1,12 +1,16 @@
 // diffscm scm: what its subcommands share.
 #pragma once
 
+#include <fmt/format.h>
+
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "apps/command.h"
 #include "causal/model_folder.h"
+#include "data/dataset.h"
 
 namespace diffscm::apps {
 
@@ -18,28 +22,47 @@ void add_scm_sample(CLI::App& scm, Common& common);
 void add_scm_counterfactual(CLI::App& scm, Common& common);
 void add_scm_evaluate(CLI::App& scm, Common& common);
 
-// A table of a graph's columns.
-struct TableFlags {
-  std::string data{}, index = ":";
+// The data of a graph: a table of its columns or, where it has an image, images with attributes.
+struct RowFlags {
+  std::string data{}, split = "test", index = ":";
   bool drop_missing = false;
+  // Of a command that reads its rows from --NAME.
+  template <class V>
+  void visit(V&& flag, const char* name, FlagTraits traits, const char* what) {
+    traits.value = "mnist|digits|morpho|faces|pendulum|FILE";
+    flag(name, &data,
+         fmt::format("{}: a table (.csv or .npz); of a graph with an image, images with attributes",
+                     what)
+             .c_str(),
+         traits);
+    flag("split", &split, "which part of the images", {.choices = {"train", "test"}});
+    flag("index", &index, "which rows: 7  0:100  :", {.value = "RANGE"});
+    flag("drop-missing", &drop_missing, "leave out rows that lack a value");
+  }
 };
 
-// Rows of a table as the values of all nodes (of latent ones none), without missing values.
+// The values of all nodes (of latent ones none), without missing values.
 struct NodeRows {
   causal::NodeValues values;
-  std::vector<int64_t> index;  // of each row in the file
+  std::vector<int64_t> index;                    // of each row in the data
+  std::shared_ptr<const data::Dataset> dataset;  // of images; null: a table
 };
 // Throws Error for rows with missing values, counted, unless they are to be dropped, and when none
 // is left.
-NodeRows read_rows(Common& common, const TableFlags& flags, const causal::Graph& graph);
+NodeRows read_rows(Common& common, const RowFlags& flags, const causal::Graph& graph);
 
 // A graph from a file, the folder of a model, or the name of one that came along ("asia"); what a
 // person should know about how it was read is said.
 causal::Graph read_graph_for(Common& common, const std::string& path);
-// A model and what a person should know about how it was read, which is said.
-causal::StructuralCausalModel read_model_for(Common& common, const std::string& path);
+// A model on the command's device, and what a person should know about how it was read, which is
+// said. `settings`, NODE.KEY=VALUE each, change what may be changed after a fit. Throws UsageError
+// for one that is not understood.
+causal::StructuralCausalModel read_model_for(Common& common, const std::string& path,
+                                             const std::vector<std::string>& settings = {});
+// KEY=VALUE, the value as JSON or else as text. Throws UsageError.
+std::pair<std::string, nlohmann::json> parse_setting(const std::string& text);
 
-// Values as a table under the columns' names; of latent nodes under their own.
+// Values as a table under the columns' names, of latent nodes under their own; without images.
 data::Table to_table(const causal::Graph& graph, const causal::NodeValues& values);
 
 // One value as JSON: the state's name or the number.

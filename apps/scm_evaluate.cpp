@@ -19,17 +19,14 @@ using Json = nlohmann::ordered_json;
 
 struct Flags {
   std::string model, truth, out;
-  TableFlags table;
+  RowFlags rows;
   ScmEvaluationOptions options;
   template <class V>
   void visit(V&& flag) {
     flag("model", &model,
          "the model: a folder made by scm fit, or a graph that says everything, by file or name",
          {.required = true, .positional = true, .value = "FILE"});
-    flag("data", &table.data, "rows that it was not fitted to: .csv or .npz",
-         {.value = "FILE", .otherwise = "drawn from --truth"});
-    flag("index", &table.index, "which rows", {.value = "RANGE"});
-    flag("drop-missing", &table.drop_missing, "leave out rows that lack a value");
+    rows.visit(flag, "data", {.otherwise = "drawn from --truth"}, "rows that it was not fitted to");
     flag("truth", &truth,
          "the equations that made the data: a graph that says everything, by file or name",
          {.value = "FILE", .otherwise = "nobody knows"});
@@ -88,7 +85,7 @@ std::string report_of(const Flags& flags, const ScmEvaluation& e) {
   Document page("How good is this causal model?");
   page.facts({{"model", flags.model},
               {"truth", flags.truth.empty() ? "unknown" : flags.truth},
-              {"data", flags.table.data.empty() ? "drawn from the truth" : flags.table.data}});
+              {"data", flags.rows.data.empty() ? "drawn from the truth" : flags.rows.data}});
   page.section("Distributions");
   page.paragraph(
       "Squared maximum mean discrepancy between rows of the model and true ones, and between true "
@@ -148,16 +145,16 @@ std::string report_of(const Flags& flags, const ScmEvaluation& e) {
 }
 
 void run(Common& common, Flags flags) {
-  if (flags.table.data.empty() && flags.truth.empty())
+  if (flags.rows.data.empty() && flags.truth.empty())
     throw UsageError("give --data, or --truth to draw it from");
   const causal::StructuralCausalModel model = read_model_for(common, flags.model);
   std::optional<causal::StructuralCausalModel> truth;
   if (!flags.truth.empty()) truth.emplace(read_model_for(common, flags.truth));
   causal::NodeValues data;
-  if (flags.table.data.empty())
+  if (flags.rows.data.empty())
     data = truth->sample(causal::first_rows(~common.seed, 2000)).value;
   else
-    data = read_rows(common, flags.table, model.graph()).values;
+    data = read_rows(common, flags.rows, model.graph()).values;
 
   const OutputFolder folder(flags.out, "scm evaluate");
   const std::filesystem::path out = flags.out;

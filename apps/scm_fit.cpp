@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 struct Flags {
   std::string graph, mechanism, out;
   std::vector<std::string> settings;
-  TableFlags table;
+  RowFlags rows{.split = "train"};
   bool resume = false;
   template <class V>
   void visit(V&& flag) {
@@ -28,9 +28,7 @@ struct Flags {
     flag("graph", &graph,
          "a graph's file (.toml, .json, .bif, .dot, .gv or .txt) or a shipped graph's name",
          {.required = true, .positional = true, .value = "FILE"});
-    flag("data", &table.data, "the table: .csv or .npz", {.required = true, .value = "FILE"});
-    flag("index", &table.index, "which rows: 0:5000", {.value = "RANGE"});
-    flag("drop-missing", &table.drop_missing, "leave out rows that lack a value");
+    rows.visit(flag, "data", {.required = true}, "what is learnt from");
     flag("mechanism", &mechanism, "learn every node anew, numbers with parents by this mechanism",
          {.choices = names, .otherwise = "as the graph says; else what fits the node"});
     flag("set", &settings, "a parameter of --mechanism, as often as needed",
@@ -45,15 +43,16 @@ causal::MechanismSpec mechanism_of(const Flags& flags) {
   causal::MechanismSpec spec{flags.mechanism, {}};
   spec.parameters = nlohmann::json::object();
   for (const std::string& setting : flags.settings) {
-    const size_t equals = setting.find('=');
-    if (equals == std::string::npos || equals == 0)
-      throw UsageError(fmt::format("--set {}: give KEY=VALUE", io::show(setting)));
-    const std::string value = setting.substr(equals + 1);
-    const auto parsed = nlohmann::json::parse(value, nullptr, /*allow_exceptions=*/false);
-    spec.parameters[setting.substr(0, equals)] =
-        parsed.is_discarded() ? nlohmann::json(value) : parsed;
+    const auto [key, value] = parse_setting(setting);
+    spec.parameters[key] = value;
   }
   return spec;
+}
+
+// What the data are: a table's or archive's bytes, or where images come from.
+Json identity_of(const RowFlags& flags, const NodeRows& rows) {
+  if (fs::is_regular_file(flags.data)) return {{"sha256", io::sha256_of_file(flags.data)}};
+  return {{"name", rows.dataset->name}, {"split", flags.split}, {"size", rows.dataset->size()}};
 }
 
 void run(Common& common, Flags flags) {
@@ -64,13 +63,13 @@ void run(Common& common, Flags flags) {
                                   ? causal::with_mechanisms(given)
                                   : causal::with_mechanisms(given, mechanism_of(flags));
   causal::StructuralCausalModel{graph};  // says now what the mechanisms cannot use
-  const NodeRows rows = read_rows(common, flags.table, graph);
+  const NodeRows rows = read_rows(common, flags.rows, graph);
 
   const fs::path out = flags.out;
   // What decides the result: a fit goes on with the same.
   const Json settings = {{"graph", causal::to_json(graph)},
-                         {"data_sha256", io::sha256_of_file(flags.table.data)},
-                         {"index", flags.table.index},
+                         {"data", identity_of(flags.rows, rows)},
+                         {"index", flags.rows.index},
                          {"rows", rows.index.size()},
                          {"seed", common.seed}};
   require(flags.resume || !fs::exists(out / "fit.json"),
@@ -92,19 +91,24 @@ void run(Common& common, Flags flags) {
   Json nodes = Json::array();
   double first_done = -1, node_start = 0;  // what --resume found done is not part of the rate
   causal::fit_scm(graph, rows.values, out,
-                  {.seed = common.seed, .target = common.target(), .progress = [&](const auto& p) {
-                     if (stop_requested()) throw Stopped{};
-                     const double done = static_cast<double>(p.node) + p.done;
-                     if (first_done < 0) first_done = done;
-                     if (p.done == 0) node_start = elapsed();
-                     if (p.finished)
-                       nodes.push_back({{"node", p.name}, {"seconds", elapsed() - node_start}});
-                     const double rate = (done - first_done) / std::max(elapsed(), 1e-9);
-                     common.console.progress(
-                         "fit", done, static_cast<double>(p.nodes),
-                         rate > 0 ? (static_cast<double>(p.nodes) - done) / rate : 0,
-                         p.name + (p.note.empty() ? "" : ": " + p.note));
-                   }});
+                  {.seed = common.seed,
+                   .target = common.target(),
+                   .layers = common.layers(),
+                   .progress =
+                       [&](const auto& p) {
+                         if (stop_requested()) throw Stopped{};
+                         const double done = static_cast<double>(p.node) + p.done;
+                         if (first_done < 0) first_done = done;
+                         if (p.done == 0) node_start = elapsed();
+                         if (p.finished)
+                           nodes.push_back({{"node", p.name}, {"seconds", elapsed() - node_start}});
+                         const double rate = (done - first_done) / std::max(elapsed(), 1e-9);
+                         common.console.progress(
+                             "fit", done, static_cast<double>(p.nodes),
+                             rate > 0 ? (static_cast<double>(p.nodes) - done) / rate : 0,
+                             p.name + (p.note.empty() ? "" : ": " + p.note));
+                       },
+                   .stop = [] { return stop_requested(); }});
   common.console.finish_progress();
 
   const Json summary = {{"nodes", graph.size()},
@@ -122,7 +126,7 @@ void run(Common& common, Flags flags) {
 }  // namespace
 
 void add_scm_fit(CLI::App& scm, Common& common) {
-  add_command<Flags>(scm, "fit", "Fit a mechanism for every node to a table", common, run);
+  add_command<Flags>(scm, "fit", "Fit a mechanism for every node to data", common, run);
 }
 
 }  // namespace diffscm::apps

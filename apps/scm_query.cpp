@@ -18,7 +18,7 @@ using Json = nlohmann::ordered_json;
 struct Flags {
   std::string graph, out;
   causal::QueryText text;
-  TableFlags table{.index = "0:100"};
+  RowFlags table{.index = "0:100"};
   int64_t samples = 0;
   template <class V>
   void visit(V&& flag) {

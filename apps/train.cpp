@@ -13,6 +13,7 @@
 #include "models/classifier.h"
 #include "models/unet.h"
 #include "training/conditions.h"
+#include "training/diffusion_training.h"
 #include "training/gradient_matching.h"
 #include "training/noisy_batches.h"
 
@@ -99,26 +100,18 @@ void train_diffusion(Common& common, TrainFlags flags) {
   const auto loss = optional_entry<std::string>(train, "train.diffusion", "loss", "uniform");
   require(loss == "uniform" || loss == "min-snr",
           "train.diffusion.loss is '{}': uniform or min-snr", loss);
-  const bool weighted = loss == "min-snr";
-  const NoisyBatches batches(dataset, schedule, options.batch, options.seed, common.target(),
-                             shift_of(train, "train.diffusion", dataset));
+  const DiffusionTraining training(dataset, schedule, conditions,
+                                   {.batch = options.batch,
+                                    .seed = options.seed,
+                                    .min_snr = loss == "min-snr",
+                                    .shift = shift_of(train, "train.diffusion", dataset),
+                                    .drop = drop},
+                                   common.target());
   train_model<UNet>(
       common, flags, "diffusion", config, unet_config, dataset, options,
-      [&](UNet&, int64_t step) {
-        const NoisyBatch b = batches.batch(step);
-        TrainingBatch batch{b.x_t, b.t, b.noise};
-        if (weighted) batch.push_back(min_snr_weights(schedule, b.timesteps, common.target()));
-        if (!conditions.empty()) {
-          std::vector<double> values = condition_values(conditions, dataset, b.index);
-          forget(values, conditions.size(), drop, options.seed, step);
-          batch.push_back(condition_features(conditions, values, common.target()));
-        }
-        return batch;
-      },
+      [&](UNet&, int64_t step) { return training.batch(step); },
       [&](UNet& unet, const TrainingBatch& batch, ForwardContext& context) {
-        const Tensor features = conditions.empty() ? Tensor() : batch.back();
-        return mse_loss(unet.forward(batch[0], batch[1], context, features), batch[2],
-                        weighted ? batch[3] : Tensor());
+        return training.loss(unet, batch, context);
       },
       [&](UNet& unet) {
         return test.has_test ? test_loss(common, unet, test, schedule) : json::object();

@@ -11,6 +11,7 @@ namespace {
 
 MechanismSpec usual_mechanism(const Graph& graph, size_t i) {
   const Node& node = graph[i];
+  if (node.kind == NodeKind::image) return {.name = "image-diffusion"};
   if (node.parents.empty()) return {.name = "empirical"};
   if (!node.is_discrete()) return {.name = "diffusion"};
   const auto& parents = graph.parents(i);
@@ -30,11 +31,11 @@ uint64_t seed_of(uint64_t seed, const std::string& name) {
 Graph with_mechanisms(const Graph& graph, const std::optional<MechanismSpec>& numbers) {
   std::vector<Node> nodes(graph.nodes().begin(), graph.nodes().end());
   for (size_t i = 0; i < nodes.size(); ++i) {
-    if (nodes[i].kind == NodeKind::image) continue;
-    const bool is_inner_number = !nodes[i].is_discrete() && !nodes[i].parents.empty();
+    const bool is_image = nodes[i].kind == NodeKind::image;
+    const bool is_inner_number = !nodes[i].is_discrete() && !nodes[i].parents.empty() && !is_image;
     if (numbers && is_inner_number)
       nodes[i].mechanism = *numbers;
-    else if (numbers || nodes[i].mechanism.name.empty())
+    else if ((numbers && !is_image) || nodes[i].mechanism.name.empty())
       nodes[i].mechanism = usual_mechanism(graph, i);
   }
   return Graph(std::move(nodes), graph.name());
@@ -81,6 +82,9 @@ void fit_scm(const Graph& graph, const NodeValues& data, const std::filesystem::
         mechanism.fit(data[i], model.parent_values(i, data),
                       {.seed = seed_of(options.seed, name),
                        .target = options.target,
+                       .layers = options.layers,
+                       .folder = folder / "training" / path.stem(),
+                       .stop = options.stop,
                        .progress = [&](double done, double total, const std::string& note) {
                          report(done / total, note);
                        }});

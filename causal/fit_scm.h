@@ -11,9 +11,9 @@
 namespace diffscm::causal {
 
 // The graph with a mechanism for every node that has none: roots empirical; discrete nodes with
-// discrete parents a table, other discrete nodes categorical-network; numbers diffusion. With
-// `numbers` nothing that the graph says is kept: numbers with parents get that mechanism, the rest
-// as above.
+// discrete parents a table, other discrete nodes categorical-network; numbers diffusion; images
+// image-diffusion. With `numbers` nothing that the graph says of other nodes than images is kept:
+// numbers with parents get that mechanism, the rest as above.
 Graph with_mechanisms(const Graph& graph, const std::optional<MechanismSpec>& numbers = {});
 
 // Values of all nodes from the columns of a table; of latent nodes none.
@@ -28,7 +28,9 @@ struct ScmFitProgress {
 struct ScmFitOptions {
   uint64_t seed = 0;
   Target target = Target::cpu;
+  Dtype layers = Dtype::f32;
   std::function<void(const ScmFitProgress&)> progress = {};  // what it throws ends the fit
+  std::function<bool()> stop = {};                           // causal/mechanism.h
 };
 
 // Fits the mechanisms to `data`, rows without missing values, and writes each to `folder`

@@ -160,6 +160,12 @@ Graph::Graph(std::vector<Node> nodes, std::string name) : name_(std::move(name))
     ranks_[i] = static_cast<uint32_t>(std::distance(places.begin(), places.find(nodes_[i].name())));
 }
 
+Graph Graph::in_folder(const std::filesystem::path& folder) const {
+  Graph graph = *this;
+  for (Node& node : graph.nodes_) node.mechanism.folder = folder;
+  return graph;
+}
+
 size_t Graph::find(std::string_view name) const {
   const auto found = std::ranges::find_if(nodes_, [&](const Node& n) { return n.name() == name; });
   if (found != nodes_.end()) return static_cast<size_t>(found - nodes_.begin());

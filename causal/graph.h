@@ -1,6 +1,7 @@
 // The graph of a structural causal model: nodes, their parents and what becomes of them, as data.
 #pragma once
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <span>
 #include <string>
@@ -22,6 +23,9 @@ NodeKind parse_node_kind(std::string_view name);
 struct MechanismSpec {
   std::string name;  // causal/mechanisms/registry.cpp; empty: the graph does not say
   nlohmann::json parameters = nlohmann::json::object();
+  // From which the files among the parameters are named: that of the graph's file. Empty: they
+  // cannot be found, as in a fitted model, which holds what was in them.
+  std::filesystem::path folder = {};
 };
 
 struct Node {
@@ -44,6 +48,9 @@ class Graph {
   // Throws Error naming the line and the node: no node or no name, a name twice, an unknown parent,
   // a parent twice, a cycle, states or ranges that do not fit the kind, a column twice.
   explicit Graph(std::vector<Node> nodes, std::string name = {});
+
+  // With MechanismSpec::folder of all nodes.
+  Graph in_folder(const std::filesystem::path& folder) const;
 
   const std::string& name() const { return name_; }
   size_t size() const { return nodes_.size(); }

@@ -62,6 +62,11 @@ std::vector<double> Mechanism::log_density(const Values&, Parents) const {
   fail("a mechanism of the kind {} has no density", description());
 }
 
+void Mechanism::configure(const json& parameters) {
+  for (const auto& [key, value] : parameters.items())
+    fail("{} cannot be changed: {}", io::show(key), description());
+}
+
 std::unique_ptr<Mechanism> make_mechanism(const Role& role) {
   const MechanismKind& kind = kind_of(role);
   try {

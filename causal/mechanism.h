@@ -32,6 +32,11 @@ Role role_of(const Graph& graph, size_t node);
 struct FitOptions {
   uint64_t seed = 0;
   Target target = Target::cpu;
+  Dtype layers = Dtype::f32;
+  // Where a long fit keeps what it goes on from when it is asked again, and its log.
+  std::filesystem::path folder{};
+  // True: end the fit at the next place from which it can go on, by asking `progress` once more.
+  std::function<bool()> stop = {};
   // Told how much of `total` is done, in the mechanism's own units, and a word about it. What it
   // throws ends the fit.
   std::function<void(double done, double total, const std::string& note)> progress = {};
@@ -77,7 +82,8 @@ class Mechanism {
   virtual bool has_log_density() const { return false; }
   virtual std::vector<double> log_density(const Values& value, Parents parents) const;
 
-  // Of a discrete node with log_density(); then p(value | parents) and this are the whole mechanism.
+  // Of a discrete node with log_density(); then p(value | parents) and this are the whole
+  // mechanism.
   virtual Coupling coupling() const { return Coupling::unknown; }
 
   // Learns from rows without missing values. A mechanism that has nothing to learn does nothing.
@@ -90,6 +96,13 @@ class Mechanism {
 
   // In a few words, for answers and reports: "table, counterfactuals by Gumbel-max".
   virtual std::string description() const = 0;
+
+  // Where it computes from now on, for mechanisms that are worth it.
+  virtual void move_to(Target, Dtype) {}
+  // Parameters that may change after the fit. Throws Error naming one that may not.
+  virtual void configure(const nlohmann::json& parameters);
+  // What a person should know before believing predict() under these parents.
+  virtual std::vector<std::string> warnings(Parents) const { return {}; }
 };
 
 // One kind of mechanism: one file in causal/mechanisms/, one line in its registry.cpp.

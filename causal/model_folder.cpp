@@ -14,7 +14,8 @@ namespace fs = std::filesystem;
 StructuralCausalModel read_folder(const fs::path& folder) {
   require(fs::exists(folder / "graph.json"), "{} is not a model: it has no graph.json",
           io::show(folder));
-  Graph graph = read_graph(folder / "graph.json").graph;
+  // What mechanisms took from other files is in their own now.
+  Graph graph = read_graph(folder / "graph.json").graph.in_folder({});
   std::vector<std::unique_ptr<Mechanism>> mechanisms;
   for (size_t i = 0; i < graph.size(); ++i) {
     const fs::path path = mechanism_path(folder, graph[i].name());

@@ -58,6 +58,9 @@ class StructuralCausalModel {
   const Graph& graph() const { return graph_; }
   const Mechanism& mechanism(size_t i) const { return *mechanisms_[i]; }
   Mechanism& mechanism(size_t i) { return *mechanisms_[i]; }
+  void move_to(Target target, Dtype layers) {
+    for (const auto& mechanism : mechanisms_) mechanism->move_to(target, layers);
+  }
   // Of node i, in its order: what Parents is made of. Points into `values`.
   std::vector<const Values*> parent_values(size_t i, const NodeValues& values) const;
   // The numbers of node i in these rows; refers to `rows`.
@@ -76,6 +79,11 @@ class StructuralCausalModel {
   // nothing. Throws Error naming a node that cannot be abducted and whose noise is needed.
   CounterfactualRows counterfactual(const NodeValues& factual, const Intervention& intervention,
                                     const Rows& rows) const;
+  // The same from noise that was abducted before.
+  Prediction counterfactual(const NodeValues& factual, const NodeValues& noise,
+                            const Intervention& intervention) const {
+    return predict(noise, intervention, &factual);
+  }
 
   // log p(x) = sum of log p(x_i | parents), per row. Throws Error naming a node without density.
   std::vector<double> log_density(const NodeValues& values) const;

@@ -84,12 +84,11 @@ struct LoadedModel {
   ModelInfo info;
 };
 
-// Builds the model that the file describes and fills it; for inference (no parameter wants a
-// gradient). `layers`: what it computes in, f32 or bf16.
+// The model that a file describes, filled; for inference (no parameter wants a gradient). `layers`:
+// what it computes in, f32 or bf16.
 template <class Model>
-LoadedModel<Model> load_model(const std::filesystem::path& path, Target target,
-                              Dtype layers = Dtype::f32) {
-  auto [info, state] = read_model(path);
+LoadedModel<Model> build_model(ModelInfo info, const NamedTensors& state, Target target,
+                               Dtype layers = Dtype::f32) {
   require(info.kind == Model::kKind, "{}: kind is {}, expected {}", info.path, info.kind,
           Model::kKind);
   const auto config = [&info] {
@@ -100,12 +99,12 @@ LoadedModel<Model> load_model(const std::filesystem::path& path, Target target,
     }
   }();
   check_plausible(info, least_parameters(config));
-  LoadedModel<Model> loaded{Model(config, 0), info};
+  LoadedModel<Model> loaded{Model(config, 0), std::move(info)};
   const auto parameters = named_parameters(loaded.model);
   try {
     load_state(parameters, state);
   } catch (const Error& e) {
-    fail("{}: {}", info.path, e.what());
+    fail("{}: {}", loaded.info.path, e.what());
   }
   for (const auto& [name, p] : parameters) p->variable = Variable(p->variable.value().to(target));
   if constexpr (requires { loaded.model.set_precision(layers); })
@@ -113,6 +112,12 @@ LoadedModel<Model> load_model(const std::filesystem::path& path, Target target,
   else
     require(layers == Dtype::f32, "a {} computes in f32 only", Model::kKind);
   return loaded;
+}
+template <class Model>
+LoadedModel<Model> load_model(const std::filesystem::path& path, Target target,
+                              Dtype layers = Dtype::f32) {
+  auto [info, state] = read_model(path);
+  return build_model<Model>(std::move(info), state, target, layers);
 }
 
 }  // namespace diffscm

@@ -26,8 +26,10 @@ GraphFile parse_graph(std::string_view text, std::string_view ending, std::strin
 
 GraphFile read_graph(const std::filesystem::path& path) {
   const io::Bytes bytes = io::read_file(path, kGraphLimit);
-  return parse_graph({reinterpret_cast<const char*>(bytes.data()), bytes.size()},
-                     path.extension().string(), io::show(path));
+  GraphFile file = parse_graph({reinterpret_cast<const char*>(bytes.data()), bytes.size()},
+                               path.extension().string(), io::show(path));
+  file.graph = file.graph.in_folder(std::filesystem::absolute(path).parent_path());
+  return file;
 }
 
 std::vector<std::string> write_graph(const std::filesystem::path& path, const Graph& graph) {

@@ -19,6 +19,7 @@ struct GraphFile {
 // By its ending: .toml (below), .json, .bif (bif.h), .dot, .gv or .txt (dot.h: DOT or DAGitty).
 // Throws Error naming the file (`where`), the line where there is one, and what is wrong.
 GraphFile parse_graph(std::string_view text, std::string_view ending, std::string_view where);
+// Mechanisms name further files from this one's folder.
 GraphFile read_graph(const std::filesystem::path& path);
 // By its ending: .toml, .json, .bif, .dot or .gv; atomic. Notes say what the format cannot hold.
 std::vector<std::string> write_graph(const std::filesystem::path& path, const Graph& graph);

@@ -4,6 +4,7 @@
 #include "causal/mechanisms/diffusion.h"
 #include "causal/mechanisms/empirical.h"
 #include "causal/mechanisms/equation.h"
+#include "causal/mechanisms/image_diffusion.h"
 #include "causal/mechanisms/regression.h"
 #include "causal/mechanisms/table.h"
 
@@ -18,6 +19,7 @@ std::span<const MechanismKind> mechanism_kinds() {
       {"conditional-affine", "normal, location and scale by a network", make_conditional_affine},
       {"spline", "monotone spline of normal noise, by a network", make_spline},
       {"diffusion", "diffusion model of a number, in two forms", make_diffusion},
+      {"image-diffusion", "diffusion model of images, in two forms", make_image_diffusion},
       {"empirical", "a root drawn from the data", make_empirical},
   };
   return kKinds;

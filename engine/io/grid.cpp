@@ -10,6 +10,7 @@ namespace diffscm::io {
 namespace {
 
 constexpr Colour kPaper{255, 255, 255}, kInk{32, 36, 44}, kFaint{96, 102, 112};
+constexpr Colour kMarked{192, 57, 43};
 constexpr Colour kFrame{205, 209, 215}, kNotANumber{255, 0, 255};
 constexpr int64_t kMargin = 20, kGap = 8, kRowGap = 10, kFrameWidth = 1;
 constexpr int64_t kTitleSize = 2, kSpaceBelowTitle = 16, kSpaceBesideLabel = 12, kTextGap = 5;
@@ -38,6 +39,20 @@ int64_t widest(const Texts& texts, int64_t size) {
   return width;
 }
 
+std::vector<std::string> lines_of(const std::string& caption) {
+  std::vector<std::string> lines;
+  for (size_t begin = 0; begin < caption.size();) {
+    const size_t end = std::min(caption.find('\n', begin), caption.size());
+    lines.push_back(caption.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return lines;
+}
+
+int64_t line_height(int64_t size) {
+  return size * kCapHeight + kTextGap;
+}
+
 void check(const GridImage& image) {
   const bool empty = image.height == 0 && image.width == 0 && image.pixels.empty();
   require(empty || (image.height > 0 && image.width > 0 && image.height <= kSideLimit &&
@@ -58,7 +73,7 @@ Layout plan(const std::vector<GridRow>& rows, const GridOptions& options) {
     layout.columns = std::max(layout.columns, static_cast<int64_t>(row.images.size()));
     for (const GridImage& image : row.images) {
       check(image);
-      captions.push_back(image.caption);
+      for (std::string& line : lines_of(image.caption)) captions.push_back(std::move(line));
       image_height = std::max(image_height, image.height);
       image_width = std::max(image_width, image.width);
     }
@@ -81,10 +96,11 @@ Layout plan(const std::vector<GridRow>& rows, const GridOptions& options) {
   if (!options.columns.empty()) layout.top += layout.column_size * kCapHeight + kTextGap + 2;
   layout.height = layout.top;
   for (const GridRow& row : rows) {
-    const bool captioned =
-        std::ranges::any_of(row.images, [](const auto& image) { return !image.caption.empty(); });
-    layout.row_height.push_back(layout.cell_height +
-                                (captioned ? layout.caption_size * kCapHeight + 2 * kTextGap : 0));
+    int64_t lines = 0;
+    for (const GridImage& image : row.images)
+      lines = std::max<int64_t>(lines, std::ssize(lines_of(image.caption)));
+    layout.row_height.push_back(
+        layout.cell_height + (lines > 0 ? lines * line_height(layout.caption_size) + kTextGap : 0));
     layout.height += layout.row_height.back() + kRowGap;
   }
   layout.height += kMargin - (rows.empty() ? 0 : kRowGap);
@@ -197,8 +213,11 @@ Picture draw_grid(const std::vector<GridRow>& rows, const GridOptions& options) 
       const int64_t x =
           layout.left + column * layout.pitch + (layout.pitch - kGap - layout.cell_width) / 2;
       if (row.images[i].width > 0) draw_image(picture, layout, row.images[i], x, y);
-      draw_centred(column, y + layout.cell_height + kTextGap, row.images[i].caption,
-                   layout.caption_size, kFaint);
+      int64_t below = y + layout.cell_height + kTextGap;
+      for (const std::string& line : lines_of(row.images[i].caption)) {
+        draw_centred(column, below, line, layout.caption_size, line[0] == '*' ? kMarked : kFaint);
+        below += line_height(layout.caption_size);
+      }
     }
     y += layout.row_height[r] + kRowGap;
   }

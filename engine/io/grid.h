@@ -14,7 +14,7 @@ namespace diffscm::io {
 struct GridImage {
   int64_t height = 0, width = 0, channels = 0;  // 1 or 3 channels; 0 x 0 leaves the cell empty
   std::vector<float> pixels;
-  std::string caption;  // below the image
+  std::string caption;  // below the image, in lines; those that begin with * stand out
 };
 
 struct GridRow {

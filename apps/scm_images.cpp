@@ -1,0 +1,139 @@
+#include "apps/scm_images.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <limits>
+
+#include "diffusion/batch.h"
+#include "engine/io/grid.h"
+#include "engine/io/npz.h"
+
+namespace diffscm::apps {
+namespace {
+
+double l1(const float* a, const float* b, int64_t size) {
+  double sum = 0;
+  for (int64_t i = 0; i < size; ++i) sum += std::abs(double{a[i]} - double{b[i]});
+  return kGreyLevels * sum / static_cast<double>(size);
+}
+
+}  // namespace
+
+ImageAnswers::ImageAnswers(const causal::Graph& graph, const NodeRows& rows,
+                           std::vector<std::string> interventions)
+    : graph_(graph),
+      rows_(rows),
+      nodes_(graph, *rows.dataset),
+      interventions_(std::move(interventions)),
+      counterfactual_(interventions_.size()),
+      truth_(interventions_.size()),
+      captions_(interventions_.size()) {}
+
+// One line for each attribute, a star before those that differ from the factual ones.
+std::string ImageAnswers::caption(const causal::NodeValues& values,
+                                  const causal::NodeValues* factual, int64_t row) const {
+  std::string text;
+  for (size_t i = 0; i < graph_.size(); ++i) {
+    if (i == nodes_.image() || graph_[i].is_latent()) continue;
+    const double value = values[i].numbers[static_cast<size_t>(row)];
+    const bool changed =
+        factual != nullptr && value != (*factual)[i].numbers[static_cast<size_t>(row)];
+    text += fmt::format(
+        "{}{}{} {}", text.empty() ? "" : "\n", changed ? "*" : "", graph_[i].name(),
+        graph_[i].is_discrete() ? graph_[i].attribute.show(value) : fmt::format("{:.3g}", value));
+  }
+  return text;
+}
+
+// What the data set's world makes of the image when all its attributes are these; empty where it
+// does not know.
+std::vector<float> ImageAnswers::truth(int64_t image, const causal::NodeValues& values,
+                                       int64_t row) const {
+  if (rows_.dataset->world == nullptr) return {};
+  try {
+    return rows_.dataset->world->image(image, nodes_.assignment(values, row));
+  } catch (const Error&) {
+    return {};
+  }
+}
+
+std::vector<ImageAnswers::Distance> ImageAnswers::add(size_t d, int64_t begin,
+                                                      const causal::NodeValues& factual,
+                                                      const causal::NodeValues& counterfactual) {
+  const Tensor &before = factual[nodes_.image()].images,
+               &after = counterfactual[nodes_.image()].images;
+  const int64_t rows = before.dim(0), pixels = before.numel() / rows;
+  if (d == 0) factual_.insert(factual_.end(), before.data(), before.data() + before.numel());
+  counterfactual_[d].insert(counterfactual_[d].end(), after.data(), after.data() + after.numel());
+  std::vector<Distance> distances;
+  for (int64_t row = 0; row < rows; ++row) {
+    const float *was = before.data() + row * pixels, *is = after.data() + row * pixels;
+    Distance distance{.factual = l1(was, is, pixels)};
+    std::vector<float> true_image =
+        truth(rows_.index[static_cast<size_t>(begin + row)], counterfactual, row);
+    if (!true_image.empty()) {
+      has_truth_ = true;
+      distance.truth = l1(is, true_image.data(), pixels);
+      distance.nothing = l1(was, true_image.data(), pixels);
+    } else {
+      true_image.assign(static_cast<size_t>(pixels), std::numeric_limits<float>::quiet_NaN());
+    }
+    truth_[d].insert(truth_[d].end(), true_image.begin(), true_image.end());
+    if (begin + row < kShown) {
+      if (d == 0) factual_captions_.push_back(caption(factual, nullptr, row));
+      captions_[d].push_back(caption(counterfactual, &factual, row));
+    }
+    distances.push_back(distance);
+  }
+  return distances;
+}
+
+void ImageAnswers::write(const std::filesystem::path& out, const std::string& title) const {
+  const data::Dataset& dataset = *rows_.dataset;
+  const Shape image{dataset.height, dataset.width, dataset.channels};
+  const int64_t pixels = numel(image), n = std::ssize(rows_.index);
+  const auto stacked = [&](const std::vector<std::vector<float>>& parts) {
+    std::vector<float> all;
+    for (const auto& part : parts) all.insert(all.end(), part.begin(), part.end());
+    return io::NpyArray::from(
+        Tensor::from(all, {std::ssize(parts), n, dataset.height, dataset.width, dataset.channels}));
+  };
+  io::NpyArrays arrays{
+      {"factual", io::NpyArray::from(Tensor::from(
+                      factual_, {n, dataset.height, dataset.width, dataset.channels}))},
+      {"counterfactual", stacked(counterfactual_)}};
+  if (has_truth_) arrays.emplace("truth", stacked(truth_));
+  io::write_npz(out / "images.npz", arrays);
+
+  const int64_t shown = std::min(n, kShown);
+  const auto cell = [&](const std::vector<float>& images, int64_t row, std::string caption) {
+    const auto first = images.begin() + row * pixels;
+    io::GridImage cell{image[0], image[1], image[2], {first, first + pixels}, std::move(caption)};
+    if (std::isnan(cell.pixels[0])) return io::GridImage{};
+    return cell;
+  };
+  std::vector<io::GridRow> grid{{"factual", {}}};
+  io::GridOptions options{.title = title, .columns = {}};
+  for (int64_t row = 0; row < shown; ++row) {
+    options.columns.push_back(fmt::format("#{}", rows_.index[static_cast<size_t>(row)]));
+    grid[0].images.push_back(cell(factual_, row, factual_captions_[static_cast<size_t>(row)]));
+  }
+  for (size_t d = 0; d < interventions_.size(); ++d) {
+    grid.push_back({fmt::format("do({})", interventions_[d]), {}});
+    for (int64_t row = 0; row < shown; ++row)
+      grid.back().images.push_back(
+          cell(counterfactual_[d], row, captions_[d][static_cast<size_t>(row)]));
+    if (!has_truth_) continue;
+    io::GridRow truth{"truth", {}};
+    bool any = false;
+    for (int64_t row = 0; row < shown; ++row) {
+      truth.images.push_back(cell(truth_[d], row, ""));
+      any = any || truth.images.back().width > 0;
+    }
+    if (any) grid.push_back(std::move(truth));
+  }
+  io::write_grid(out / "grid.png", grid, options);
+}
+
+}  // namespace diffscm::apps

@@ -1,0 +1,106 @@
+#include "causal/dataset_nodes.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "engine/io/file.h"
+#include "kernels/error.h"
+
+namespace diffscm::causal {
+namespace {
+
+// By attribute's state the node's.
+std::vector<double> match_states(const Node& node, const data::Attribute& attribute) {
+  const auto &ours = node.attribute.states, &theirs = attribute.states;
+  require(ours.size() == theirs.size(), "node {} has {} states, in the data {} has {}",
+          io::show(node.name()), ours.size(), io::show(attribute.name), theirs.size());
+  std::vector<double> state;
+  for (const std::string& name : theirs) {
+    const auto found = std::ranges::find(ours, name);
+    if (found != ours.end()) state.push_back(static_cast<double>(found - ours.begin()));
+  }
+  if (state.size() == theirs.size()) return state;
+  state.clear();
+  for (size_t k = 0; k < theirs.size(); ++k) state.push_back(static_cast<double>(k));
+  return state;
+}
+
+}  // namespace
+
+bool has_image(const Graph& graph) {
+  return std::ranges::any_of(graph.nodes(),
+                             [](const Node& node) { return node.kind == NodeKind::image; });
+}
+
+DatasetNodes::DatasetNodes(const Graph& graph, const data::Dataset& dataset)
+    : graph_(graph), dataset_(dataset) {
+  std::vector<std::string> names;
+  for (const data::Attribute& attribute : dataset.attributes) names.push_back(attribute.name);
+  bool found = false;
+  for (size_t i = 0; i < graph.size(); ++i) {
+    const Node& node = graph[i];
+    Match match;
+    if (node.kind == NodeKind::image) {
+      require(!found, "the graph has two images, {} and {}: the data have one",
+              io::show(graph[image_].name()), io::show(node.name()));
+      found = true;
+      image_ = i;
+    } else if (!node.is_latent()) {
+      auto name = std::ranges::find(names, node.column);
+      if (name == names.end()) name = std::ranges::find(names, node.name());
+      require(name != names.end(), "{} does not say {} of its images: it has {}", dataset.name,
+              io::show(node.column),
+              names.empty() ? "no attributes" : fmt::format("{}", fmt::join(names, ", ")));
+      match = {true, static_cast<size_t>(name - names.begin()), {}};
+      const data::Attribute& attribute = dataset.attributes[match.attribute];
+      require(attribute.is_category() == node.is_discrete(), "node {} is {}, in {} it {} states",
+              io::show(node.name()), name_of(node.kind), dataset.name,
+              attribute.is_category() ? "has" : "has no");
+      if (attribute.is_category()) match.state = match_states(node, attribute);
+    }
+    matches_.push_back(std::move(match));
+  }
+  require(found, "the graph has no image: give its data as a table");
+}
+
+NodeValues DatasetNodes::values(std::span<const int64_t> index) const {
+  NodeValues all;
+  for (size_t i = 0; i < graph_.size(); ++i) {
+    if (i == image_) {
+      all.emplace_back(dataset_.images(index));
+      continue;
+    }
+    Values values;
+    if (matches_[i].found)
+      for (const int64_t row : index)
+        values.numbers.push_back(
+            to_node(i, dataset_.values[matches_[i].attribute].at(static_cast<size_t>(row))));
+    all.push_back(std::move(values));
+  }
+  return all;
+}
+
+double DatasetNodes::to_node(size_t node, double value) const {
+  const std::vector<double>& state = matches_[node].state;
+  return state.empty() ? value : state.at(static_cast<size_t>(value));
+}
+
+data::Assignment DatasetNodes::assignment(const NodeValues& values, int64_t row) const {
+  data::Assignment set;
+  for (size_t i = 0; i < graph_.size(); ++i) {
+    const Match& match = matches_[i];
+    if (!match.found) continue;
+    double value = values[i].numbers.at(static_cast<size_t>(row));
+    if (!match.state.empty())
+      value = static_cast<double>(std::ranges::find(match.state, value) - match.state.begin());
+    set[dataset_.attributes[match.attribute].name] = value;
+  }
+  return set;
+}
+
+const data::Attribute* DatasetNodes::attribute(size_t node) const {
+  return matches_[node].found ? &dataset_.attributes[matches_[node].attribute] : nullptr;
+}
+
+}  // namespace diffscm::causal

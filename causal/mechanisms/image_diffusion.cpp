@@ -1,0 +1,396 @@
+#include "causal/mechanisms/image_diffusion.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "diffusion/batch.h"
+#include "engine/random.h"
+#include "training/conditions.h"
+#include "training/diffusion_training.h"
+
+namespace diffscm::causal {
+namespace {
+
+using nlohmann::json;
+
+constexpr int64_t kBatch = 64;  // images that the networks see at once
+constexpr const char* kUNet = "unet";
+
+const json kSchedule = {{"schedule", "linear"}, {"timesteps", 1000}, {"sampling_steps", 100}};
+
+std::string prefix_of(const std::string& parent) {
+  return "predictor." + parent;
+}
+
+json describe(const ModelInfo& info) {
+  return {{"kind", info.kind},
+          {"config", info.config},
+          {"diffusion", info.diffusion},
+          {"data", info.data},
+          {"training", info.training}};
+}
+
+// One of the networks that a mechanism's file holds.
+std::pair<ModelInfo, NamedTensors> extract(const MechanismState& state, const std::string& prefix) {
+  const auto network = state.values.find(prefix);
+  require(network != state.values.end() && network->is_object(), "it has no network {}", prefix);
+  ModelInfo info;
+  info.path = prefix;
+  for (const auto& [key, field] : {std::pair{"config", &info.config},
+                                   {"diffusion", &info.diffusion},
+                                   {"data", &info.data},
+                                   {"training", &info.training}})
+    *field = network->value(key, json());
+  info.kind = network->value("kind", "");
+  NamedTensors tensors;
+  const std::string start = prefix + "/";
+  for (const auto& [name, tensor] : state.tensors)
+    if (name.starts_with(start)) {
+      tensors.emplace(name.substr(start.size()), tensor);
+      info.parameters += tensor.numel();
+    }
+  return {info, tensors};
+}
+
+// Rows [begin, end).
+Tensor slice(const Tensor& images, int64_t begin, int64_t end, Target target) {
+  return images.slice(begin, end).to(target);
+}
+
+}  // namespace
+
+ImageDiffusion::ImageDiffusion(const Role& role) : role_(role) {
+  require(role.node.kind == NodeKind::image, "the node is no image");
+  for (const Node& parent : role.parents)
+    require(parent.kind != NodeKind::image, "its parent {} is an image", io::show(parent.name()));
+  const MechanismSpec& spec = role.node.mechanism;
+  Parameters parameters(spec.parameters);
+  conditional_ = parameters.choice("form", {"conditional", "anti-causal"}) == "conditional";
+  require(conditional_ || !role.parents.empty(), "form anti-causal needs parents");
+  walk_ = walk_of(parameters);
+  const auto model = parameters.get<std::string>("model", "");
+  json predictors = json::object();
+  if (!conditional_) predictors = parameters.get<json>("predictors", json::object());
+  training_ = {.unet = parameters.get<json>("unet", json::object()),
+               .steps = parameters.get<int64_t>("steps", 12000),
+               .batch = parameters.get<int64_t>("batch", 64),
+               .lr = parameters.number("lr", 1e-3, 1e-9, 1),
+               .drop = parameters.number("drop", 0.15, 0, 1)};
+  parameters.finish();
+  require(training_.steps >= 1 && training_.batch >= 1 && training_.unet.is_object(),
+          "steps {}, batch {}: give 1 or more; unet: a table", training_.steps, training_.batch);
+  if (model.empty() || spec.folder.empty()) return;
+  adopt(kUNet, spec.folder / model);
+  for (const Node& parent : role.parents)
+    if (!conditional_) {
+      require(predictors.contains(parent.name()), "predictors has none of the parent {}",
+              io::show(parent.name()));
+      adopt(prefix_of(parent.name()), spec.folder / predictors[parent.name()].get<std::string>());
+    }
+  build();
+}
+
+ImageDiffusion::Walk ImageDiffusion::walk_of(Parameters& parameters) const {
+  Walk walk;
+  walk.factual = parameters.choice("encode", {"factual", "unconditional"}) == "factual";
+  walk.method =
+      parse_abduction_method(parameters.choice("abduction", {"ddpm", "ddim", "fixed-point"}));
+  walk.levels = parameters.get<int>("levels", 0);
+  require(walk.levels >= 0 && walk.levels <= 1'000'000, "levels is {}: give 1 or more",
+          walk.levels);
+  walk.scales.assign(role_.parents.size(), parameters.number("scale", 1, 0, 1e6));
+  if (conditional_) return walk;
+  const json scales = parameters.get<json>("scales", json::object());
+  for (const auto& [name, s] : scales.items()) {
+    const auto parent =
+        std::ranges::find_if(role_.parents, [&](const Node& p) { return p.name() == name; });
+    require(parent != role_.parents.end(), "scales: {} is no parent", io::show(name));
+    require(s.is_number() && s.get<double>() >= 0, "the scale of {} is {}: give a number >= 0",
+            name, s.dump());
+    walk.scales[static_cast<size_t>(parent - role_.parents.begin())] = s;
+  }
+  return walk;
+}
+
+void ImageDiffusion::adopt(const std::string& prefix, const std::filesystem::path& file) {
+  const auto [info, tensors] = read_model(file);
+  state_.values[prefix] = describe(info);
+  for (const auto& [name, tensor] : tensors) state_.tensors.emplace(prefix + "/" + name, tensor);
+}
+
+void ImageDiffusion::build() {
+  auto [info, tensors] = extract(state_, kUNet);
+  model_.emplace(build_model<UNet>(std::move(info), tensors, target_, layers_), target_,
+                 walk_.levels, layers_);
+  condition_.clear();
+  predictors_.clear();
+  const std::vector<Condition>& conditions = model_->conditions();
+  for (const Node& parent : role_.parents) {
+    const auto states = std::ssize(parent.attribute.states);
+    const std::string name = io::show(parent.name());
+    if (!conditional_) {
+      auto [predictor, its_tensors] = extract(state_, prefix_of(parent.name()));
+      predictors_.emplace_back(
+          build_model<Classifier>(std::move(predictor), its_tensors, target_, layers_), *model_);
+      continue;
+    }
+    const auto c = std::ranges::find_if(conditions, [&](const Condition& condition) {
+      return condition.name == parent.name() || condition.name == parent.column;
+    });
+    require(c != conditions.end(), "the model of images was not told the parent {}", name);
+    require(c->classes == states, "the model of images was told {} states of {}, the graph has {}",
+            c->classes, name, states);
+    condition_.push_back(static_cast<size_t>(c - conditions.begin()));
+  }
+  for (const Condition& c : conditions)
+    require(
+        !conditional_ || std::ranges::count(condition_, static_cast<size_t>(&c - &conditions[0])),
+        "the model of images was told {}, which is no parent in the graph", io::show(c.name));
+}
+
+const DiffusionModel& ImageDiffusion::model() const {
+  require(model_.has_value(), "the model of images is not fitted: fit the graph, or name a model");
+  return *model_;
+}
+
+Abduction ImageDiffusion::abduction() const {
+  return walk_.method == AbductionMethod::ddpm ? Abduction::posterior : Abduction::exact;
+}
+
+Guidance ImageDiffusion::guidance(Parents parents, int64_t begin, int64_t end) const {
+  Guidance guidance;
+  if (conditional_) {
+    if (parents.empty()) return guidance;
+    std::vector<data::Assignment> told(static_cast<size_t>(end - begin));
+    for (size_t p = 0; p < parents.size(); ++p)
+      for (int64_t row = begin; row < end; ++row)
+        told[static_cast<size_t>(row - begin)][model_->conditions()[condition_[p]].name] =
+            parents[p]->numbers[static_cast<size_t>(row)];
+    guidance.conditions.push_back({model_->epsilon(told), walk_.scales[0]});
+    return guidance;
+  }
+  for (size_t p = 0; p < parents.size(); ++p) {
+    const auto first = parents[p]->numbers.begin();
+    guidance.gradients.push_back(
+        {predictors_[p].gradient({first + begin, first + end}), walk_.scales[p]});
+  }
+  return guidance;
+}
+
+Values ImageDiffusion::abduct(const Values& value, Parents parents, const RowRandom& random) const {
+  const DiffusionModel& model = this->model();
+  const Shape image = model.image_shape(1);
+  require(value.is_image() && value.images.rank() == 4 && value.images.dim(1) == image[1] &&
+              value.images.dim(2) == image[2] && value.images.dim(3) == image[3],
+          "the model makes images of {}x{}x{}, this is none", image[1], image[2], image[3]);
+  AbductionOptions options{.method = walk_.method,
+                           .seed = random.key.seed + 0x9E3779B97F4A7C15u * (random.key.step + 1)};
+  std::vector<Tensor> batches;
+  for (int64_t begin = 0; begin < value.rows(); begin += kBatch) {
+    const int64_t end = std::min(value.rows(), begin + kBatch), rows = end - begin;
+    options.index.assign(random.rows.begin() + begin, random.rows.begin() + end);
+    const diffscm::Abduction u =
+        diffscm::abduct(model.epsilon(), walk_.factual ? guidance(parents, begin, end) : Guidance(),
+                        model.chain(), slice(value.images, begin, end, target_), options);
+    std::vector<Tensor> parts{u.latent.to(Target::cpu)};
+    for (const Tensor& noise : u.noise) parts.push_back(noise.to(Target::cpu));
+    // [1 + K][rows] -> [rows][1 + K]
+    const auto depth = std::ssize(parts);
+    Tensor batch({rows, depth, image[1], image[2], image[3]});
+    const int64_t pixels = numel(image);
+    for (int64_t k = 0; k < depth; ++k)
+      for (int64_t row = 0; row < rows; ++row)
+        std::copy_n(parts[static_cast<size_t>(k)].data() + row * pixels, pixels,
+                    batch.mutable_data() + (row * depth + k) * pixels);
+    batches.push_back(std::move(batch));
+  }
+  return Values(concatenate(batches));
+}
+
+Values ImageDiffusion::predict(const Values& noise, Parents parents) const {
+  const DiffusionModel& model = this->model();
+  const Shape image = model.image_shape(1);
+  const int64_t depth = walk_.method == AbductionMethod::ddpm ? 1 + levels() : 1;
+  require(noise.is_image() &&
+              noise.images.shape() == Shape({noise.rows(), depth, image[1], image[2], image[3]}),
+          "this is no noise of images over {} levels by {}", levels(), name_of(walk_.method));
+  const int64_t pixels = numel(image);
+  std::vector<Tensor> batches;
+  for (int64_t begin = 0; begin < noise.rows(); begin += kBatch) {
+    const int64_t end = std::min(noise.rows(), begin + kBatch), rows = end - begin;
+    const auto part = [&](int64_t k) {
+      Tensor t(model.image_shape(rows));
+      for (int64_t row = 0; row < rows; ++row)
+        std::copy_n(noise.images.data() + ((begin + row) * depth + k) * pixels, pixels,
+                    t.mutable_data() + row * pixels);
+      return t.to(target_);
+    };
+    diffscm::Abduction u;
+    u.latent = part(0);
+    for (int64_t k = 1; k < depth; ++k) u.noise.push_back(part(k));
+    const Tensor x = diffscm::predict(u, model.epsilon(), guidance(parents, begin, end),
+                                      model.chain(), levels());
+    batches.push_back(clamp_to_image(x).to(Target::cpu));
+  }
+  return Values(concatenate(batches));
+}
+
+Values ImageDiffusion::draw_noise(const RowRandom& random) const {
+  const Shape image = model().image_shape(1);
+  const int64_t depth = walk_.method == AbductionMethod::ddpm ? 1 + levels() : 1;
+  Tensor noise = standard_normal({random.size(), depth, image[1], image[2], image[3]}, random.key,
+                                 random.rows, Target::cpu);
+  // The last step adds none (Ho et al. 2020, alg. 2).
+  const int64_t pixels = numel(image);
+  if (depth > 1)
+    for (int64_t row = 0; row < random.size(); ++row)
+      std::fill_n(noise.mutable_data() + (row * depth + 1) * pixels, pixels, 0.0f);
+  return Values(noise);
+}
+
+void ImageDiffusion::fit(const Values& value, Parents parents, const FitOptions& options) {
+  require(role_.node.mechanism.parameters.value("model", "").empty(),
+          "the model's file cannot be found from here: fit the graph where its file lies");
+  require(conditional_, "form anti-causal is not trained here: give model and predictors");
+  train(value, parents, options);
+}
+
+void ImageDiffusion::train(const Values& value, Parents parents, const FitOptions& options) {
+  require(value.is_image() && value.rows() > 0, "the data have no images");
+  require(value.images.dim(1) == value.images.dim(2), "the images are {}x{}: they must be square",
+          value.images.dim(1), value.images.dim(2));
+  data::Dataset dataset;
+  dataset.name = role_.node.name();
+  dataset.height = value.images.dim(1);
+  dataset.width = value.images.dim(2);
+  dataset.channels = value.images.dim(3);
+  dataset.pixels = value.images.to_vector();
+  std::vector<std::string> names;
+  for (size_t p = 0; p < parents.size(); ++p) {
+    dataset.add(role_.parents[p].attribute, parents[p]->numbers);
+    names.push_back(role_.parents[p].name());
+  }
+  json network = UNetConfig{.norm_groups = 8};
+  for (const char* key : {"image_size", "in_channels", "out_channels", "conditions"})
+    require(!training_.unet.contains(key), "unet.{} is what the data say", key);
+  network.merge_patch(training_.unet);
+  auto config = network.get<UNetConfig>();
+  config.image_size = dataset.height;
+  config.in_channels = config.out_channels = dataset.channels;
+  config.conditions = conditions_of(dataset, names);
+
+  const NoiseSchedule schedule(ScheduleKind::linear, kSchedule["timesteps"]);
+  UNet unet(config, options.seed);
+  unet.set_precision(options.layers);
+  const DiffusionTraining training(
+      dataset, schedule, config.conditions,
+      {.batch = training_.batch, .seed = options.seed, .drop = training_.drop}, options.target);
+  TrainingTask task{
+      .parameters = named_parameters(unet),
+      .batch = [&](int64_t step) { return training.batch(step); },
+      .loss = [&](const TrainingBatch& batch,
+                  ForwardContext& context) { return training.loss(unet, batch, context); },
+      .info = {}};
+  task.info.kind = UNet::kKind;
+  task.info.config = config;
+  task.info.diffusion = kSchedule;
+  task.info.data = {{"name", dataset.name},       {"height", dataset.height},
+                    {"width", dataset.width},     {"channels", dataset.channels},
+                    {"classes", dataset.classes}, {"size", dataset.size()}};
+  task.info.training = json::object();
+  for (const auto& [name, p] : task.parameters)
+    p->variable = Variable(p->variable.value().to(options.target));
+  TrainingOptions how{.steps = training_.steps,
+                      .batch = training_.batch,
+                      .seed = options.seed,
+                      .adamw = {.lr = training_.lr, .ema_decay = 0.999},
+                      .warmup_steps = std::min<int64_t>(200, training_.steps / 10),
+                      .cosine_decay = true,
+                      .checkpoint_every = 250,
+                      .log_every = 10,
+                      .resume = std::filesystem::exists(options.folder / "checkpoint.safetensors"),
+                      .out = options.folder};
+  std::filesystem::create_directories(options.folder);
+  const auto tell = [&](double done, const std::string& note) {
+    if (options.progress) options.progress(done, static_cast<double>(how.steps), note);
+  };
+  const TrainingEnd end =
+      diffscm::train(task, how,
+                     {.begin = [] {},
+                      .progress =
+                          [&](const TrainingProgress& p) {
+                            tell(static_cast<double>(p.step),
+                                 fmt::format("step {} of {}, loss {:.4f}, {:.0f} images/s", p.step,
+                                             p.steps, p.loss, p.samples_per_second));
+                          },
+                      .message = [](const std::string&) {},
+                      .stop = [&] { return options.stop && options.stop(); }});
+  if (end != TrainingEnd::finished) {
+    tell(0, "stopped");
+    fail("stopped before its last step");
+  }
+  state_ = {};
+  target_ = options.target;
+  layers_ = options.layers;
+  adopt(kUNet, options.folder / "model.safetensors");
+  build();
+}
+
+MechanismState ImageDiffusion::state() const {
+  return state_;
+}
+
+void ImageDiffusion::load(const MechanismState& state) {
+  state_ = state;
+  build();
+}
+
+void ImageDiffusion::move_to(Target target, Dtype layers) {
+  if (target == target_ && layers == layers_) return;
+  target_ = target;
+  layers_ = layers;
+  if (model_) build();
+}
+
+void ImageDiffusion::configure(const json& changes) {
+  json merged = role_.node.mechanism.parameters;
+  for (const auto& [key, value] : changes.items()) {
+    const std::vector<std::string> changeable{"encode", "abduction", "scale", "scales", "levels"};
+    require(std::ranges::count(changeable, key) == 1, "{} cannot be changed: {}", io::show(key),
+            data::choices(key, changeable));
+    merged[key] = value;
+  }
+  Parameters parameters(merged);
+  walk_ = walk_of(parameters);
+  if (model_) build();
+}
+
+std::vector<std::string> ImageDiffusion::warnings(Parents parents) const {
+  constexpr double kFar = 4;  // standard deviations
+  std::vector<std::string> all;
+  for (size_t p = 0; p < condition_.size() && model_; ++p) {
+    const Condition& c = model_->conditions()[condition_[p]];
+    if (c.is_category()) continue;
+    const auto far = std::ranges::max_element(
+        parents[p]->numbers, {}, [&](double value) { return std::abs(value - c.mean); });
+    if (far != parents[p]->numbers.end() && std::abs(*far - c.mean) > kFar * c.deviation)
+      all.push_back(
+          fmt::format("{}={:g} is far from the images that the model has seen: {:.3g} on average, "
+                      "deviation {:.2g}",
+                      role_.parents[p].name(), *far, c.mean, c.deviation));
+  }
+  return all;
+}
+
+std::string ImageDiffusion::description() const {
+  std::string text =
+      fmt::format("image diffusion, {}", conditional_ ? "conditional" : "anti-causal");
+  return text + fmt::format(", {} abduction, {} encoding", name_of(walk_.method),
+                            walk_.factual ? "factual" : "unconditional");
+}
+
+std::unique_ptr<Mechanism> make_image_diffusion(const Role& role) {
+  return std::make_unique<ImageDiffusion>(role);
+}
+
+}  // namespace diffscm::causal

@@ -1,0 +1,98 @@
+// A diffusion model of images given their parents.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "causal/mechanism.h"
+#include "causal/mechanisms/parameters.h"
+#include "diffusion/abduction.h"
+#include "diffusion/anti_causal_predictor.h"
+#include "diffusion/diffusion_model.h"
+
+namespace diffscm::causal {
+
+// Images are predicted from their noise by walking down a diffusion's chain, told the parents; the
+// noise of an image is what that walk needs to end at it. With `ddpm` it is the noise of every
+// step, one of many that lead to the image; with `ddim` and `fixed-point` it is the point at the
+// top. predict() clamps to [-1, 1], which no factual image notices.
+//
+// Parameters:
+//   form = "conditional" | "anti-causal"
+//     conditional: the U-Net is told the parents
+//     anti-causal: as Sanchez & Tsaftaris 2022, proposition 1: a U-Net that is told nothing, guided
+//       by the gradient of log p(parent | x_t) of one predictor per parent
+//   encode = "factual" | "unconditional"   whether abduction walks under the factual parents, so
+//     that predict() of abduct() is the image, or, as published, under none
+//   abduction = "ddpm" | "ddim" | "fixed-point"
+//   scale = 1           of the parents' influence: 1 as trained, 0 none. conditional:
+//     eps = eps(nothing) + scale (eps(parents) - eps(nothing)); anti-causal: of the gradients
+//   scales = {NAME = s}   anti-causal: of single parents instead
+//   levels = 0          of the chain; 0: as many as the model's file says
+//   model = "FILE"      a U-Net that is trained already; beside the graph's file. fit() keeps it
+//   predictors = {NAME = "FILE", ..}   likewise, of the parents
+// and of the training, where there is no `model`:
+//   unet = {..}         entries of its configuration (models/unet.h) that differ from those of the
+//     preset mnist; image size and channels are the data's
+//   steps = 12000, batch = 64, lr = 1e-3, drop = 0.15
+class ImageDiffusion : public Mechanism {
+ public:
+  explicit ImageDiffusion(const Role& role);
+
+  Abduction abduction() const override;
+  // Noise: images [rows, 1 + K, H, W, C], the point at the top of the chain and, with ddpm, the
+  // noise of its K = levels steps, the lowest first.
+  Values abduct(const Values& value, Parents parents, const RowRandom& random) const override;
+  Values predict(const Values& noise, Parents parents) const override;
+  Values draw_noise(const RowRandom& random) const override;
+  void fit(const Values& value, Parents parents, const FitOptions& options) override;
+  bool is_fitted() const override { return model_.has_value(); }
+  MechanismState state() const override;
+  void load(const MechanismState& state) override;
+  void move_to(Target target, Dtype layers) override;
+  void configure(const nlohmann::json& parameters) override;
+  std::vector<std::string> warnings(Parents parents) const override;
+  std::string description() const override;
+
+ private:
+  // What may change after the fit.
+  struct Walk {
+    bool factual = true;
+    AbductionMethod method = AbductionMethod::ddpm;
+    int levels = 0;
+    std::vector<double> scales;  // by parent; of a conditional model all the same
+  };
+  struct Training {
+    nlohmann::json unet;
+    int64_t steps, batch;
+    double lr, drop;
+  };
+
+  Walk walk_of(Parameters& parameters) const;
+  // Of the network in state_, with the predictors'.
+  void build();
+  void adopt(const std::string& prefix, const std::filesystem::path& file);
+  void train(const Values& value, Parents parents, const FitOptions& options);
+  int levels() const { return model_->chain().levels(); }
+  const DiffusionModel& model() const;
+  // How rows [begin, end) are pulled towards these parents.
+  Guidance guidance(Parents parents, int64_t begin, int64_t end) const;
+
+  Role role_;
+  bool conditional_;
+  Walk walk_;
+  Training training_{};
+  Target target_ = Target::cpu;
+  Dtype layers_ = Dtype::f32;
+  MechanismState state_;  // of all networks, as in their files
+  std::optional<DiffusionModel> model_;
+  std::vector<size_t> condition_;                // of each parent: conditional, among the model's
+  std::vector<AntiCausalPredictor> predictors_;  // of each parent: anti-causal
+};
+
+std::unique_ptr<Mechanism> make_image_diffusion(const Role& role);
+
+}  // namespace diffscm::causal

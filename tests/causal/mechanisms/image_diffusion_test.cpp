@@ -1,0 +1,221 @@
+#include "causal/mechanisms/image_diffusion.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+
+#include "engine/random.h"
+#include "tests/causal/scm_testing.h"
+
+namespace diffscm::causal {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr int64_t kSide = 8, kPixels = kSide * kSide, kRows = 64;
+
+// A patch as bright as `level` says, in the left half or in the right one, on faint noise.
+struct World {
+  Values level, side, image;
+
+  explicit World(uint64_t seed) {
+    const Tensor noise = standard_normal({kRows, kPixels}, {.seed = seed}, {}, Target::cpu);
+    image.images = Tensor({kRows, kSide, kSide, 1});
+    for (int64_t row = 0; row < kRows; ++row) {
+      const double l = -0.8 + 1.6 * static_cast<double>(row) / (kRows - 1), s = row % 2;
+      level.numbers.push_back(l);
+      side.numbers.push_back(s);
+      for (int64_t p = 0; p < kPixels; ++p) {
+        const bool lit = (p % kSide < kSide / 2) == (s == 0);
+        const double value = (lit ? l : 0) + 0.05 * noise.data()[row * kPixels + p];
+        image.images.mutable_data()[row * kPixels + p] =
+            static_cast<float>(std::clamp(value, -1.0, 1.0));
+      }
+    }
+  }
+  std::vector<const Values*> parents() const { return {&level, &side}; }
+};
+
+Role role(json parameters = json::object(), const fs::path& folder = {}) {
+  Node image = number("image", {"level", "side"});
+  image.kind = NodeKind::image;
+  image.mechanism = {"image-diffusion", std::move(parameters), folder};
+  Node side = number("side");
+  side.kind = NodeKind::binary;
+  side.attribute.states = {"left", "right"};
+  return {image, {number("level"), side}};
+}
+
+json small(json more = json::object()) {
+  json parameters = {{"unet", {{"channel_mult", {1, 1}}}},
+                     {"steps", 120},
+                     {"batch", 16},
+                     {"lr", 3e-3},
+                     {"levels", 8}};
+  parameters.merge_patch(more);
+  return parameters;
+}
+
+fs::path folder(const std::string& name) {
+  const fs::path path =
+      fs::temp_directory_path() / fmt::format("diffscm-image-diffusion-{}-{}", ::getpid(), name);
+  fs::remove_all(path);
+  return path;
+}
+
+// Trained once for all tests.
+const ImageDiffusion& trained() {
+  static const ImageDiffusion mechanism = [] {
+    ImageDiffusion m(role(small()));
+    const World world(1);
+    m.fit(world.image, world.parents(), {.seed = 2, .folder = folder("shared")});
+    return m;
+  }();
+  return mechanism;
+}
+
+ImageDiffusion changed(const json& changes) {
+  ImageDiffusion m(role(small()));
+  m.load(trained().state());
+  m.configure(changes);
+  return m;
+}
+
+std::vector<int64_t> count_to(int64_t n) {
+  std::vector<int64_t> rows;
+  for (int64_t i = 0; i < n; ++i) rows.push_back(i);
+  return rows;
+}
+const std::vector<int64_t> kAll = count_to(kRows);
+const RowRandom kRandom{{.seed = 3, .purpose = kernels::Purpose::abduction, .step = 1}, kAll};
+
+double worst(const Tensor& a, const Tensor& b) {
+  double most = 0;
+  for (int64_t i = 0; i < a.numel(); ++i)
+    most = std::max(most, std::abs(double{a.data()[i]} - double{b.data()[i]}));
+  return most;
+}
+
+double mean(const Tensor& images, int64_t row, int64_t half) {
+  double sum = 0;
+  for (int64_t p = 0; p < kPixels; ++p)
+    if (p % kSide / (kSide / 2) == half) sum += images.data()[row * kPixels + p];
+  return 2 * sum / kPixels;
+}
+
+TEST(ImageDiffusion, ReturnsTheImageFromItsNoise) {
+  const World world(4);
+  const std::vector<int64_t> few = count_to(8);
+  const Values image = world.image.select(few), level = world.level.select(few),
+               side = world.side.select(few);
+  const std::vector<const Values*> parents{&level, &side};
+  const RowRandom random{kRandom.key, few};
+  for (const auto& [changes, tolerance] : {std::pair{json{{"abduction", "ddpm"}}, 2e-5},
+                                           {json{{"abduction", "ddpm"}, {"scale", 1.5}}, 2e-5},
+                                           {json{{"abduction", "fixed-point"}}, 0.05},
+                                           {json{{"abduction", "ddim"}, {"levels", 250}}, 0.1}}) {
+    const ImageDiffusion m = changed(changes);
+    const Values noise = m.abduct(image, parents, random);
+    EXPECT_LT(worst(m.predict(noise, parents).images, image.images), tolerance) << changes;
+  }
+}
+
+TEST(ImageDiffusion, FollowsItsParents) {
+  const World world(5);
+  Values level(std::vector<double>(kRows, 0.6));
+  const std::vector<const Values*> set{&level, &world.side};
+  const Values noise = trained().abduct(world.image, world.parents(), kRandom);
+  const Values cf = trained().predict(noise, set);
+  double error = 0, before = 0, elsewhere = 0;
+  for (int64_t row = 0; row < kRows; ++row) {
+    const auto half = static_cast<int64_t>(world.side.numbers[static_cast<size_t>(row)]);
+    error += std::abs(mean(cf.images, row, half) - 0.6) / kRows;
+    before += std::abs(mean(world.image.images, row, half) - 0.6) / kRows;
+    elsewhere += std::abs(mean(cf.images, row, 1 - half)) / kRows;
+  }
+  EXPECT_LT(error, before / 3);
+  EXPECT_LT(elsewhere, 0.1);
+}
+
+TEST(ImageDiffusion, ARowDependsOnItselfAlone) {
+  const World world(6);
+  const std::vector<int64_t> some{40, 3};
+  const Values few = world.image.select(some), level = world.level.select(some),
+               side = world.side.select(some);
+  const std::vector<const Values*> parents{&level, &side};
+  const Values all_noise = trained().abduct(world.image, world.parents(), kRandom),
+               noise = trained().abduct(few, parents, {kRandom.key, some});
+  EXPECT_LT(worst(noise.images, all_noise.select(some).images), 1e-4);
+  const RowRandom drawn{{.seed = 9, .purpose = kernels::Purpose::exogenous}, kAll},
+      drawn_few{drawn.key, some};
+  EXPECT_EQ(trained().draw_noise(drawn_few).images.to_vector(),
+            trained().draw_noise(drawn).select(some).images.to_vector());
+}
+
+TEST(ImageDiffusion, SurvivesItsFileAndGoesOnWhereItWasStopped) {
+  const World world(1);
+  const fs::path where = folder("resumed");
+  ImageDiffusion m(role(small()));
+  int asked = 0;
+  struct Stopped {};
+  EXPECT_THROW(m.fit(world.image, world.parents(),
+                     {.seed = 2,
+                      .folder = where,
+                      .stop = [&] { return ++asked == 50; },
+                      .progress =
+                          [&](double, double, const std::string& note) {
+                            if (note == "stopped") throw Stopped{};
+                          }}),
+               Stopped);
+  EXPECT_FALSE(m.is_fitted());
+  m.fit(world.image, world.parents(), {.seed = 2, .folder = where});
+  EXPECT_EQ(m.state().tensors.at("unet/out.2.weight").to_vector(),
+            trained().state().tensors.at("unet/out.2.weight").to_vector());
+
+  const fs::path file = where / "image.safetensors";
+  write_mechanism(file, role(small()), m);
+  const auto read = read_mechanism(file, role(small()));
+  const Values noise = m.abduct(world.image, world.parents(), kRandom);
+  EXPECT_EQ(read->predict(noise, world.parents()).images.to_vector(),
+            m.predict(noise, world.parents()).images.to_vector());
+}
+
+TEST(ImageDiffusion, SaysWhatCannotBe) {
+  const World world(7);
+  expect_error([] { ImageDiffusion{role({{"form", "acausal"}})}; }, "acausal");
+  expect_error([] { ImageDiffusion{role({{"colour", 1}})}; }, "colour");
+  expect_error(
+      [] {
+        ImageDiffusion{role({{"model", "none.safetensors"}}, "/nowhere")};
+      },
+      "none.safetensors");
+  expect_error([&] { ImageDiffusion(role()).predict(world.image, world.parents()); }, "not fitted");
+  expect_error([&] { trained().abduct(world.level, world.parents(), kRandom); }, "8x8x1");
+  expect_error([] { changed({{"steps", 3}}); }, "steps");
+  // Another graph's parents.
+  const auto loaded_as = [](const Role& other) { ImageDiffusion(other).load(trained().state()); };
+  Role more = role();
+  more.parents.push_back(number("age"));
+  expect_error([&] { loaded_as(more); }, "was not told the parent \"age\"");
+  Role fewer = role();
+  fewer.parents.pop_back();
+  expect_error([&] { loaded_as(fewer); }, "no parent in the graph");
+  Role states = role();
+  states.parents[1].attribute.states = {"left", "right", "middle"};
+  expect_error([&] { loaded_as(states); }, "2 states");
+}
+
+TEST(ImageDiffusion, WarnsOfWhatItHasNotSeen) {
+  const Values far(std::vector<double>{0.1, 30}), side(std::vector<double>{0, 1});
+  const std::vector<const Values*> parents{&far, &side};
+  const std::vector<std::string> warnings = trained().warnings(parents);
+  ASSERT_EQ(warnings.size(), 1u);
+  EXPECT_NE(warnings[0].find("level=30"), std::string::npos) << warnings[0];
+  EXPECT_TRUE(trained().warnings(World(1).parents()).empty());
+}
+
+}  // namespace
+}  // namespace diffscm::causal

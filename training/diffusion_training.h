@@ -1,0 +1,43 @@
+// What a U-Net is trained on and for: noisy images, what it is told about them, and the error of
+// its estimate of the noise.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "models/unet.h"
+#include "training/noisy_batches.h"
+#include "training/trainer.h"
+
+namespace diffscm {
+
+struct DiffusionTrainingOptions {
+  int64_t batch = 64;
+  uint64_t seed = 0;
+  bool min_snr = false;  // training/noisy_batches.h; otherwise all levels weigh the same
+  int64_t shift = 0;     // in pixels, training/noisy_batches.h
+  double drop = 0;       // how often the network is told nothing
+};
+
+class DiffusionTraining {
+ public:
+  // Of a network that is told `conditions`, by their names among the attributes of the data set. It
+  // refers to `dataset` and `schedule`. Throws Error for a name that the data set lacks.
+  DiffusionTraining(const data::Dataset& dataset, const NoiseSchedule& schedule,
+                    std::vector<Condition> conditions, const DiffusionTrainingOptions& options,
+                    Target target);
+
+  TrainingBatch batch(int64_t step) const;
+  // [N]: mean squared error of eps (Ho et al. 2020, eq. 14).
+  Variable loss(const UNet& unet, const TrainingBatch& batch, ForwardContext& context) const;
+
+ private:
+  const data::Dataset& dataset_;
+  const NoiseSchedule& schedule_;
+  std::vector<Condition> conditions_;
+  DiffusionTrainingOptions options_;
+  Target target_;
+  NoisyBatches batches_;
+};
+
+}  // namespace diffscm
