@@ -7,6 +7,7 @@
 #include "data/faces.h"
 #include "data/idx_folder.h"
 #include "data/mnist.h"
+#include "data/morpho/morpho.h"
 #include "data/npz_archive.h"
 #include "data/pendulum.h"
 #include "data/png_folder.h"
@@ -19,7 +20,9 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kChoices =
-    "mnist, a built-in world (digits, faces, pendulum), a folder of IDX or PNG files, or an .npz file";
+    "mnist, a built-in world (digits, faces, pendulum, morpho), a folder of IDX or PNG files, or "
+    "an "
+    ".npz file";
 
 // The last part of its path, whatever slashes or dots end it.
 std::string name_of_source(const fs::path& path) {
@@ -42,6 +45,7 @@ Dataset load_source(const std::string& spec, Split split, uint64_t seed) {
   if (spec == "digits") return load_digits(split, seed);
   if (spec == "faces") return load_faces(split, seed);
   if (spec == "pendulum") return load_pendulum(split, seed);
+  if (spec == "morpho") return morpho::load_morpho(split, seed);
   const fs::path path = spec;
   std::error_code ignored;
   if (fs::is_directory(path, ignored)) {

@@ -1,8 +1,10 @@
 #include "data/idx_folder.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 
+#include "data/table.h"
 #include "engine/io/file.h"
 #include "engine/io/idx.h"
 #include "kernels/error.h"
@@ -20,12 +22,14 @@ bool remove_suffix(std::string& text, std::string_view suffix) {
 
 // Where a file of that name belongs, if it is one of a data set.
 std::optional<fs::path>* place(std::map<std::string, IdxFiles>& sets, std::string name) {
+  std::optional<fs::path>(IdxFiles::*kind)[2] = nullptr;
+  if (remove_suffix(name, "-morpho.csv")) kind = &IdxFiles::table;
   remove_suffix(name, ".gz");
-  const bool images =
-      remove_suffix(name, "-images-idx3-ubyte") || remove_suffix(name, "-images.idx3-ubyte");
-  if (!images && !remove_suffix(name, "-labels-idx1-ubyte") &&
-      !remove_suffix(name, "-labels.idx1-ubyte"))
-    return nullptr;
+  if (remove_suffix(name, "-images-idx3-ubyte") || remove_suffix(name, "-images.idx3-ubyte"))
+    kind = &IdxFiles::images;
+  if (remove_suffix(name, "-labels-idx1-ubyte") || remove_suffix(name, "-labels.idx1-ubyte"))
+    kind = &IdxFiles::labels;
+  if (kind == nullptr) return nullptr;
   for (const auto& [word, split] :
        {std::pair("train", Split::train), std::pair("t10k", Split::test),
         std::pair("test", Split::test)}) {
@@ -33,7 +37,7 @@ std::optional<fs::path>* place(std::map<std::string, IdxFiles>& sets, std::strin
     if (!name.empty() && !remove_suffix(name, "-")) return nullptr;
     IdxFiles& files = sets[name];
     files.prefix = name;
-    return &(images ? files.images : files.labels)[static_cast<int>(split)];
+    return &(files.*kind)[static_cast<int>(split)];
   }
   return nullptr;
 }
@@ -43,6 +47,30 @@ std::vector<int64_t> read_labels(const fs::path& path) {
   require(labels.shape.size() == 1, "{} has shape {}, expected one label per image", io::show(path),
           to_string(labels.shape));
   return {labels.values.begin(), labels.values.end()};
+}
+
+void add_table(Dataset& set, const fs::path& path) {
+  const Csv csv = read_csv(path);
+  const std::string where = io::show(path);
+  require(csv.rows() == set.size(), "{} holds {} rows for {} images", where, csv.rows(),
+          set.size());
+  std::vector<Attribute> wanted;
+  for (const std::string& name : csv.names) wanted.push_back({.name = name});
+  const Table table = to_table(csv, wanted, where);
+  for (const Column& column : table.columns()) {
+    const std::vector<double>& numbers = column.values.numbers;
+    const auto missing = std::ranges::find_if(numbers, [](double v) { return std::isnan(v); });
+    require(missing == numbers.end(), "{}: line {} has no {}", where,
+            csv.lines[static_cast<size_t>(missing - numbers.begin())],
+            io::show(column.attribute.name));
+    if (column.attribute.name != "index") {
+      set.add(column.attribute, numbers);
+      continue;
+    }
+    for (size_t i = 0; i < numbers.size(); ++i)
+      require(numbers[i] == static_cast<double>(i), "{}: line {} is about image {}, expected {}",
+              where, csv.lines[i], numbers[i], i);
+  }
 }
 
 int64_t largest(const std::vector<int64_t>& labels) {
@@ -72,7 +100,9 @@ std::vector<IdxFiles> find_idx_files(const fs::path& folder) {
     if (found && !*found && fs::is_regular_file(path, ignored)) *found = path;
   }
   std::vector<IdxFiles> all;
-  for (auto& [prefix, files] : sets) all.push_back(std::move(files));
+  const auto any = [](const auto& paths) { return paths[0] || paths[1]; };
+  for (auto& [prefix, files] : sets)
+    if (any(files.images) || any(files.labels)) all.push_back(std::move(files));
   return all;
 }
 
@@ -112,6 +142,7 @@ Dataset load_idx(const IdxFiles& files, const fs::path& folder, Split split,
   if (const auto& path = files.labels[static_cast<int>(other)])
     classes = std::max(classes, largest(read_labels(*path)) + 1);
   set.add(numbered_category(attribute, classes), {labels.begin(), labels.end()});
+  if (const auto& path = files.table[static_cast<int>(from)]) add_table(set, *path);
   if (files.prefix.starts_with("emnist"))
     set.notes.push_back(
         "EMNIST files hold their images with rows and columns exchanged; they are "

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <optional>
 
+#include "data/cache.h"
 #include "data/idx_folder.h"
 #include "engine/io/download.h"
 #include "engine/io/file.h"
@@ -63,12 +64,6 @@ void add_shared(std::vector<fs::path>& folders, fs::path folder) {
   }
 }
 
-fs::path cache_folder() {
-  const std::string cache = variable("XDG_CACHE_HOME"), home = variable("HOME");
-  if (!cache.empty()) return fs::path(cache) / "diffscm/mnist";
-  return (home.empty() ? fs::temp_directory_path() : fs::path(home) / ".cache") / "diffscm/mnist";
-}
-
 std::vector<fs::path> search_folders() {
   std::vector<fs::path> folders;
   std::error_code ignored;
@@ -82,7 +77,7 @@ std::vector<fs::path> search_folders() {
     add_shared(folders, fs::current_path(ignored));
     add_shared(folders, fs::read_symlink("/proc/self/exe", ignored).parent_path());
   }
-  folders.push_back(cache_folder());
+  folders.push_back(cache_folder("mnist"));
   return folders;
 }
 
@@ -101,7 +96,7 @@ void fetch(const Source& source, const fs::path& folder) {
 fs::path find_or_download(Split split) {
   for (const fs::path& folder : search_folders())
     if (holds_split(folder, split)) return folder;
-  const fs::path cache = cache_folder();
+  const fs::path cache = cache_folder("mnist");
   std::string why = "downloading is switched off by DIFFSCM_OFFLINE";
   const std::string offline = variable("DIFFSCM_OFFLINE");
   if (offline.empty() || offline == "0") {

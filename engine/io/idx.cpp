@@ -131,4 +131,29 @@ IdxArray read_idx(const fs::path& path) {
   return array;
 }
 
+void write_idx(const fs::path& path, const IdxArray& array) {
+  require(array.shape.size() >= 1 && array.shape.size() <= kMaxRank &&
+              numel(array.shape) == std::ssize(array.values),
+          "{} values of shape {} for {}", array.values.size(), to_string(array.shape), show(path));
+  Bytes bytes = {0, 0, 0x08, static_cast<uint8_t>(array.shape.size())};
+  for (const int64_t size : array.shape)
+    for (const int shift : {24, 16, 8, 0}) bytes.push_back(static_cast<uint8_t>(size >> shift));
+  bytes.insert(bytes.end(), array.values.begin(), array.values.end());
+  z_stream stream{};
+  constexpr int kMemory = 8;  // zlib's default
+  require(
+      deflateInit2(&stream, Z_BEST_SPEED, Z_DEFLATED, 15 + 16, kMemory, Z_DEFAULT_STRATEGY) == Z_OK,
+      "zlib cannot start");
+  Bytes compressed(deflateBound(&stream, bytes.size()));
+  stream.next_in = bytes.data();
+  stream.avail_in = static_cast<uInt>(bytes.size());
+  stream.next_out = compressed.data();
+  stream.avail_out = static_cast<uInt>(compressed.size());
+  const int status = deflate(&stream, Z_FINISH);
+  compressed.resize(stream.total_out);
+  deflateEnd(&stream);
+  require(status == Z_STREAM_END, "zlib cannot compress {} bytes", bytes.size());
+  atomic_write(path, compressed);
+}
+
 }  // namespace diffscm::io

@@ -20,4 +20,7 @@ struct IdxArray {
 // members are one stream (RFC 1952). No more is inflated than the file's own header declares.
 IdxArray read_idx(const std::filesystem::path& path);
 
+// As gzip, atomically.
+void write_idx(const std::filesystem::path& path, const IdxArray& array);
+
 }  // namespace diffscm::io
