@@ -26,7 +26,8 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct Flags {
-  std::string model, classifier, judge, out, intervention, encode, guidance, threshold = "none";
+  std::string model, judge, out, intervention, encode, guidance, threshold = "none";
+  std::vector<std::string> classifiers;
   DataFlags data;
   AbductionFlags abduction;
   CounterfactualOptions options;
@@ -36,14 +37,15 @@ struct Flags {
   void visit(V&& flag) {
     flag("model", &model, "diffusion model: a file, a run's folder or a shipped model's name",
          {.required = true, .model = true});
-    flag("classifier", &classifier, "anti-causal predictor that guides",
+    flag("classifier", &classifiers,
+         "classifier, or of a number regressor, that guides; one for each parent that do() sets",
          {.otherwise = "none", .model = true});
     flag("judge", &judge, "oracle or classifier that says what the answers show",
          {.otherwise = "the oracle beside the model, else --classifier", .model = true});
     data.visit(flag);
     flag("do", &intervention, "the intervention: digit=5, or several: digit=5,thickness=3",
          {.required = true, .value = "PARENT=VALUE"});
-    flag("guidance", &guidance, "the classifier, implicit (the model told the parents), or both",
+    flag("guidance", &guidance, "the classifiers, implicit (the model told the parents), or both",
          {.choices = {"classifier", "implicit", "both"},
           .otherwise = "implicit if the model can be told the parents"});
     flag("encode", &encode, "abduction is told no parent, or the factual ones",
@@ -106,6 +108,9 @@ void run_batch(Common& common, const Flags& flags, const Query& query, int64_t b
     const std::vector<double> l1 = l1_grey_levels(image, factual);
     ClassProbabilities p;
     if (query.judge) p = query.judge->probabilities(image);
+    std::map<std::string, std::vector<double>> read;
+    for (const auto& [parent, guide] : query.guides)
+      if (!guide->is_classifier()) read[parent] = guide->values(image);
     for (size_t i = 0; i < index.size(); ++i) {
       Outcome::AtScale at{l1[i], nullptr, nullptr};
       if (query.judge) {
@@ -113,6 +118,7 @@ void run_batch(Common& common, const Flags& flags, const Query& query, int64_t b
         if (finite) at.predicted = argmax(p[i]);
         if (finite && target >= 0) at.p_target = p[i][static_cast<size_t>(target)];
       }
+      for (const auto& [parent, values] : read) at.read[parent] = values[i];
       outcomes[static_cast<size_t>(begin) + i].at_scale.push_back(std::move(at));
     }
     images.counterfactual[s].push_back(image);
@@ -173,7 +179,7 @@ std::vector<Json> result_lines(const Flags& flags, const Query& query,
                                const std::vector<Outcome>& outcomes) {
   std::vector<Json> lines;
   for (const Outcome& o : outcomes)
-    for (size_t s = 0; s < o.at_scale.size(); ++s)
+    for (size_t s = 0; s < o.at_scale.size(); ++s) {
       lines.push_back({{"index", o.index},
                        {"label", o.label},
                        {"target", query.target_class()},
@@ -186,6 +192,8 @@ std::vector<Json> result_lines(const Flags& flags, const Query& query,
                        {"l1", o.at_scale[s].l1},
                        {"predicted", o.at_scale[s].predicted},
                        {"p_target", o.at_scale[s].p_target}});
+      if (!o.at_scale[s].read.empty()) lines.back()["read"] = o.at_scale[s].read;
+    }
   return lines;
 }
 
@@ -201,9 +209,12 @@ Json summarise(const Flags& flags, const Query& query, const std::vector<Outcome
   Json scales = Json::array();
   for (size_t s = 0; s < flags.options.scales.size(); ++s) {
     std::vector<double> l1, p;
+    std::map<std::string, std::vector<double>> read;
     int64_t flipped = 0;
     for (const Outcome& o : outcomes) {
       if (std::isfinite(o.at_scale[s].l1)) l1.push_back(o.at_scale[s].l1);
+      for (const auto& [parent, value] : o.at_scale[s].read)
+        if (std::isfinite(value)) read[parent].push_back(value);
       if (o.at_scale[s].p_target.is_null()) continue;
       p.push_back(o.at_scale[s].p_target.get<double>());
       flipped += o.at_scale[s].predicted == query.target_class();
@@ -214,6 +225,7 @@ Json summarise(const Flags& flags, const Query& query, const std::vector<Outcome
       line["flip_rate"] = static_cast<double>(flipped) / static_cast<double>(outcomes.size());
       line["p_target_median"] = median(p);
     }
+    for (auto& [parent, values] : read) line["read_median"][parent] = median(std::move(values));
     scales.push_back(line);
   }
   return {{"images", outcomes.size()},
@@ -225,14 +237,25 @@ Json summarise(const Flags& flags, const Query& query, const std::vector<Outcome
           {"seconds", seconds}};
 }
 
-void print_table(const Flags& flags, const Json& summary) {
-  fmt::print("\n{:>8} {:>10} {:>12} {:>12}\n", "scale s", "flip rate", "L1 median", "p(target)");
+void print_table(const Flags& flags, const Query& query, const Json& summary) {
+  fmt::print("\n{:>8} {:>10} {:>12} {:>12}", "scale s", "flip rate", "L1 median", "p(target)");
+  std::vector<std::string> read;  // by regressors, as a median
+  for (const auto& [parent, guide] : query.guides)
+    if (!guide->is_classifier()) read.push_back(parent);
+  for (const std::string& parent : read) fmt::print(" {:>16}", parent + " read");
+  fmt::print("\n");
   for (const Json& s : summary["scales"]) {
     const bool judged = s.contains("flip_rate");  // by a classifier of what do() sets
-    fmt::print("{:>8g} {:>10} {:>12.2f} {:>12}\n", s["scale"].get<double>(),
+    fmt::print("{:>8g} {:>10} {:>12.2f} {:>12}", s["scale"].get<double>(),
                judged ? fmt::format("{:.1f}%", 100 * s["flip_rate"].get<double>()) : "-",
                s["l1_median"].get<double>(),
                judged ? fmt::format("{:.3f}", s["p_target_median"].get<double>()) : "-");
+    for (const std::string& parent : read) {
+      const bool finite = s.contains("read_median") && s["read_median"].contains(parent);
+      fmt::print(" {:>16}",
+                 finite ? fmt::format("{:.4g}", s["read_median"][parent].get<double>()) : "-");
+    }
+    fmt::print("\n");
   }
   fmt::print(
       "round trip (s = 0): median {:.4f}, worst {:.4f} grey levels; L1 in grey levels, 0-255\n",
@@ -261,6 +284,15 @@ Encoding default_encoding(GuidanceKind guidance, const DiffusionModel& model,
   return guidance == GuidanceKind::implicit && all ? Encoding::factual : Encoding::unconditional;
 }
 
+// Of several classifiers that guide, one whose parent do() sets; or none.
+const AntiCausalPredictor* classifier_of(
+    const Assignment& target, const std::map<std::string, const AntiCausalPredictor*>& guides) {
+  const AntiCausalPredictor* found = nullptr;
+  for (const auto& [parent, guide] : guides)
+    if (guide->is_classifier() && (found == nullptr || target.contains(parent))) found = guide;
+  return found;
+}
+
 void run(Common& common, Flags flags) {
   flags.options.abduction = flags.abduction.options;
   flags.options.abduction.threshold.kind = parse_threshold(flags.abduction.threshold);
@@ -269,38 +301,41 @@ void run(Common& common, Flags flags) {
   const GuidanceKind guidance =
       flags.guidance.empty() ? default_guidance(model) : parse_guidance_kind(flags.guidance);
   flags.guidance = name_of(guidance);
-  std::optional<AntiCausalPredictor> predictor;
-  if (!flags.classifier.empty()) predictor.emplace(flags.classifier, model);
-  const AntiCausalPredictor* guide = predictor ? &*predictor : nullptr;
-  const std::optional<Judge> judge = find_judge(flags.judge, model, guide);
+  std::vector<AntiCausalPredictor> predictors;
+  for (const std::string& path : flags.classifiers) predictors.emplace_back(path, model);
+  Selection selection = select(flags.data, model);
+  const auto attributes = nameable(selection.dataset, model, predictors);
+  const auto guides = as_usage([&] { return by_parent(predictors, attributes); });
+  const Assignment target =
+      as_usage([&] { return parse_intervention(flags.intervention, attributes); });
+  const std::optional<Judge> judge = find_judge(flags.judge, model, classifier_of(target, guides));
   flags.abduction.steps = model.chain().levels();
   flags.options.abduction.levels =
       as_usage([&] { return model.chain().levels_of_fraction(flags.abduction.fraction); });
-  Query query{model, guide, judge, select(flags.data, model), {}, {}, {}, {}, {}};
+  Query query{model, guides, judge, std::move(selection), target, {}, {}, {}, attributes};
   query.encoding = flags.encode.empty() ? default_encoding(guidance, model, query.selection)
                                         : parse_encoding(flags.encode);
   flags.encode = name_of(query.encoding);
   flags.options.abduction.method = flags.abduction.resolve(query.encoding);
   as_usage([&] { validate(flags.options); });
   as_usage([&] {
-    query.attributes = nameable(query.selection.dataset, model, guide);
-    query.target = parse_intervention(flags.intervention, query.attributes);
-    for (const data::Attribute& a : query.attributes)
-      if (query.label.empty() && a.is_category()) query.label = a.name;
+    if (const data::Attribute* judged = find_category(judge ? judge->attribute : "", attributes))
+      query.label = judged->name;
     if (judge)
       require(query.target_class() < judge->classes, "--do {}: {} knows the classes 0 to {}",
               flags.intervention, judge->info.path, judge->classes - 1);
-    require(guide || guidance == GuidanceKind::implicit, "--classifier is needed: {}",
+    require(!guides.empty() || guidance == GuidanceKind::implicit, "--classifier is needed: {}",
             !model.conditions().empty()
                 ? "--guidance " + flags.guidance + " asks one"
                 : model.info().path + " cannot be told the parents, so a classifier must guide");
-    query.networks = guiding_networks(guidance, model, guide, query.label);
+    query.networks = guiding_networks(guidance, model, guides);
     act(query.networks,
         {{query.target}, {query.selection.dataset.factual(query.selection.index[0])}},
         query.encoding);
   });
   const OutputFolder folder(flags.out, "counterfactual");
-  if (guide) warn_of_other_data(common, model.info(), guide->info());
+  for (const AntiCausalPredictor& p : predictors)
+    warn_of_other_data(common, model.info(), p.info());
   if (judge) warn_of_other_data(common, model.info(), judge->info);
   say_notes(common, query.selection.dataset);
 
@@ -327,8 +362,9 @@ void run(Common& common, Flags flags) {
   write_jsonl(std::filesystem::path(flags.out) / "results.jsonl",
               result_lines(flags, query, outcomes));
   std::vector<const ModelInfo*> models{&model.info()};
-  if (guide) models.push_back(&guide->info());
-  if (judge && !(guide && judge->info.path == guide->info().path)) models.push_back(&judge->info);
+  for (const AntiCausalPredictor& p : predictors) models.push_back(&p.info());
+  if (judge && std::ranges::find(models, judge->info.path, &ModelInfo::path) == models.end())
+    models.push_back(&judge->info);
   Json options = echo(flags);
   options["levels"] = flags.options.abduction.levels;
   write_run(flags.out, common, options, models, summary);
@@ -336,7 +372,7 @@ void run(Common& common, Flags flags) {
   if (common.json) {
     fmt::print("{}\n", io::dump(summary));
   } else if (!common.quiet) {
-    print_table(flags, summary);
+    print_table(flags, query, summary);
   }
 }
 

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "engine/io/file.h"
 #include "engine/io/json.h"
 
@@ -22,9 +24,8 @@ void CounterfactualReport::add(const Query& query, const Images& images,
     const auto i = static_cast<int64_t>(row);
     CounterfactualPage::Image image;
     image.index = o.index;
-    if (o.label >= 0 && !query.label.empty())
-      image.label =
-          data::find_attribute(query.attributes, query.label).show(static_cast<double>(o.label));
+    if (o.label >= 0)
+      image.label = query.selection.dataset.label_attribute().show(static_cast<double>(o.label));
     image.target = query.target.size() == 1
                        ? data::find_attribute(query.attributes, query.target.begin()->first)
                              .show(query.target.begin()->second)
@@ -51,7 +52,9 @@ void CounterfactualReport::write(const std::filesystem::path& out, const Query& 
                                  const std::vector<const ModelInfo*>& models) {
   page_.title = fmt::format("do({})", data::show(query.target, query.attributes));
   if (query.judge && query.target_class() >= 0) {
-    const bool guides = query.predictor && query.predictor->info().path == query.judge->info.path;
+    const bool guides = std::ranges::any_of(query.guides, [&](const auto& guide) {
+      return guide.second->info().path == query.judge->info.path;
+    });
     page_.judge = fmt::format("{} {}", guides ? "guided and judged by" : "judged by",
                               std::filesystem::path(query.judge->info.path).stem().string());
   }

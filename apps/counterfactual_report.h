@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <span>
 #include <vector>
@@ -22,6 +23,7 @@ struct Outcome {
     double l1;
     nlohmann::ordered_json predicted,
         p_target;  // null without a judge; p_target unless do() sets its class
+    std::map<std::string, double> read = {};  // by the regressors that guide
   };
   std::vector<AtScale> at_scale;
 };

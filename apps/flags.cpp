@@ -93,7 +93,10 @@ void set(const std::string& what, const FlagVariable& variable,
                  },
                  [&](std::vector<std::string>* v) {
                    *v = traits.commas ? split_at_commas(texts) : texts;
-                   for (const std::string& text : *v) check_choice(what, text, traits);
+                   for (std::string& text : *v) {
+                     check_choice(what, text, traits);
+                     if (traits.model && !text.empty()) text = find_model(text);
+                   }
                  },
                  [&](std::vector<double>* v) {
                    v->clear();

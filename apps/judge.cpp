@@ -15,13 +15,14 @@ Judge oracle_judge(const std::string& path, const DiffusionModel& model) {
   require(c.image_size == s[1] && c.in_channels == s[3],
           "{} judges {}x{}x{} images, {} makes {}x{}x{}", path, c.image_size, c.image_size,
           c.in_channels, model.info().path, s[1], s[2], s[3]);
-  return {loaded->info, c.classes, [loaded, target = model.target()](const Tensor& images) {
+  return {loaded->info, learnt_category(loaded->info), c.classes,
+          [loaded, target = model.target()](const Tensor& images) {
             return loaded->model.probabilities(images.to(target));
           }};
 }
 
 Judge classifier_judge(std::shared_ptr<const AntiCausalPredictor> predictor) {
-  return {predictor->info(), predictor->classes(),
+  return {predictor->info(), predictor->attribute(), predictor->classes(),
           [predictor](const Tensor& images) { return predictor->predict(images); }};
 }
 

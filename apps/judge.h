@@ -13,6 +13,7 @@ namespace diffscm::apps {
 
 struct Judge {
   ModelInfo info;
+  std::string attribute;  // what it judges, as its training data call it; "": they do not say
   int64_t classes = 0;
   std::function<ClassProbabilities(const Tensor& images)> probabilities;  // of clean images
 };

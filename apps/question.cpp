@@ -4,17 +4,68 @@
 
 namespace diffscm::apps {
 
+namespace {
+
+bool is_nameless(const std::string& category) {
+  return category.empty() || category == "class" || category == "label";
+}
+
+const data::Attribute* parent_of(const AntiCausalPredictor& predictor,
+                                 std::span<const data::Attribute> attributes) {
+  if (predictor.is_classifier()) return find_category(predictor.attribute(), attributes);
+  for (const data::Attribute& a : attributes)
+    if (a.name == predictor.attribute() && !a.is_category()) return &a;
+  return nullptr;
+}
+
+// What it predicts as its training data had it.
+data::Attribute own_attribute(const AntiCausalPredictor& predictor) {
+  const nlohmann::json& data = predictor.info().data;
+  if (data.is_object() && data.contains("attributes"))
+    for (data::Attribute& a : data::attributes_from_json(data["attributes"], predictor.info().path))
+      if (a.name == predictor.attribute()) return std::move(a);
+  if (!predictor.is_classifier()) return {.name = predictor.attribute()};
+  return data::numbered_category("class", predictor.classes());
+}
+
+}  // namespace
+
+const data::Attribute* find_category(const std::string& name,
+                                     std::span<const data::Attribute> attributes) {
+  const data::Attribute* first = nullptr;
+  for (const data::Attribute& a : attributes) {
+    if (!a.is_category()) continue;
+    if (a.name == name) return &a;
+    if (first == nullptr) first = &a;
+  }
+  return first != nullptr && (is_nameless(name) || is_nameless(first->name)) ? first : nullptr;
+}
+
 std::vector<data::Attribute> nameable(const data::Dataset& dataset, const DiffusionModel& model,
-                                      const AntiCausalPredictor* predictor) {
+                                      std::span<const AntiCausalPredictor> predictors) {
   std::vector<data::Attribute> all = dataset.attributes;
   const auto has = [&](const auto& is) { return std::any_of(all.begin(), all.end(), is); };
   for (const Condition& c : model.conditions())
     if (!has([&](const data::Attribute& a) { return a.name == c.name; }))
       all.push_back(c.is_category() ? data::numbered_category(c.name, c.classes)
                                     : data::Attribute{.name = c.name});
-  if (predictor && !has([](const data::Attribute& a) { return a.is_category(); }))
-    all.push_back(data::numbered_category("class", predictor->classes()));
+  for (const AntiCausalPredictor& predictor : predictors)
+    if (parent_of(predictor, all) == nullptr) all.push_back(own_attribute(predictor));
   return all;
+}
+
+std::map<std::string, const AntiCausalPredictor*> by_parent(
+    std::span<const AntiCausalPredictor> predictors, std::span<const data::Attribute> attributes) {
+  std::map<std::string, const AntiCausalPredictor*> parents;
+  for (const AntiCausalPredictor& predictor : predictors) {
+    const data::Attribute* parent = parent_of(predictor, attributes);
+    require(parent != nullptr, "{} predicts '{}', which nothing here is called",
+            predictor.info().path, predictor.attribute());
+    const auto [at, is_new] = parents.emplace(parent->name, &predictor);
+    require(is_new, "{} and {} both predict '{}': give one of them", at->second->info().path,
+            predictor.info().path, parent->name);
+  }
+  return parents;
 }
 
 Assignment parse_intervention(const std::string& text,

@@ -1,6 +1,7 @@
 // What `counterfactual` is asked: --do, --guidance and --encode, once models and data are known.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -14,11 +15,11 @@ namespace diffscm::apps {
 
 struct Query {
   const DiffusionModel& model;
-  const AntiCausalPredictor* predictor;  // guides; or null
+  std::map<std::string, const AntiCausalPredictor*> guides;  // by the parent that each predicts
   const std::optional<Judge>& judge;
   Selection selection;
   Assignment target;        // what do() sets
-  std::string label;        // the parent that the classifier predicts, as data and do() call it
+  std::string label;        // the category that is judged, as data and do() call it
   ParentNetworks networks;  // those that guide
   Encoding encoding;
   std::vector<data::Attribute> attributes;  // what do() can name
@@ -33,7 +34,17 @@ struct Query {
 // What do() can name: the data's attributes, then what the networks know besides. "class" and
 // "label" stand for the first category, and so does "digit" where nothing has that name.
 std::vector<data::Attribute> nameable(const data::Dataset& dataset, const DiffusionModel& model,
-                                      const AntiCausalPredictor* predictor);
+                                      std::span<const AntiCausalPredictor> predictors);
+
+// What a network calls `name`, among these: the category of that name or, where either has none but
+// "class", the first category; else null.
+const data::Attribute* find_category(const std::string& name,
+                                     std::span<const data::Attribute> attributes);
+
+// The predictors by the parent that each predicts, as do() names it. Throws Error when two predict
+// the same.
+std::map<std::string, const AntiCausalPredictor*> by_parent(
+    std::span<const AntiCausalPredictor> predictors, std::span<const data::Attribute> attributes);
 
 // "digit=5,thickness=3". Throws Error naming the part that is wrong.
 Assignment parse_intervention(const std::string& text, std::span<const data::Attribute> attributes);

@@ -1,5 +1,5 @@
-// diffscm train diffusion|classifier|vae|oracle|autoencoder|ensemble|bound: from a data set to
-// model.safetensors.
+// diffscm train diffusion|classifier|regressor|vae|oracle|autoencoder|ensemble|bound: from a data
+// set to model.safetensors.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -21,25 +21,6 @@ namespace diffscm::apps {
 namespace {
 
 using nlohmann::json;
-
-NoiseSchedule noise_schedule(const json& config) {
-  const json& s = section(config, "diffusion");
-  return {parse_schedule_kind(entry<std::string>(s, "diffusion", "schedule")),
-          entry<int>(s, "diffusion", "timesteps")};
-}
-
-void check_chain(const json& config, const NoiseSchedule& schedule) {
-  Chain(schedule, entry<int>(section(config, "diffusion"), "diffusion", "sampling_steps"));
-}
-
-// [train.KIND] shift: how many pixels images are moved at most.
-int64_t shift_of(const json& train, const std::string& where, const data::Dataset& dataset) {
-  const auto shift = optional_entry<int64_t>(train, where, "shift", 0);
-  const int64_t most = std::min(dataset.height, dataset.width) / 4;
-  require(shift >= 0 && shift <= most, "{}.shift is {}, must be in [0, {}]: a quarter of the image",
-          where, shift, most);
-  return shift;
-}
 
 // Mean squared error of eps over all noise levels, on images that training has not seen: told their
 // conditions, and told nothing.
@@ -80,7 +61,6 @@ void train_diffusion(Common& common, TrainFlags flags) {
   const TrainingOptions options = training_options(train_section(config, "diffusion"), "diffusion",
                                                    {"loss", "shift"}, flags, common);
   const NoiseSchedule schedule = noise_schedule(config);
-  check_chain(config, schedule);
   const TrainingData data = load_training_data(flags, /*labels=*/false);
   const data::Dataset &dataset = data.train, &test = data.test;
   fit_to_data(config, "unet", dataset, flags, common);
@@ -119,10 +99,12 @@ void train_diffusion(Common& common, TrainFlags flags) {
 }
 
 struct ClassifierFlags : TrainFlags {
-  std::string model;
+  std::string attribute, model;
   template <class V>
   void visit(V&& flag) {
     TrainFlags::visit(flag);
+    flag("attribute", &attribute, "the category to learn, by its name in the data",
+         {.value = "NAME", .otherwise = "the first"});
     flag("model", &model,
          "a conditional U-Net: match its gradients (train.classifier.match), report how they agree",
          {.otherwise = "none", .model = true});
@@ -158,8 +140,7 @@ void train_classifier(Common& common, ClassifierFlags flags) {
       "train.classifier.match = {} needs --model: the conditional U-Net whose gradients to match",
       match);
   const NoiseSchedule schedule = noise_schedule(config);
-  check_chain(config, schedule);
-  const TrainingData data = load_training_data(flags, /*labels=*/true);
+  const TrainingData data = load_training_data(flags, /*labels=*/true, flags.attribute);
   fit_to_data(config, "classifier", data.train, flags, common);
   const auto classifier_config = section(config, "classifier").get<ClassifierConfig>();
   const auto model = model_to_compare(common, flags.model, config, data.test);
@@ -220,7 +201,9 @@ void add_train(CLI::App& app, Common& common) {
     add_command(*command, name, help, common, work, std::move(flags));
   };
   add("diffusion", "Train the U-Net that predicts the noise", train_diffusion);
-  add("classifier", "Train the anti-causal predictor on noisy images", train_classifier);
+  add("classifier", "Train the anti-causal predictor of a category on noisy images",
+      train_classifier);
+  add("regressor", "Train the anti-causal predictor of a number on noisy images", train_regressor);
   add("vae", "Train the variational autoencoder behind CLD", train_vae);
   add("oracle", "Train the classifier of clean images that judges", train_oracle);
   add("autoencoder", "Train the autoencoders behind IM1 and IM2: one per class, one for all",

@@ -85,7 +85,33 @@ void check_labels(const data::Dataset& dataset) {
   require_labels(dataset.labels, dataset.classes);
 }
 
-TrainingData load_training_data(const TrainFlags& flags, bool labels) {
+NoiseSchedule noise_schedule(const json& config) {
+  const json& s = section(config, "diffusion");
+  const NoiseSchedule schedule{parse_schedule_kind(entry<std::string>(s, "diffusion", "schedule")),
+                               entry<int>(s, "diffusion", "timesteps")};
+  Chain(schedule, entry<int>(s, "diffusion", "sampling_steps"));
+  return schedule;
+}
+
+int64_t shift_of(const json& train, const std::string& where, const data::Dataset& dataset) {
+  const auto shift = optional_entry<int64_t>(train, where, "shift", 0);
+  const int64_t most = std::min(dataset.height, dataset.width) / 4;
+  require(shift >= 0 && shift <= most, "{}.shift is {}, must be in [0, {}]: a quarter of the image",
+          where, shift, most);
+  return shift;
+}
+
+const data::Attribute& attribute_to_learn(const TrainingData& d, const std::string& name) {
+  const data::Attribute& attribute =
+      as_usage([&]() -> const auto& { return data::find_attribute(d.train.attributes, name); });
+  const auto& tested = d.test.attributes;
+  require(std::ranges::find(tested, attribute) != tested.end(),
+          "{} has the attribute {} to train on, but none with the same values to test",
+          d.train.name, attribute.name);
+  return attribute;
+}
+
+TrainingData load_training_data(const TrainFlags& flags, bool labels, const std::string& category) {
   TrainingData d{data::load_dataset(flags.data, data::Split::train),
                  data::load_dataset(flags.data, data::Split::test)};
   const auto shape = [](const data::Dataset& s) { return Shape{s.height, s.width, s.channels}; };
@@ -96,6 +122,11 @@ TrainingData load_training_data(const TrainFlags& flags, bool labels) {
   for (const std::string& note : d.test.notes)
     if (!contains(d.train.notes, note)) d.train.notes.push_back(note);
   if (!labels) return d;
+  if (!category.empty()) {
+    const std::string name = attribute_to_learn(d, category).name;
+    d.train.learn(name);
+    d.test.learn(name);
+  }
   check_labels(d.train);
   const int64_t first = d.train.labels.front();
   require(std::ranges::any_of(d.train.labels, [&](int64_t label) { return label != first; }),

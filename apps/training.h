@@ -12,6 +12,7 @@
 #include "apps/notes.h"
 #include "apps/output_folder.h"
 #include "data/dataset.h"
+#include "diffusion/noise_schedule.h"
 #include "engine/io/file.h"
 #include "engine/io/json.h"
 #include "models/checkpoint.h"
@@ -50,6 +51,18 @@ struct TrainFlags {
   }
 };
 
+// The anti-causal predictor of a number (apps/train_regressor.cpp).
+struct RegressorFlags : TrainFlags {
+  std::string attribute;
+  template <class V>
+  void visit(V&& flag) {
+    TrainFlags::visit(flag);
+    flag("attribute", &attribute, "the number to learn, by its name in the data",
+         {.required = true, .value = "NAME"});
+  }
+};
+void train_regressor(Common& common, RegressorFlags flags);
+
 // The networks that judge counterfactuals, and the one that baselines explain
 // (apps/train_judges.cpp); the best that can be done from the image alone (apps/train_bound.cpp).
 void train_vae(Common& common, TrainFlags flags);
@@ -76,6 +89,11 @@ T optional_entry(const nlohmann::json& section, const std::string& where, const 
                  T otherwise) {
   return section.contains(name) ? entry<T>(section, where, name) : otherwise;
 }
+// [diffusion]: throws Error when its sampling_steps do not fit either.
+NoiseSchedule noise_schedule(const nlohmann::json& config);
+// [train.KIND] shift: how many pixels images are moved at most.
+int64_t shift_of(const nlohmann::json& train, const std::string& where,
+                 const data::Dataset& dataset);
 // [train.KIND].
 const nlohmann::json& train_section(const nlohmann::json& config, const std::string& kind);
 
@@ -90,8 +108,12 @@ struct TrainingData {
   data::Dataset train, test;
 };
 // Throws Error when a split is missing or the two do not belong together; with `labels`, also when
-// an image of either has none or all have the same. train.notes has those of both.
-TrainingData load_training_data(const TrainFlags& flags, bool labels);
+// an image of either has none or all have the same. Labels are those of `category`, if one is
+// named. train.notes has the notes of both.
+TrainingData load_training_data(const TrainFlags& flags, bool labels,
+                                const std::string& category = "");
+// The attribute of that name, which both splits must have. Throws Error otherwise.
+const data::Attribute& attribute_to_learn(const TrainingData& data, const std::string& name);
 // Throws Error unless every image has a label.
 void check_labels(const data::Dataset& dataset);
 

@@ -37,8 +37,9 @@ GuidanceKind default_guidance(const DiffusionModel& model) {
   return model.is_conditional() ? GuidanceKind::implicit : GuidanceKind::classifier;
 }
 
-ParentNetworks guiding_networks(GuidanceKind kind, const DiffusionModel& model,
-                                const AntiCausalPredictor* predictor, const std::string& label) {
+ParentNetworks guiding_networks(
+    GuidanceKind kind, const DiffusionModel& model,
+    const std::map<std::string, const AntiCausalPredictor*>& predictors) {
   ParentNetworks networks{.epsilon = model.epsilon()};
   if (kind != GuidanceKind::classifier) {
     require(model.is_conditional(), "{} guidance: {} cannot be told any parent", name_of(kind),
@@ -49,10 +50,12 @@ ParentNetworks guiding_networks(GuidanceKind kind, const DiffusionModel& model,
     };
   }
   if (kind != GuidanceKind::implicit) {
-    require(predictor != nullptr, "{} guidance: give a classifier", name_of(kind));
-    networks.predictors[label] = [predictor](std::span<const double> values) {
-      return predictor->gradient({values.begin(), values.end()});
-    };
+    require(!predictors.empty(), "{} guidance: give a classifier, or of a number a regressor",
+            name_of(kind));
+    for (const auto& [parent, predictor] : predictors)
+      networks.predictors[parent] = [predictor](std::span<const double> values) {
+        return predictor->gradient(values);
+      };
   }
   return networks;
 }
@@ -99,7 +102,9 @@ Action act(const ParentNetworks& networks, const Intervention& intervention, Enc
   };
   for (const std::string& name : parents)
     require(is_condition(name) || networks.predictors.contains(name),
-            "nothing here knows '{}': give a classifier of it, or a model conditional on it", name);
+            "nothing here knows '{}': give a classifier or regressor of it, or a model conditional "
+            "on it",
+            name);
 
   Action action{networks.epsilon, {}};
   std::vector<Assignment> told = encoded(networks, intervention, encoding);

@@ -40,7 +40,8 @@ struct ParentNetworks {
   std::map<std::string, std::function<GuidanceGradient(std::span<const double>)>> predictors{};
 };
 
-// What guides: a classifier's gradient, the model itself told the parents, or the sum of both.
+// What guides: gradients of classifiers and regressors, the model itself told the parents, or the
+// sum of both.
 enum class GuidanceKind { classifier, implicit, both };
 const char* name_of(GuidanceKind kind);
 // Throws Error naming the choices.
@@ -48,11 +49,11 @@ GuidanceKind parse_guidance_kind(std::string_view name);
 // Implicit where the model can be told a parent.
 GuidanceKind default_guidance(const DiffusionModel& model);
 
-// The networks that guide so: the model with its conditions, and `predictor` (may be null) as that
-// of the parent `label`. Throws Error when one that is needed is not there. The result refers to
-// both.
-ParentNetworks guiding_networks(GuidanceKind kind, const DiffusionModel& model,
-                                const AntiCausalPredictor* predictor, const std::string& label);
+// The networks that guide so: the model with its conditions, and `predictors` by the parent that
+// each predicts. Throws Error when one that is needed is not there. The result refers to all.
+ParentNetworks guiding_networks(
+    GuidanceKind kind, const DiffusionModel& model,
+    const std::map<std::string, const AntiCausalPredictor*>& predictors);
 
 // What counterfactual() is asked with.
 struct Action {

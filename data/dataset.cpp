@@ -85,6 +85,18 @@ void Dataset::add(Attribute attribute, std::vector<double> values_of_it) {
   values.push_back(std::move(values_of_it));
 }
 
+void Dataset::learn(std::string_view category) {
+  const auto at = &find_attribute(attributes, category) - attributes.data();
+  require(attributes[at].is_category(), "'{}' of {} is a number, not a category",
+          attributes[at].name, name);
+  if (attributes[at] == label_attribute()) return;
+  std::rotate(attributes.begin(), attributes.begin() + at, attributes.begin() + at + 1);
+  std::rotate(values.begin(), values.begin() + at, values.begin() + at + 1);
+  classes = std::ssize(attributes[0].states);
+  labels.assign(values[0].begin(), values[0].end());
+  plausible.clear();
+}
+
 const Attribute& Dataset::label_attribute() const {
   const auto found = std::ranges::find_if(attributes, &Attribute::is_category);
   require(found != attributes.end(), "data set {} has no labels", name);

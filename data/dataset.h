@@ -37,6 +37,8 @@ struct Dataset {
   int64_t size() const;
   // Adds values[size()] of one more attribute, and the labels if it is the first category.
   void add(Attribute attribute, std::vector<double> values_of_it);
+  // Makes that category the first. Throws Error naming those there are.
+  void learn(std::string_view category);
   // The attribute that `labels` belong to. Throws Error when there are no labels.
   const Attribute& label_attribute() const;
   // What is known of image i.

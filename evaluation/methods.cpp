@@ -169,8 +169,9 @@ class DiffScm {
 Action diff_scm_action(const DiffusionModel& model, const AntiCausalPredictor& predictor,
                        const DiffScmOptions& options, std::span<const Trial> trials) {
   require(!trials.empty() && !trials[0].set.empty(), "an intervention on nothing");
-  return act(guiding_networks(options.guidance, model, &predictor, trials[0].set.begin()->first),
-             intervention_of(trials), options.encoding);
+  return act(
+      guiding_networks(options.guidance, model, {{trials[0].set.begin()->first, &predictor}}),
+      intervention_of(trials), options.encoding);
 }
 
 Producer diff_scm(const DiffusionModel& model, const AntiCausalPredictor& predictor,

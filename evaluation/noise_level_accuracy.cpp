@@ -5,14 +5,6 @@
 
 namespace diffscm {
 
-std::vector<int> evenly_spaced_timesteps(const NoiseSchedule& schedule, int levels) {
-  require(levels >= 2, "{} noise levels: give at least 2", levels);
-  std::vector<int> timesteps;
-  for (int64_t level = 0; level < levels; ++level)
-    timesteps.push_back(static_cast<int>(level * (schedule.timesteps() - 1) / (levels - 1)));
-  return timesteps;
-}
-
 std::vector<NoiseLevelAccuracy> noise_level_accuracy(const Classifier& classifier,
                                                      const data::Dataset& dataset,
                                                      const NoiseSchedule& schedule, int64_t images,

@@ -8,9 +8,6 @@
 
 namespace diffscm {
 
-// `levels` >= 2 of them, from 0 to T-1.
-std::vector<int> evenly_spaced_timesteps(const NoiseSchedule& schedule, int levels);
-
 struct NoiseLevelAccuracy {
   int timestep;
   double alpha_bar;

@@ -104,6 +104,14 @@ Tensor min_snr_weights(const NoiseSchedule& schedule, std::span<const int> times
   return Tensor::from(weights, {static_cast<int64_t>(weights.size())}, target);
 }
 
+std::vector<int> evenly_spaced_timesteps(const NoiseSchedule& schedule, int levels) {
+  require(levels >= 2, "{} noise levels: give at least 2", levels);
+  std::vector<int> timesteps;
+  for (int64_t level = 0; level < levels; ++level)
+    timesteps.push_back(static_cast<int>(level * (schedule.timesteps() - 1) / (levels - 1)));
+  return timesteps;
+}
+
 Tensor diffuse(const Tensor& x0, const std::vector<int64_t>& index, const NoiseSchedule& schedule,
                int timestep, uint64_t seed) {
   const kernels::RandomKey key{seed, kernels::Purpose::noise, static_cast<uint32_t>(timestep)};

@@ -49,6 +49,9 @@ class NoisyBatches {
 Tensor min_snr_weights(const NoiseSchedule& schedule, std::span<const int> timesteps,
                        Target target);
 
+// `levels` >= 2 of them, from 0 to T-1.
+std::vector<int> evenly_spaced_timesteps(const NoiseSchedule& schedule, int levels);
+
 // x_t at one timestep for all images, with noise that depends on (seed, index) alone.
 Tensor diffuse(const Tensor& x0, const std::vector<int64_t>& index, const NoiseSchedule& schedule,
                int timestep, uint64_t seed);

@@ -108,7 +108,7 @@ TEST_F(Methods, RefuseWhatTheNetworksCannotDo) {
   refused(unconditional, options(GuidanceKind::both, Encoding::unconditional));
   refused(unconditional, options(GuidanceKind::classifier, Encoding::factual));
   refused(model, options(GuidanceKind::classifier, Encoding::factual));
-  EXPECT_THROW(guiding_networks(GuidanceKind::classifier, model, nullptr, "digit"), Error);
+  EXPECT_THROW(guiding_networks(GuidanceKind::classifier, model, {}), Error);
   EXPECT_THROW(parse_guidance_kind("magic"), Error);
   for (const GuidanceKind kind :
        {GuidanceKind::classifier, GuidanceKind::implicit, GuidanceKind::both})

@@ -382,5 +382,17 @@ TEST(Learning, AClassifierOverfitsOneBatch) {
   EXPECT_LT(loss, 0.05);  // from 2.3
 }
 
+TEST(Learning, ARegressorOverfitsOneBatch) {
+  Regressor regressor(testing::tiny_regressor_config(), 1);
+  const Tensor x = random_tensor({6, 8, 8, 1}, 2),
+               y = Tensor::from(Floats{-2, 1, 0.3f, 0, 1.5f, -0.7f}, {6, 1});
+  const double loss = loss_after(regressor, 80, 2e-3, [&] {
+    ForwardContext context;
+    context.training = true;
+    return mse_loss(regressor.forward(x, timesteps({0, 10, 300, 900, 5, 50}), context), y);
+  });
+  EXPECT_LT(loss, 0.05);  // from 1.3
+}
+
 }  // namespace
 }  // namespace diffscm

@@ -7,6 +7,7 @@
 
 #include "models/checkpoint.h"
 #include "models/classifier.h"
+#include "models/regressor.h"
 #include "models/unet.h"
 
 namespace diffscm::testing {
@@ -23,6 +24,17 @@ inline ClassifierConfig tiny_classifier_config() {
   c.image_size = 8;
   c.channel_mult = {1, 1};
   c.head_channels = 32;
+  return c;
+}
+
+// Of a number with mean 3 and deviation 0.5.
+inline RegressorConfig tiny_regressor_config() {
+  RegressorConfig c;
+  c.image_size = 8;
+  c.channel_mult = {1, 1};
+  c.head_channels = 32;
+  c.attribute = {.name = "thickness", .mean = 3, .deviation = 0.5};
+  c.sigma = {{0, 0.1}, {400, 0.5}, {999, 0.8}};
   return c;
 }
 
