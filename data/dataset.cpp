@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "data/celeba.h"
 #include "data/digits.h"
 #include "data/faces.h"
 #include "data/idx_folder.h"
@@ -49,6 +50,7 @@ Dataset load_source(const std::string& spec, Split split, uint64_t seed) {
   const fs::path path = spec;
   std::error_code ignored;
   if (fs::is_directory(path, ignored)) {
+    if (is_celeba(path)) return load_celeba(path, split, "");
     const auto sets = find_idx_files(path);
     return sets.empty() ? load_png_folder(path, split) : load_idx_folder(path, sets, split);
   }
@@ -59,6 +61,11 @@ Dataset load_source(const std::string& spec, Split split, uint64_t seed) {
   const std::string option = ".npz:range=";
   if (const size_t at = spec.rfind(option); at != std::string::npos)
     return load_npz(spec.substr(0, at + 4), split, spec.substr(at + option.size()));
+  if (const size_t at = spec.rfind(':'); at != std::string::npos && is_celeba(spec.substr(0, at))) {
+    Dataset set = load_celeba(spec.substr(0, at), split, std::string_view(spec).substr(at + 1));
+    set.name = name_of_source(spec.substr(0, at));
+    return set;
+  }
   if (fs::is_directory(path.parent_path(), ignored))
     for (const IdxFiles& files : find_idx_files(path.parent_path()))
       if (files.prefix == path.filename()) return load_idx(files, path.parent_path(), split);

@@ -65,6 +65,7 @@ inline float pixel_of_byte(uint8_t level) {
 //   mnist                   data/mnist.h
 //   digits, faces, pendulum data/digits.h, ..; `seed` selects the world, other sources ignore it
 //   FOLDER                  of IDX files, data/idx_folder.h, or of PNG files, data/png_folder.h
+//   FOLDER[:size=N,count=N] CelebA as published, data/celeba.h
 //   FOLDER/PREFIX           IDX files PREFIX-train-..., one of several data sets in a folder
 //   FILE.npz                data/npz_archive.h
 //   FILE.npz:range=LOW,HIGH and what black and white are among its floating-point values
