@@ -41,8 +41,7 @@ struct EvaluationFlags {
     flag("oracle", &oracle, "the classifier that judges", {.otherwise = found, .model = true});
     flag("autoencoders", &autoencoders, "those of IM1 and IM2",
          {.otherwise = found, .model = true});
-    flag("data", &data, "mnist, digits, faces, pendulum, a folder of IDX or PNG files, or an .npz",
-         {.value = "mnist|digits|FILE"});
+    flag("data", &data, data::kSources, {.value = "mnist|digits|FILE"});
     flag("split", &split, "which part of the data", {.choices = {"train", "test"}});
     flag("images", &images, "different images per repeat", {.least = 1, .most = 1e9});
     flag("repeats", &repeats, "independent draws of images and targets", {.least = 1, .most = 1e6});

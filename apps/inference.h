@@ -24,8 +24,7 @@ struct DataFlags {
   std::string data, split = "test", index = "0:10";
   template <class V>
   void visit(V&& flag) {
-    flag("data", &data, "mnist, digits, faces, pendulum, a folder of IDX or PNG files, or an .npz",
-         {.required = true, .value = "mnist|digits|FILE"});
+    flag("data", &data, data::kSources, {.required = true, .value = "mnist|digits|FILE"});
     flag("split", &split, "which part of the data", {.choices = {"train", "test"}});
     flag("index", &index, "which images: 7  0:10  0:100:10  3,5,9", {.value = "RANGE"});
   }

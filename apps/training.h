@@ -33,8 +33,7 @@ struct TrainFlags {
     flag("preset", &preset, "the configuration", {.required = true, .value = presets});
     flag("set", &overrides, "change a configuration entry, as often as needed",
          {.value = "A.B=VALUE", .otherwise = "the preset's"});
-    flag("data", &data, "mnist, digits, faces, pendulum, a folder of IDX or PNG files, or an .npz",
-         {.value = "mnist|digits|FILE"});
+    flag("data", &data, data::kSources, {.value = "mnist|digits|FILE"});
     flag("out", &out, "the run's folder", {.required = true, .value = "DIR"});
     flag("init", &init, "start from this model's weights",
          {.otherwise = "random ones", .model = true});

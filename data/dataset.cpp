@@ -20,11 +20,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kChoices =
-    "mnist, a built-in world (digits, faces, pendulum, morpho), a folder of IDX or PNG files, or "
-    "an "
-    ".npz file";
-
 // The last part of its path, whatever slashes or dots end it.
 std::string name_of_source(const fs::path& path) {
   const fs::path full = fs::absolute(path).lexically_normal();
@@ -55,7 +50,7 @@ Dataset load_source(const std::string& spec, Split split, uint64_t seed) {
     return sets.empty() ? load_png_folder(path, split) : load_idx_folder(path, sets, split);
   }
   if (fs::exists(path, ignored)) {
-    require(path.extension() == ".npz", "{} is not a data set: give {}", io::show(spec), kChoices);
+    require(path.extension() == ".npz", "{} is not a data set: give {}", io::show(spec), kSources);
     return load_npz(path, split);
   }
   const std::string option = ".npz:range=";
@@ -69,7 +64,7 @@ Dataset load_source(const std::string& spec, Split split, uint64_t seed) {
   if (fs::is_directory(path.parent_path(), ignored))
     for (const IdxFiles& files : find_idx_files(path.parent_path()))
       if (files.prefix == path.filename()) return load_idx(files, path.parent_path(), split);
-  fail("data set {} does not exist: give {}", io::show(spec), kChoices);
+  fail("data set {} does not exist: give {}", io::show(spec), kSources);
 }
 
 }  // namespace

@@ -61,6 +61,12 @@ inline float pixel_of_byte(uint8_t level) {
   return static_cast<float>(level) / 127.5f - 1.0f;
 }
 
+// What load_dataset() takes, in short.
+constexpr const char* kSources =
+    "mnist, a built-in world (digits, faces, morpho, pendulum), a folder (IDX, PNG or CelebA's "
+    "files) "
+    "or an .npz";
+
 // spec is one of
 //   mnist                   data/mnist.h
 //   digits, faces, pendulum data/digits.h, ..; `seed` selects the world, other sources ignore it
