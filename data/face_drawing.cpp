@@ -28,6 +28,12 @@ constexpr std::array kEyes = {Colour{0.25, 0.14, 0.08}, Colour{0.22, 0.42, 0.24}
                               Colour{0.20, 0.44, 0.72}};
 constexpr Colour kGrey{0.78, 0.79, 0.82};
 
+// A symmetric outline, from its right half: from the top to the bottom.
+std::vector<Point> mirrored(std::vector<Point> right) {
+  for (size_t k = right.size() - 2; k > 0; --k) right.push_back({-right[k].x, right[k].y});
+  return right;
+}
+
 class Portrait {
  public:
   Portrait(const FaceParents& parents, const FaceNoise& noise)
@@ -48,10 +54,9 @@ class Portrait {
     background();
     canvas_.set_frame(
         {{16 + 0.6 * noise_.shift_x, 14.6 + noise_.shift_y}, 0.3 * noise_.tilt, noise_.scale});
-    const bool long_hair = !is_.male && !is_.bald;
     shoulders();
     canvas_.set_frame({{16 + noise_.shift_x, 14.6 + noise_.shift_y}, noise_.tilt, noise_.scale});
-    if (long_hair) back_hair();
+    if (!is_.male && !is_.bald) back_hair();
     neck();
     ears();
     head();
@@ -93,19 +98,15 @@ class Portrait {
       canvas_.paint(Ellipse{{side * (half_ + 0.2), -0.6}, 1.3, 2.1}, times(skin_, 0.92));
   }
 
-  Blob skull() const {
-    std::vector<Point> right = {{0, -11},      {5.0, -9.6},
-                                {half_, -4.2}, {half_ - 0.2, 1.5},
-                                {jaw_, 6.6},   {is_.male ? 3.0 : 2.0, chin_ - 0.8}};
-    std::vector<Point> points = right;
-    points.push_back({0, chin_});
-    for (size_t k = right.size() - 1; k > 0; --k) points.push_back({-right[k].x, right[k].y});
-    return Blob(points);
-  }
-
   void head() {
-    const Blob shape = skull();
-    canvas_.paint(shape, shaded(skin_));
+    const Blob skull(mirrored({{0, -11},
+                               {5.0, -9.6},
+                               {half_, -4.2},
+                               {half_ - 0.2, 1.5},
+                               {jaw_, 6.6},
+                               {is_.male ? 3.0 : 2.0, chin_ - 0.8},
+                               {0, chin_}}));
+    canvas_.paint(skull, shaded(skin_));
     for (const double side : {-1.0, 1.0})
       canvas_.paint(Ellipse{{side * 4.4, 2.6}, 2.4, 1.9}, Colour{0.90, 0.42, 0.38},
                     is_.young ? 0.30 : 0.16, 3);
@@ -132,18 +133,16 @@ class Portrait {
 
   void beard() {
     const double full = 0.6 + 1.4 * noise_.fullness;
-    std::vector<Point> right = {{0, 3.3},
-                                {2.6, 3.9},
-                                {4.6, 4.4},
-                                {half_ - 1.3, 2.0},
-                                {half_ - 0.3, -0.5},
-                                {half_ + 0.1, 2.0},
-                                {jaw_ + 0.5, 7.0},
-                                {3.0, chin_ + full - 0.7}};
-    std::vector<Point> points = right;
-    points.push_back({0, chin_ + full});
-    for (size_t k = right.size() - 1; k > 0; --k) points.push_back({-right[k].x, right[k].y});
-    canvas_.paint(Blob(points), shaded(times(hair_, 0.82)));
+    const Blob shape(mirrored({{0, 3.3},
+                               {2.6, 3.9},
+                               {4.6, 4.4},
+                               {half_ - 1.3, 2.0},
+                               {half_ - 0.3, -0.5},
+                               {half_ + 0.1, 2.0},
+                               {jaw_ + 0.5, 7.0},
+                               {3.0, chin_ + full - 0.7},
+                               {0, chin_ + full}}));
+    canvas_.paint(shape, shaded(times(hair_, 0.82)));
   }
 
   void mouth() {
@@ -151,16 +150,14 @@ class Portrait {
                  curve = -0.1 + 1.3 * noise_.smile, y = 6.0;
     const std::vector<Point> line = {
         {-wide, y - 0.5 * curve}, {0, y + 0.5 * curve}, {wide, y - 0.5 * curve}};
-    if (is_.male) {
+    if (is_.male)
       canvas_.paint(Stroke(line, 1.1), mix(skin_, {0.55, 0.18, 0.17}, 0.75));
-    } else {
+    else
       canvas_.paint(Stroke(line, 1.5), Colour{0.80, 0.18, 0.26});
-    }
   }
 
   void nose() {
-    const Colour shade = times(skin_, 0.72);
-    canvas_.paint(Stroke({{-0.9, 2.5}, {0, 3.0}, {0.9, 2.5}}, 0.8), shade);
+    canvas_.paint(Stroke({{-0.9, 2.5}, {0, 3.0}, {0.9, 2.5}}, 0.8), times(skin_, 0.72));
     canvas_.paint(Ellipse{{0, 1.3}, 0.7, 1.5}, mix(skin_, kWhite, 0.4), 0.5, 1.5);
   }
 

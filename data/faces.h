@@ -22,7 +22,7 @@ namespace diffscm::data {
 constexpr int64_t kFaceSide = 32, kFacePixels = kFaceSide * kFaceSide * 3;
 constexpr int64_t kFacesTrain = 20000, kFacesTest = 2000;
 
-// The attributes of an image; as an index, the second state counts.
+// The attributes of an image; true is the second state.
 struct FaceParents {
   bool young = false, male = false, shaven = false, bald = false;
   bool operator==(const FaceParents&) const = default;
