@@ -177,6 +177,9 @@ Dataset load_celeba(const fs::path& folder, Split split, std::string_view text) 
   for (size_t i = 0; i < part.size() && std::ssize(chosen) < options.count; ++i)
     if (part[i] == wanted) chosen.push_back(i);
   require(!chosen.empty(), "{} has no training image", show(folder / kPartitionList));
+  if (const auto unread = std::ranges::count(part, 1); unread > 0)
+    set.notes.push_back(
+        fmt::format("partition 1 (validation, {} of the images) is not read", unread));
 
   set.height = set.width = options.size;
   set.channels = 3;

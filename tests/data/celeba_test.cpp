@@ -74,6 +74,8 @@ TEST_F(CelebA, splits_and_attributes_are_those_of_the_lists) {
   EXPECT_EQ(train.size(), 3);
   EXPECT_EQ(test.size(), 2);
   EXPECT_TRUE(train.has_test);
+  EXPECT_EQ(test.notes,
+            std::vector<std::string>{"partition 1 (validation, 1 of the images) is not read"});
   EXPECT_EQ(train.images(std::vector<int64_t>{0}).shape(), (Shape{1, 64, 64, 3}));
   // Those of the drawn faces come first and have their states.
   const auto drawn = face_attributes();
