@@ -7,7 +7,8 @@
 
 #include "apps/output_folder.h"
 #include "apps/report/document.h"
-#include "apps/scm.h"
+#include "apps/scm_evaluate.h"
+#include "causal/dataset_nodes.h"
 #include "engine/io/file.h"
 #include "engine/io/json.h"
 #include "evaluation/scm/scm_evaluation.h"
@@ -19,6 +20,8 @@ using Json = nlohmann::ordered_json;
 
 struct Flags {
   std::string model, truth, out;
+  std::vector<std::string> variants, judges;  // of graphs with an image
+  int64_t batch = 32;
   RowFlags rows;
   ScmEvaluationOptions options;
   template <class V>
@@ -39,6 +42,12 @@ struct Flags {
          {.least = 10, .most = 1e5});
     flag("counterfactual", &options.counterfactual_rows, "factual rows, each under every value",
          {.least = 1, .most = 1e5});
+    flag("variant", &variants,
+         "images: the model changed so, as often as there are variants to compare",
+         {.value = "NODE.KEY=VALUE ..", .otherwise = "as fitted"});
+    flag("judge", &judges, "images: a classifier of clean ones that reads a node off them",
+         {.value = "NODE=MODEL", .otherwise = "what the world of the data measures"});
+    flag("batch", &batch, "images at once", {.least = 1, .most = 1e6});
     flag("out", &out, "output folder", {.required = true, .value = "DIR"});
   }
 };
@@ -145,6 +154,18 @@ std::string report_of(const Flags& flags, const ScmEvaluation& e) {
 }
 
 void run(Common& common, Flags flags) {
+  const causal::Graph graph = read_graph_for(common, flags.model);
+  if (causal::has_image(graph)) {
+    if (!flags.truth.empty())
+      throw UsageError("--truth: of images it is the world of their data, if that knows it");
+    evaluate_image_graph(common,
+                         {flags.model, flags.out, flags.rows, flags.options.interventions,
+                          flags.variants, flags.judges, flags.batch},
+                         echo(flags));
+    return;
+  }
+  if (!flags.variants.empty() || !flags.judges.empty())
+    throw UsageError("--variant and --judge are for graphs with an image");
   if (flags.rows.data.empty() && flags.truth.empty())
     throw UsageError("give --data, or --truth to draw it from");
   const causal::StructuralCausalModel model = read_model_for(common, flags.model);

@@ -129,9 +129,7 @@ void ImageDiffusion::build() {
     const auto states = std::ssize(parent.attribute.states);
     const std::string name = io::show(parent.name());
     if (!conditional_) {
-      auto [predictor, its_tensors] = extract(state_, prefix_of(parent.name()));
-      predictors_.emplace_back(
-          build_model<Classifier>(std::move(predictor), its_tensors, target_, layers_), *model_);
+      add_predictor(parent);
       continue;
     }
     const auto c = std::ranges::find_if(conditions, [&](const Condition& condition) {
@@ -146,6 +144,23 @@ void ImageDiffusion::build() {
     require(
         !conditional_ || std::ranges::count(condition_, static_cast<size_t>(&c - &conditions[0])),
         "the model of images was told {}, which is no parent in the graph", io::show(c.name));
+}
+
+void ImageDiffusion::add_predictor(const Node& parent) {
+  auto [info, tensors] = extract(state_, prefix_of(parent.name()));
+  if (parent.is_discrete())
+    predictors_.emplace_back(build_model<Classifier>(std::move(info), tensors, target_, layers_),
+                             *model_);
+  else
+    predictors_.emplace_back(build_model<Regressor>(std::move(info), tensors, target_, layers_),
+                             *model_);
+  const AntiCausalPredictor& p = predictors_.back();
+  require(p.attribute() == parent.name() || p.attribute() == parent.column,
+          "the predictor of {} was trained on {}", io::show(parent.name()),
+          io::show(p.attribute()));
+  require(p.classes() == std::ssize(parent.attribute.states),
+          "the predictor of {} knows {} states, the graph has {}", io::show(parent.name()),
+          p.classes(), parent.attribute.states.size());
 }
 
 const DiffusionModel& ImageDiffusion::model() const {
@@ -171,8 +186,8 @@ Guidance ImageDiffusion::guidance(Parents parents, int64_t begin, int64_t end) c
   }
   for (size_t p = 0; p < parents.size(); ++p) {
     const auto first = parents[p]->numbers.begin();
-    guidance.gradients.push_back(
-        {predictors_[p].gradient({first + begin, first + end}), walk_.scales[p]});
+    const std::vector<double> values(first + begin, first + end);
+    guidance.gradients.push_back({predictors_[p].gradient(values), walk_.scales[p]});
   }
   return guidance;
 }

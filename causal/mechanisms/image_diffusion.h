@@ -74,6 +74,7 @@ class ImageDiffusion : public Mechanism {
   Walk walk_of(Parameters& parameters) const;
   // Of the network in state_, with the predictors'.
   void build();
+  void add_predictor(const Node& parent);
   void adopt(const std::string& prefix, const std::filesystem::path& file);
   void train(const Values& value, Parents parents, const FitOptions& options);
   int levels() const { return model_->chain().levels(); }

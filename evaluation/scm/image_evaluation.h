@@ -1,0 +1,82 @@
+// How good the counterfactual images of a causal model are: after do() on each attribute, are the
+// attributes what they should be, is the image the true one, does the round trip return it
+// (Monteiro et al. 2023, "Measuring axiomatic soundness of counterfactual image models")?
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "causal/dataset_nodes.h"
+#include "causal/scm.h"
+
+namespace diffscm {
+
+// Reads attributes off an image that descends from image i of the data: one number per node of the
+// graph, NaN where it cannot tell.
+using AttributeReader = std::function<std::vector<double>(int64_t i, std::span<const float> image)>;
+
+// What the world of the data measures (data/world.h), under the graph's names and states. Refers
+// to all three.
+AttributeReader world_reader(const causal::Graph& graph, const data::Dataset& dataset,
+                             const causal::DatasetNodes& nodes);
+// The first of two that can tell.
+AttributeReader either(AttributeReader first, AttributeReader second);
+
+struct ImageEvaluationOptions {
+  uint64_t seed = 0;
+  std::vector<std::string> interventions{};  // nodes; empty: all tabular ancestors of the image
+  int64_t cycled_rows = 20;                  // that make ten round trips
+  int64_t batch = 32;
+  // After so many of so many parts; throwing ends the work.
+  std::function<void(int64_t done, int64_t total)> progress = {};
+};
+
+// Distances are mean absolute differences in grey levels (0-255), over pixels, channels and rows.
+struct ImageDistances {
+  double factual = 0;  // of the counterfactual to the factual image
+  // To the true counterfactual: of the model's, of the factual image, and of a true image of the
+  // reference rows with the nearest attributes. NaN: nobody knows the truth.
+  double truth = 0, nothing = 0, random = 0;
+};
+
+// Whether an attribute reads as it should after do(): of numbers the mean absolute error, of states
+// the share that is right. NaN: nobody can read it.
+struct AttributeScore {
+  std::string node;
+  bool category = false, set = false;  // by do()
+  bool moved = false;                  // a descendant of what was set
+  double score = 0;
+  double floor = 0;      // of the true counterfactual, else of the factual image as it is
+  double unchanged = 0;  // of the factual image against the counterfactual's values
+};
+
+struct ImageInterventionScore {
+  std::string node;
+  ImageDistances distance;
+  std::vector<AttributeScore> attributes;
+};
+
+struct ImageEvaluation {
+  int64_t rows = 0;
+  double composition_1 = 0, composition_10 = 0;  // of the mechanism alone, under factual parents
+  double seconds_per_image = 0;                  // abduction and one prediction
+  std::vector<ImageInterventionScore> interventions;
+};
+
+// do() on one node at a time: states change to another one, drawn uniformly, numbers to the value
+// of another row. `reference`: rows of the data that the random image is taken from. The same seed
+// draws the same interventions for every model. Throws Error for a node that is no tabular ancestor
+// of the image.
+ImageEvaluation evaluate_images(const causal::StructuralCausalModel& model,
+                                const data::Dataset& dataset, std::span<const int64_t> index,
+                                const data::Dataset& reference, const AttributeReader& reader,
+                                const ImageEvaluationOptions& options);
+
+nlohmann::ordered_json to_json(const ImageEvaluation& evaluation);
+
+}  // namespace diffscm
