@@ -78,6 +78,8 @@ void Dataset::add(Attribute attribute, std::vector<double> values_of_it) {
   require(static_cast<int64_t>(values_of_it.size()) == size(),
           "{} values of {} for the {} images of {}", values_of_it.size(), attribute.name, size(),
           name);
+  require(std::ranges::find(attributes, attribute.name, &Attribute::name) == attributes.end(),
+          "{} has the attribute {} twice", name, io::show(attribute.name));
   for (const double value : values_of_it) attribute.check(value);
   if (classes == 0 && attribute.is_category()) {
     classes = std::ssize(attribute.states);

@@ -4,7 +4,9 @@
 #include <charconv>
 #include <cmath>
 #include <optional>
+#include <set>
 
+#include "data/attribute_column.h"
 #include "engine/io/file.h"
 #include "engine/io/npz.h"
 #include "kernels/error.h"
@@ -173,6 +175,91 @@ std::vector<int64_t> read_labels(const fs::path& path, const std::string& name, 
   return labels;
 }
 
+// A further array of a split, or of both, by the attribute that it gives the values of.
+struct Further {
+  std::string attribute, array;
+};
+
+// The arrays that are neither images nor labels, in the order of the archive: of a split those that
+// begin with "train_" or end with "_train".
+std::vector<Further> further_arrays(const std::vector<std::string>& names, const Names& own,
+                                    std::string_view split) {
+  std::vector<Further> found;
+  for (const std::string& name : names) {
+    if (name == own.images || name == own.labels) continue;
+    const std::string text = lower(name), s(split);
+    if (s.empty())
+      found.push_back({name, name});
+    else if (text.starts_with(s + "_"))
+      found.push_back({name.substr(s.size() + 1), name});
+    else if (text.ends_with("_" + s))
+      found.push_back({name.substr(0, name.size() - s.size() - 1), name});
+  }
+  return found;
+}
+
+// The array, unless it cannot be an attribute, which a note then says.
+std::optional<NpyArray> read_attribute(const fs::path& path, const std::string& name,
+                                       int64_t images, std::vector<std::string>& notes) {
+  const auto skip = [&](const std::string& why) {
+    notes.push_back(fmt::format("{}: array {} is not read: {}", show(path), show(name), why));
+    return std::nullopt;
+  };
+  NpyArray array;
+  try {
+    array = read(path, name);
+  } catch (const Error& e) {
+    return skip(e.what());
+  }
+  if (array.shape.size() == 2 && array.shape[1] == 1) array.shape.pop_back();
+  if (array.shape.size() != 1)
+    return skip(fmt::format("shape {} is not one value per image", to_string(array.shape)));
+  require(images < 0 || array.shape[0] == images, "{}, array {}: {} values for {} images",
+          show(path), show(name), array.shape[0], images);
+  return array;
+}
+
+// Integers and bools are what attribute_of_cells() says, over both splits; floating point a number.
+void add_attribute(Dataset& set, const fs::path& path, const Further& own, const Further* other) {
+  const auto array = read_attribute(path, own.array, set.size(), set.notes);
+  if (!array) return;
+  const std::string where = fmt::format("{}, array {}", show(path), show(own.array));
+  Attribute attribute{.name = own.attribute};
+  std::vector<double> values = array->to_doubles();
+  for (size_t i = 0; i < values.size(); ++i)
+    require(std::isfinite(values[i]), "{}: the value of image {} is {}: give finite numbers", where,
+            i, values[i]);
+  if (!is_float(*array)) {
+    std::vector<int64_t> whole = array->to_ints();
+    if (other)
+      for (const int64_t v : read(path, other->array).to_ints()) whole.push_back(v);
+    std::set<std::string> cells;
+    for (const int64_t v : whole) cells.insert(std::to_string(v));
+    attribute = attribute_of_cells(own.attribute, cells, where);
+    if (attribute.is_category())
+      for (double& v : values) v = attribute.parse(std::to_string(static_cast<int64_t>(v)));
+  }
+  set.add(attribute, std::move(values));
+}
+
+// `other`: of the other split, if there is one; `train`: whichever of the two gives the order.
+void add_attributes(Dataset& set, const fs::path& path, const std::vector<Further>& own,
+                    const std::optional<std::vector<Further>>& other,
+                    const std::vector<Further>& train) {
+  const auto find = [&](const std::vector<Further>& arrays, const std::string& attribute) {
+    const auto found = std::ranges::find(arrays, attribute, &Further::attribute);
+    require(found != arrays.end(), "{} has {} for one split only", show(path), show(attribute));
+    return &*found;
+  };
+  if (other) {
+    for (const Further& further : own) find(*other, further.attribute);
+    for (const Further& further : *other) find(own, further.attribute);
+  }
+  for (const Further& further : train)
+    add_attribute(set, path, *find(own, further.attribute),
+                  other ? find(*other, further.attribute) : nullptr);
+}
+
 }  // namespace
 
 Dataset load_npz(const fs::path& path, Split split, const std::string& range) {
@@ -192,14 +279,26 @@ Dataset load_npz(const fs::path& path, Split split, const std::string& range) {
                  : "images, x or arr_0, nor train_images or x_train (capitals do not matter)",
           list(names));
   ImageReader(path, range, set).read_images(*own.images, other.images);
-  if (!own.labels) return set;
-  const std::vector<int64_t> labels = read_labels(path, *own.labels, set.size());
-  int64_t classes = *std::ranges::max_element(labels) + 1;
-  // Both splits must agree on the number of classes although one may lack the last of them.
-  if (other.labels)
-    for (const int64_t label : read_labels(path, *other.labels, -1))
-      classes = std::max(classes, label + 1);
-  set.add(numbered_category("class", classes), {labels.begin(), labels.end()});
+  if (own.labels) {
+    const std::vector<int64_t> labels = read_labels(path, *own.labels, set.size());
+    int64_t classes = *std::ranges::max_element(labels) + 1;
+    // Both splits must agree on the number of classes although one may lack the last of them.
+    if (other.labels)
+      for (const int64_t label : read_labels(path, *other.labels, -1))
+        classes = std::max(classes, label + 1);
+    set.add(numbered_category("class", classes), {labels.begin(), labels.end()});
+  }
+  if (!splits) {
+    const auto arrays = further_arrays(names, both, "");
+    add_attributes(set, path, arrays, {}, arrays);
+  } else {
+    const auto trains = further_arrays(names, train, "train");
+    const auto tested = further_arrays(names, test, "test");
+    if (!set.has_test)
+      add_attributes(set, path, trains, {}, trains);
+    else
+      add_attributes(set, path, tests ? tested : trains, tests ? trains : tested, trains);
+  }
   return set;
 }
 

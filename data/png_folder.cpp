@@ -6,6 +6,8 @@
 #include <optional>
 #include <set>
 
+#include "data/attribute_column.h"
+#include "data/table.h"
 #include "engine/io/file.h"
 #include "engine/io/png.h"
 #include "kernels/error.h"
@@ -19,12 +21,17 @@ using io::show;
 constexpr uint64_t kLabelFileLimit = uint64_t{1} << 28;
 constexpr const char* kLabelFile = "labels.csv";
 
+struct TextColumn {
+  std::string name;
+  std::vector<std::string> cells;
+};
+
 // The pictures of one split as they lie in the folder.
 struct Listing {
   std::vector<fs::path> files;
-  std::vector<std::string> classes;  // of each file, or empty
-  std::string attribute = "class";
-  std::vector<std::string> notes;  // on what is not read
+  std::vector<TextColumn> columns;  // what is known of them, one cell for each file
+  fs::path table;                   // where the columns and their names stand; empty: nowhere
+  std::vector<std::string> notes;   // on what is not read
 };
 
 bool is_folder(const fs::path& path) {
@@ -57,11 +64,46 @@ std::optional<int64_t> as_number(const std::string& name) {
   return plain ? std::optional(value) : std::nullopt;
 }
 
-// The classes of the listed files, from lines "file,class". A header names the attribute.
-void read_classes(const fs::path& table, Listing& listing) {
+void note_absent(Listing& listing, const fs::path& table, size_t lines) {
+  if (lines > listing.files.size())
+    listing.notes.push_back(fmt::format("{} lists {} files that are not there", show(table),
+                                        lines - listing.files.size()));
+}
+
+// Whether a table begins with the names of several attributes: "file,digit,thickness".
+bool names_several(std::string_view text) {
+  const std::string_view header = text.substr(0, text.find('\n'));
+  return std::ranges::count(header, ',') >= 2 && !is_png(header.substr(0, header.rfind(',')));
+}
+
+void read_columns(const fs::path& table, std::string_view text, Listing& listing) {
+  const Csv csv = parse_csv(text, show(table));
+  std::map<std::string, int64_t, std::less<>> rows;
+  for (int64_t row = 0; row < csv.rows(); ++row)
+    require(rows.emplace(csv.cell(row, 0), row).second, "{}, line {}: {} has a line already",
+            show(table), csv.lines[static_cast<size_t>(row)], show(std::string(csv.cell(row, 0))));
+  listing.table = table;
+  for (size_t c = 1; c < csv.names.size(); ++c) {
+    std::vector<std::string> cells;
+    for (const fs::path& file : listing.files) {
+      const auto found = rows.find(file.filename().string());
+      require(found != rows.end(), "{} is not listed in {}", show(file), show(table));
+      cells.emplace_back(csv.cell(found->second, c));
+      require(!cells.back().empty(), "{}, line {}: {} is empty: give each image a value",
+              show(table), csv.lines[static_cast<size_t>(found->second)], show(csv.names[c]));
+    }
+    listing.columns.push_back({csv.names[c], std::move(cells)});
+  }
+  note_absent(listing, table, rows.size());
+}
+
+// What is known of the listed files, from lines "file,class". A header names the attribute.
+void read_table(const fs::path& table, Listing& listing) {
   const io::Bytes bytes = io::read_file(table, kLabelFileLimit);
   std::string_view rest(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  if (names_several(rest)) return read_columns(table, rest, listing);
   std::map<std::string, std::string> classes;
+  std::string attribute = "class";
   for (int line = 1; !rest.empty(); ++line) {
     const size_t end = std::min(rest.find('\n'), rest.size());
     std::string_view text = rest.substr(0, end);
@@ -73,28 +115,29 @@ void read_classes(const fs::path& table, Listing& listing) {
             "{}, line {}: {} is not \"file,class\"", show(table), line, show(text));
     const std::string file(text.substr(0, comma)), name(text.substr(comma + 1));
     if (line == 1 && !is_png(file)) {
-      if (name != "label") listing.attribute = name;
+      if (name != "label") attribute = name;
+      listing.table = table;
       continue;
     }
-    const bool number = as_number(name).has_value();
-    require(number || name.find_first_not_of("+-.0123456789") != std::string::npos,
+    const bool number = as_number(name).has_value(), named = !listing.table.empty();
+    require(number || named || name.find_first_not_of("+-.0123456789") != std::string::npos,
             "{}, line {}: class {} is neither a name nor a number from 0 to {}", show(table), line,
             show(name), kMaxStates - 1);
     require(classes.emplace(file, name).second, "{}, line {}: {} has two labels", show(table), line,
             show(file));
     const std::string& known = classes.begin()->second;
-    require(number == as_number(known).has_value(),
+    require(named || number == as_number(known).has_value(),
             "{}, line {}: classes {} and {}: give all of them numbers or all of them names",
             show(table), line, show(known), show(name));
   }
+  std::vector<std::string> cells;
   for (const fs::path& file : listing.files) {
     const auto found = classes.find(file.filename().string());
     require(found != classes.end(), "{} is not listed in {}", show(file), show(table));
-    listing.classes.push_back(found->second);
+    cells.push_back(found->second);
   }
-  if (classes.size() > listing.files.size())
-    listing.notes.push_back(fmt::format("{} lists {} files that are not there", show(table),
-                                        classes.size() - listing.files.size()));
+  listing.columns.push_back({attribute, std::move(cells)});
+  note_absent(listing, table, classes.size());
 }
 
 // "skipped 4 files, not PNG pictures: "0/a.txt", "0/b.txt", "0/c.txt", ..."
@@ -121,6 +164,7 @@ Listing list_pictures(const fs::path& folder) {
   require(side_by_side.empty() || folders.empty(),
           "{} lies beside folders named by class: move it into one",
           side_by_side.empty() ? "" : show(side_by_side[0]));
+  std::vector<std::string> classes;
   for (const fs::path& entry : folders)
     for (const fs::path& file : io::list_folder(entry)) {
       if (!is_png(file)) {
@@ -128,12 +172,13 @@ Listing list_pictures(const fs::path& folder) {
         continue;
       }
       listing.files.push_back(file);
-      listing.classes.push_back(entry.filename().string());
+      classes.push_back(entry.filename().string());
     }
+  if (!classes.empty()) listing.columns.push_back({"class", std::move(classes)});
   const fs::path table = folder / kLabelFile;
   if (!side_by_side.empty()) {
     listing.files = std::move(side_by_side);
-    if (std::erase(other_files, table) > 0) read_classes(table, listing);
+    if (std::erase(other_files, table) > 0) read_table(table, listing);
   }
   note_skipped(listing, other_files, "file", ", not PNG pictures");
   note_skipped(listing, other_folders, "folder", ", hidden or without PNG pictures");
@@ -152,6 +197,42 @@ Attribute category(const std::string& name, const std::set<std::string>& names) 
     most = std::max(most, *number);
   }
   return numbered_category(name, most + 1);
+}
+
+// What the column is whose cells, over both splits, are these. Alone, whole numbers are labels.
+Attribute attribute_of(const std::string& name, const std::set<std::string>& cells, bool alone,
+                       const fs::path& table) {
+  const bool labels =
+      std::ranges::all_of(cells, [](const auto& cell) { return as_number(cell).has_value(); });
+  if (table.empty() || (alone && (labels || std::ranges::none_of(cells, is_number))))
+    return category(name, cells);
+  return attribute_of_cells(name, cells, show(table));
+}
+
+// What is known of the images of `own`, by the names and in the order of the training images.
+void add_columns(Dataset& set, const Listing& own, const Listing& other, const Listing& train) {
+  const bool alone = own.columns.size() == 1, both = !other.columns.empty();
+  for (const TextColumn& column : train.columns) {
+    const auto cells_of = [&](const Listing& listing) -> const std::vector<std::string>& {
+      const auto found = alone ? listing.columns.begin()
+                               : std::ranges::find(listing.columns, column.name, &TextColumn::name);
+      require(listing.columns.size() == train.columns.size() && found != listing.columns.end(),
+              "the tables of {} name different attributes for training and testing, among them {}",
+              show(listing.table), show(column.name));
+      return found->cells;
+    };
+    const std::vector<std::string>& mine = cells_of(own);
+    std::set<std::string> all(mine.begin(), mine.end());
+    if (both) all.insert(cells_of(other).begin(), cells_of(other).end());
+    const Attribute attribute = attribute_of(column.name, all, alone, train.table);
+    std::map<std::string_view, double> states;
+    for (const std::string& state : attribute.states)
+      states.emplace(state, static_cast<double>(states.size()));
+    std::vector<double> values;
+    for (const std::string& cell : mine)
+      values.push_back(attribute.is_category() ? states.at(cell) : attribute.parse(cell));
+    set.add(attribute, std::move(values));
+  }
 }
 
 void append(Dataset& set, const fs::path& path) {
@@ -189,19 +270,10 @@ Dataset load_png_folder(const fs::path& folder, Split split) {
   }
   for (const fs::path& file : own.files) append(set, file);
   set.notes = std::move(own.notes);
-  if (own.classes.empty()) return set;
-
+  if (own.columns.empty()) return set;
   // Both splits must number their classes alike.
   if (set.has_test) other = list_pictures(tests ? train : test);
-  std::set<std::string> names(own.classes.begin(), own.classes.end());
-  names.insert(other.classes.begin(), other.classes.end());
-  const Attribute attribute = category(tests ? other.attribute : own.attribute, names);
-  std::map<std::string, double> index;
-  for (const std::string& state : attribute.states)
-    index.emplace(state, static_cast<double>(index.size()));
-  std::vector<double> labels;
-  for (const std::string& name : own.classes) labels.push_back(index.at(name));
-  set.add(attribute, std::move(labels));
+  add_columns(set, own, other, tests && !other.columns.empty() ? other : own);
   return set;
 }
 

@@ -10,7 +10,10 @@ namespace diffscm::data {
 // PNG files of one size, in order of name. Their classes, the attribute "class", are
 // - the names of the subfolders they lie in; or
 // - in labels.csv, lines "file,class". A first line whose file is not there is a header; its second
-//   word names the attribute; or
+//   word names the attribute, which may then be a number; or
+// - in labels.csv, a CSV file whose header names several attributes, "file,digit,thickness": each
+// is
+//   what attribute_of_cells() decides; or
 // - unknown: files side by side.
 // Classes that are all numbers keep them as labels; names are numbered in sorted order, over both
 // splits. When the folder has subfolders train and test, each serves its split; with train alone
