@@ -13,13 +13,6 @@ namespace {
 
 constexpr size_t kMaxTable = size_t{1} << 24;
 
-std::vector<size_t> nodes_of(const Question& question) {
-  std::vector<size_t> nodes = question.of;
-  for (const auto& [node, value] : question.given) nodes.push_back(node);
-  for (const auto& [node, value] : question.observed) nodes.push_back(node);
-  return nodes;
-}
-
 std::vector<bool> with_ancestors(const Graph& graph, const std::vector<size_t>& nodes,
                                  const Intervention* cut = nullptr) {
   std::vector<bool> marked(graph.size());
@@ -65,40 +58,67 @@ std::vector<double> conditional_table(const StructuralCausalModel& model, size_t
   return p;
 }
 
-// Of each natural state, the state that do() makes of it.
-std::vector<size_t> set_states(const Node& node, const Setting& setting) {
-  const size_t states = node.attribute.states.size();
-  std::vector<double> natural(states);
+// Of each natural state, what do() makes of it.
+std::vector<double> set_values(const Node& node, const Setting& setting) {
+  std::vector<double> natural(node.attribute.states.size());
   std::iota(natural.begin(), natural.end(), 0.0);
-  const Values set = setting.set(Values(std::move(natural)));
-  std::vector<size_t> result;
-  for (const double value : set.numbers) {
+  return setting.set(Values(std::move(natural))).numbers;
+}
+
+// The same as states. Throws Error where there is no such state.
+std::vector<size_t> set_states(const Node& node, const Setting& setting) {
+  std::vector<size_t> states;
+  for (const double value : set_values(node, setting)) {
     try {
       node.attribute.check(value);
     } catch (const Error& e) {
       fail("do({}={}): {}", node.name(), setting.text, e.what());
     }
-    result.push_back(static_cast<size_t>(value));
+    states.push_back(static_cast<size_t>(value));
   }
-  return result;
+  return states;
 }
 
-bool is_constant(const std::vector<size_t>& states) {
-  return std::ranges::all_of(states, [&](size_t s) { return s == states.front(); });
+// Whether do() sets it whatever is natural. (Of a number it does not matter here.)
+bool is_constant(const Node& node, const Setting& setting) {
+  if (!node.is_discrete()) return true;
+  const std::vector<double> values = set_values(node, setting);
+  return std::ranges::all_of(values, [&](double v) { return v == values.front(); });
 }
+
+// Which nodes a question is about, in which world.
+struct Scope {
+  Intervention cut;            // off from their parents: do() sets them whatever is natural
+  std::vector<bool> reached;   // by do(): they stand there twice
+  std::vector<bool> as_it_is;  // what was observed, and its ancestors
+  std::vector<bool> under_do;  // what is asked or given, and its ancestors in the graph that is cut
+
+  Scope(const Graph& graph, const Question& question) : reached(graph.size()) {
+    const std::vector<size_t> set = keys(question.intervention);
+    for (const size_t i : graph.descendants(set)) reached[i] = true;
+    for (const size_t i : set) reached[i] = true;
+    for (const auto& [node, setting] : question.intervention)
+      if (is_constant(graph[node], setting)) cut.emplace(node, setting);
+    as_it_is = with_ancestors(graph, keys(question.observed));
+    std::vector<size_t> asked = question.of;
+    for (const size_t node : keys(question.given)) asked.push_back(node);
+    under_do = with_ancestors(graph, asked, &cut);
+  }
+
+  bool is_copied(size_t i) const { return under_do[i] && reached[i]; }
+  bool is_original(size_t i) const { return as_it_is[i] || (under_do[i] && !reached[i]); }
+  // Both at once, made of the same noise.
+  bool is_pair(size_t i) const { return is_copied(i) && as_it_is[i] && !cut.contains(i); }
+};
 
 // Builds the factors of a question. Variable i is node i as it is; variable n + i, node i under
 // do().
 class Worlds {
  public:
   Worlds(const StructuralCausalModel& model, const Question& question)
-      : model_(model), graph_(model.graph()), question_(question), n_(graph_.size()) {
+      : model_(model), graph_(model.graph()), scope_(graph_, question), n_(graph_.size()) {
     for (const Node& node : graph_.nodes()) states_.push_back(node.attribute.states.size());
     states_.insert(states_.end(), states_.begin(), states_.end());
-    reached_.resize(n_);
-    std::vector<size_t> set = keys(question.intervention);
-    for (const size_t i : graph_.descendants(set)) reached_[i] = true;
-    for (const size_t i : set) reached_[i] = true;
     for (const auto& [node, setting] : question.intervention)
       settings_.emplace(node, set_states(graph_[node], setting));
     for (const auto& [node, value] : question.observed) observe(node, value);
@@ -106,29 +126,21 @@ class Worlds {
   }
 
   std::vector<Factor> factors() {
-    const auto as_it_is = with_ancestors(graph_, keys(question_.observed));
-    std::vector<size_t> asked = question_.of;
-    for (const size_t node : keys(question_.given)) asked.push_back(node);
-    const auto acting = cut();
-    const auto under_do = with_ancestors(graph_, asked, &acting);
     std::vector<Factor> all;
     for (size_t i = 0; i < n_; ++i) {
-      const bool twice = under_do[i] && reached_[i];
-      const bool once = as_it_is[i] || (under_do[i] && !reached_[i]);
-      if (!twice && !once) continue;
-      if (twice && acting.contains(i)) {  // cut off from its parents
-        all.push_back(constant(i));
-        if (once) all.push_back(conditional(i, /*copy=*/false));
-      } else if (twice && as_it_is[i]) {
+      const bool copied = scope_.is_copied(i), original = scope_.is_original(i);
+      if (scope_.is_pair(i)) {
         all.push_back(pair(i));
-      } else {
-        all.push_back(conditional(i, twice));
+        continue;
       }
+      if (copied)
+        all.push_back(scope_.cut.contains(i) ? constant(i) : conditional(i, /*copy=*/true));
+      if (original) all.push_back(conditional(i, /*copy=*/false));
     }
     return all;
   }
 
-  size_t under_do(size_t node) const { return reached_[node] ? n_ + node : node; }
+  size_t under_do(size_t node) const { return scope_.reached[node] ? n_ + node : node; }
   const States& states() const { return states_; }
   const Evidence& evidence() const { return evidence_; }
   bool contradiction() const { return contradiction_; }
@@ -138,14 +150,6 @@ class Worlds {
     const auto state = static_cast<size_t>(value);
     const auto [known, added] = evidence_.emplace(variable, state);
     if (!added && known->second != state) contradiction_ = true;
-  }
-
-  // Those that do() sets whatever is natural.
-  Intervention cut() const {
-    Intervention hard;
-    for (const auto& [node, set] : settings_)
-      if (is_constant(set)) hard.emplace(node, Setting{});
-    return hard;
   }
 
   std::vector<size_t> slots(size_t i, bool copy) const {
@@ -207,10 +211,9 @@ class Worlds {
 
   const StructuralCausalModel& model_;
   const Graph& graph_;
-  const Question& question_;
+  Scope scope_;
   size_t n_;
   States states_;
-  std::vector<bool> reached_;  // by do()
   std::map<size_t, std::vector<size_t>> settings_;
   Evidence evidence_;
   bool contradiction_ = false;
@@ -222,17 +225,18 @@ class Worlds {
 
 std::string why_not_exact(const StructuralCausalModel& model, const Question& question) {
   const Graph& graph = model.graph();
-  const auto matters = with_ancestors(graph, nodes_of(question));
-  const bool imagining = !question.observed.empty() && !question.intervention.empty();
+  const Scope scope(graph, question);
   for (size_t i = 0; i < graph.size(); ++i) {
-    if (!matters[i]) continue;
+    const bool copied = scope.is_copied(i), original = scope.is_original(i);
+    if (!copied && !original) continue;
     const Mechanism& mechanism = model.mechanism(i);
     if (!graph[i].is_discrete())
       return fmt::format("node {} is {}", io::show(graph[i].name()), name_of(graph[i].kind));
+    if (!original && scope.cut.contains(i)) continue;  // nobody asks what it would be
     if (!mechanism.has_log_density())
       return fmt::format("node {} has no probabilities ({})", io::show(graph[i].name()),
                          mechanism.description());
-    if (imagining && mechanism.coupling() == Coupling::unknown)
+    if (scope.is_pair(i) && mechanism.coupling() == Coupling::unknown)
       return fmt::format("the noise of node {} is not known in closed form ({})",
                          io::show(graph[i].name()), mechanism.description());
   }

@@ -17,6 +17,9 @@ class CategoricalNetwork : public Mechanism {
   Values draw_noise(const RowRandom& random) const override;
   bool has_log_density() const override { return true; }
   std::vector<double> log_density(const Values& value, Parents parents) const override;
+  Coupling coupling() const override {
+    return gumbel_ ? Coupling::gumbel_max : Coupling::inverse_cdf;
+  }
   void fit(const Values& value, Parents parents, const FitOptions& options) override;
   bool is_fitted() const override { return network_.is_fitted(); }
   MechanismState state() const override;

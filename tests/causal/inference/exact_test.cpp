@@ -231,5 +231,41 @@ TEST(Exact, counterfactuals_agree_with_abduction_action_prediction) {
   }
 }
 
+// age (a number) -> sex -> beard -> bald: what do() cuts off does not matter.
+TEST(Exact, what_is_cut_off_needs_no_probabilities) {
+  Node sex = binary("sex", {"age"}, json());
+  sex.mechanism = {"equation", {{"value", "age > 0.5"}}};
+  Node age = number("age");
+  age.mechanism = {"equation", {{"value", "u"}, {"noise", {{"u", "normal(0, 1)"}}}}};
+  const StructuralCausalModel model(
+      Graph({age, sex, binary("beard", {"sex"}, json::array({{"no", .9, .1}, {"yes", .4, .6}})),
+             binary("bald", {"beard"}, json::array({{"no", .8, .2}, {"yes", .5, .5}}))}));
+  const auto setting = [&](size_t node) {
+    return Intervention{{node, set_to(model.graph()[node], 1)}};
+  };
+  const auto why_not = [&](const Question& question) { return why_not_exact(model, question); };
+  EXPECT_EQ(why_not({.of = {2}}), "node \"age\" is continuous");
+  EXPECT_EQ(why_not({.of = {2}, .intervention = setting(1)}), "");
+  EXPECT_NEAR(answer_exactly(model, {.of = {2}, .intervention = setting(1)}).probabilities[1], .6,
+              kTolerance);
+  EXPECT_NEAR(answer_exactly(model, {.of = {3}, .intervention = setting(1)}).probabilities[1],
+              .6 * .5 + .4 * .2, kTolerance);
+  EXPECT_NEAR(answer_exactly(model, {.of = {2}, .given = {{3, 1}}, .intervention = setting(1)})
+                  .probabilities[1],
+              .3 / .38, kTolerance);
+  // What was observed depends on it, in the world as it is.
+  EXPECT_EQ(why_not({.of = {3}, .observed = {{2, 1}}, .intervention = setting(1)}),
+            "node \"age\" is continuous");
+  // A do() that keeps some of what is natural cuts nothing.
+  const Setting other{[](const Values& natural) {
+                        Values set = natural;
+                        for (double& v : set.numbers) v = 1 - v;
+                        return set;
+                      },
+                      "1 - natural"};
+  EXPECT_EQ(why_not({.of = {2}, .intervention = {{1, other}}}), "node \"age\" is continuous");
+  EXPECT_EQ(why_not({.of = {2}, .intervention = setting(0)}), "node \"age\" is continuous");
+}
+
 }  // namespace
 }  // namespace diffscm::causal

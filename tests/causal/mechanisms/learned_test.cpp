@@ -4,6 +4,7 @@
 #include <map>
 #include <numeric>
 
+#include "causal/inference/pair_probability.h"
 #include "tests/causal/scm_testing.h"
 
 namespace diffscm::causal {
@@ -186,6 +187,42 @@ TEST(LearnedNoise, IsTheOneThatMadeTheData) {
       error += std::pow(noise.numbers[i] - u, 2) / 3000;
     }
     EXPECT_LT(std::sqrt(error), 0.2) << name;
+  }
+}
+
+// How the noise couples the states under two sets of parents is what exact counterfactuals assume.
+TEST(LearnedCoupling, IsThatOfAbductionAndPrediction) {
+  const World world;
+  constexpr size_t kStates = 3, kDraws = 20000;
+  for (const char* kind : {"gumbel-max", "inverse-cdf"}) {
+    SCOPED_TRACE(kind);
+    Role role = role_of({.mechanism = "categorical-network",
+                         .parameters = {{"counterfactual", kind}, {"steps", 100}, {"hidden", {8}}},
+                         .discrete = true});
+    const auto mechanism = make_mechanism(role);
+    mechanism->fit(world.state, world.parents(), {.seed = 1});
+    const auto repeated = [](double value) { return Values(std::vector<double>(kDraws, value)); };
+    const Values x = repeated(0.2), off = repeated(0), other = repeated(-1.5), on = repeated(1);
+    const std::vector<const Values*> before{&x, &off}, after{&other, &on};
+    const auto probabilities = [&](Parents parents) {
+      std::vector<double> p;
+      for (size_t k = 0; k < kStates; ++k)
+        p.push_back(std::exp(mechanism->log_density(repeated(static_cast<double>(k)), parents)[0]));
+      return p;
+    };
+    const std::vector<double> p = probabilities(before), q = probabilities(after);
+    std::vector<int64_t> rows(kDraws);
+    std::iota(rows.begin(), rows.end(), 0);
+    const RowRandom random{{.seed = 2, .purpose = kernels::Purpose::abduction}, rows};
+    for (size_t i = 0; i < kStates; ++i) {
+      const Values noise = mechanism->abduct(repeated(static_cast<double>(i)), before, random);
+      std::vector<double> count(kStates);
+      for (const double state : mechanism->predict(noise, after).numbers)
+        count[static_cast<size_t>(state)] += 1.0 / kDraws;
+      for (size_t j = 0; j < kStates; ++j)
+        EXPECT_NEAR(count[j], pair_probability(mechanism->coupling(), p, q, i, j) / p[i], 0.015)
+            << i << " " << j;
+    }
   }
 }
 
