@@ -293,6 +293,24 @@ const AntiCausalPredictor* classifier_of(
   return found;
 }
 
+// Says so when do() sets a number far from all that a network has seen.
+void warn_of_the_unseen(Common& common, const Query& query) {
+  constexpr double kFar = 4;  // standard deviations
+  std::vector<Condition> known = query.model.conditions();
+  for (const auto& [parent, guide] : query.guides)
+    if (!guide->is_classifier()) known.push_back(guide->number());
+  for (const auto& [name, value] : query.target) {
+    const auto far = std::ranges::find_if(known, [&](const Condition& c) {
+      return c.name == name && !c.is_category() && std::abs(value - c.mean) > kFar * c.deviation;
+    });
+    if (far != known.end())
+      common.console.say(fmt::format(
+          "warning: {} = {:g} is far from the images that were seen in training: {:.3g} on "
+          "average, deviation {:.2g}",
+          name, value, far->mean, far->deviation));
+  }
+}
+
 void run(Common& common, Flags flags) {
   flags.options.abduction = flags.abduction.options;
   flags.options.abduction.threshold.kind = parse_threshold(flags.abduction.threshold);
@@ -337,6 +355,7 @@ void run(Common& common, Flags flags) {
   for (const AntiCausalPredictor& p : predictors)
     warn_of_other_data(common, model.info(), p.info());
   if (judge) warn_of_other_data(common, model.info(), judge->info);
+  warn_of_the_unseen(common, query);
   say_notes(common, query.selection.dataset);
 
   const auto start = std::chrono::steady_clock::now();

@@ -63,6 +63,11 @@ void AntiCausalPredictor::check_fits(const EncoderConfig& c, const DiffusionMode
             model.info().path, io::dump(model.info().diffusion.value(name, nlohmann::json())));
 }
 
+const Condition& AntiCausalPredictor::number() const {
+  require(!is_classifier(), "{} is a classifier: it reads no number", info_.path);
+  return regressor_->config().attribute;
+}
+
 GuidanceGradient AntiCausalPredictor::gradient(std::span<const double> values) const {
   if (is_classifier()) {
     std::vector<int64_t> targets;

@@ -30,6 +30,8 @@ class AntiCausalPredictor {
   bool is_classifier() const { return classifier_ != nullptr; }
   // The parent that it predicts, as its training data call it; or "", learnt_category().
   const std::string& attribute() const { return attribute_; }
+  // Of a regressor: what it learnt, with the mean and deviation of its training data.
+  const Condition& number() const;
   // 0 of a regressor.
   int64_t classes() const { return is_classifier() ? classifier_->config().classes : 0; }
 

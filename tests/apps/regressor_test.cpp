@@ -56,10 +56,11 @@ shift = 0
 // Images as bright as `light` says, in grey levels from 40 to 205, the left or the right half more
 // than the other; their first category, `kind`, says nothing.
 std::string known_data() {
-  std::vector<float> pixels, light;
+  std::vector<float> pixels, light, shade;
   std::vector<int64_t> kind, side;
   for (int64_t n = 0; n < kImages; ++n) {
     light.push_back(40 + 15 * static_cast<float>(n));
+    shade.push_back(255 - light.back());
     kind.push_back(n % 3);
     side.push_back(n % 2);
     for (int64_t y = 0; y < kSide; ++y)
@@ -68,6 +69,8 @@ std::string known_data() {
   }
   const std::string path = world() / "known.npz";
   io::write_npz(path, {{"images", io::NpyArray::from(pixels, {kImages, kSide, kSide, 1})},
+                       {"flat", io::NpyArray::from(std::vector<float>(kImages, 3), {kImages})},
+                       {"shade", io::NpyArray::from(shade, {kImages})},
                        {"kind", io::NpyArray::from(kind, {kImages})},
                        {"light", io::NpyArray::from(light, {kImages})},
                        {"side", io::NpyArray::from(side, {kImages})}});
@@ -103,7 +106,7 @@ TEST(TrainRegressor, ReportsItsErrorByNoiseLevelAndKeepsIt) {
   const double deviation = std::sqrt((12 * 12 - 1) / 12.0) * 15;  // of 40, 55, ..
   EXPECT_EQ(evaluation["attribute"], "light");
   EXPECT_NEAR(evaluation["deviation"], deviation, 1e-6);
-  const json& levels = evaluation["error_by_noise_level"];
+  const json levels = evaluation["error_by_noise_level"];
   ASSERT_EQ(levels.size(), 21u);
   EXPECT_EQ(levels.front()["timestep"], 0);
   EXPECT_EQ(levels.back()["timestep"], 999);
@@ -121,12 +124,15 @@ TEST(TrainRegressor, ReportsItsErrorByNoiseLevelAndKeepsIt) {
   EXPECT_EQ(json::parse(shown.out)["model"]["metadata"]["kind"], "regressor");
 }
 
-TEST(TrainRegressor, ResumesOnlyForTheSameAttribute) {
+TEST(TrainRegressor, IsTrainedOnForTheSameAttributeOnly) {
   const std::string out = fresh();
-  const Arguments flags{"--steps", "2", "--quiet"};
-  expect_success(diffscm(train_predictor("regressor", "light", out) + flags));
-  expect_success(diffscm(train_predictor("regressor", "light", out) +
-                         Arguments{"--steps", "3", "--quiet", "--resume"}));
+  const auto run = [&](const char* attribute, const char* steps) {
+    return diffscm(train_predictor("regressor", attribute, out) +
+                   Arguments{"--steps", steps, "--quiet", "--resume"});
+  };
+  expect_success(run("light", "2"));
+  expect_failure(run("shade", "3"), 1, "trained with config");
+  expect_success(run("light", "3"));
   EXPECT_EQ(read_model_info(out).config["sigma"].size(), 21u);
 }
 
@@ -138,16 +144,13 @@ TEST(TrainRegressor, BadInputIsOneLineAndLeavesNothing) {
     expect_failure(diffscm(train_predictor(kind, attribute, out) + more), code, part);
     EXPECT_TRUE(is_empty(out));
   };
-  refused("regressor", "width", 2, "no attribute \"width\": give \"kind\", \"light\" or \"side\"");
+  refused("regressor", "width", 2, "there is no attribute \"width\": give \"flat\", \"kind\",");
   refused("regressor", "side", 2, "--attribute side: it is a category");
   refused("classifier", "light", 1, "is a number, not a category");
   refused("classifier", "width", 2, "no attribute \"width\"");
+  refused("regressor", "flat", 1, "'flat' is 3 for every image");
   refused("regressor", "light", 1, "train.regressor.shift is 5",
           {"--set", "train.regressor.shift=5"});
-  const std::string path = world() / "flat.npz";
-  io::write_npz(path, {{"images", io::NpyArray::from(std::vector<float>(2 * 64, 0), {2, 8, 8})},
-                       {"light", io::NpyArray::from(std::vector<float>{3, 3}, {2})}});
-  refused("regressor", "light", 1, "'light' is 3 for every image", {"--data", path});
 }
 
 TEST(Counterfactual, ARegressorGuidesToANumber) {
@@ -155,6 +158,13 @@ TEST(Counterfactual, ARegressorGuidesToANumber) {
   const Result r = diffscm(ask("light=150", out) +
                            Arguments{"--classifier", regressor(), "--scale", "0,1", "--json"});
   expect_success(r);
+  EXPECT_EQ(r.err.find("far from"), std::string::npos) << r.err;
+  const Result far = diffscm(ask("light=400", fresh()) + Arguments{"--classifier", regressor()});
+  expect_success(far);
+  EXPECT_NE(far.err.find("warning: light = 400 is far from the images that were seen in training: "
+                         "122 on average, deviation 52"),
+            std::string::npos)
+      << far.err;
   const json scales = json::parse(r.out)["scales"];
   EXPECT_FALSE(scales[0].contains("flip_rate"));
   // The first three images are 40, 55 and 70 grey levels bright.
@@ -193,20 +203,19 @@ TEST(Counterfactual, EveryParentThatIsSetNeedsItsPredictor) {
   EXPECT_EQ(read_json(out + "/run.json")["models"].size(), 3u);
   EXPECT_TRUE(fs::exists(out + "/report.html"));
 
-  const auto refused = [](const Arguments& a, int code, std::string_view part) {
+  const auto refused = [](const std::string& intervention, const Arguments& guides, int code,
+                          std::string_view part) {
     SCOPED_TRACE(part);
     const std::string to = fresh();
-    expect_failure(diffscm(a + Arguments{"--out", to}), code, part);
+    expect_failure(diffscm(ask(intervention, to) + guides), code, part);
     EXPECT_TRUE(is_empty(to));
   };
-  refused(ask("light=150,side=1", out) + Arguments{"--classifier", regressor()}, 2,
-          "nothing here knows 'side'");
-  refused(ask("kind=1", out) + both, 2, "nothing here knows 'kind'");
-  refused(ask("light=x", out) + both, 2, "light is \"x\"");
-  refused(
-      ask("light=150", out) + Arguments{"--classifier", regressor(), "--classifier", regressor()},
-      2, "both predict 'light'");
-  refused(ask("light=150", out) + Arguments{"--classifier", regressor(), "--judge", regressor()}, 1,
+  const Arguments one{"--classifier", regressor()};
+  refused("light=150,side=1", one, 2, "nothing here knows 'side'");
+  refused("kind=1", both, 2, "nothing here knows 'kind'");
+  refused("light=x", both, 2, "light is \"x\"");
+  refused("light=150", one + one, 2, "both predict 'light'");
+  refused("light=150", one + Arguments{"--judge", regressor()}, 1,
           "kind is regressor, expected oracle or classifier");
 }
 

@@ -45,6 +45,7 @@ TEST(AntiCausalPredictor, ARegressorPullsTowardsItsTargetAsItsPrecisionSays) {
   EXPECT_FALSE(predictor.is_classifier());
   EXPECT_EQ(predictor.attribute(), "thickness");
   EXPECT_EQ(predictor.classes(), 0);
+  EXPECT_EQ(predictor.number().mean, 3);
   const Tensor x = random_tensor({2, 8, 8, 1}, 3);
   const Values f = predictor.values(x);
   const auto gradient = [&](double first, double second, int t) {
