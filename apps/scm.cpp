@@ -101,6 +101,21 @@ data::Table to_table(const causal::Graph& graph, const causal::NodeValues& value
   return table;
 }
 
+std::string attributes_of(const causal::Graph& graph, const causal::NodeValues& values,
+                          const causal::NodeValues* factual, int64_t row) {
+  const auto place = static_cast<size_t>(row);
+  std::string text;
+  for (size_t i = 0; i < graph.size(); ++i) {
+    if (values[i].is_image() || graph[i].is_latent()) continue;
+    const double value = values[i].numbers[place];
+    const bool changed = factual != nullptr && value != (*factual)[i].numbers[place];
+    text += fmt::format(
+        "{}{}{} {}", text.empty() ? "" : "\n", changed ? "*" : "", graph[i].name(),
+        graph[i].is_discrete() ? graph[i].attribute.show(value) : fmt::format("{:.3g}", value));
+  }
+  return text;
+}
+
 Json json_of(const causal::Node& node, double value) {
   if (std::isnan(value)) return {};
   return node.is_discrete() ? Json(node.attribute.show(value)) : Json(value);

@@ -65,6 +65,10 @@ std::pair<std::string, nlohmann::json> parse_setting(const std::string& text);
 // Values as a table under the columns' names, of latent nodes under their own; without images.
 data::Table to_table(const causal::Graph& graph, const causal::NodeValues& values);
 
+// The tabular nodes of a row, a line each; with factual values a star before those that differ.
+std::string attributes_of(const causal::Graph& graph, const causal::NodeValues& values,
+                          const causal::NodeValues* factual, int64_t row);
+
 // One value as JSON: the state's name or the number.
 nlohmann::ordered_json json_of(const causal::Node& node, double value);
 

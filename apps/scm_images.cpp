@@ -30,22 +30,6 @@ ImageAnswers::ImageAnswers(const causal::Graph& graph, const NodeRows& rows,
       truth_(interventions_.size()),
       captions_(interventions_.size()) {}
 
-// One line for each attribute, a star before those that differ from the factual ones.
-std::string ImageAnswers::caption(const causal::NodeValues& values,
-                                  const causal::NodeValues* factual, int64_t row) const {
-  std::string text;
-  for (size_t i = 0; i < graph_.size(); ++i) {
-    if (i == nodes_.image() || graph_[i].is_latent()) continue;
-    const double value = values[i].numbers[static_cast<size_t>(row)];
-    const bool changed =
-        factual != nullptr && value != (*factual)[i].numbers[static_cast<size_t>(row)];
-    text += fmt::format(
-        "{}{}{} {}", text.empty() ? "" : "\n", changed ? "*" : "", graph_[i].name(),
-        graph_[i].is_discrete() ? graph_[i].attribute.show(value) : fmt::format("{:.3g}", value));
-  }
-  return text;
-}
-
 // What the data set's world makes of the image when all its attributes are these; empty where it
 // does not know.
 std::vector<float> ImageAnswers::truth(int64_t image, const causal::NodeValues& values,
@@ -81,8 +65,8 @@ std::vector<ImageAnswers::Distance> ImageAnswers::add(size_t d, int64_t begin,
     }
     truth_[d].insert(truth_[d].end(), true_image.begin(), true_image.end());
     if (begin + row < kShown) {
-      if (d == 0) factual_captions_.push_back(caption(factual, nullptr, row));
-      captions_[d].push_back(caption(counterfactual, &factual, row));
+      if (d == 0) factual_captions_.push_back(attributes_of(graph_, factual, nullptr, row));
+      captions_[d].push_back(attributes_of(graph_, counterfactual, &factual, row));
     }
     distances.push_back(distance);
   }

@@ -4,7 +4,9 @@
 #include "apps/output_folder.h"
 #include "apps/scm.h"
 #include "causal/parse_intervention.h"
+#include "engine/io/grid.h"
 #include "engine/io/json.h"
+#include "engine/io/npz.h"
 
 namespace diffscm::apps {
 namespace {
@@ -13,6 +15,7 @@ using Json = nlohmann::ordered_json;
 
 struct Flags {
   std::string model, intervention, format = "csv", out;
+  std::vector<std::string> settings;
   int64_t count = 1000;
   bool noise = false;
   template <class V>
@@ -22,15 +25,40 @@ struct Flags {
          {.required = true, .positional = true, .value = "FILE"});
     flag("do", &intervention, "set nodes: flu=no,income=natural*1.1",
          {.value = "NODE=VALUE,..", .otherwise = "nothing is set"});
+    flag("set", &settings, "change a mechanism, as often as needed: image.scale=1.3",
+         {.value = "NODE.KEY=VALUE", .otherwise = "as fitted"});
     flag("count", &count, "rows", {.least = 1, .most = 1e9});
-    flag("noise", &noise, "also write noise.npz, the noise of every node");
+    flag("noise", &noise, "also write noise.npz, the noise of every node but images");
     flag("format", &format, "of the table", {.choices = {"csv", "npz"}});
     flag("out", &out, "output folder", {.required = true, .value = "DIR"});
   }
 };
 
+// Images as an archive, the first as a picture.
+void write_images(const Flags& flags, const causal::Graph& graph,
+                  const causal::NodeValues& values) {
+  constexpr int64_t kShown = 20, kAcross = 10;
+  io::NpyArrays arrays;
+  std::vector<io::GridRow> grid;
+  for (size_t i = 0; i < graph.size(); ++i) {
+    if (!values[i].is_image()) continue;
+    arrays.emplace(graph[i].name(), io::NpyArray::from(values[i].images));
+    for (int64_t row = 0; row < std::min(values[i].rows(), kShown); ++row) {
+      if (row % kAcross == 0) grid.emplace_back();
+      grid.back().images.push_back(
+          io::grid_image(values[i].images, row, attributes_of(graph, values, nullptr, row)));
+    }
+  }
+  if (arrays.empty()) return;
+  io::write_npz(std::filesystem::path(flags.out) / "images.npz", arrays);
+  io::write_grid(
+      std::filesystem::path(flags.out) / "grid.png", grid,
+      {.title = flags.intervention.empty() ? graph.name() : "do(" + flags.intervention + ")",
+       .columns = {}});
+}
+
 void run(Common& common, Flags flags) {
-  const causal::StructuralCausalModel model = read_model_for(common, flags.model);
+  const causal::StructuralCausalModel model = read_model_for(common, flags.model, flags.settings);
   const causal::Graph& graph = model.graph();
   const causal::Intervention intervention =
       as_usage([&] { return causal::parse_intervention(flags.intervention, graph); });
@@ -41,9 +69,11 @@ void run(Common& common, Flags flags) {
   const OutputFolder folder(flags.out, "scm sample");
   const std::filesystem::path out = flags.out;
   data::write_table(out / ("samples." + flags.format), to_table(graph, values));
+  write_images(flags, graph, values);
   if (flags.noise) {
     data::Table table;
-    for (size_t i = 0; i < graph.size(); ++i) table.add({.name = graph[i].name()}, noise[i]);
+    for (size_t i = 0; i < graph.size(); ++i)
+      if (!noise[i].is_image()) table.add({.name = graph[i].name()}, noise[i]);
     data::write_table(out / "noise.npz", table);
   }
   const Json summary = {{"rows", flags.count}, {"table", "samples." + flags.format}};

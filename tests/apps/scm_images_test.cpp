@@ -1,0 +1,140 @@
+// diffscm scm on graphs with an image, as a user runs it.
+#include "tests/apps/commands.h"
+
+namespace diffscm {
+namespace {
+
+// class -> image, of the blobs whose place tells their class.
+constexpr const char* kGraph = R"toml(
+name = "blobs"
+[nodes.class]
+states = 10
+mechanism = "table"
+[nodes.image]
+kind = "image"
+parents = ["class"]
+mechanism = "image-diffusion"
+unet = {channel_mult = [1, 1]}
+steps = 40
+batch = 8
+lr = 3e-3
+levels = 5
+)toml";
+
+class Blobs {
+ public:
+  static const Blobs& get() {
+    static const Blobs blobs;
+    return blobs;
+  }
+  std::string graph = world() / "blobs.toml", model = world() / "blobs";
+
+ private:
+  Blobs() {
+    testing::put(graph, kGraph);
+    const Result r =
+        diffscm({"scm", "fit", graph, "--data", world().data(), "--seed", "1", "--out", model});
+    EXPECT_EQ(r.code, 0) << r.err;
+  }
+};
+
+Arguments ask(const std::string& model, const std::string& out) {
+  return {"scm", "counterfactual", model, "--observed", world().data(), "--index",
+          "0:4", "--out",          out};
+}
+
+TEST(ScmImages, AnswerSeveralQuestionsInOneRun) {
+  const std::string out = fresh();
+  const Result r = diffscm(ask(Blobs::get().model, out) +
+                           Arguments{"--do", "class=3", "--do", "class=2", "--batch", "3"});
+  ASSERT_EQ(r.code, 0) << r.err;
+  const auto arrays = io::read_npz(fs::path(out) / "images.npz");
+  EXPECT_EQ(arrays.at("factual").shape, (Shape{4, kSide, kSide, 1}));
+  EXPECT_EQ(arrays.at("counterfactual").shape, (Shape{2, 4, kSide, kSide, 1}));
+  EXPECT_FALSE(arrays.contains("truth"));
+  // Rows 2 and 3 are of these classes already.
+  const auto row = [](const std::vector<float>& images, size_t i) {
+    const auto first = images.begin() + static_cast<std::ptrdiff_t>(i * kSide * kSide);
+    return std::vector<float>(first, first + kSide * kSide);
+  };
+  EXPECT_EQ(row(answers, 3), row(factual, 3));
+  EXPECT_EQ(row(answers, 4 + 2), row(factual, 2));
+  EXPECT_NE(answers[0], factual[0]);
+  EXPECT_TRUE(fs::exists(fs::path(out) / "grid.png"));
+
+  const auto lines = io::read_jsonl(fs::path(out) / "results.jsonl");
+  ASSERT_EQ(lines.size(), 8u);
+  double changed = 0;
+  for (const auto& line : lines) {
+    EXPECT_FALSE(line["nodes"].contains("image"));
+    const bool moved =
+        line["nodes"]["class"]["factual"] != line["nodes"]["class"]["counterfactual"];
+    EXPECT_EQ(line["l1"].get<double>() > 0, moved) << line;
+    changed += moved;
+  }
+  EXPECT_EQ(changed, 6);
+  const std::string table = testing::get(fs::path(out) / "counterfactuals.csv");
+  EXPECT_EQ(table.substr(0, table.find('\n')), "do,class");
+}
+
+TEST(ScmImages, OneRunGoesOnWhereItWasAndAnotherSeedDoesNot) {
+  const Result again = diffscm({"scm", "fit", Blobs::get().graph, "--data", world().data(),
+                                "--seed", "1", "--out", Blobs::get().model, "--resume"});
+  EXPECT_EQ(again.code, 0) << again.err;
+  expect_failure(diffscm({"scm", "fit", Blobs::get().graph, "--data", world().data(), "--seed", "2",
+                          "--out", Blobs::get().model, "--resume"}),
+                 1, "another seed");
+}
+
+TEST(ScmImages, SampleAndEvaluate) {
+  const std::string samples = fresh(), judged = fresh();
+  const Result r = diffscm(
+      {"scm", "sample", Blobs::get().model, "--count", "12", "--do", "class=2", "--out", samples});
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_EQ(io::read_npz(fs::path(samples) / "images.npz").at("image").shape,
+            (Shape{12, kSide, kSide, 1}));
+  EXPECT_TRUE(fs::exists(fs::path(samples) / "grid.png"));
+
+  const Result e = diffscm({"scm", "evaluate", Blobs::get().model, "--data", world().data(),
+                            "--index", "0:3", "--variant", "image.scale=0", "--variant",
+                            "image.abduction=ddim image.scale=1", "--out", judged, "--json"});
+  ASSERT_EQ(e.code, 0) << e.err;
+  const json summary = json::parse(e.out);
+  ASSERT_EQ(summary["variants"].size(), 2u);
+  const json& nothing = summary["variants"][0];
+  // At scale 0 no parent matters: every counterfactual is the factual image.
+  EXPECT_LT(nothing["composition_10"].get<double>(), 0.01);
+  EXPECT_LT(nothing["interventions"][0]["l1_factual"].get<double>(), 0.01);
+  EXPECT_GT(summary["variants"][1]["interventions"][0]["l1_factual"].get<double>(), 0.01);
+  for (const char* file : {"summary.json", "summary.csv", "report.html", "run.json"})
+    EXPECT_TRUE(fs::exists(fs::path(judged) / file)) << file;
+}
+
+TEST(ScmImages, SayWhatIsWrong) {
+  const std::string& model = Blobs::get().model;
+  const auto fails = [](const Arguments& arguments, int code, std::string_view part) {
+    expect_failure(diffscm(arguments + Arguments{"--quiet"}), code, part);
+  };
+  fails(ask(model, fresh()) + Arguments{"--do", "image=1"}, 2, "image");
+  fails(ask(model, fresh()) + Arguments{"--do", "class=3", "--set", "image.steps=3"}, 2,
+        "cannot be changed");
+  fails(ask(model, fresh()) + Arguments{"--do", "class=3", "--set", "scale=3"}, 2,
+        "NODE.KEY=VALUE");
+  // A table has no images; a data set lacks an attribute of the graph.
+  testing::put(world() / "table.csv", "class\n1\n");
+  fails({"scm", "counterfactual", model, "--observed", world() / "table.csv", "--do", "class=3",
+         "--out", fresh()},
+        1, "not a data set");
+  std::string more = kGraph;
+  more.replace(more.find("parents = [\"class\"]"), 19, "parents = [\"class\", \"age\"]");
+  testing::put(world() / "more.toml", more + "[nodes.age]\n");
+  fails({"scm", "fit", world() / "more.toml", "--data", world().data(), "--out", fresh()}, 1,
+        "does not say \"age\"");
+  std::string known = kGraph;
+  known.replace(known.find("steps = 40"), 10, "model = \"none.safetensors\"");
+  testing::put(world() / "known.toml", known);
+  fails(ask(world() / "known.toml", fresh()) + Arguments{"--do", "class=3"}, 1, "none.safetensors");
+}
+
+}  // namespace
+}  // namespace diffscm
