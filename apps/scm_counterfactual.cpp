@@ -123,7 +123,9 @@ data::Table table_of(const causal::Graph& graph, const std::vector<Question>& qu
 
 Json summarise(const std::vector<Question>& questions, const std::string& table) {
   Json answers = Json::array();
+  int64_t changed = 0;
   for (const Question& q : questions) {
+    changed += q.changed;
     Json answer = {{"do", q.text}, {"changed_values", q.changed}};
     if (!q.l1.empty()) answer["l1_median"] = median(q.l1);
     if (!q.truth.empty()) {
@@ -135,7 +137,7 @@ Json summarise(const std::vector<Question>& questions, const std::string& table)
     }
     answers.push_back(std::move(answer));
   }
-  return {{"answers", answers}, {"table", table}};
+  return {{"changed_values", changed}, {"answers", answers}, {"table", table}};
 }
 
 void print(const std::vector<Question>& questions, const Json& summary) {

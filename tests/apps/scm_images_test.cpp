@@ -52,6 +52,8 @@ TEST(ScmImages, AnswerSeveralQuestionsInOneRun) {
   EXPECT_EQ(arrays.at("factual").shape, (Shape{4, kSide, kSide, 1}));
   EXPECT_EQ(arrays.at("counterfactual").shape, (Shape{2, 4, kSide, kSide, 1}));
   EXPECT_FALSE(arrays.contains("truth"));
+  const auto factual = arrays.at("factual").to_floats(),
+             answers = arrays.at("counterfactual").to_floats();
   // Rows 2 and 3 are of these classes already.
   const auto row = [](const std::vector<float>& images, size_t i) {
     const auto first = images.begin() + static_cast<std::ptrdiff_t>(i * kSide * kSide);
@@ -82,7 +84,7 @@ TEST(ScmImages, OneRunGoesOnWhereItWasAndAnotherSeedDoesNot) {
                                 "--seed", "1", "--out", Blobs::get().model, "--resume"});
   EXPECT_EQ(again.code, 0) << again.err;
   expect_failure(diffscm({"scm", "fit", Blobs::get().graph, "--data", world().data(), "--seed", "2",
-                          "--out", Blobs::get().model, "--resume"}),
+                          "--out", Blobs::get().model, "--resume", "--quiet"}),
                  1, "another seed");
 }
 
