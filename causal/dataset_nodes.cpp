@@ -87,10 +87,11 @@ double DatasetNodes::to_node(size_t node, double value) const {
 }
 
 data::Assignment DatasetNodes::assignment(const NodeValues& values, int64_t row) const {
+  const std::vector<size_t> measured = graph_.descendants(std::vector<size_t>{image_});
   data::Assignment set;
   for (size_t i = 0; i < graph_.size(); ++i) {
     const Match& match = matches_[i];
-    if (!match.found) continue;
+    if (!match.found || std::ranges::count(measured, i) > 0) continue;
     double value = values[i].numbers.at(static_cast<size_t>(row));
     if (!match.state.empty())
       value = static_cast<double>(std::ranges::find(match.state, value) - match.state.begin());

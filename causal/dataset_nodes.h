@@ -20,8 +20,8 @@ class DatasetNodes {
   size_t image() const { return image_; }
   // Of latent nodes none.
   NodeValues values(std::span<const int64_t> index) const;
-  // The tabular nodes of one row under the names and states of the data set, as its world takes
-  // them.
+  // The tabular nodes of one row, without the image's descendants, under the names and states of
+  // the data set, as its world takes them.
   data::Assignment assignment(const NodeValues& values, int64_t row) const;
   // The inverse of one value: what node i is where attribute a is `value`.
   double to_node(size_t node, double value) const;

@@ -5,6 +5,7 @@
 #include "causal/mechanisms/empirical.h"
 #include "causal/mechanisms/equation.h"
 #include "causal/mechanisms/image_diffusion.h"
+#include "causal/mechanisms/measurement.h"
 #include "causal/mechanisms/regression.h"
 #include "causal/mechanisms/table.h"
 
@@ -20,6 +21,7 @@ std::span<const MechanismKind> mechanism_kinds() {
       {"spline", "monotone spline of normal noise, by a network", make_spline},
       {"diffusion", "diffusion model of a number, in two forms", make_diffusion},
       {"image-diffusion", "diffusion model of images, in two forms", make_image_diffusion},
+      {"measurement", "a number measured from an image", make_measurement},
       {"empirical", "a root drawn from the data", make_empirical},
   };
   return kKinds;
