@@ -53,6 +53,7 @@ Evaluation::Evaluation(Common& common, const EvaluationFlags& flags)
   networks_ = std::make_unique<NetworkFolder>(flags_.networks, model_->info());
   guide_ = std::make_unique<AntiCausalPredictor>(networks_->find(flags_.classifier, "classifier"),
                                                  *model_);
+  guide_->require_classifier("--classifier");
   abduction_ = flags_.abduction.options;
   as_usage([&] {
     abduction_.method = AbductionFlags(flags_.abduction).resolve(Encoding::unconditional);

@@ -91,6 +91,7 @@ void run(Common& common, Flags flags) {
   std::string told;  // which condition of the model is the class
   if (!flags.classifier.empty()) {
     predictor.emplace(flags.classifier, model);
+    predictor->require_classifier("--classifier");
     classes = predictor->classes();
   } else if (!flags.wanted.empty()) {
     const auto category = std::find_if(model.conditions().begin(), model.conditions().end(),

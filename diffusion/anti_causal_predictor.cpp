@@ -63,6 +63,11 @@ void AntiCausalPredictor::check_fits(const EncoderConfig& c, const DiffusionMode
             model.info().path, io::dump(model.info().diffusion.value(name, nlohmann::json())));
 }
 
+void AntiCausalPredictor::require_classifier(const char* flag) const {
+  require(is_classifier(), "{} {}: it is a regressor, of {}; give a classifier", flag, info_.path,
+          attribute_);
+}
+
 const Condition& AntiCausalPredictor::number() const {
   require(!is_classifier(), "{} is a classifier: it reads no number", info_.path);
   return regressor_->config().attribute;

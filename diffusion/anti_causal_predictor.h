@@ -28,6 +28,8 @@ class AntiCausalPredictor {
 
   const ModelInfo& info() const { return info_; }
   bool is_classifier() const { return classifier_ != nullptr; }
+  // Throws Error, naming the flag that gave it, for a regressor.
+  void require_classifier(const char* flag) const;
   // The parent that it predicts, as its training data call it; or "", learnt_category().
   const std::string& attribute() const { return attribute_; }
   // Of a regressor: what it learnt, with the mean and deviation of its training data.

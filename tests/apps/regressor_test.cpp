@@ -217,6 +217,14 @@ TEST(Counterfactual, EveryParentThatIsSetNeedsItsPredictor) {
   refused("light=150", one + one, 2, "both predict 'light'");
   refused("light=150", one + Arguments{"--judge", regressor()}, 1,
           "kind is regressor, expected oracle or classifier");
+  // What asks for classes cannot use it.
+  const std::string to = fresh();
+  expect_failure(diffscm(sample(to) + Arguments{"--classifier", regressor(), "--class", "1"}), 1,
+                 "it is a regressor, of light; give a classifier");
+  expect_failure(diffscm({"evaluate", "--model", world().unet(), "--classifier", regressor(),
+                          "--data", world().data(), "--out", to}),
+                 1, "it is a regressor, of light; give a classifier");
+  EXPECT_TRUE(is_empty(to));
 }
 
 }  // namespace
