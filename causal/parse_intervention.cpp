@@ -35,7 +35,7 @@ std::vector<std::string> split(std::string_view text) {
 
 Setting setting_of(const Node& node, const std::string& text) {
   if (node.is_discrete()) return set_to(node, node.attribute.parse(text));
-  require(node.kind == NodeKind::continuous, "do({}): an image cannot be set to text", node.name());
+  require(node.kind == NodeKind::continuous, "do({}): an image cannot be set, its causes can", node.name());
   const auto f = std::make_shared<const Expression>(text, std::vector<std::string>{"natural"});
   if (!f->mentions(0)) {
     const double nothing = 0;

@@ -5,8 +5,6 @@
 
 #include "diffusion/batch.h"
 #include "engine/random.h"
-#include "training/conditions.h"
-#include "training/diffusion_training.h"
 
 namespace diffscm::causal {
 namespace {
@@ -15,8 +13,6 @@ using nlohmann::json;
 
 constexpr int64_t kBatch = 64;  // images that the networks see at once
 constexpr const char* kUNet = "unet";
-
-const json kSchedule = {{"schedule", "linear"}, {"timesteps", 1000}, {"sampling_steps", 100}};
 
 std::string prefix_of(const std::string& parent) {
   return "predictor." + parent;
@@ -52,6 +48,13 @@ std::pair<ModelInfo, NamedTensors> extract(const MechanismState& state, const st
   return {info, tensors};
 }
 
+// Keeps the network in a file under `prefix`.
+void adopt(MechanismState& state, const std::string& prefix, const std::filesystem::path& file) {
+  const auto [info, tensors] = read_model(file);
+  state.values[prefix] = describe(info);
+  for (const auto& [name, tensor] : tensors) state.tensors.emplace(prefix + "/" + name, tensor);
+}
+
 // Rows [begin, end).
 Tensor slice(const Tensor& images, int64_t begin, int64_t end, Target target) {
   return images.slice(begin, end).to(target);
@@ -72,6 +75,8 @@ ImageDiffusion::ImageDiffusion(const Role& role) : role_(role) {
   json predictors = json::object();
   if (!conditional_) predictors = parameters.get<json>("predictors", json::object());
   training_ = {.unet = parameters.get<json>("unet", json::object()),
+               .predictor = conditional_ ? json::object()
+                                         : parameters.get<json>("predictor", json::object()),
                .steps = parameters.get<int64_t>("steps", 12000),
                .batch = parameters.get<int64_t>("batch", 64),
                .lr = parameters.number("lr", 1e-3, 1e-9, 1),
@@ -80,12 +85,13 @@ ImageDiffusion::ImageDiffusion(const Role& role) : role_(role) {
   require(training_.steps >= 1 && training_.batch >= 1 && training_.unet.is_object(),
           "steps {}, batch {}: give 1 or more; unet: a table", training_.steps, training_.batch);
   if (model.empty() || spec.folder.empty()) return;
-  adopt(kUNet, spec.folder / model);
+  adopt(state_, kUNet, spec.folder / model);
   for (const Node& parent : role.parents)
     if (!conditional_) {
       require(predictors.contains(parent.name()), "predictors has none of the parent {}",
               io::show(parent.name()));
-      adopt(prefix_of(parent.name()), spec.folder / predictors[parent.name()].get<std::string>());
+      adopt(state_, prefix_of(parent.name()),
+            spec.folder / predictors[parent.name()].get<std::string>());
     }
   build();
 }
@@ -110,12 +116,6 @@ ImageDiffusion::Walk ImageDiffusion::walk_of(Parameters& parameters) const {
     walk.scales[static_cast<size_t>(parent - role_.parents.begin())] = s;
   }
   return walk;
-}
-
-void ImageDiffusion::adopt(const std::string& prefix, const std::filesystem::path& file) {
-  const auto [info, tensors] = read_model(file);
-  state_.values[prefix] = describe(info);
-  for (const auto& [name, tensor] : tensors) state_.tensors.emplace(prefix + "/" + name, tensor);
 }
 
 void ImageDiffusion::build() {
@@ -266,88 +266,24 @@ Values ImageDiffusion::draw_noise(const RowRandom& random) const {
 void ImageDiffusion::fit(const Values& value, Parents parents, const FitOptions& options) {
   require(role_.node.mechanism.parameters.value("model", "").empty(),
           "the model's file cannot be found from here: fit the graph where its file lies");
-  require(conditional_, "form anti-causal is not trained here: give model and predictors");
-  train(value, parents, options);
-}
-
-void ImageDiffusion::train(const Values& value, Parents parents, const FitOptions& options) {
-  require(value.is_image() && value.rows() > 0, "the data have no images");
-  require(value.images.dim(1) == value.images.dim(2), "the images are {}x{}: they must be square",
-          value.images.dim(1), value.images.dim(2));
-  data::Dataset dataset;
-  dataset.name = role_.node.name();
-  dataset.height = value.images.dim(1);
-  dataset.width = value.images.dim(2);
-  dataset.channels = value.images.dim(3);
-  dataset.pixels = value.images.to_vector();
+  const data::Dataset dataset = image_dataset(role_, value, parents);
   std::vector<std::string> names;
-  for (size_t p = 0; p < parents.size(); ++p) {
-    dataset.add(role_.parents[p].attribute, parents[p]->numbers);
-    names.push_back(role_.parents[p].name());
-  }
-  json network = UNetConfig{.norm_groups = 8};
-  for (const char* key : {"image_size", "in_channels", "out_channels", "conditions"})
-    require(!training_.unet.contains(key), "unet.{} is what the data say", key);
-  network.merge_patch(training_.unet);
-  auto config = network.get<UNetConfig>();
-  config.image_size = dataset.height;
-  config.in_channels = config.out_channels = dataset.channels;
-  config.conditions = conditions_of(dataset, names);
-
-  const NoiseSchedule schedule(ScheduleKind::linear, kSchedule["timesteps"]);
-  UNet unet(config, options.seed);
-  unet.set_precision(options.layers);
-  const DiffusionTraining training(
-      dataset, schedule, config.conditions,
-      {.batch = training_.batch, .seed = options.seed, .drop = training_.drop}, options.target);
-  TrainingTask task{
-      .parameters = named_parameters(unet),
-      .batch = [&](int64_t step) { return training.batch(step); },
-      .loss = [&](const TrainingBatch& batch,
-                  ForwardContext& context) { return training.loss(unet, batch, context); },
-      .info = {}};
-  task.info.kind = UNet::kKind;
-  task.info.config = config;
-  task.info.diffusion = kSchedule;
-  task.info.data = {{"name", dataset.name},       {"height", dataset.height},
-                    {"width", dataset.width},     {"channels", dataset.channels},
-                    {"classes", dataset.classes}, {"size", dataset.size()}};
-  task.info.training = json::object();
-  for (const auto& [name, p] : task.parameters)
-    p->variable = Variable(p->variable.value().to(options.target));
-  TrainingOptions how{.steps = training_.steps,
-                      .batch = training_.batch,
-                      .seed = options.seed,
-                      .adamw = {.lr = training_.lr, .ema_decay = 0.999},
-                      .warmup_steps = std::min<int64_t>(200, training_.steps / 10),
-                      .cosine_decay = true,
-                      .checkpoint_every = 250,
-                      .log_every = 10,
-                      .resume = std::filesystem::exists(options.folder / "checkpoint.safetensors"),
-                      .out = options.folder};
-  std::filesystem::create_directories(options.folder);
-  const auto tell = [&](double done, const std::string& note) {
-    if (options.progress) options.progress(done, static_cast<double>(how.steps), note);
+  for (const Node& parent : role_.parents) names.push_back(parent.name());
+  Part part{0, conditional_ ? 1 : 1 + static_cast<int>(names.size())};
+  MechanismState state;
+  const auto keep = [&](const std::string& prefix, const std::filesystem::path& file) {
+    adopt(state, prefix, file);
+    ++part.part;
   };
-  const TrainingEnd end =
-      diffscm::train(task, how,
-                     {.begin = [] {},
-                      .progress =
-                          [&](const TrainingProgress& p) {
-                            tell(static_cast<double>(p.step),
-                                 fmt::format("step {} of {}, loss {:.4f}, {:.0f} images/s", p.step,
-                                             p.steps, p.loss, p.samples_per_second));
-                          },
-                      .message = [](const std::string&) {},
-                      .stop = [&] { return options.stop && options.stop(); }});
-  if (end != TrainingEnd::finished) {
-    tell(0, "stopped");
-    fail("stopped before its last step");
-  }
-  state_ = {};
+  keep(kUNet, train_unet(dataset, conditional_ ? names : std::vector<std::string>(), training_,
+                         options, options.folder, part));
+  for (const std::string& name : names)
+    if (!conditional_)
+      keep(prefix_of(name), train_predictor(dataset, name, training_, options,
+                                            options.folder / prefix_of(name), part));
+  state_ = std::move(state);
   target_ = options.target;
   layers_ = options.layers;
-  adopt(kUNet, options.folder / "model.safetensors");
   build();
 }
 

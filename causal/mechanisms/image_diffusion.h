@@ -1,13 +1,13 @@
 // A diffusion model of images given their parents.
 #pragma once
 
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "causal/mechanism.h"
+#include "causal/mechanisms/image_training.h"
 #include "causal/mechanisms/parameters.h"
 #include "diffusion/abduction.h"
 #include "diffusion/anti_causal_predictor.h"
@@ -37,6 +37,7 @@ namespace diffscm::causal {
 // and of the training, where there is no `model`:
 //   unet = {..}         entries of its configuration (models/unet.h) that differ from those of the
 //     preset mnist; image size and channels are the data's
+//   predictor = {..}    anti-causal: of the predictors' (models/encoder.h)
 //   steps = 12000, batch = 64, lr = 1e-3, drop = 0.15
 class ImageDiffusion : public Mechanism {
  public:
@@ -65,18 +66,11 @@ class ImageDiffusion : public Mechanism {
     int levels = 0;
     std::vector<double> scales;  // by parent; of a conditional model all the same
   };
-  struct Training {
-    nlohmann::json unet;
-    int64_t steps, batch;
-    double lr, drop;
-  };
 
   Walk walk_of(Parameters& parameters) const;
   // Of the network in state_, with the predictors'.
   void build();
   void add_predictor(const Node& parent);
-  void adopt(const std::string& prefix, const std::filesystem::path& file);
-  void train(const Values& value, Parents parents, const FitOptions& options);
   int levels() const { return model_->chain().levels(); }
   const DiffusionModel& model() const;
   // How rows [begin, end) are pulled towards these parents.
@@ -85,7 +79,7 @@ class ImageDiffusion : public Mechanism {
   Role role_;
   bool conditional_;
   Walk walk_;
-  Training training_{};
+  ImageTraining training_{};
   Target target_ = Target::cpu;
   Dtype layers_ = Dtype::f32;
   MechanismState state_;  // of all networks, as in their files

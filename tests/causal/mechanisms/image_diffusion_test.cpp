@@ -140,6 +140,39 @@ TEST(ImageDiffusion, FollowsItsParents) {
   EXPECT_LT(elsewhere, 0.1);
 }
 
+// The published form: a network that is told nothing, a regressor of the level and a classifier of
+// the side.
+TEST(ImageDiffusion, AntiCausalPredictorsOfNumbersAndStatesGuide) {
+  const Role anti_causal = role(small(
+      {{"form", "anti-causal"}, {"predictor", {{"channel_mult", {1, 1}}, {"head_channels", 16}}}}));
+  ImageDiffusion m(anti_causal);
+  const World world(1), other(5);
+  m.fit(world.image, world.parents(), {.seed = 2, .folder = folder("anti-causal")});
+  ImageDiffusion again(anti_causal);
+  again.load(m.state());
+  const std::vector<int64_t> few = count_to(16);
+  const Values image = other.image.select(few), level = other.level.select(few),
+               side = other.side.select(few), set(std::vector<double>(16, 0.6));
+  const std::vector<const Values*> parents{&level, &side}, wanted{&set, &side};
+  const RowRandom random{kRandom.key, few};
+  for (const char* encode : {"factual", "unconditional"}) {
+    again.configure({{"encode", encode}, {"scales", {{"level", 2}}}});
+    const Values noise = again.abduct(image, parents, random);
+    if (std::string(encode) == "factual") {
+      EXPECT_LT(worst(again.predict(noise, parents).images, image.images), 2e-5);
+    }
+    const Values cf = again.predict(noise, wanted);
+    double error = 0, before = 0;
+    for (int64_t row = 0; row < 16; ++row) {
+      const auto half = static_cast<int64_t>(side.numbers[static_cast<size_t>(row)]);
+      error += std::abs(mean(cf.images, row, half) - 0.6) / 16;
+      before += std::abs(mean(image.images, row, half) - 0.6) / 16;
+    }
+    EXPECT_LT(error, 0.9 * before) << encode;
+  }
+  expect_error([&] { again.configure({{"scales", {{"colour", 2}}}}); }, "colour");
+}
+
 TEST(ImageDiffusion, ARowDependsOnItselfAlone) {
   const World world(6);
   const std::vector<int64_t> some{40, 3};
