@@ -145,15 +145,14 @@ class DigitsWorld : public World {
   DigitsWorld(Split split, uint64_t seed) : split_(split), seed_(seed) {}
 
   Assignment attributes(int64_t i, const Assignment& set) const override {
-    const DigitParents p = counterfactual(noise_of(i), intervention(set));
-    return {{"digit", p.digit},
-            {"slant", p.slant},
-            {"thickness", p.thickness},
-            {"intensity", p.intensity}};
+    return assignment(counterfactual(noise_of(i), intervention(set)));
   }
   std::vector<float> image(int64_t i, const Assignment& set) const override {
     const DigitNoise noise = noise_of(i);
     return render(counterfactual(noise, intervention(set)), noise);
+  }
+  Assignment measure(int64_t i, std::span<const float> image) const override {
+    return assignment(measure_digit(noise_of(i), image));
   }
 
  private:
@@ -161,6 +160,12 @@ class DigitsWorld : public World {
     require(i >= 0 && i < size_of(split_), "digits has no {} image {}: give 0 to {}",
             name_of(split_), i, size_of(split_) - 1);
     return sample_noise(seed_, world_index(split_, i));
+  }
+  static Assignment assignment(const DigitParents& p) {
+    return {{"digit", p.digit},
+            {"slant", p.slant},
+            {"thickness", p.thickness},
+            {"intensity", p.intensity}};
   }
   static DigitIntervention intervention(const Assignment& set) {
     const auto known = digits_attributes();

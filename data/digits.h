@@ -72,6 +72,11 @@ DigitParents counterfactual(const DigitNoise& noise, const DigitIntervention& in
 void render(const DigitParents& parents, const DigitNoise& noise, std::span<float> image);
 std::vector<float> render(const DigitParents& parents, const DigitNoise& noise);
 
+// What render() was told, from the image: the digit, slant, thickness and intensity whose rendering
+// with this noise is nearest, in the sum of squares. Of true images slant and intensity to 0.01,
+// thickness to 0.02 pixels.
+DigitParents measure_digit(const DigitNoise& noise, std::span<const float> image);
+
 // Attributes digit, slant, thickness and intensity; the data set carries its world.
 Dataset load_digits(Split split, uint64_t seed);
 

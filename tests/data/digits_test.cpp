@@ -164,6 +164,29 @@ TEST(Digits, the_data_set_knows_its_world) {
   expect_error([&] { world.image(0, {{"colour", 1}}); }, "\"colour\"");
 }
 
+TEST(Digits, measuring_finds_what_was_drawn) {
+  const Dataset set = load_digits(Split::test, 3);
+  int wrong = 0;
+  for (int64_t i = 0; i < 12; ++i) {
+    const int other = (static_cast<int>(set.labels[static_cast<size_t>(i)]) + 3) % 10;
+    for (const Assignment& change :
+         {Assignment{}, Assignment{{"digit", other}}, Assignment{{"thickness", 4.5}}}) {
+      const Assignment truth = set.world->attributes(i, change);
+      const Assignment found = set.world->measure(i, set.world->image(i, change));
+      ASSERT_EQ(found.size(), 4u);
+      if (found.at("digit") != truth.at("digit")) {
+        ++wrong;
+        continue;
+      }
+      EXPECT_NEAR(found.at("slant"), truth.at("slant"), 0.01);
+      EXPECT_NEAR(found.at("thickness"), truth.at("thickness"), 0.02);
+      EXPECT_NEAR(found.at("intensity"), truth.at("intensity"), 0.01);
+    }
+  }
+  EXPECT_EQ(wrong, 0);
+  expect_error([&] { set.world->measure(0, std::vector<float>(10)); }, "not 10");
+}
+
 TEST(Digits, slant_leans_to_the_right) {
   // Where the ink of the upper half lies, to the right of the lower half's.
   const auto lean = [](const std::vector<float>& image) {
