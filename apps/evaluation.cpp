@@ -117,7 +117,10 @@ std::vector<Metrics> Evaluation::score(const Tensor& factual, const Tensor& imag
     set.push_back(t.set);
   }
   const States states = states_of(trials);
-  const Tensor truth = test_.world ? true_counterfactuals(test_, index, set) : Tensor();
+  const bool known = test_.world && std::ranges::all_of(trials, [&](const Trial& t) {
+                       return test_.world->knows_image(t.index, t.set);
+                     });
+  const Tensor truth = known ? true_counterfactuals(test_, index, set) : Tensor();
   return evaluator_->score(factual, image, states.factual, states.target, truth);
 }
 

@@ -4,9 +4,11 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <chrono>
 
 #include "apps/command.h"
 #include "apps/config.h"
+#include "data/progress.h"
 #include "kernels/error.h"
 
 using namespace diffscm;
@@ -33,6 +35,21 @@ int report(std::string message, int exit_code) {
   return exit_code;
 }
 
+// Data sets that are made once take minutes then.
+void show_progress_of_data(Console& console) {
+  using Clock = std::chrono::steady_clock;
+  data::set_progress_listener([&console, begin = Clock::now(), was = std::string()](
+                                  const std::string& what, int64_t done, int64_t total) mutable {
+    if (stop_requested()) throw Stopped();
+    if (what != was) begin = Clock::now();
+    was = what;
+    const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+    console.progress(what, static_cast<double>(done), static_cast<double>(total),
+                     seconds / static_cast<double>(done) * static_cast<double>(total - done),
+                     "images");
+  });
+}
+
 int run(int argc, char** argv) {
   Common common;
   common.command_line = joined(argc, argv);
@@ -54,6 +71,7 @@ int run(int argc, char** argv) {
             "--precision bf16 needs --device cuda or emu; the cpu target computes in f32");
     operators(common.target());
     install_stop_signals();
+    show_progress_of_data(common.console);
   });
 
   ConfigFlags flags;

@@ -26,11 +26,19 @@ std::string name_of_source(const fs::path& path) {
   return (full.has_filename() ? full : full.parent_path()).filename().string();
 }
 
+// Tables lie beside Morpho-MNIST's files, and others in their layout: the labels are digits.
+Dataset load_idx_set(const IdxFiles& files, const fs::path& folder, Split split) {
+  if (!files.table[0] && !files.table[1]) return load_idx(files, folder, split);
+  Dataset set = load_idx(files, folder, split, "digit", std::ssize(plausible_digits()));
+  morpho::recognise(set, split);
+  return set;
+}
+
 // The only set in the folder, or the one without a prefix.
 Dataset load_idx_folder(const fs::path& folder, const std::vector<IdxFiles>& sets, Split split) {
   std::string choices;
   for (const IdxFiles& set : sets) {
-    if (set.prefix.empty() || sets.size() == 1) return load_idx(set, folder, split);
+    if (set.prefix.empty() || sets.size() == 1) return load_idx_set(set, folder, split);
     choices += (choices.empty() ? "" : ", ") + io::show(folder / set.prefix);
   }
   fail("{} holds several data sets: give one of {}", io::show(folder), choices);
@@ -63,7 +71,7 @@ Dataset load_source(const std::string& spec, Split split, uint64_t seed) {
   }
   if (fs::is_directory(path.parent_path(), ignored))
     for (const IdxFiles& files : find_idx_files(path.parent_path()))
-      if (files.prefix == path.filename()) return load_idx(files, path.parent_path(), split);
+      if (files.prefix == path.filename()) return load_idx_set(files, path.parent_path(), split);
   fail("data set {} does not exist: give {}", io::show(spec), kSources);
 }
 

@@ -70,6 +70,7 @@ constexpr const char* kSources =
 // spec is one of
 //   mnist                   data/mnist.h
 //   digits, faces, pendulum data/digits.h, ..; `seed` selects the world, other sources ignore it
+//   morpho                  data/morpho/morpho.h; `seed` as well
 //   FOLDER                  of IDX files, data/idx_folder.h, or of PNG files, data/png_folder.h
 //   FOLDER[:size=N,count=N] CelebA as published, data/celeba.h
 //   FOLDER/PREFIX           IDX files PREFIX-train-..., one of several data sets in a folder

@@ -63,6 +63,7 @@ void add_table(Dataset& set, const fs::path& path) {
     require(missing == numbers.end(), "{}: line {} has no {}", where,
             csv.lines[static_cast<size_t>(missing - numbers.begin())],
             io::show(column.attribute.name));
+    if (column.attribute.name == set.label_attribute().name) continue;
     if (column.attribute.name != "index") {
       set.add(column.attribute, numbers);
       continue;
@@ -122,6 +123,9 @@ Dataset load_idx(const IdxFiles& files, const fs::path& folder, Split split,
     require(has_images && has_labels, "{} has no {} [.gz], needed for the {} split",
             io::show(folder), expected_name(files, s, has_images ? "labels-idx1" : "images-idx3"),
             name_of(s));
+    require(files.table[static_cast<int>(s)] || !files.table[static_cast<int>(from)],
+            "{} has no morpho.csv for the {} split, only for the {} split", io::show(folder),
+            name_of(s), name_of(from));
   }
   const io::IdxArray images = io::read_idx(*images_path);
   require(images.shape.size() == 3 && images.shape[0] >= 1 && images.shape[1] >= 1 &&

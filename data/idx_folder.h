@@ -25,8 +25,8 @@ std::vector<IdxFiles> find_idx_files(const std::filesystem::path& folder);
 
 // Pixels become x / 127.5 - 1, rows stay rows (the official Diff-SCM code transposes; we do not).
 // The labels are the attribute of that name, with `classes` states at least. The columns of the
-// table, but for its first, `index`, are numbers. Without test files, the training images serve as
-// test images too.
+// table are numbers, but for `index`, which counts the images, and one that names the labels again.
+// Without test files, the training images serve as test images too.
 Dataset load_idx(const IdxFiles& files, const std::filesystem::path& folder, Split split,
                  const std::string& attribute = "class", int64_t classes = 0);
 

@@ -1,6 +1,7 @@
 #include "data/mnist.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <optional>
 
@@ -124,6 +125,14 @@ fs::path find_or_download(Split split) {
 std::vector<std::vector<int64_t>> plausible_digits() {
   return {{3, 6, 8}, {4, 7, 9}, {3, 7},    {0, 2, 8}, {1, 9},
           {6, 8},    {0, 5, 8}, {1, 2, 9}, {0, 3, 6}, {1, 4, 7}};
+}
+
+bool has_mnist() {
+  const std::vector<fs::path> folders = search_folders();
+  return std::ranges::all_of(std::array{Split::train, Split::test}, [&](Split split) {
+    return std::ranges::any_of(folders,
+                               [&](const fs::path& folder) { return holds_split(folder, split); });
+  });
 }
 
 Dataset load_mnist(Split split) {

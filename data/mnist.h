@@ -17,5 +17,7 @@ std::vector<std::vector<int64_t>> plausible_digits();
 // unless $DIFFSCM_OFFLINE is set to something other than 0. Both splits must be found, whichever is
 // asked for: a missing test file is known before training, not after it.
 Dataset load_mnist(Split split);
+// Whether load_mnist would find both splits on this machine.
+bool has_mnist();
 
 }  // namespace diffscm::data

@@ -18,8 +18,10 @@ class World {
  public:
   virtual ~World() = default;
   virtual Assignment attributes(int64_t i, const Assignment& set) const = 0;
-  // [H, W, C] in [-1, 1].
+  // [H, W, C] in [-1, 1]. Throws Error where it is not known.
   virtual std::vector<float> image(int64_t i, const Assignment& set) const = 0;
+  // Whether the image is known. Throws Error as attributes() does.
+  virtual bool knows_image(int64_t /*i*/, const Assignment& /*set*/) const { return true; }
   // The attributes that can be read off `image` [H, W, C], a counterfactual of image i, by
   // measuring alone: what judges use. One that cannot be measured is left out. Throws Error where
   // none can.

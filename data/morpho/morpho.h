@@ -23,14 +23,16 @@ namespace diffscm::data::morpho {
 constexpr double kMinThickness = 0.5, kMaxThickness = 8.0;
 constexpr double kMinIntensity = 64, kMaxIntensity = 255;
 
-struct Noise {
-  double u_thickness = 0, u_intensity = 0;
+// The equations.
+double thickness_of(double u_thickness);
+double intensity_of(double thickness, double u_intensity);
+
+// What the equations make of one image's own noise.
+struct Parents {
+  double thickness = 0, intensity = 0, u_intensity = 0;
 };
 // A pure function of its arguments. The images of a split are world_index(split, 0), 1, ...
-Noise sample_noise(uint64_t seed, uint64_t index);
-
-double thickness_of(const Noise& noise);
-double intensity_of(const Noise& noise, double thickness);
+Parents sample_parents(uint64_t seed, uint64_t index);
 
 // The handwriting with that thickness and intensity. A digit without a stroke (all pixels equal)
 // stays as it is.
@@ -40,5 +42,12 @@ GreyImage render(const GreyImage& handwriting, double thickness, double intensit
 // kept in the cache (data/cache.h) in the layout of the published files. MNIST must be found, as
 // for load_mnist.
 Dataset load_morpho(Split split, uint64_t seed);
+
+// A data set read from files whose attributes are digit, thickness and intensity: where MNIST is on
+// this machine, has as many images of the same digits, and becomes these images when it is
+// re-rendered (a sample of them, mean distance 0.5 grey levels at most), the set gets its world,
+// and a note says so. Its noise follows from the attributes. The published files differ by 0.012
+// grey levels.
+void recognise(Dataset& set, Split split);
 
 }  // namespace diffscm::data::morpho

@@ -1,6 +1,7 @@
 #include "data/morpho/morphometry.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "data/morpho/medial_axis.h"
@@ -52,19 +53,20 @@ std::vector<double> cumulative(const GreyImage& image, int size, const Position&
   return count;
 }
 
-// Each pair of neighbours once: to the right and down 1, diagonally sqrt 2.
+// Each pair of neighbours once: to the right and down 1, diagonally sqrt 2. Every fourth pixel adds
+// to the same sum, as in numpy's einsum: the last printed digit depends on it.
 double length_of(const Mask& skeleton) {
-  int64_t straight = 0, diagonal = 0;
   const auto set = [&](int y, int x) {
     return y < skeleton.height && x >= 0 && x < skeleton.width && skeleton.row(y)[x];
   };
+  std::array<double, 4> sum{};
   for (int y = 0; y < skeleton.height; ++y)
     for (int x = 0; x < skeleton.width; ++x)
-      if (skeleton.row(y)[x]) {
-        straight += set(y, x + 1) + set(y + 1, x);
-        diagonal += set(y + 1, x - 1) + set(y + 1, x + 1);
-      }
-  return static_cast<double>(straight) + std::sqrt(2.0) * static_cast<double>(diagonal);
+      if (skeleton.row(y)[x])
+        sum[static_cast<size_t>(y * skeleton.width + x) % 4] +=
+            set(y, x + 1) + std::sqrt(2.0) * set(y + 1, x - 1) + set(y + 1, x) +
+            std::sqrt(2.0) * set(y + 1, x + 1);
+  return (sum[0] + sum[2]) + (sum[1] + sum[3]);
 }
 
 }  // namespace

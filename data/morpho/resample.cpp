@@ -10,6 +10,8 @@
 namespace diffscm::data::morpho {
 namespace {
 
+constexpr int kMaxScale = 16;
+
 // Index -1 is pixel 1: the edge is not repeated.
 int mirrored(int i, int size) {
   if (size == 1) return 0;
@@ -58,21 +60,21 @@ std::vector<double> gaussian(int scale) {
   return weight;
 }
 
-// out[i] = sum over k of weight[|k|] in[i + k], in scipy's order: the outermost pair first.
-// in(k) is the line of those neighbours: in(k)[i] stands for in[i + k].
+// out[i] = sum over k of weight[|k|] in[i + k], in scipy's order: the outermost pair first. in(k)
+// is the line of those neighbours: in(k)[i] stands for in[i + k].
 template <typename Lines, typename T>
 void weigh(const std::vector<double>& weight, const Lines& in, int count, std::vector<double>& sum,
            T* out) {
-  const auto* centre = in(0);
-  for (int i = 0; i < count; ++i) sum[static_cast<size_t>(i)] = centre[i] * weight[0];
+  double* s = sum.data();
+  const T* centre = in(0);
+  for (int i = 0; i < count; ++i) s[i] = centre[i] * weight[0];
   for (int k = static_cast<int>(weight.size()) - 1; k >= 1; --k) {
-    const auto *before = in(-k), *after = in(k);
+    const T *before = in(-k), *after = in(k);
     const double w = weight[static_cast<size_t>(k)];
-    double* s = sum.data();
     for (int i = 0; i < count; ++i)
       s[i] += (static_cast<double>(before[i]) + static_cast<double>(after[i])) * w;
   }
-  for (int i = 0; i < count; ++i) out[i] = static_cast<T>(sum[static_cast<size_t>(i)]);
+  for (int i = 0; i < count; ++i) out[i] = static_cast<T>(s[i]);
 }
 
 // The line with `radius` mirrored pixels on either side.
@@ -99,7 +101,8 @@ Range reach_of(int size, int scale, int radius, const IsBlank& is_blank) {
 }  // namespace
 
 GreyImage enlarge(const GreyImage& digit, int scale) {
-  require(scale >= 1 && scale <= 64, "an image enlarged {} times: give 1 to 64", scale);
+  require(scale >= 1 && scale <= kMaxScale, "an image enlarged {} times: give 1 to {}", scale,
+          kMaxScale);
   require(digit.height >= 1 && digit.width >= 1, "an image of {} x {} pixels", digit.height,
           digit.width);
   if (scale == 1) return digit;
@@ -140,7 +143,7 @@ GreyImage enlarge(const GreyImage& digit, int scale) {
 
   // Smoothed along y, then along x.
   const int count = columns.end - columns.begin;
-  std::vector<double> sum(static_cast<size_t>(out.width)), line(static_cast<size_t>(out.width)),
+  std::vector<double> sum(static_cast<size_t>(out.width)), line(sum),
       padded(static_cast<size_t>(out.width + 2 * radius));
   for (int y = rows.begin; y < rows.end; ++y) {
     const auto above = [&](int k) {

@@ -2,6 +2,7 @@
 #include "causal/model_folder.h"
 #include "data/draws.h"
 #include "data/faces.h"
+#include "data/morpho/morpho.h"
 #include "data/pendulum.h"
 #include "tests/causal/scm_testing.h"
 
@@ -58,6 +59,32 @@ TEST(WorldGraphs, faces_tables) {
        {std::pair{"beard", data::kBearded}, {"baldness", data::kHaired}})
     for (const auto& row : rows(node))
       EXPECT_EQ(row[2], table[row[0] == "young"][row[1] == "male"]) << row;
+}
+
+TEST(WorldGraphs, morpho) {
+  const auto loaded = shipped("morpho.toml");
+  const Graph& graph = loaded.model.graph();
+  const size_t thickness = graph.find("thickness"), intensity = graph.find("intensity");
+  EXPECT_EQ(graph[thickness].attribute.low, data::morpho::kMinThickness);
+  EXPECT_EQ(graph[thickness].attribute.high, data::morpho::kMaxThickness);
+  EXPECT_EQ(graph[intensity].attribute.low, data::morpho::kMinIntensity);
+  EXPECT_EQ(graph[intensity].attribute.high, data::morpho::kMaxIntensity);
+  double total = 0;
+  for (const auto& p : graph[graph.find("digit")].mechanism.parameters.at("rows")[0])
+    total += p.get<double>();
+  EXPECT_NEAR(total, 1, 1e-12);
+  for (uint64_t image = 0; image < 500; ++image) {
+    const data::morpho::Parents p = data::morpho::sample_parents(2, image);
+    NodeValues values(graph.size());
+    values[thickness] = Values({p.thickness});
+    const auto made = [&](size_t node, double u) {
+      return loaded.model.mechanism(node)
+          .predict(Values({u}), loaded.model.parent_values(node, values))
+          .numbers[0];
+    };
+    EXPECT_NEAR(made(thickness, p.thickness - 0.5), p.thickness, 1e-12);
+    EXPECT_NEAR(made(intensity, p.u_intensity), p.intensity, 1e-9);
+  }
 }
 
 TEST(WorldGraphs, pendulum) {

@@ -1,8 +1,6 @@
 #include "data/mnist.h"
 
-#include <cstdlib>
-#include <optional>
-
+#include "tests/data/environment.h"
 #include "tests/data/idx_testing.h"
 #include "tests/engine/io_testing.h"
 
@@ -12,23 +10,8 @@ namespace {
 using diffscm::testing::expect_error;
 using diffscm::testing::put;
 using diffscm::testing::TemporaryFolder;
+using diffscm::testing::Variable;
 using Index = std::vector<int64_t>;
-
-// A variable of the environment for the length of a test.
-class Variable {
- public:
-  Variable(const char* name, const std::string& value) : name_(name) {
-    if (const char* old = std::getenv(name)) old_ = old;
-    ::setenv(name, value.c_str(), 1);
-  }
-  ~Variable() { old_ ? ::setenv(name_, old_->c_str(), 1) : ::unsetenv(name_); }
-  Variable(const Variable&) = delete;
-  Variable& operator=(const Variable&) = delete;
-
- private:
-  const char* name_;
-  std::optional<std::string> old_;
-};
 
 TEST(Mnist, known_facts) {
   const Variable offline("DIFFSCM_OFFLINE", "1");

@@ -131,6 +131,21 @@ TEST(Idx, refuses_wrong_sizes) {
   expect_error(read, "00000d01");
 }
 
+TEST(Idx, what_is_written_is_read) {
+  const TemporaryFolder folder;
+  const std::string values = noise(300 * 500);
+  for (const Shape& shape : {Shape{300, 500}, Shape{300 * 500}, Shape{3, 100, 500}}) {
+    const IdxArray array{shape, {values.begin(), values.end()}};
+    write_idx(folder / "a", array);
+    EXPECT_EQ(read_idx(folder / "a").shape, shape);
+    EXPECT_EQ(read_idx(folder / "a").values, array.values);
+  }
+  write_idx(folder / "a", {{0}, {}});
+  EXPECT_TRUE(read_idx(folder / "a").values.empty());
+  EXPECT_EQ(folder.files(), 1);
+  expect_error([&] { write_idx(folder / "a", {{3}, {1, 2}}); }, "2 values of shape");
+}
+
 TEST(Idx, a_bomb_is_inflated_no_further_than_it_declares) {
   const TemporaryFolder folder;
   put(folder / "a", gzip(idx_of({10}, std::string(50'000'000, '\0'))));

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cmath>
-#include <cstdlib>
 #include <optional>
 
 #include "data/mnist.h"
@@ -11,25 +10,27 @@
 
 namespace diffscm::data::morpho {
 
-// 28 x 28, rows 12 to 15 and columns 4 to 23 white.
-inline GreyImage bar() {
+// 28 x 28 with a white rectangle.
+inline GreyImage box(int top, int bottom, int left, int right) {
   GreyImage image{28, 28, 1, std::vector<uint8_t>(28 * 28)};
-  for (int y = 12; y < 16; ++y) std::fill_n(image.row(y) + 4, 20, uint8_t{255});
+  for (int y = top; y < bottom; ++y) std::fill(image.row(y) + left, image.row(y) + right, 255);
   return image;
+}
+inline GreyImage bar() {
+  return box(12, 16, 4, 24);
 }
 
 // None where MNIST would have to be downloaded.
 inline std::optional<GreyImage> first_training_image() {
-  ::setenv("DIFFSCM_OFFLINE", "1", 1);
-  try {
+  static const std::optional<GreyImage> first = []() -> std::optional<GreyImage> {
+    if (!has_mnist()) return {};
     const Dataset mnist = load_mnist(Split::train);
     GreyImage image{28, 28, 1, {}};
     for (size_t i = 0; i < 28 * 28; ++i)
-      image.pixels.push_back(static_cast<uint8_t>(std::lround((mnist.pixels[i] + 1) * 127.5)));
+      image.pixels.push_back(static_cast<uint8_t>(std::lround((mnist.pixels[i] + 1) * 127.5f)));
     return image;
-  } catch (const Error&) {
-    return {};
-  }
+  }();
+  return first;
 }
 
 }  // namespace diffscm::data::morpho
