@@ -20,6 +20,7 @@ AntiCausalPredictor load(const std::string& path, const DiffusionModel& model) {
 }  // namespace
 
 std::string learnt_category(const ModelInfo& info) {
+  if (!info.data.is_object()) return "";  // of a network that no file says anything about
   for (const data::Attribute& a : data::attributes_from_json(
            info.data.value("attributes", nlohmann::json::array()), info.path))
     if (a.is_category()) return a.name;
