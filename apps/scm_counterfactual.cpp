@@ -11,7 +11,7 @@
 #include "apps/inference.h"
 #include "apps/output_folder.h"
 #include "apps/scm.h"
-#include "apps/scm_images.h"
+#include "apps/scm_report.h"
 #include "causal/parse_intervention.h"
 #include "engine/io/json.h"
 #include "engine/io/jsonl.h"
@@ -26,6 +26,7 @@ struct Flags {
   std::vector<std::string> interventions, settings;
   RowFlags rows{.index = "0:100"};
   int64_t batch = 16;
+  bool report = false;
   template <class V>
   void visit(V&& flag) {
     flag("model", &model,
@@ -39,6 +40,7 @@ struct Flags {
          {.value = "NODE.KEY=VALUE", .otherwise = "as fitted"});
     flag("batch", &batch, "images at once", {.least = 1, .most = 1e6});
     flag("format", &format, "of the table", {.choices = {"csv", "npz"}});
+    flag("report", &report, "of images: also write OUT/report.html, one page to look at");
     flag("out", &out, "output folder", {.required = true, .value = "DIR"});
   }
 };
@@ -156,13 +158,15 @@ void print(const std::vector<Question>& questions, const Json& summary) {
 }
 
 void run(Common& common, Flags flags) {
-  const causal::StructuralCausalModel model = read_model_for(common, flags.model, flags.settings);
+  causal::StructuralCausalModel model = read_model_for(common, flags.model, flags.settings);
   const causal::Graph& graph = model.graph();
   for (const causal::Node& node : graph.nodes())
     require(!node.is_latent(), "node {} is latent: a counterfactual needs every factual value",
             node.name());
   std::vector<Question> questions = parse_questions(flags, graph);
   const NodeRows rows = read_rows(common, flags.rows, graph);
+  if (flags.report && !rows.dataset)
+    throw UsageError("--report shows images, and the graph has none");
   const OutputFolder folder(flags.out, "scm counterfactual");
   const std::filesystem::path out = flags.out;
   std::optional<ImageAnswers> images;
@@ -228,9 +232,20 @@ void run(Common& common, Flags flags) {
 
   const std::string table = "counterfactuals." + flags.format;
   data::write_table(out / table, table_of(graph, questions));
-  if (images)
-    images->write(out, fmt::format("{}: {}", graph.name(),
-                                   std::filesystem::path(flags.rows.data).filename().string()));
+  if (images) {
+    const std::string source = std::filesystem::path(flags.rows.data).filename().string();
+    images->write(out, fmt::format("{}: {}", graph.name(), source));
+    if (flags.report) {
+      std::vector<std::pair<std::string, causal::Intervention>> asked;
+      for (const Question& q : questions) asked.emplace_back(q.text, q.set);
+      write_scm_report(
+          out, model, rows, asked, *images, common.seed,
+          {{"model", flags.model},
+           {"images", source},
+           {"mechanism",
+            model.mechanism(causal::DatasetNodes(graph, *rows.dataset).image()).description()}});
+    }
+  }
   Json summary = {{"rows", total}};
   summary.update(summarise(questions, table));
   summary["seconds"] = elapsed();

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -75,8 +76,7 @@ std::vector<ImageAnswers::Distance> ImageAnswers::add(size_t d, int64_t begin,
 
 void ImageAnswers::write(const std::filesystem::path& out, const std::string& title) const {
   const data::Dataset& dataset = *rows_.dataset;
-  const Shape image{dataset.height, dataset.width, dataset.channels};
-  const int64_t pixels = numel(image), n = std::ssize(rows_.index);
+  const int64_t n = std::ssize(rows_.index);
   const auto stacked = [&](const std::vector<std::vector<float>>& parts) {
     std::vector<float> all;
     for (const auto& part : parts) all.insert(all.end(), part.begin(), part.end());
@@ -90,34 +90,42 @@ void ImageAnswers::write(const std::filesystem::path& out, const std::string& ti
   if (has_truth_) arrays.emplace("truth", stacked(truth_));
   io::write_npz(out / "images.npz", arrays);
 
-  const int64_t shown = std::min(n, kShown);
-  const auto cell = [&](const std::vector<float>& images, int64_t row, std::string caption) {
-    const auto first = images.begin() + row * pixels;
-    io::GridImage cell{image[0], image[1], image[2], {first, first + pixels}, std::move(caption)};
-    if (std::isnan(cell.pixels[0])) return io::GridImage{};
-    return cell;
-  };
-  std::vector<io::GridRow> grid{{"factual", {}}};
-  io::GridOptions options{.title = title, .columns = {}};
-  for (int64_t row = 0; row < shown; ++row) {
-    options.columns.push_back(fmt::format("#{}", rows_.index[static_cast<size_t>(row)]));
-    grid[0].images.push_back(cell(factual_, row, factual_captions_[static_cast<size_t>(row)]));
-  }
-  for (size_t d = 0; d < interventions_.size(); ++d) {
-    grid.push_back({fmt::format("do({})", interventions_[d]), {}});
-    for (int64_t row = 0; row < shown; ++row)
-      grid.back().images.push_back(
-          cell(counterfactual_[d], row, captions_[d][static_cast<size_t>(row)]));
-    if (!has_truth_) continue;
-    io::GridRow truth{"truth", {}};
-    bool any = false;
-    for (int64_t row = 0; row < shown; ++row) {
-      truth.images.push_back(cell(truth_[d], row, ""));
-      any = any || truth.images.back().width > 0;
+  io::write_grid(out / "grid.png", this->rows(), {.title = title, .columns = columns()});
+}
+
+std::vector<std::string> ImageAnswers::columns() const {
+  std::vector<std::string> columns;
+  for (size_t row = 0; row < factual_captions_.size(); ++row)
+    columns.push_back(fmt::format("#{}", rows_.index[row]));
+  return columns;
+}
+
+std::vector<io::GridRow> ImageAnswers::rows() const {
+  const data::Dataset& dataset = *rows_.dataset;
+  const int64_t pixels = dataset.height * dataset.width * dataset.channels;
+  const auto row_of = [&](std::string label, const std::vector<float>& images,
+                          const std::vector<std::string>& captions) {
+    io::GridRow row{std::move(label), {}};
+    for (size_t i = 0; i < factual_captions_.size(); ++i) {
+      const auto first = images.begin() + static_cast<int64_t>(i) * pixels;
+      row.images.push_back(std::isnan(*first) ? io::GridImage{}
+                                              : io::GridImage{dataset.height,
+                                                              dataset.width,
+                                                              dataset.channels,
+                                                              {first, first + pixels},
+                                                              captions.empty() ? "" : captions[i]});
     }
-    if (any) grid.push_back(std::move(truth));
+    return row;
+  };
+  std::vector<io::GridRow> grid{row_of("factual", factual_, factual_captions_)};
+  for (size_t d = 0; d < interventions_.size(); ++d) {
+    grid.push_back(
+        row_of(fmt::format("do({})", interventions_[d]), counterfactual_[d], captions_[d]));
+    io::GridRow truth = row_of("truth", truth_[d], {});
+    if (std::ranges::any_of(truth.images, [](const auto& image) { return image.width > 0; }))
+      grid.push_back(std::move(truth));
   }
-  io::write_grid(out / "grid.png", grid, options);
+  return grid;
 }
 
 }  // namespace diffscm::apps

@@ -9,6 +9,7 @@
 
 #include "apps/scm.h"
 #include "causal/dataset_nodes.h"
+#include "engine/io/grid.h"
 
 namespace diffscm::apps {
 
@@ -28,6 +29,10 @@ class ImageAnswers {
   std::vector<Distance> add(size_t d, int64_t begin, const causal::NodeValues& factual,
                             const causal::NodeValues& counterfactual);
 
+  // The first rows: factual, then for each intervention the counterfactual and, where it is known,
+  // the truth. columns(): the images' numbers.
+  std::vector<io::GridRow> rows() const;
+  std::vector<std::string> columns() const;
   // OUT/images.npz: factual [N,H,W,C], counterfactual and truth [D,N,H,W,C] (truth NaN where nobody
   // knows it). OUT/grid.png: the first rows.
   void write(const std::filesystem::path& out, const std::string& title) const;

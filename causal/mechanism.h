@@ -101,6 +101,10 @@ class Mechanism {
   virtual void move_to(Target, Dtype) {}
   // Parameters that may change after the fit. Throws Error naming one that may not.
   virtual void configure(const nlohmann::json& parameters);
+  // Shows what stands on the way from the value to the noise and back, for mechanisms that walk:
+  // the level of each step, 0 the value's. An empty function ends it.
+  using Watch = std::function<void(bool predicting, int level, const Tensor& images)>;
+  virtual void watch(Watch) {}
   // What a person should know before believing predict() under these parents.
   virtual std::vector<std::string> warnings(Parents) const { return {}; }
 };

@@ -39,7 +39,7 @@ figure svg { width: 100%; min-width: 540px; max-width: 760px; height: auto; disp
 .images th:first-child { text-align: right; padding-right: 10px; font-weight: 500; }
 .images img { width: 64px; height: 64px; image-rendering: pixelated; display: block;
               border: 1px solid var(--line); }
-.images .caption { color: var(--faint); }
+.images .caption { color: var(--faint); white-space: pre-line; }
 details { margin: 8px 0; } summary { cursor: pointer; color: var(--faint); }
 @media (max-width: 600px) {
   body { padding: 16px 12px 48px; font-size: 15px; } .images img { width: 48px; height: 48px; }

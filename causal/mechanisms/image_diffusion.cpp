@@ -172,6 +172,11 @@ Abduction ImageDiffusion::abduction() const {
   return walk_.method == AbductionMethod::ddpm ? Abduction::posterior : Abduction::exact;
 }
 
+Observer ImageDiffusion::observer(bool predicting) const {
+  if (!watch_) return {};
+  return [this, predicting](int level, const Tensor& x) { watch_(predicting, level, x); };
+}
+
 Guidance ImageDiffusion::guidance(Parents parents, int64_t begin, int64_t end) const {
   Guidance guidance;
   if (conditional_) {
@@ -204,9 +209,9 @@ Values ImageDiffusion::abduct(const Values& value, Parents parents, const RowRan
   for (int64_t begin = 0; begin < value.rows(); begin += kBatch) {
     const int64_t end = std::min(value.rows(), begin + kBatch), rows = end - begin;
     options.index.assign(random.rows.begin() + begin, random.rows.begin() + end);
-    const diffscm::Abduction u =
-        diffscm::abduct(model.epsilon(), walk_.factual ? guidance(parents, begin, end) : Guidance(),
-                        model.chain(), slice(value.images, begin, end, target_), options);
+    const diffscm::Abduction u = diffscm::abduct(
+        model.epsilon(), walk_.factual ? guidance(parents, begin, end) : Guidance(), model.chain(),
+        slice(value.images, begin, end, target_), options, {}, observer(false));
     std::vector<Tensor> parts{u.latent.to(Target::cpu)};
     for (const Tensor& noise : u.noise) parts.push_back(noise.to(Target::cpu));
     // [1 + K][rows] -> [rows][1 + K]
@@ -244,7 +249,7 @@ Values ImageDiffusion::predict(const Values& noise, Parents parents) const {
     u.latent = part(0);
     for (int64_t k = 1; k < depth; ++k) u.noise.push_back(part(k));
     const Tensor x = diffscm::predict(u, model.epsilon(), guidance(parents, begin, end),
-                                      model.chain(), levels());
+                                      model.chain(), levels(), {}, {}, observer(true));
     batches.push_back(clamp_to_image(x).to(Target::cpu));
   }
   return Values(concatenate(batches));

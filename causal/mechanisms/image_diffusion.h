@@ -55,6 +55,7 @@ class ImageDiffusion : public Mechanism {
   void load(const MechanismState& state) override;
   void move_to(Target target, Dtype layers) override;
   void configure(const nlohmann::json& parameters) override;
+  void watch(Watch watch) override { watch_ = std::move(watch); }
   std::vector<std::string> warnings(Parents parents) const override;
   std::string description() const override;
 
@@ -73,6 +74,7 @@ class ImageDiffusion : public Mechanism {
   void add_predictor(const Node& parent);
   int levels() const { return model_->chain().levels(); }
   const DiffusionModel& model() const;
+  Observer observer(bool predicting) const;
   // How rows [begin, end) are pulled towards these parents.
   Guidance guidance(Parents parents, int64_t begin, int64_t end) const;
 
@@ -82,6 +84,7 @@ class ImageDiffusion : public Mechanism {
   ImageTraining training_{};
   Target target_ = Target::cpu;
   Dtype layers_ = Dtype::f32;
+  Watch watch_;
   MechanismState state_;  // of all networks, as in their files
   std::optional<DiffusionModel> model_;
   std::vector<size_t> condition_;                // of each parent: conditional, among the model's

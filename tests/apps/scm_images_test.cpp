@@ -45,8 +45,9 @@ Arguments ask(const std::string& model, const std::string& out) {
 
 TEST(ScmImages, AnswerSeveralQuestionsInOneRun) {
   const std::string out = fresh();
-  const Result r = diffscm(ask(Blobs::get().model, out) +
-                           Arguments{"--do", "class=3", "--do", "class=2", "--batch", "3"});
+  const Result r =
+      diffscm(ask(Blobs::get().model, out) +
+              Arguments{"--do", "class=3", "--do", "class=2", "--batch", "3", "--report"});
   ASSERT_EQ(r.code, 0) << r.err;
   const auto arrays = io::read_npz(fs::path(out) / "images.npz");
   EXPECT_EQ(arrays.at("factual").shape, (Shape{4, kSide, kSide, 1}));
@@ -63,6 +64,9 @@ TEST(ScmImages, AnswerSeveralQuestionsInOneRun) {
   EXPECT_EQ(row(answers, 4 + 2), row(factual, 2));
   EXPECT_NE(answers[0], factual[0]);
   EXPECT_TRUE(fs::exists(fs::path(out) / "grid.png"));
+  const std::string page = testing::get(fs::path(out) / "report.html");
+  for (const char* part : {"do(class=3)", "#0, up", "<svg"})
+    EXPECT_NE(page.find(part), std::string::npos) << part;
 
   const auto lines = io::read_jsonl(fs::path(out) / "results.jsonl");
   ASSERT_EQ(lines.size(), 8u);
