@@ -1,5 +1,6 @@
 // diffscm scm fit: a mechanism for every node of a graph, from a table.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <chrono>
 
@@ -55,6 +56,15 @@ Json identity_of(const RowFlags& flags, const NodeRows& rows) {
   return {{"name", rows.dataset->name}, {"split", flags.split}, {"size", rows.dataset->size()}};
 }
 
+// Nodes that the graph says everything about learn nothing.
+void say_what_is_kept(Common& common, const causal::StructuralCausalModel& model) {
+  std::vector<std::string> kept;
+  for (size_t i = 0; i < model.graph().size(); ++i)
+    if (model.mechanism(i).is_fitted()) kept.push_back(model.graph()[i].name());
+  if (!kept.empty())
+    common.console.say(fmt::format("kept as the graph gives them: {}", fmt::join(kept, ", ")));
+}
+
 void run(Common& common, Flags flags) {
   if (!flags.settings.empty() && flags.mechanism.empty())
     throw UsageError("--set is about --mechanism: give it too");
@@ -62,7 +72,7 @@ void run(Common& common, Flags flags) {
   const causal::Graph graph = flags.mechanism.empty()
                                   ? causal::with_mechanisms(given)
                                   : causal::with_mechanisms(given, mechanism_of(flags));
-  causal::StructuralCausalModel{graph};  // says now what the mechanisms cannot use
+  say_what_is_kept(common, causal::StructuralCausalModel(graph));
   const NodeRows rows = read_rows(common, flags.rows, graph);
 
   const fs::path out = flags.out;
