@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/io/file.h"
+#include "engine/io/half.h"
 #include "kernels/error.h"
 
 namespace diffscm::io {
@@ -142,22 +143,6 @@ void check_coverage(const fs::path& path, std::vector<Entry>& entries, uint64_t 
   check(expected == data_size, path, "{} bytes follow the last tensor", data_size - expected);
 }
 
-float from_bits(uint32_t bits) {
-  return std::bit_cast<float>(bits);
-}
-
-float from_half(uint16_t half) {
-  const uint32_t sign = uint32_t{half & 0x8000u} << 16;
-  const uint32_t exponent = (half >> 10) & 0x1f;
-  const uint32_t fraction = half & 0x3ff;
-  if (exponent == 0) {  // zero and subnormal numbers: fraction * 2^-24
-    const float value = static_cast<float>(fraction) * 0x1p-24f;
-    return sign ? -value : value;
-  }
-  if (exponent == 31) return from_bits(sign | 0x7f800000u | fraction << 13);
-  return from_bits(sign | (exponent + 112) << 23 | fraction << 13);
-}
-
 template <class T, class Convert>
 void convert(const Bytes& raw, float* out, Convert to_float) {
   for (size_t i = 0; i < raw.size() / sizeof(T); ++i) {
@@ -182,9 +167,8 @@ Tensor read_tensor(const FileReader& reader, const Entry& entry, uint64_t data_b
   reader.read(offset, raw);
   float* out = tensor.mutable_data();
   if (kind == "F64") convert<double>(raw, out, [](double v) { return static_cast<float>(v); });
-  if (kind == "F16") convert<uint16_t>(raw, out, from_half);
-  if (kind == "BF16")
-    convert<uint16_t>(raw, out, [](uint16_t v) { return from_bits(uint32_t{v} << 16); });
+  if (kind == "F16") convert<uint16_t>(raw, out, float_of_half);
+  if (kind == "BF16") convert<uint16_t>(raw, out, float_of_bfloat16);
   return tensor;
 }
 
