@@ -21,7 +21,7 @@ using Json = nlohmann::ordered_json;
 struct Flags {
   std::string model, truth, out;
   std::vector<std::string> variants, judges;  // of graphs with an image
-  int64_t batch = 32;
+  int64_t batch = 32, cycled = 10;
   RowFlags rows;
   ScmEvaluationOptions options;
   template <class V>
@@ -48,6 +48,7 @@ struct Flags {
     flag("judge", &judges, "images: a classifier of clean ones that reads a node off them",
          {.value = "NODE=MODEL", .otherwise = "what the world of the data measures"});
     flag("batch", &batch, "images at once", {.least = 1, .most = 1e6});
+    flag("cycled", &cycled, "images that make ten round trips", {.least = 0, .most = 1e6});
     flag("out", &out, "output folder", {.required = true, .value = "DIR"});
   }
 };
@@ -160,7 +161,7 @@ void run(Common& common, Flags flags) {
       throw UsageError("--truth: of images it is the world of their data, if that knows it");
     evaluate_image_graph(common,
                          {flags.model, flags.out, flags.rows, flags.options.interventions,
-                          flags.variants, flags.judges, flags.batch},
+                          flags.variants, flags.judges, flags.batch, flags.cycled},
                          echo(flags));
     return;
   }

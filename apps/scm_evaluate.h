@@ -10,7 +10,7 @@ struct ImageScmFlags {
   std::string model, out;
   RowFlags rows;
   std::vector<std::string> interventions, variants, judges;
-  int64_t batch = 32;
+  int64_t batch = 32, cycled = 10;
 };
 // `options`: all flags, for run.json.
 void evaluate_image_graph(Common& common, const ImageScmFlags& flags,

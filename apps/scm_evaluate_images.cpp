@@ -195,6 +195,7 @@ void evaluate_image_graph(Common& common, const ImageScmFlags& flags, const Json
         {name, evaluate_images(model, *rows->dataset, rows->index, *reference, reader,
                                {.seed = common.seed,
                                 .interventions = flags.interventions,
+                                .cycled_rows = flags.cycled,
                                 .batch = flags.batch,
                                 .progress = [&](int64_t done, int64_t total) {
                                   if (stop_requested()) throw Stopped{};

@@ -72,8 +72,9 @@ void run(Common& common, Flags flags) {
   const causal::Graph graph = flags.mechanism.empty()
                                   ? causal::with_mechanisms(given)
                                   : causal::with_mechanisms(given, mechanism_of(flags));
-  say_what_is_kept(common, causal::StructuralCausalModel(graph));
+  const causal::StructuralCausalModel model(graph);  // says now what the mechanisms cannot use
   const NodeRows rows = read_rows(common, flags.rows, graph);
+  say_what_is_kept(common, model);
 
   const fs::path out = flags.out;
   // What decides the result: a fit goes on with the same.

@@ -35,12 +35,10 @@ ImageAnswers::ImageAnswers(const causal::Graph& graph, const NodeRows& rows,
 // does not know.
 std::vector<float> ImageAnswers::truth(int64_t image, const causal::NodeValues& values,
                                        int64_t row) const {
-  if (rows_.dataset->world == nullptr) return {};
-  try {
-    return rows_.dataset->world->image(image, nodes_.assignment(values, row));
-  } catch (const Error&) {
-    return {};
-  }
+  const data::World* world = rows_.dataset->world.get();
+  const data::Assignment set = nodes_.assignment(values, row);
+  if (world == nullptr || !world->knows_image(image, set)) return {};
+  return world->image(image, set);
 }
 
 std::vector<ImageAnswers::Distance> ImageAnswers::add(size_t d, int64_t begin,

@@ -215,11 +215,9 @@ class Evaluator {
     const auto was = image_of(factual[image_].images, row),
                is = image_of(answer[image_].images, row);
     std::vector<float> truth;
-    if (dataset_.world != nullptr) try {
-        truth = dataset_.world->image(i, nodes_.assignment(answer, row));
-      } catch (const Error&) {
-        // This world does not know the answer to this question.
-      }
+    const data::Assignment set = nodes_.assignment(answer, row);
+    if (dataset_.world != nullptr && dataset_.world->knows_image(i, set))
+      truth = dataset_.world->image(i, set);
     Sums& sums = distances_[d];
     sums.factual.add(l1(is, was));
     if (!truth.empty()) {

@@ -40,5 +40,19 @@ TEST(ShippedWeights, OfDigitsFlipAndComeNearerToTheTruth) {
   EXPECT_LT(mean(summary, "diff-scm-implicit", "truth_l1"), mean(summary, "factual", "truth_l1"));
 }
 
+// The graphs with an image, through the tabular nodes between what is set and the image.
+TEST(ShippedWeights, OfGraphsComeNearerToTheTruth) {
+  for (const auto& [world, set] :
+       {std::pair{"faces", "gender=male"}, {"faces", "age=young"}, {"digits", "thickness=5"}}) {
+    const std::string out = fresh();
+    const Result r = diffscm({"scm", "counterfactual", world, "--observed", world, "--index", "0:4",
+                              "--do", set, "--set", "image.levels=20", "--json", "--out", out});
+    ASSERT_EQ(r.code, 0) << r.err;
+    const json answer = json::parse(r.out)["answers"][0];
+    EXPECT_LT(answer["truth_l1_mean"].get<double>(), 0.8 * answer["nothing_l1_mean"].get<double>())
+        << set;
+  }
+}
+
 }  // namespace
 }  // namespace diffscm
