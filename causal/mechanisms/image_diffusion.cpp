@@ -155,7 +155,7 @@ void ImageDiffusion::add_predictor(const Node& parent) {
     predictors_.emplace_back(build_model<Regressor>(std::move(info), tensors, target_, layers_),
                              *model_);
   const AntiCausalPredictor& p = predictors_.back();
-  require(p.attribute() == parent.name() || p.attribute() == parent.column,
+  require(p.attribute().empty() || p.attribute() == parent.name() || p.attribute() == parent.column,
           "the predictor of {} was trained on {}", io::show(parent.name()),
           io::show(p.attribute()));
   require(p.classes() == std::ssize(parent.attribute.states),
