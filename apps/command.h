@@ -66,6 +66,8 @@ void add_sweep(CLI::App& app, Common& common);
 void add_evaluate(CLI::App& app, Common& common);
 void add_scm(CLI::App& app, Common& common);
 void add_inspect(CLI::App& app, Common& common);
+void add_import(CLI::App& app, Common& common);
+void add_export(CLI::App& app, Common& common);
 void add_targets(CLI::App& app, Common& common);
 void add_generate(CLI::App& app, Common& common);
 

@@ -13,6 +13,8 @@ void add_commands(CLI::App& app, Common& common) {
   add_evaluate(app, common);
   add_scm(app, common);
   add_inspect(app, common);
+  add_import(app, common);
+  add_export(app, common);
   add_targets(app, common);
   add_generate(app, common);
 }

@@ -18,6 +18,18 @@ void swap_last_two(const float* src, int64_t a, int64_t b, int64_t c, float* dst
       for (int64_t k = 0; k < c; ++k) dst[(i * c + k) * b + j] = src[(i * b + j) * c + k];
 }
 
+nlohmann::json parse_metadata(const std::map<std::string, std::string>& metadata,
+                              const std::string& key, const std::string& path) {
+  const auto found = metadata.find(key);
+  require(found != metadata.end(), "{}: the metadata lack '{}'", path, key);
+  nlohmann::json json = io::parse_json(found->second);
+  require(!json.is_discarded() && json.is_object(), "{}: metadata '{}' is not a JSON object", path,
+          key);
+  return json;
+}
+
+}  // namespace
+
 Shape file_shape(const Shape& s, FileLayout layout) {
   switch (layout) {
     case FileLayout::same:
@@ -31,18 +43,6 @@ Shape file_shape(const Shape& s, FileLayout layout) {
   }
   fail("unknown file layout {}", static_cast<int>(layout));
 }
-
-nlohmann::json parse_metadata(const std::map<std::string, std::string>& metadata,
-                              const std::string& key, const std::string& path) {
-  const auto found = metadata.find(key);
-  require(found != metadata.end(), "{}: the metadata lack '{}'", path, key);
-  nlohmann::json json = io::parse_json(found->second);
-  require(!json.is_discarded() && json.is_object(), "{}: metadata '{}' is not a JSON object", path,
-          key);
-  return json;
-}
-
-}  // namespace
 
 Tensor to_file_layout(const Tensor& value, FileLayout layout) {
   const Tensor host = value.to(Target::cpu);

@@ -48,6 +48,7 @@ std::vector<Variable*> variables(Model& model) {
 
 // Between the engine's layout and the file's (models/layers.h, FileLayout).
 Tensor to_file_layout(const Tensor& value, FileLayout layout);
+Shape file_shape(const Shape& shape, FileLayout layout);
 // Throws Error naming `name` and both shapes when the file's tensor does not fit.
 void copy_from_file_layout(const std::string& name, const Tensor& source, Parameter& parameter);
 

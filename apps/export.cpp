@@ -1,0 +1,51 @@
+// diffscm export: a model's tensors for other programs.
+#include <fmt/format.h>
+
+#include "apps/command.h"
+#include "engine/io/file.h"
+#include "engine/io/safetensors.h"
+#include "engine/io/torch_file.h"
+#include "models/checkpoint.h"
+
+namespace diffscm::apps {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Flags {
+  std::string model, out;
+  template <class V>
+  void visit(V&& flag) {
+    flag("model", &model, "what to export", {.required = true, .positional = true, .model = true});
+    flag("out", &out,
+         "the file to write: .pt or .pth for torch.load, .safetensors without metadata",
+         {.required = true, .value = "FILE"});
+  }
+};
+
+void run(Common& common, Flags flags) {
+  const fs::path out = flags.out;
+  const bool torch = out.extension() == ".pt" || out.extension() == ".pth";
+  if (!torch && out.extension() != ".safetensors")
+    throw UsageError(fmt::format("--out {}: give a name that ends with .pt, .pth or .safetensors",
+                                 io::show(flags.out)));
+  std::error_code ignored;
+  if (fs::equivalent(flags.model, out, ignored))
+    throw UsageError(fmt::format("--out {}: that is the model to export", io::show(flags.out)));
+  auto [info, tensors] = read_model(flags.model);
+  const size_t count = tensors.size();
+  if (torch)
+    io::write_torch_file(out, tensors);
+  else
+    io::write_safetensors(out, {std::move(tensors), {{"format", "pt"}}});  // as that library says
+  common.console.say(fmt::format("{}: {} tensors of a {}, {} parameters", flags.out, count,
+                                 info.kind, info.parameters));
+}
+
+}  // namespace
+
+void add_export(CLI::App& app, Common& common) {
+  add_command(app, "export", "Write a model's tensors for PyTorch", common, run);
+}
+
+}  // namespace diffscm::apps

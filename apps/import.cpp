@@ -1,0 +1,343 @@
+// diffscm import: a model file of weights that others trained.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "apps/command.h"
+#include "apps/config.h"
+#include "apps/training.h"
+#include "data/attribute.h"
+#include "engine/io/file.h"
+#include "engine/io/json.h"
+#include "engine/io/safetensors.h"
+#include "engine/io/torch_file.h"
+#include "models/classifier.h"
+#include "models/foreign_weights.h"
+#include "models/unet.h"
+
+namespace diffscm::apps {
+namespace {
+
+using nlohmann::json;
+namespace fs = std::filesystem;
+
+// What the tensors of a file leave open, beside the entries of the configuration.
+constexpr const char* kLeftOpen[] = {"image_size",    "num_res_blocks", "heads",
+                                     "head_channels", "norm_groups",    "dropout",
+                                     "schedule",      "timesteps",      "sampling_steps",
+                                     "attribute",     "data",           "use_new_attention_order"};
+
+struct ImportFlags {
+  std::string file, out, preset, weights;
+  std::vector<std::string> told;
+  template <class V>
+  void visit(V&& flag) {
+    flag("file", &file, "PyTorch's .pt or .pth, or .safetensors",
+         {.required = true, .positional = true, .value = "FILE"});
+    flag("out", &out, "the model file to write", {.required = true, .value = "FILE"});
+    flag("weights", &weights, "which of the file's dictionaries of tensors, such as ema",
+         {.value = "KEY", .otherwise = "the only one with a network's names"});
+    flag("preset", &preset, "whose configuration has what the file does not say",
+         {.value = presets_that_train("diffusion"), .otherwise = "none"});
+    flag("set", &told,
+         fmt::format("say what the file does not, as often as needed: {}",
+                     fmt::join(kLeftOpen, ", ")),
+         {.value = "KEY=VALUE", .otherwise = "none"});
+  }
+};
+
+json parse_told(const std::vector<std::string>& told) {
+  json values = json::object();
+  for (const std::string& text : told) {
+    const size_t equals = text.find('=');
+    const std::string key = text.substr(0, equals);
+    if (equals == std::string::npos || std::ranges::find(kLeftOpen, key) == std::end(kLeftOpen))
+      throw UsageError(
+          fmt::format("--set {}: expected KEY=VALUE, of {}", text, fmt::join(kLeftOpen, ", ")));
+    const json value = io::parse_json(text.substr(equals + 1));
+    const auto expect = [&](bool ok, const char* what) {
+      if (!ok) throw UsageError(fmt::format("--set {}: {} is {}", text, key, what));
+    };
+    if (key == "schedule" || key == "attribute" || key == "data") {
+      values[key] = text.substr(equals + 1);
+      expect(values[key] != "", "a name");
+      continue;
+    }
+    values[key] = value;
+    if (key == "use_new_attention_order")
+      expect(value.is_boolean(), "true or false");
+    else if (key == "dropout")
+      expect(value.is_number(), "a number");
+    else
+      expect(value.is_number_integer() && value >= 1 && value <= 1'000'000,
+             "a whole number from 1 to 1000000");
+  }
+  return values;
+}
+
+NamedTensors read_tensors(const fs::path& path, const std::string& weights) {
+  if (path.extension() == ".safetensors") {
+    io::Safetensors file = io::read_safetensors(path);
+    require(!file.metadata.contains("format") || file.metadata["format"] == "pt",
+            "{} says of itself that it is {}: nothing to import", io::show(path),
+            io::show(file.metadata["format"]));
+    return std::move(file.tensors);
+  }
+  const io::TorchFile file(path);
+  std::vector<std::string> all, networks;
+  for (const auto& [key, views] : file.state_dicts()) {
+    all.push_back(io::show(key));
+    if (std::ranges::any_of(
+            views, [](const auto& entry) { return entry.first.ends_with("time_embed.0.weight"); }))
+      networks.push_back(key);
+  }
+  if (!weights.empty()) {
+    require(file.state_dicts().contains(weights), "{} has no tensors under {}, but under {}",
+            io::show(path), io::show(weights), fmt::join(all, ", "));
+    return file.read(weights);
+  }
+  require(!all.empty(), "{} holds no dictionary of tensors", io::show(path));
+  require(networks.size() <= 1, "{} holds several networks: choose by --weights one of {}",
+          io::show(path), fmt::join(networks, ", "));
+  return file.read(networks.empty() ? file.state_dicts().begin()->first : networks[0]);
+}
+
+// An error of `work` is about that file.
+template <class F>
+auto about(const std::string& file, F&& work) {
+  try {
+    return work();
+  } catch (const Error& e) {
+    fail("{}: {}", file, e.what());
+  }
+}
+
+// The entries that tensors do not decide are, in this order, what --set says, what the preset has,
+// or guided-diffusion's defaults.
+class Import {
+ public:
+  Import(Common& common, const ImportFlags& flags, json told, NamedTensors tensors)
+      : common_(common), flags_(flags), told_(std::move(told)), tensors_(std::move(tensors)) {
+    if (!flags.preset.empty()) preset_ = load_config(flags.preset, {});
+  }
+
+  void write() {
+    of_diff_scm_ = std::ranges::any_of(tensors_, [](const auto& entry) {
+      return entry.first.find(".encoder_kv.") != std::string::npos;
+    });
+    for (const std::string& note : tidy_names(tensors_)) say(note);
+    json hints = told_;
+    for (const char* key : {"image_size", "num_res_blocks"})
+      if (!hints.contains(key) && preset("classifier").contains(key))
+        hints[key] = preset("classifier")[key];
+    network_ = about(flags_.file, [&] { return recognise_network(tensors_, hints); });
+    if (preset_.is_object()) compare_with_preset();
+    settle();
+    for (const auto& [name, tensor] : tensors_) check_finite(name, tensor);
+    if (network_.kind == UNet::kKind)
+      write<UNet>();
+    else
+      write<Classifier>();
+  }
+
+ private:
+  void say(std::string note) { notes_.push_back(std::move(note)); }  // once all is well
+
+  const json& preset(const char* section) const {
+    static const json nothing = json::object();
+    return preset_.is_object() && preset_.contains(section) ? preset_[section] : nothing;
+  }
+  const json& preset_network() const {
+    return preset(network_.kind == UNet::kKind ? "unet" : "classifier");
+  }
+
+  void compare_with_preset() const {
+    std::vector<std::string> different;
+    for (const auto& [key, value] : network_.config.items())
+      if (preset_network().contains(key) && preset_network()[key] != value && !told_.contains(key))
+        different.push_back(fmt::format("{} is {}, of the preset {}", key, io::dump(value),
+                                        io::dump(preset_network()[key])));
+    refuse(different, fmt::format("is not the {} of the preset {}", network_.kind, flags_.preset));
+  }
+
+  // Throws an error of the first three, if there are any.
+  void refuse(const std::vector<std::string>& problems, const std::string& what) const {
+    if (problems.empty()) return;
+    const size_t shown = std::min<size_t>(problems.size(), 3);
+    fail("{} {} ({} differences): {}", flags_.file, what, problems.size(),
+         fmt::join(problems.begin(), problems.begin() + static_cast<std::ptrdiff_t>(shown), "; "));
+  }
+
+  void settle() {
+    json& config = network_.config;
+    if (network_.kind == UNet::kKind) {
+      if (!told_.contains("heads") && told_.contains("head_channels"))
+        told_["heads"] = heads_of(told_["head_channels"]);
+      settle(config, preset_network(), "heads");
+    } else {
+      settle(config, preset_network(), "head_channels", 64);
+    }
+    if (told_.contains("attribute") && config.contains("conditions"))
+      for (json& condition : config["conditions"]) condition["name"] = told_["attribute"];
+    settle(config, preset_network(), "image_size");
+    settle(config, preset_network(), "norm_groups", 32);
+    settle(config, preset_network(), "dropout", 0.0);
+    const json& walk = preset("diffusion");
+    settle(diffusion_, walk, "schedule", "linear");
+    settle(diffusion_, walk, "timesteps", 1000);
+    settle(diffusion_, walk, "sampling_steps", 100);
+    if (!unsettled_.empty())
+      fail("{} does not say its {}: give --set {}=N, or --preset NAME", flags_.file,
+           fmt::join(unsettled_, " and its "), fmt::join(unsettled_, "=N --set "));
+    if (!assumed_.empty()) say(fmt::format("assumed: {}", fmt::join(assumed_, ", ")));
+    if (!taken_.empty())
+      say(fmt::format("of the preset {}: {}", flags_.preset, fmt::join(taken_, ", ")));
+    noise_schedule({{"diffusion", diffusion_}});  // checks it
+  }
+
+  void settle(json& config, const json& preset, const char* key, json otherwise = {}) {
+    if (told_.contains(key)) {
+      config[key] = told_[key];
+    } else if (config.contains(key)) {
+      return;
+    } else if (preset.contains(key)) {
+      config[key] = preset[key];
+      taken_.push_back(fmt::format("{} = {}", key, io::dump(preset[key])));
+    } else if (!otherwise.is_null()) {
+      assumed_.push_back(fmt::format("{} = {}", key, io::dump(otherwise)));
+      config[key] = std::move(otherwise);
+    } else {
+      unsettled_.push_back(key);
+    }
+  }
+
+  // diffscm's U-Net has as many heads at every level, guided-diffusion's num_head_channels as many
+  // channels in each.
+  int64_t heads_of(const json& head_channels) const {
+    const auto size = head_channels.get<int64_t>();
+    int64_t heads = 0;
+    for (const auto& [name, tensor] : tensors_) {
+      if (!name.ends_with(".qkv.bias")) continue;
+      const int64_t channels = tensor.numel() / 3;
+      require(size >= 1 && channels % size == 0, "{}: {} of {} channels has no heads of {}",
+              flags_.file, name, channels, size);
+      require(heads == 0 || heads == channels / size,
+              "{}: heads of {} channels are {} at one level and {} at another "
+              "(num_head_channels), and diffscm's U-Net has as many at each",
+              flags_.file, size, heads, channels / size);
+      heads = channels / size;
+    }
+    require(heads > 0, "{} has no attention, which diffscm's U-Net has in the middle", flags_.file);
+    return heads;
+  }
+
+  void check_finite(const std::string& name, const Tensor& tensor) const {
+    if (tensor.dtype() != Dtype::f32) return;
+    for (int64_t i = 0; i < tensor.numel(); ++i)
+      require(std::isfinite(tensor.data()[i]), "{}: tensor {} holds {} at element {}", flags_.file,
+              io::show(name), tensor.data()[i], i);
+  }
+
+  void reorder(const std::string& projection, int64_t heads,
+               Tensor (*rearranged)(const Tensor&, int64_t)) {
+    for (const char* part : {".weight", ".bias"}) {
+      Tensor& tensor = tensors_.at(projection + part);
+      tensor = rearranged(tensor, heads);
+    }
+  }
+
+  // Diff-SCM's own code has the pool's projection head by head where guided-diffusion, and diffscm,
+  // do not; its encoder_kv tells its files.
+  void reorder_attention(const UNetConfig& config) {
+    if (!told_.value("use_new_attention_order", false)) return;
+    std::vector<std::string> projections;
+    for (const auto& [name, tensor] : tensors_)
+      if (name.ends_with(".qkv.weight"))
+        projections.push_back(name.substr(0, name.size() - std::string_view(".weight").size()));
+    for (const std::string& p : projections) reorder(p, config.heads, per_head_from_chunked);
+    say(fmt::format("{} attention blocks brought from the new order to head by head",
+                    projections.size()));
+  }
+  void reorder_attention(const ClassifierConfig& config) {
+    const int64_t channels = config.channel_mult.back() * config.model_channels;
+    const int64_t heads = channels / config.head_channels;
+    if (told_.value("use_new_attention_order", false)) {
+      reorder("middle_block.1.qkv", heads, per_head_from_chunked);
+      say("the attention block brought from the new order to head by head");
+    }
+    if (!of_diff_scm_) return;
+    reorder("out.2.qkv_proj", heads, chunked_from_per_head);
+    say("the attention pool brought from Diff-SCM's order, head by head, to guided-diffusion's");
+  }
+
+  template <class Network>
+  void write() {
+    const auto config =
+        about(flags_.file, [&] { return network_.config.get<typename Network::Config>(); });
+    ModelInfo info;
+    info.path = flags_.file;
+    for (const auto& [name, tensor] : tensors_) info.parameters += tensor.numel();
+    check_plausible(info, least_parameters(config));
+    {
+      Network network(config, 0);
+      refuse(differences(named_parameters(network), tensors_),
+             fmt::format("does not fit the {} that it looks like", network_.kind));
+    }
+    reorder_attention(config);
+    const int64_t classes = classes_of(config);
+    info.kind = Network::kKind;
+    info.config = config;
+    info.diffusion = diffusion_;
+    info.data = {{"name", told_.value("data", "imported")},
+                 {"height", config.image_size},
+                 {"width", config.image_size},
+                 {"channels", config.in_channels},
+                 {"classes", classes},
+                 {"attributes", json::array()}};
+    if (classes > 0)
+      info.data["attributes"] = data::attributes_to_json(
+          std::vector{data::numbered_category(told_.value("attribute", "class"), classes)});
+    info.training = {{"command", common_.command_line},
+                     {"version", DIFFSCM_VERSION},
+                     {"imported_from", io::as_utf8(fs::path(flags_.file).filename().string())},
+                     {"imported_sha256", io::sha256_of_file(flags_.file)}};
+    write_model(flags_.out, info, tensors_);
+    for (const std::string& note : notes_) common_.console.say(note);
+    common_.console.say(
+        fmt::format("{}: a {} of {} parameters", flags_.out, network_.kind, info.parameters));
+  }
+
+  static int64_t classes_of(const ClassifierConfig& config) { return config.classes; }
+  static int64_t classes_of(const UNetConfig& config) {
+    return config.conditions.empty() ? 0 : config.conditions[0].classes;
+  }
+
+  Common& common_;
+  const ImportFlags& flags_;
+  json told_, preset_, diffusion_ = json::object();
+  NamedTensors tensors_;
+  ForeignNetwork network_;
+  bool of_diff_scm_ = false;
+  std::vector<std::string> assumed_, taken_, unsettled_, notes_;
+};
+
+void run(Common& common, ImportFlags flags) {
+  if (fs::path(flags.out).extension() != ".safetensors")
+    throw UsageError(
+        fmt::format("--out {}: give a name that ends with .safetensors", io::show(flags.out)));
+  std::error_code ignored;
+  if (fs::equivalent(flags.file, flags.out, ignored))
+    throw UsageError(fmt::format("--out {}: that is the file to import", io::show(flags.out)));
+  const json told = parse_told(flags.told);
+  Import(common, flags, told, read_tensors(flags.file, flags.weights)).write();
+}
+
+}  // namespace
+
+void add_import(CLI::App& app, Common& common) {
+  add_command(app, "import", "Make a model file of weights that others trained", common, run);
+}
+
+}  // namespace diffscm::apps
