@@ -234,7 +234,9 @@ void run(Common& common, Flags flags) {
   data::write_table(out / table, table_of(graph, questions));
   if (images) {
     const std::string source = std::filesystem::path(flags.rows.data).filename().string();
-    images->write(out, fmt::format("{}: {}", graph.name(), source));
+    images->write(out, graph.name().empty() || graph.name() == source
+                           ? source
+                           : fmt::format("{}: {}", graph.name(), source));
     if (flags.report) {
       std::vector<std::pair<std::string, causal::Intervention>> asked;
       for (const Question& q : questions) asked.emplace_back(q.text, q.set);

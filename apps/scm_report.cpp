@@ -78,7 +78,8 @@ void write_scm_report(const std::filesystem::path& out, causal::StructuralCausal
                       const std::vector<std::pair<std::string, causal::Intervention>>& questions,
                       const ImageAnswers& images, uint64_t seed,
                       const std::vector<std::pair<std::string, std::string>>& facts) {
-  Document page(model.graph().name() + ": what would it have been?");
+  const std::string& name = model.graph().name();
+  Document page(name.empty() ? "What would it have been?" : name + ": what would it have been?");
   page.facts(facts);
   page.images(images.rows(), images.columns(),
               "Attributes that changed have a star. The truth is the image that the data's own "
