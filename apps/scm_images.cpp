@@ -5,21 +5,13 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <span>
 
 #include "diffusion/batch.h"
 #include "engine/io/grid.h"
 #include "engine/io/npz.h"
 
 namespace diffscm::apps {
-namespace {
-
-double l1(const float* a, const float* b, int64_t size) {
-  double sum = 0;
-  for (int64_t i = 0; i < size; ++i) sum += std::abs(double{a[i]} - double{b[i]});
-  return kGreyLevels * sum / static_cast<double>(size);
-}
-
-}  // namespace
 
 ImageAnswers::ImageAnswers(const causal::Graph& graph, const NodeRows& rows,
                            std::vector<std::string> interventions)
@@ -31,36 +23,28 @@ ImageAnswers::ImageAnswers(const causal::Graph& graph, const NodeRows& rows,
       truth_(interventions_.size()),
       captions_(interventions_.size()) {}
 
-// What the data set's world makes of the image when all its attributes are these; empty where it
-// does not know.
-std::vector<float> ImageAnswers::truth(int64_t image, const causal::NodeValues& values,
-                                       int64_t row) const {
-  const data::World* world = rows_.dataset->world.get();
-  const data::Assignment set = nodes_.assignment(values, row);
-  if (world == nullptr || !world->knows_image(image, set)) return {};
-  return world->image(image, set);
-}
-
 std::vector<ImageAnswers::Distance> ImageAnswers::add(size_t d, int64_t begin,
                                                       const causal::NodeValues& factual,
                                                       const causal::NodeValues& counterfactual) {
   const Tensor &before = factual[nodes_.image()].images,
                &after = counterfactual[nodes_.image()].images;
-  const int64_t rows = before.dim(0), pixels = before.numel() / rows;
+  const int64_t rows = before.dim(0);
+  const auto pixels = static_cast<size_t>(before.numel() / rows);
   if (d == 0) factual_.insert(factual_.end(), before.data(), before.data() + before.numel());
   counterfactual_[d].insert(counterfactual_[d].end(), after.data(), after.data() + after.numel());
   std::vector<Distance> distances;
   for (int64_t row = 0; row < rows; ++row) {
-    const float *was = before.data() + row * pixels, *is = after.data() + row * pixels;
-    Distance distance{.factual = l1(was, is, pixels)};
+    const auto first = static_cast<size_t>(row) * pixels;
+    const std::span was(before.data() + first, pixels), is(after.data() + first, pixels);
+    Distance distance{.factual = l1_grey_levels(was, is)};
     std::vector<float> true_image =
-        truth(rows_.index[static_cast<size_t>(begin + row)], counterfactual, row);
+        nodes_.true_image(rows_.index[static_cast<size_t>(begin + row)], counterfactual, row);
     if (!true_image.empty()) {
       has_truth_ = true;
-      distance.truth = l1(is, true_image.data(), pixels);
-      distance.nothing = l1(was, true_image.data(), pixels);
+      distance.truth = l1_grey_levels(is, true_image);
+      distance.nothing = l1_grey_levels(was, true_image);
     } else {
-      true_image.assign(static_cast<size_t>(pixels), std::numeric_limits<float>::quiet_NaN());
+      true_image.assign(pixels, std::numeric_limits<float>::quiet_NaN());
     }
     truth_[d].insert(truth_[d].end(), true_image.begin(), true_image.end());
     if (begin + row < kShown) {

@@ -38,8 +38,6 @@ class ImageAnswers {
   void write(const std::filesystem::path& out, const std::string& title) const;
 
  private:
-  std::vector<float> truth(int64_t image, const causal::NodeValues& values, int64_t row) const;
-
   static constexpr int64_t kShown = 10;
 
   const causal::Graph& graph_;

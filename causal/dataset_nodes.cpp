@@ -104,4 +104,12 @@ const data::Attribute* DatasetNodes::attribute(size_t node) const {
   return matches_[node].found ? &dataset_.attributes[matches_[node].attribute] : nullptr;
 }
 
+std::vector<float> DatasetNodes::true_image(int64_t i, const NodeValues& values,
+                                            int64_t row) const {
+  const data::World* world = dataset_.world.get();
+  const data::Assignment set = assignment(values, row);
+  if (world == nullptr || !world->knows_image(i, set)) return {};
+  return world->image(i, set);
+}
+
 }  // namespace diffscm::causal

@@ -27,6 +27,9 @@ class DatasetNodes {
   double to_node(size_t node, double value) const;
   // The attribute that a node is. Null: of the image and of latent nodes.
   const data::Attribute* attribute(size_t node) const;
+  // What the data set's world makes of image i when its attributes are those of the row, [H, W, C];
+  // empty where nobody knows.
+  std::vector<float> true_image(int64_t i, const NodeValues& values, int64_t row) const;
 
  private:
   struct Match {

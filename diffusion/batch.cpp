@@ -125,6 +125,12 @@ std::vector<double> l1_grey_levels(const Tensor& a, const Tensor& b) {
   return result;
 }
 
+double l1_grey_levels(std::span<const float> a, std::span<const float> b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += std::abs(double{a[i]} - double{b[i]});
+  return kGreyLevels * sum / static_cast<double>(a.size());
+}
+
 Tensor clamp_to_image(const Tensor& x) {
   std::vector<float> values = x.to_vector();
   for (float& v : values) v = std::clamp(v, -1.0f, 1.0f);

@@ -37,5 +37,7 @@ constexpr double kGreyLevels = 127.5;  // per unit of [-1, 1]
 
 // Mean |a - b| per image in grey levels.
 std::vector<double> l1_grey_levels(const Tensor& a, const Tensor& b);
+// The same of one image.
+double l1_grey_levels(std::span<const float> a, std::span<const float> b);
 
 }  // namespace diffscm

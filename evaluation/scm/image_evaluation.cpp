@@ -18,12 +18,6 @@ using causal::Values;
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
-double l1(std::span<const float> a, std::span<const float> b) {
-  double sum = 0;
-  for (size_t i = 0; i < a.size(); ++i) sum += std::abs(double{a[i]} - double{b[i]});
-  return kGreyLevels * sum / static_cast<double>(a.size());
-}
-
 std::span<const float> image_of(const Tensor& images, int64_t row) {
   const int64_t pixels = images.numel() / images.dim(0);
   return {images.data() + row * pixels, static_cast<size_t>(pixels)};
@@ -141,7 +135,6 @@ class Evaluator {
             const AttributeReader& reader, const ImageEvaluationOptions& options)
       : model_(model),
         graph_(model.graph()),
-        dataset_(dataset),
         nodes_(graph_, dataset),
         image_(nodes_.image()),
         index_(index),
@@ -214,16 +207,13 @@ class Evaluator {
              int64_t row) {
     const auto was = image_of(factual[image_].images, row),
                is = image_of(answer[image_].images, row);
-    std::vector<float> truth;
-    const data::Assignment set = nodes_.assignment(answer, row);
-    if (dataset_.world != nullptr && dataset_.world->knows_image(i, set))
-      truth = dataset_.world->image(i, set);
+    const std::vector<float> truth = nodes_.true_image(i, answer, row);
     Sums& sums = distances_[d];
-    sums.factual.add(l1(is, was));
+    sums.factual.add(l1_grey_levels(is, was));
     if (!truth.empty()) {
-      sums.truth.add(l1(is, truth));
-      sums.nothing.add(l1(was, truth));
-      sums.random.add(l1(nearest_.image(answer, row), truth));
+      sums.truth.add(l1_grey_levels(is, truth));
+      sums.nothing.add(l1_grey_levels(was, truth));
+      sums.random.add(l1_grey_levels(nearest_.image(answer, row), truth));
     }
     const auto read = reader_(i, is), read_before = reader_(i, was),
                read_truth = truth.empty() ? std::vector<double>() : reader_(i, truth);
@@ -256,7 +246,7 @@ class Evaluator {
       image = mechanism.predict(noise, parents);
       for (int64_t row = 0; row < count && (round == 1 || round == 10); ++row)
         (round == 1 ? composition_1_ : composition_10_)
-            .add(l1(image_of(image.images, row), image_of(chosen[image_].images, row)));
+            .add(l1_grey_levels(image_of(image.images, row), image_of(chosen[image_].images, row)));
       report();
     }
   }
@@ -284,7 +274,6 @@ class Evaluator {
 
   const causal::StructuralCausalModel& model_;
   const causal::Graph& graph_;
-  const data::Dataset& dataset_;
   causal::DatasetNodes nodes_;
   size_t image_;
   std::span<const int64_t> index_;
