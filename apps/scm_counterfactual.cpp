@@ -191,8 +191,7 @@ void run(Common& common, Flags flags) {
     };
     std::vector<int64_t> places(static_cast<size_t>(end - begin));
     std::iota(places.begin(), places.end(), begin);
-    causal::NodeValues factual;
-    for (const causal::Values& v : rows.values) factual.push_back(v.select(places));
+    const causal::NodeValues factual = causal::select_rows(rows.values, places);
     const causal::Rows which{common.seed, {rows.index.begin() + begin, rows.index.begin() + end}};
     report(0);
     const causal::NodeValues noise = model.abduct(factual, which);

@@ -36,8 +36,7 @@ void add_film(Document& page, causal::StructuralCausalModel& model, const NodeRo
   std::vector<io::GridRow> strips;
   std::vector<std::string> columns{"image"};
   for (int64_t row = 0; row < std::min<int64_t>(kFilms, std::ssize(rows.index)); ++row) {
-    causal::NodeValues factual;
-    for (const causal::Values& v : rows.values) factual.push_back(v.select(std::vector{row}));
+    const causal::NodeValues factual = causal::select_rows(rows.values, std::vector{row});
     Walk up, down;
     model.mechanism(image).watch([&](bool predicting, int level, const Tensor& x) {
       (predicting ? down : up)[level] = x.to(Target::cpu).clone();

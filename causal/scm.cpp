@@ -53,6 +53,12 @@ std::vector<std::unique_ptr<Mechanism>> make_mechanisms(const Graph& graph) {
 
 }  // namespace
 
+NodeValues select_rows(const NodeValues& values, std::span<const int64_t> rows) {
+  NodeValues selected;
+  for (const Values& v : values) selected.push_back(v.select(rows));
+  return selected;
+}
+
 Setting set_to(const Node& node, double value) {
   require(node.kind != NodeKind::image, "do({}): an image cannot be set to a number", node.name());
   node.attribute.check(value);

@@ -30,6 +30,8 @@ using Intervention = std::map<size_t, Setting>;  // by node
 
 // The values of all nodes for a batch of rows; of noise likewise.
 using NodeValues = std::vector<Values>;
+// Of every node those rows, as Values::select().
+NodeValues select_rows(const NodeValues& values, std::span<const int64_t> rows);
 
 // Which rows of the whole work a batch holds, and the seed of their random numbers.
 struct Rows {

@@ -180,8 +180,7 @@ class Evaluator {
              int64_t end, int64_t cycled) {
     std::vector<int64_t> places(static_cast<size_t>(end - begin));
     std::iota(places.begin(), places.end(), begin);
-    NodeValues factual;
-    for (const Values& v : all) factual.push_back(v.select(places));
+    const NodeValues factual = causal::select_rows(all, places);
     const causal::Rows rows{options_.seed, {index_.begin() + begin, index_.begin() + end}};
     const auto start = std::chrono::steady_clock::now();
     const auto seconds = [&] {
@@ -234,8 +233,7 @@ class Evaluator {
   void cycle(const NodeValues& factual, const causal::Rows& rows, int64_t count) {
     std::vector<int64_t> first(static_cast<size_t>(count));
     std::iota(first.begin(), first.end(), int64_t{0});
-    NodeValues chosen;
-    for (const Values& v : factual) chosen.push_back(v.select(first));
+    const NodeValues chosen = causal::select_rows(factual, first);
     const causal::Rows which{rows.seed, {rows.index.begin(), rows.index.begin() + count}};
     const auto parents = model_.parent_values(image_, chosen);
     const causal::Mechanism& mechanism = model_.mechanism(image_);

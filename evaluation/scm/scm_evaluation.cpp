@@ -42,12 +42,6 @@ SampleRows columns(const Graph& graph, const NodeValues& values, std::span<const
   return rows;
 }
 
-NodeValues select(const NodeValues& values, std::span<const int64_t> rows) {
-  NodeValues selected;
-  for (const Values& v : values) selected.push_back(v.select(rows));
-  return selected;
-}
-
 SampleRows slice(const SampleRows& rows, size_t begin, size_t count) {
   const auto at = rows.numbers.begin() + static_cast<ptrdiff_t>(begin * rows.width);
   return {{at, at + static_cast<ptrdiff_t>(count * rows.width)}, rows.width};
@@ -198,8 +192,9 @@ class Evaluation {
     std::vector<int64_t> repeated;
     for (int64_t i = 0; i < count * m; ++i) repeated.push_back(i % m);
     const NodeValues noise = truth_->draw_noise(rows(8, m));
-    const NodeValues factual = select(truth_->predict(noise, {}).value, repeated);
-    const NodeValues truth = truth_->predict(select(noise, repeated), setting_of(m)).value;
+    const NodeValues factual = causal::select_rows(truth_->predict(noise, {}).value, repeated);
+    const NodeValues truth =
+        truth_->predict(causal::select_rows(noise, repeated), setting_of(m)).value;
     for (const size_t i : below)
       score.counterfactual &= model_.mechanism(i).abduction() != causal::Abduction::impossible;
     if (!score.counterfactual) {
@@ -227,7 +222,7 @@ class Evaluation {
     score.node = graph_[i].name();
     score.mechanism = mechanism.description();
     const auto judged = first(std::min(options_.judged_rows, data_[i].rows()));
-    const NodeValues values = select(data_, judged);
+    const NodeValues values = causal::select_rows(data_, judged);
     const auto parents = model_.parent_values(i, values);
     score.log_density =
         mechanism.has_log_density() ? mean(mechanism.log_density(values[i], parents)) : kNone;
@@ -268,7 +263,7 @@ class Evaluation {
                   draws = options_.crps_draws;
     std::vector<int64_t> repeated;
     for (int64_t k = 0; k < count * draws; ++k) repeated.push_back(k / draws);
-    const NodeValues values = select(data_, repeated);
+    const NodeValues values = causal::select_rows(data_, repeated);
     const Rows numbered = rows(10, count * draws);
     const causal::Mechanism& mechanism = model_.mechanism(i);
     const Values drawn = mechanism.predict(
@@ -296,7 +291,7 @@ class Evaluation {
     if (graph_.parents(i).empty() || mechanism.abduction() == causal::Abduction::impossible)
       return kNone;
     const int64_t count = std::min(options_.independence_rows, data_[i].rows());
-    const NodeValues values = select(data_, first(count));
+    const NodeValues values = causal::select_rows(data_, first(count));
     const Rows numbered = rows(11, count);
     const Values noise = mechanism.abduct(values[i], model_.parent_values(i, values),
                                           model_.random(i, kernels::Purpose::abduction, numbered));
