@@ -7,7 +7,7 @@
 #include "data/draws.h"
 #include "data/glyphs.h"
 #include "data/mnist.h"
-#include "engine/parallel.h"
+#include "data/rendered.h"
 #include "kernels/error.h"
 
 namespace diffscm::data {
@@ -140,6 +140,13 @@ std::array<Attribute, 4> digits_attributes() {
           Attribute{.name = "intensity", .low = 0, .high = 1}};
 }
 
+Assignment assignment(const DigitParents& p) {
+  return {{"digit", p.digit},
+          {"slant", p.slant},
+          {"thickness", p.thickness},
+          {"intensity", p.intensity}};
+}
+
 class DigitsWorld : public World {
  public:
   DigitsWorld(Split split, uint64_t seed) : split_(split), seed_(seed) {}
@@ -157,15 +164,8 @@ class DigitsWorld : public World {
 
  private:
   DigitNoise noise_of(int64_t i) const {
-    require(i >= 0 && i < size_of(split_), "digits has no {} image {}: give 0 to {}",
-            name_of(split_), i, size_of(split_) - 1);
+    require_image("digits", split_, i, size_of(split_));
     return sample_noise(seed_, world_index(split_, i));
-  }
-  static Assignment assignment(const DigitParents& p) {
-    return {{"digit", p.digit},
-            {"slant", p.slant},
-            {"thickness", p.thickness},
-            {"intensity", p.intensity}};
   }
   static DigitIntervention intervention(const Assignment& set) {
     const auto known = digits_attributes();
@@ -256,29 +256,13 @@ std::vector<float> render(const DigitParents& parents, const DigitNoise& noise) 
 }
 
 Dataset load_digits(Split split, uint64_t seed) {
-  Dataset set;
-  set.name = "digits";
-  set.height = set.width = kDigitSide;
-  set.channels = 1;
-  const int64_t count = size_of(split);
-  set.pixels.resize(static_cast<size_t>(count * kDigitPixels));
-  std::vector<DigitParents> parents(static_cast<size_t>(count));
-  in_parallel(count, [&](int64_t i) {
-    const DigitNoise noise = sample_noise(seed, world_index(split, i));
-    parents[static_cast<size_t>(i)] = factual_parents(noise);
-    render(parents[static_cast<size_t>(i)], noise,
-           std::span(set.pixels).subspan(static_cast<size_t>(i * kDigitPixels), kDigitPixels));
-  });
-  const auto column = [&](auto DigitParents::*member) {
-    std::vector<double> values;
-    for (const DigitParents& p : parents) values.push_back(p.*member);
-    return values;
-  };
-  const auto attributes = digits_attributes();
-  set.add(attributes[0], column(&DigitParents::digit));
-  set.add(attributes[1], column(&DigitParents::slant));
-  set.add(attributes[2], column(&DigitParents::thickness));
-  set.add(attributes[3], column(&DigitParents::intensity));
+  Dataset set = render_dataset("digits", {kDigitSide, kDigitSide, 1}, size_of(split),
+                               digits_attributes(), [&](int64_t i, std::span<float> image) {
+                                 const DigitNoise noise = sample_noise(seed, world_index(split, i));
+                                 const DigitParents parents = factual_parents(noise);
+                                 render(parents, noise, image);
+                                 return assignment(parents);
+                               });
   set.plausible = plausible_digits();
   set.world = std::make_shared<DigitsWorld>(split, seed);
   return set;

@@ -3,7 +3,7 @@
 #include <limits>
 
 #include "data/draws.h"
-#include "engine/parallel.h"
+#include "data/rendered.h"
 #include "kernels/error.h"
 
 namespace diffscm::data {
@@ -52,8 +52,7 @@ class FacesWorld : public World {
 
  private:
   FaceNoise noise_of(int64_t i) const {
-    require(i >= 0 && i < size_of(split_), "faces has no {} image {}: give 0 to {}",
-            name_of(split_), i, size_of(split_) - 1);
+    require_image("faces", split_, i, size_of(split_));
     return sample_face_noise(seed_, world_index(split_, i));
   }
   static std::vector<float> drawn(const FaceParents& parents, const FaceNoise& noise) {
@@ -129,25 +128,14 @@ FaceParents face_parents(const FaceNoise& noise, const Assignment& set) {
 }
 
 Dataset load_faces(Split split, uint64_t seed) {
-  Dataset set;
-  set.name = "faces";
-  set.height = set.width = kFaceSide;
-  set.channels = 3;
-  const int64_t count = size_of(split);
-  set.pixels.resize(static_cast<size_t>(count * kFacePixels));
-  std::vector<FaceParents> parents(static_cast<size_t>(count));
-  in_parallel(count, [&](int64_t i) {
-    const FaceNoise noise = sample_face_noise(seed, world_index(split, i));
-    FaceParents& p = parents[static_cast<size_t>(i)];
-    p = face_parents(noise);
-    render(p, noise,
-           std::span(set.pixels).subspan(static_cast<size_t>(i * kFacePixels), kFacePixels));
-  });
-  for (const Attribute& attribute : face_attributes()) {
-    std::vector<double> values;
-    for (const FaceParents& p : parents) values.push_back(assignment(p).at(attribute.name));
-    set.add(attribute, std::move(values));
-  }
+  Dataset set = render_dataset("faces", {kFaceSide, kFaceSide, 3}, size_of(split),
+                               face_attributes(), [&](int64_t i, std::span<float> image) {
+                                 const FaceNoise noise =
+                                     sample_face_noise(seed, world_index(split, i));
+                                 const FaceParents parents = face_parents(noise);
+                                 render(parents, noise, image);
+                                 return assignment(parents);
+                               });
   set.world = std::make_shared<FacesWorld>(split, seed);
   return set;
 }

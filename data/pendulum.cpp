@@ -6,7 +6,7 @@
 
 #include "data/drawing/canvas.h"
 #include "data/draws.h"
-#include "engine/parallel.h"
+#include "data/rendered.h"
 #include "kernels/error.h"
 
 namespace diffscm::data {
@@ -125,8 +125,7 @@ class PendulumWorld : public World {
 
  private:
   PendulumNoise noise_of(int64_t i) const {
-    require(i >= 0 && i < size_of(split_), "pendulum has no {} image {}: give 0 to {}",
-            name_of(split_), i, size_of(split_) - 1);
+    require_image("pendulum", split_, i, size_of(split_));
     return sample_pendulum_noise(seed_, world_index(split_, i));
   }
 
@@ -223,26 +222,14 @@ PendulumParents measure_pendulum(const PendulumNoise& noise, std::span<const flo
 }
 
 Dataset load_pendulum(Split split, uint64_t seed) {
-  Dataset set;
-  set.name = "pendulum";
-  set.height = set.width = kPendulumSide;
-  set.channels = 3;
-  const int64_t count = size_of(split);
-  set.pixels.resize(static_cast<size_t>(count * kPendulumPixels));
-  std::vector<PendulumParents> parents(static_cast<size_t>(count));
-  in_parallel(count, [&](int64_t i) {
-    const PendulumNoise noise = sample_pendulum_noise(seed, world_index(split, i));
-    PendulumParents& p = parents[static_cast<size_t>(i)];
-    p = pendulum_parents(noise);
-    render(
-        p, noise,
-        std::span(set.pixels).subspan(static_cast<size_t>(i * kPendulumPixels), kPendulumPixels));
-  });
-  for (const Attribute& attribute : pendulum_attributes()) {
-    std::vector<double> values;
-    for (const PendulumParents& p : parents) values.push_back(assignment(p).at(attribute.name));
-    set.add(attribute, std::move(values));
-  }
+  Dataset set = render_dataset("pendulum", {kPendulumSide, kPendulumSide, 3}, size_of(split),
+                               pendulum_attributes(), [&](int64_t i, std::span<float> image) {
+                                 const PendulumNoise noise =
+                                     sample_pendulum_noise(seed, world_index(split, i));
+                                 const PendulumParents parents = pendulum_parents(noise);
+                                 render(parents, noise, image);
+                                 return assignment(parents);
+                               });
   set.world = std::make_shared<PendulumWorld>(split, seed);
   return set;
 }
