@@ -170,10 +170,7 @@ TrainingTask new_task(const std::string& kind, const json& model_config, const j
   task.info.kind = kind;
   task.info.config = model_config;
   task.info.diffusion = json::object();
-  task.info.data = {{"name", dataset.name},       {"height", dataset.height},
-                    {"width", dataset.width},     {"channels", dataset.channels},
-                    {"classes", dataset.classes}, {"size", dataset.size()}};
-  task.info.data["attributes"] = data::attributes_to_json(dataset.attributes);
+  task.info.data = dataset.description();
   task.info.training = {{"command", common.command_line},
                         {"version", DIFFSCM_VERSION},
                         {"device", name_of(common.target())},

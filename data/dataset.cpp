@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "data/celeba.h"
 #include "data/digits.h"
@@ -113,6 +114,16 @@ const Attribute& Dataset::label_attribute() const {
   const auto found = std::ranges::find_if(attributes, &Attribute::is_category);
   require(found != attributes.end(), "data set {} has no labels", name);
   return *found;
+}
+
+nlohmann::json Dataset::description() const {
+  return {{"name", name},
+          {"height", height},
+          {"width", width},
+          {"channels", channels},
+          {"classes", classes},
+          {"size", size()},
+          {"attributes", attributes_to_json(attributes)}};
 }
 
 Assignment Dataset::factual(int64_t i) const {

@@ -41,6 +41,8 @@ struct Dataset {
   void learn(std::string_view category);
   // The attribute that `labels` belong to. Throws Error when there are no labels.
   const Attribute& label_attribute() const;
+  // What the file of a model says of the data that it was trained on.
+  nlohmann::json description() const;
   // What is known of image i.
   Assignment factual(int64_t i) const;
   // The classes that a query about an image of class `label` draws from. Throws Error when there

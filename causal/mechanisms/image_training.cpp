@@ -41,13 +41,7 @@ std::filesystem::path train_model(
   task.info.kind = Model::kKind;
   task.info.config = model.config();
   task.info.diffusion = image_diffusion();
-  task.info.data = {{"name", dataset.name},
-                    {"height", dataset.height},
-                    {"width", dataset.width},
-                    {"channels", dataset.channels},
-                    {"classes", dataset.classes},
-                    {"size", dataset.size()},
-                    {"attributes", data::attributes_to_json(dataset.attributes)}};
+  task.info.data = dataset.description();
   task.info.training = json::object();
   for (const auto& [name, p] : task.parameters)
     p->variable = Variable(p->variable.value().to(options.target));
