@@ -55,9 +55,21 @@ void adopt(MechanismState& state, const std::string& prefix, const std::filesyst
   for (const auto& [name, tensor] : tensors) state.tensors.emplace(prefix + "/" + name, tensor);
 }
 
-// Rows [begin, end).
-Tensor slice(const Tensor& images, int64_t begin, int64_t end, Target target) {
-  return images.slice(begin, end).to(target);
+// Images k of every row of noise [rows, 1 + K, H, W, C].
+Tensor plane(const Tensor& noise, int64_t k) {
+  const int64_t rows = noise.dim(0), depth = noise.dim(1), pixels = noise.numel() / (rows * depth);
+  Tensor images({rows, noise.dim(2), noise.dim(3), noise.dim(4)});
+  for (int64_t row = 0; row < rows; ++row)
+    std::copy_n(noise.data() + (row * depth + k) * pixels, pixels,
+                images.mutable_data() + row * pixels);
+  return images;
+}
+
+void set_plane(Tensor& noise, int64_t k, const Tensor& images) {
+  const int64_t rows = noise.dim(0), depth = noise.dim(1), pixels = noise.numel() / (rows * depth);
+  for (int64_t row = 0; row < rows; ++row)
+    std::copy_n(images.data() + row * pixels, pixels,
+                noise.mutable_data() + (row * depth + k) * pixels);
 }
 
 }  // namespace
@@ -168,6 +180,12 @@ const DiffusionModel& ImageDiffusion::model() const {
   return *model_;
 }
 
+Shape ImageDiffusion::noise_shape(int64_t rows) const {
+  const Shape image = model().image_shape(rows);
+  return {rows, walk_.method == AbductionMethod::ddpm ? 1 + levels() : 1, image[1], image[2],
+          image[3]};
+}
+
 Abduction ImageDiffusion::abduction() const {
   return walk_.method == AbductionMethod::ddpm ? Abduction::posterior : Abduction::exact;
 }
@@ -207,21 +225,15 @@ Values ImageDiffusion::abduct(const Values& value, Parents parents, const RowRan
                            .seed = random.key.seed + 0x9E3779B97F4A7C15u * (random.key.step + 1)};
   std::vector<Tensor> batches;
   for (int64_t begin = 0; begin < value.rows(); begin += kBatch) {
-    const int64_t end = std::min(value.rows(), begin + kBatch), rows = end - begin;
+    const int64_t end = std::min(value.rows(), begin + kBatch);
     options.index.assign(random.rows.begin() + begin, random.rows.begin() + end);
     const diffscm::Abduction u = diffscm::abduct(
         model.epsilon(), walk_.factual ? guidance(parents, begin, end) : Guidance(), model.chain(),
-        slice(value.images, begin, end, target_), options, {}, observer(false));
-    std::vector<Tensor> parts{u.latent.to(Target::cpu)};
-    for (const Tensor& noise : u.noise) parts.push_back(noise.to(Target::cpu));
-    // [1 + K][rows] -> [rows][1 + K]
-    const auto depth = std::ssize(parts);
-    Tensor batch({rows, depth, image[1], image[2], image[3]});
-    const int64_t pixels = numel(image);
-    for (int64_t k = 0; k < depth; ++k)
-      for (int64_t row = 0; row < rows; ++row)
-        std::copy_n(parts[static_cast<size_t>(k)].data() + row * pixels, pixels,
-                    batch.mutable_data() + (row * depth + k) * pixels);
+        value.images.slice(begin, end).to(target_), options, {}, observer(false));
+    Tensor batch(noise_shape(end - begin));
+    set_plane(batch, 0, u.latent.to(Target::cpu));
+    for (size_t k = 0; k < u.noise.size(); ++k)
+      set_plane(batch, static_cast<int64_t>(k) + 1, u.noise[k].to(Target::cpu));
     batches.push_back(std::move(batch));
   }
   return Values(concatenate(batches));
@@ -229,25 +241,15 @@ Values ImageDiffusion::abduct(const Values& value, Parents parents, const RowRan
 
 Values ImageDiffusion::predict(const Values& noise, Parents parents) const {
   const DiffusionModel& model = this->model();
-  const Shape image = model.image_shape(1);
-  const int64_t depth = walk_.method == AbductionMethod::ddpm ? 1 + levels() : 1;
-  require(noise.is_image() &&
-              noise.images.shape() == Shape({noise.rows(), depth, image[1], image[2], image[3]}),
+  require(noise.is_image() && noise.images.shape() == noise_shape(noise.rows()),
           "this is no noise of images over {} levels by {}", levels(), name_of(walk_.method));
-  const int64_t pixels = numel(image);
   std::vector<Tensor> batches;
   for (int64_t begin = 0; begin < noise.rows(); begin += kBatch) {
-    const int64_t end = std::min(noise.rows(), begin + kBatch), rows = end - begin;
-    const auto part = [&](int64_t k) {
-      Tensor t(model.image_shape(rows));
-      for (int64_t row = 0; row < rows; ++row)
-        std::copy_n(noise.images.data() + ((begin + row) * depth + k) * pixels, pixels,
-                    t.mutable_data() + row * pixels);
-      return t.to(target_);
-    };
+    const int64_t end = std::min(noise.rows(), begin + kBatch);
+    const Tensor batch = noise.images.slice(begin, end);
     diffscm::Abduction u;
-    u.latent = part(0);
-    for (int64_t k = 1; k < depth; ++k) u.noise.push_back(part(k));
+    u.latent = plane(batch, 0).to(target_);
+    for (int64_t k = 1; k < batch.dim(1); ++k) u.noise.push_back(plane(batch, k).to(target_));
     const Tensor x = diffscm::predict(u, model.epsilon(), guidance(parents, begin, end),
                                       model.chain(), levels(), {}, {}, observer(true));
     batches.push_back(clamp_to_image(x).to(Target::cpu));
@@ -256,15 +258,9 @@ Values ImageDiffusion::predict(const Values& noise, Parents parents) const {
 }
 
 Values ImageDiffusion::draw_noise(const RowRandom& random) const {
-  const Shape image = model().image_shape(1);
-  const int64_t depth = walk_.method == AbductionMethod::ddpm ? 1 + levels() : 1;
-  Tensor noise = standard_normal({random.size(), depth, image[1], image[2], image[3]}, random.key,
-                                 random.rows, Target::cpu);
+  Tensor noise = standard_normal(noise_shape(random.size()), random.key, random.rows, Target::cpu);
   // The last step adds none (Ho et al. 2020, alg. 2).
-  const int64_t pixels = numel(image);
-  if (depth > 1)
-    for (int64_t row = 0; row < random.size(); ++row)
-      std::fill_n(noise.mutable_data() + (row * depth + 1) * pixels, pixels, 0.0f);
+  if (noise.dim(1) > 1) set_plane(noise, 1, Tensor::zeros(model().image_shape(random.size())));
   return Values(noise);
 }
 

@@ -74,6 +74,7 @@ class ImageDiffusion : public Mechanism {
   void add_predictor(const Node& parent);
   int levels() const { return model_->chain().levels(); }
   const DiffusionModel& model() const;
+  Shape noise_shape(int64_t rows) const;
   Observer observer(bool predicting) const;
   // How rows [begin, end) are pulled towards these parents.
   Guidance guidance(Parents parents, int64_t begin, int64_t end) const;
