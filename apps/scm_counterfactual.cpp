@@ -157,6 +157,37 @@ void print(const std::vector<Question>& questions, const Json& summary) {
   }
 }
 
+void add_distance(const ImageAnswers::Distance& d, Json& line, Question& question) {
+  line["l1"] = d.factual;
+  question.l1.push_back(d.factual);
+  if (!d.truth) return;
+  line["truth_l1"] = *d.truth;
+  line["nothing_l1"] = *d.nothing;
+  question.truth.push_back(*d.truth);
+  question.nothing.push_back(*d.nothing);
+}
+
+// The archive and the picture, and the page if asked for.
+void write_images(const Common& common, const Flags& flags, causal::StructuralCausalModel& model,
+                  const NodeRows& rows, const std::vector<Question>& questions,
+                  const ImageAnswers& images) {
+  const causal::Graph& graph = model.graph();
+  const std::filesystem::path out = flags.out;
+  const std::string source = std::filesystem::path(flags.rows.data).filename().string();
+  images.write(out, graph.name().empty() || graph.name() == source
+                        ? source
+                        : fmt::format("{}: {}", graph.name(), source));
+  if (!flags.report) return;
+  std::vector<std::pair<std::string, causal::Intervention>> asked;
+  for (const Question& q : questions) asked.emplace_back(q.text, q.set);
+  write_scm_report(
+      out, model, rows, asked, images, common.seed,
+      {{"model", flags.model},
+       {"images", source},
+       {"mechanism",
+        model.mechanism(causal::DatasetNodes(graph, *rows.dataset).image()).description()}});
+}
+
 void run(Common& common, Flags flags) {
   causal::StructuralCausalModel model = read_model_for(common, flags.model, flags.settings);
   const causal::Graph& graph = model.graph();
@@ -209,17 +240,7 @@ void run(Common& common, Flags flags) {
         Json line = {{"index", which.index[row]}};
         if (questions.size() > 1) line["do"] = question.text;
         line["nodes"] = line_of(graph, factual, noise, answer, row);
-        if (images) {
-          const ImageAnswers::Distance& d = distances[row];
-          line["l1"] = d.factual;
-          question.l1.push_back(d.factual);
-          if (d.truth) {
-            line["truth_l1"] = *d.truth;
-            line["nothing_l1"] = *d.nothing;
-            question.truth.push_back(*d.truth);
-            question.nothing.push_back(*d.nothing);
-          }
-        }
+        if (images) add_distance(distances[row], line, question);
         lines.write(line);
       }
       question.changed += changed_values(factual, answer.value);
@@ -231,22 +252,7 @@ void run(Common& common, Flags flags) {
 
   const std::string table = "counterfactuals." + flags.format;
   data::write_table(out / table, table_of(graph, questions));
-  if (images) {
-    const std::string source = std::filesystem::path(flags.rows.data).filename().string();
-    images->write(out, graph.name().empty() || graph.name() == source
-                           ? source
-                           : fmt::format("{}: {}", graph.name(), source));
-    if (flags.report) {
-      std::vector<std::pair<std::string, causal::Intervention>> asked;
-      for (const Question& q : questions) asked.emplace_back(q.text, q.set);
-      write_scm_report(
-          out, model, rows, asked, *images, common.seed,
-          {{"model", flags.model},
-           {"images", source},
-           {"mechanism",
-            model.mechanism(causal::DatasetNodes(graph, *rows.dataset).image()).description()}});
-    }
-  }
+  if (images) write_images(common, flags, model, rows, questions, *images);
   Json summary = {{"rows", total}};
   summary.update(summarise(questions, table));
   summary["seconds"] = elapsed();
