@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -24,26 +25,29 @@ BATCHES = (1, 64, 1024)
 
 
 class Clock:
-    """Shares ten minutes out: each step may take what is left, less what later steps need."""
+    """Shares the minutes out: each step may take what is left, less what later steps need (of ten minutes)."""
 
     def __init__(self, minutes):
         self.end = time.monotonic() + 60 * minutes
+        self.scale = min(1.0, minutes / 9.5)
 
     def left(self, reserve=0.0):
-        return max(5.0, self.end - time.monotonic() - reserve)
+        return max(5.0, self.end - time.monotonic() - reserve * self.scale)
 
 
 def run(command, limit, **environment):
-    """Exit code (124: out of time) and output of a command."""
+    """Exit code (124: out of time) and output of a command, which leaves no process behind."""
     try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=limit,
-                              env={**os.environ, **environment})
-        return done.returncode, done.stdout
-    except subprocess.TimeoutExpired as e:
-        out = e.stdout or b""
-        return 124, out if isinstance(out, str) else out.decode(errors="replace")
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                   start_new_session=True, env={**os.environ, **environment})
     except OSError as e:
         return 127, str(e)
+    try:
+        out, _ = process.communicate(timeout=limit)
+        return process.returncode, out
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)  # a wrapper's children too: they would disturb what follows
+        return 124, process.communicate()[0]
 
 
 def query(fields):
@@ -102,17 +106,28 @@ def sanitizer(o, clock):
 
 # Operators -----------------------------------------------------------------------------------------------------
 
+def finished_rows(text):
+    """The benchmarks of a file that may end in the middle, its program having run out of time."""
+    start = text.find("[", text.find('"benchmarks"'))
+    rows, decoder = [], json.JSONDecoder()
+    while start >= 0 and (start := text.find("{", start)) >= 0:
+        try:
+            row, start = decoder.raw_decode(text, start)
+        except ValueError:
+            break
+        rows.append(row)
+    return rows
+
+
 def operators(o, clock, pattern, seconds, reserve, **environment):
     """name -> counters of bench_operators."""
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
         code, out = run([os.path.join(o.bin, "bench_operators"), "--target", "cuda", f"--benchmark_filter={pattern}",
                          f"--benchmark_min_time={o.min_time}", f"--benchmark_out={file.name}",
                          "--benchmark_out_format=json"], min(seconds, clock.left(reserve)), **environment)
-        try:
-            rows = json.load(file)["benchmarks"]
-        except ValueError:
+        if code != 0:
             print(f"bench_operators {pattern}: exit {code}\n{out[-500:]}", file=sys.stderr)
-            return {}
+        rows = finished_rows(file.read().decode())
     return {r["name"].removesuffix("/real_time"): r for r in rows if "error_occurred" not in r}
 
 
@@ -149,8 +164,9 @@ def jobs(o, clock):
                         code, out = run([*program, "--device", "cuda", "--precision", precision, "--what", what,
                                          "--batch", str(batch), "--runs", str(runs), "--json", file.name],
                                         min(60, clock.left()))
-                        try:
-                            result = json.load(file)
+                        try:  # by name: the program replaces the file
+                            with open(file.name) as written:
+                                result = json.load(written)
                         except ValueError:
                             result = {"what": what, "precision": precision, "batch": batch,
                                       "missing": f"exit {code}: {out.strip().splitlines()[-1] if out.strip() else ''}"}

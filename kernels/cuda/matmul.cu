@@ -81,28 +81,42 @@ template void sum_slices(const float*, int, int64_t, int64_t, const float*, cons
                          int64_t, Stream);
 
 #ifdef __CUDACC__
-// cuBLAS adds a product to what is in c: bias and residual are put there first.
+// cuBLAS adds a product to what is in c: bias and residual are put there first. Not into a bf16 c,
+// where a bias would be rounded before the sum is: the product then comes in f32, and the epilogue
+// of the sliced products does the rest.
 template <class T, class U>
 void multiply_with_cublas(const BasicMatmulArgs<T, U>& args, Stream stream) {
-  if (args.bias || (args.residual && args.residual != args.c))
-    sum_slices(nullptr, 0, args.m, args.n, args.bias, args.residual, args.c, args.ldc, stream);
   const auto type = [](size_t size) {
     return size == sizeof(bf16) ? cublas::Type::bf16 : cublas::Type::f32;
   };
-  const cublas::Product product{.m = args.m,
-                                .n = args.n,
-                                .k = args.k,
-                                .a = args.a,
-                                .lda = args.lda,
-                                .transpose_a = args.transpose_a,
-                                .b = args.b,
-                                .ldb = args.ldb,
-                                .transpose_b = args.transpose_b,
-                                .c = args.c,
-                                .ldc = args.ldc,
-                                .in = type(sizeof(T)),
-                                .out = type(sizeof(U)),
-                                .accumulate = args.bias != nullptr || args.residual != nullptr};
+  cublas::Product product{.m = args.m,
+                          .n = args.n,
+                          .k = args.k,
+                          .a = args.a,
+                          .lda = args.lda,
+                          .transpose_a = args.transpose_a,
+                          .b = args.b,
+                          .ldb = args.ldb,
+                          .transpose_b = args.transpose_b,
+                          .c = args.c,
+                          .ldc = args.ldc,
+                          .in = type(sizeof(T)),
+                          .out = type(sizeof(U)),
+                          .accumulate = args.bias != nullptr || args.residual != nullptr};
+  const auto epilogue = [&](const float* products, int count) {
+    sum_slices(products, count, args.m, args.n, args.bias, args.residual, args.c, args.ldc, stream);
+  };
+  if (sizeof(U) == sizeof(bf16) && args.bias) {
+    auto* sum = static_cast<float*>(
+        workspace(static_cast<size_t>(args.m * args.n) * sizeof(float), stream));
+    product.c = sum;
+    product.ldc = args.n;
+    product.out = cublas::Type::f32;
+    product.accumulate = false;
+    cublas::multiply(product, stream);
+    return epilogue(sum, 1);
+  }
+  if (args.bias || (args.residual && args.residual != args.c)) epilogue(nullptr, 0);
   cublas::multiply(product, stream);
 }
 #endif
