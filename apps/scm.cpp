@@ -71,22 +71,27 @@ std::pair<std::string, nlohmann::json> parse_setting(const std::string& text) {
   return {text.substr(0, equals), parsed.is_discarded() ? nlohmann::json(value) : parsed};
 }
 
-causal::StructuralCausalModel read_model_for(Common& common, const std::string& path,
-                                             const std::vector<std::string>& settings) {
-  causal::ModelFile file = causal::load_model(find_graph(path));
-  for (const std::string& note : file.notes) common.console.say(note);
-  file.model.move_to(common.target(), common.layers());
+void apply_settings(causal::StructuralCausalModel& model,
+                    const std::vector<std::string>& settings) {
   std::map<size_t, nlohmann::json> changes;
   for (const std::string& setting : settings) {
     const auto [name, value] = parse_setting(setting);
     const size_t dot = name.rfind('.');
     if (dot == std::string::npos || dot == 0)
       throw UsageError(fmt::format("--set {}: give NODE.KEY=VALUE", io::show(setting)));
-    const size_t node = as_usage([&] { return file.model.graph().find(name.substr(0, dot)); });
+    const size_t node = as_usage([&] { return model.graph().find(name.substr(0, dot)); });
     changes[node][name.substr(dot + 1)] = value;
   }
-  for (const auto& [node, values] : changes)
-    as_usage([&] { file.model.mechanism(node).configure(values); });
+  for (size_t i = 0; i < model.graph().size(); ++i)
+    as_usage([&] { model.mechanism(i).configure(changes[i]); });
+}
+
+causal::StructuralCausalModel read_model_for(Common& common, const std::string& path,
+                                             const std::vector<std::string>& settings) {
+  causal::ModelFile file = causal::load_model(find_graph(path));
+  for (const std::string& note : file.notes) common.console.say(note);
+  file.model.move_to(common.target(), common.layers());
+  if (!settings.empty()) apply_settings(file.model, settings);
   return std::move(file.model);
 }
 

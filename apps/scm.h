@@ -54,9 +54,11 @@ NodeRows read_rows(Common& common, const RowFlags& flags, const causal::Graph& g
 // A graph from a file, the folder of a model, or the name of one that came along ("asia"); what a
 // person should know about how it was read is said.
 causal::Graph read_graph_for(Common& common, const std::string& path);
-// A model on the command's device, and what a person should know about how it was read, which is
-// said. `settings`, NODE.KEY=VALUE each, change what may be changed after a fit. Throws UsageError
-// for one that is not understood.
+// The model as it was fitted but for `settings`, NODE.KEY=VALUE each. Throws UsageError for one
+// that is not understood or may not be changed.
+void apply_settings(causal::StructuralCausalModel& model, const std::vector<std::string>& settings);
+// A model on the command's device with these settings, and what a person should know about how it
+// was read, which is said.
 causal::StructuralCausalModel read_model_for(Common& common, const std::string& path,
                                              const std::vector<std::string>& settings = {});
 // KEY=VALUE, the value as JSON or else as text. Throws UsageError.

@@ -155,11 +155,11 @@ std::string report_of(const Flags& flags, const ScmEvaluation& e) {
 }
 
 void run(Common& common, Flags flags) {
-  const causal::Graph graph = read_graph_for(common, flags.model);
-  if (causal::has_image(graph)) {
+  causal::StructuralCausalModel model = read_model_for(common, flags.model);
+  if (causal::has_image(model.graph())) {
     if (!flags.truth.empty())
       throw UsageError("--truth: of images it is the world of their data, if that knows it");
-    evaluate_image_graph(common,
+    evaluate_image_graph(common, model,
                          {flags.model, flags.out, flags.rows, flags.options.interventions,
                           flags.variants, flags.judges, flags.batch, flags.cycled},
                          echo(flags));
@@ -169,7 +169,6 @@ void run(Common& common, Flags flags) {
     throw UsageError("--variant and --judge are for graphs with an image");
   if (flags.rows.data.empty() && flags.truth.empty())
     throw UsageError("give --data, or --truth to draw it from");
-  const causal::StructuralCausalModel model = read_model_for(common, flags.model);
   std::optional<causal::StructuralCausalModel> truth;
   if (!flags.truth.empty()) truth.emplace(read_model_for(common, flags.truth));
   causal::NodeValues data;

@@ -12,8 +12,8 @@ struct ImageScmFlags {
   std::vector<std::string> interventions, variants, judges;
   int64_t batch = 32, cycled = 10;
 };
-// `options`: all flags, for run.json.
-void evaluate_image_graph(Common& common, const ImageScmFlags& flags,
-                          const nlohmann::ordered_json& options);
+// `options`: all flags, for run.json. Leaves the model as its last variant.
+void evaluate_image_graph(Common& common, causal::StructuralCausalModel& model,
+                          const ImageScmFlags& flags, const nlohmann::ordered_json& options);
 
 }  // namespace diffscm::apps

@@ -3,6 +3,8 @@
 
 #include <chrono>
 #include <cmath>
+#include <iterator>
+#include <sstream>
 
 #include "apps/output_folder.h"
 #include "apps/report/document.h"
@@ -52,6 +54,12 @@ AttributeReader judges(const std::vector<std::string>& given, const causal::Grap
     }
     return read;
   };
+}
+
+// What blanks part.
+std::vector<std::string> words(const std::string& text) {
+  std::istringstream stream(text);
+  return {std::istream_iterator<std::string>(stream), {}};
 }
 
 std::string shown(double x, int decimals = 2) {
@@ -159,52 +167,43 @@ void print(const Variant& variant) {
 
 }  // namespace
 
-void evaluate_image_graph(Common& common, const ImageScmFlags& flags, const Json& options) {
+void evaluate_image_graph(Common& common, causal::StructuralCausalModel& model,
+                          const ImageScmFlags& flags, const Json& options) {
   if (flags.rows.data.empty()) throw UsageError("--data is needed: images with attributes");
+  const causal::Graph& graph = model.graph();
   const std::vector<std::string> names =
       flags.variants.empty() ? std::vector<std::string>{"as fitted"} : flags.variants;
   const OutputFolder folder(flags.out, "scm evaluate");
   const std::filesystem::path out = flags.out;
+  const NodeRows rows = read_rows(common, flags.rows, graph);
+  const data::Dataset reference =
+      data::load_dataset(flags.rows.data, data::Split::train, common.seed);
+  const causal::DatasetNodes nodes(graph, *rows.dataset);
+  AttributeReader reader = judges(flags.judges, graph, *rows.dataset, common.target());
+  if (rows.dataset->world != nullptr)
+    reader = either(world_reader(graph, *rows.dataset, nodes), std::move(reader));
   std::vector<Variant> variants;
-  std::optional<NodeRows> rows;
-  std::optional<data::Dataset> reference;
-  std::optional<causal::Graph> graph;
   const auto start = std::chrono::steady_clock::now();
   const auto elapsed = [&] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   };
   for (const std::string& name : names) {
-    std::vector<std::string> settings;
-    for (size_t begin = 0; !flags.variants.empty() && begin < name.size();) {
-      const size_t end = std::min(name.find(' ', begin), name.size());
-      if (end > begin) settings.push_back(name.substr(begin, end - begin));
-      begin = end + 1;
-    }
-    const causal::StructuralCausalModel model = read_model_for(common, flags.model, settings);
-    if (!rows) {
-      graph.emplace(model.graph());
-      rows = read_rows(common, flags.rows, *graph);
-      reference = data::load_dataset(flags.rows.data, data::Split::train, common.seed);
-    }
-    const causal::DatasetNodes nodes(*graph, *rows->dataset);
-    AttributeReader reader = judges(flags.judges, *graph, *rows->dataset, common.target());
-    if (rows->dataset->world != nullptr)
-      reader = either(world_reader(*graph, *rows->dataset, nodes), std::move(reader));
+    if (!flags.variants.empty()) apply_settings(model, words(name));
     const double before = elapsed();
-    variants.push_back(
-        {name, evaluate_images(model, *rows->dataset, rows->index, *reference, reader,
-                               {.seed = common.seed,
-                                .interventions = flags.interventions,
-                                .cycled_rows = flags.cycled,
-                                .batch = flags.batch,
-                                .progress = [&](int64_t done, int64_t total) {
-                                  if (stop_requested()) throw Stopped{};
-                                  const double all = static_cast<double>(total),
-                                               now = static_cast<double>(done);
-                                  common.console.progress("evaluate", now, all,
-                                                          (elapsed() - before) / now * (all - now),
-                                                          name);
-                                }})});
+    variants.push_back({name, evaluate_images(model, *rows.dataset, rows.index, reference, reader,
+                                              {.seed = common.seed,
+                                               .interventions = flags.interventions,
+                                               .cycled_rows = flags.cycled,
+                                               .batch = flags.batch,
+                                               .progress = [&](int64_t done, int64_t total) {
+                                                 if (stop_requested()) throw Stopped{};
+                                                 const double all = static_cast<double>(total),
+                                                              now = static_cast<double>(done);
+                                                 common.console.progress(
+                                                     "evaluate", now, all,
+                                                     (elapsed() - before) / now * (all - now),
+                                                     name);
+                                               }})});
     common.console.finish_progress();
     if (!common.json && !common.quiet) print(variants.back());
   }
@@ -217,7 +216,7 @@ void evaluate_image_graph(Common& common, const ImageScmFlags& flags, const Json
   io::atomic_write(out / "summary.json", io::dump(summary, 2) + "\n");
   io::atomic_write(out / "summary.csv", to_csv(variants));
   io::atomic_write(out / "report.html", report_of(flags, variants));
-  write_scm_run(flags.out, common, options, *graph, summary);
+  write_scm_run(flags.out, common, options, graph, summary);
   if (common.json)
     fmt::print("{}\n", io::dump(summary));
   else if (!common.quiet)

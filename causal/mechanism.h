@@ -99,7 +99,8 @@ class Mechanism {
 
   // Where it computes from now on, for mechanisms that are worth it.
   virtual void move_to(Target, Dtype) {}
-  // Parameters that may change after the fit. Throws Error naming one that may not.
+  // Parameters that may change after the fit; those not given are as they were fitted. Throws Error
+  // naming one that may not.
   virtual void configure(const nlohmann::json& parameters);
   // Shows what stands on the way from the value to the noise and back, for mechanisms that walk:
   // the level of each step, 0 the value's. An empty function ends it.

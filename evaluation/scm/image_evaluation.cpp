@@ -188,6 +188,10 @@ class Evaluator {
     };
     const NodeValues noise = model_.abduct(factual, rows);
     const double abduction = seconds();
+    std::vector<std::vector<double>> read_before;
+    for (int64_t row = 0; row < end - begin; ++row)
+      read_before.push_back(
+          reader_(rows.index[static_cast<size_t>(row)], image_of(factual[image_].images, row)));
     for (size_t d = 0; d < set_.size(); ++d) {
       const double before = seconds();
       const std::vector<double> wanted(targets[d].begin() + begin, targets[d].begin() + end);
@@ -196,14 +200,15 @@ class Evaluator {
       const NodeValues answer = model_.counterfactual(factual, noise, intervention).value;
       seconds_ += seconds() - before + abduction;
       for (int64_t row = 0; row < end - begin; ++row)
-        judge(d, index_[static_cast<size_t>(begin + row)], factual, answer, row);
+        judge(d, rows.index[static_cast<size_t>(row)], factual, answer, row,
+              read_before[static_cast<size_t>(row)]);
       report();
     }
     if (begin < cycled) cycle(factual, rows, std::min(end, cycled) - begin);
   }
 
-  void judge(size_t d, int64_t i, const NodeValues& factual, const NodeValues& answer,
-             int64_t row) {
+  void judge(size_t d, int64_t i, const NodeValues& factual, const NodeValues& answer, int64_t row,
+             const std::vector<double>& read_before) {
     const auto was = image_of(factual[image_].images, row),
                is = image_of(answer[image_].images, row);
     const std::vector<float> truth = nodes_.true_image(i, answer, row);
@@ -214,7 +219,7 @@ class Evaluator {
       sums.nothing.add(l1_grey_levels(was, truth));
       sums.random.add(l1_grey_levels(nearest_.image(answer, row), truth));
     }
-    const auto read = reader_(i, is), read_before = reader_(i, was),
+    const auto read = reader_(i, is),
                read_truth = truth.empty() ? std::vector<double>() : reader_(i, truth);
     const auto place = static_cast<size_t>(row);
     for (size_t k = 0; k < graph_.size(); ++k) {
