@@ -1,0 +1,60 @@
+// A PTX module: what nvcc's text for one source file declares, ready to be executed.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace diffscm::softgpu {
+
+class Program;
+
+// Where a parameter lies in the parameter block of a launch.
+struct Param {
+  uint32_t offset = 0, bytes = 0;
+};
+
+// A kernel (.entry). `program` is its code in the form that the interpreter runs (program.h).
+struct Entry {
+  std::string name;  // mangled
+  std::vector<Param> params;
+  uint32_t param_bytes = 0;
+  uint32_t static_shared_bytes = 0;  // dynamic shared memory follows them
+  uint32_t max_threads = 0;          // of .maxntid; 0: not given
+  std::shared_ptr<const Program> program;
+};
+
+// A variable of module scope in .global or .const memory. Its storage lives as long as the module.
+struct Variable {
+  std::string name;
+  std::byte* data = nullptr;
+  size_t bytes = 0;
+  bool constant = false;
+};
+
+class Module {
+ public:
+  // Parses and decodes the text. Throws Error that names the line, the kernel and the form for
+  // whatever the interpreter does not know.
+  explicit Module(std::string_view ptx);
+  ~Module();
+  Module(const Module&) = delete;
+  Module& operator=(const Module&) = delete;
+
+  // Null if there is none of that name.
+  const Entry* entry(std::string_view mangled_name) const;
+  const Variable* variable(std::string_view name) const;
+
+  const std::vector<Entry>& entries() const { return entries_; }
+  const std::vector<Variable>& variables() const { return variables_; }
+
+ private:
+  std::vector<Entry> entries_;
+  std::vector<Variable> variables_;
+  std::vector<std::unique_ptr<std::byte[]>> storage_;
+};
+
+}  // namespace diffscm::softgpu
