@@ -8,7 +8,7 @@
 #include "data/faces.h"
 #include "data/resize.h"
 #include "engine/io/file.h"
-#include "engine/io/jpeg.h"
+#include "engine/io/picture_file.h"
 #include "engine/parallel.h"
 #include "kernels/error.h"
 
@@ -151,7 +151,7 @@ Options parse_options(std::string_view text, const fs::path& folder) {
 }
 
 void read_image(const fs::path& path, int64_t size, std::span<float> pixels) {
-  const io::Picture picture = io::read_jpeg(path);
+  const io::Picture picture = io::read_picture(path);
   require(picture.width == kWidth && picture.height == kHeight && picture.channels == 3,
           "{} is {} x {} x {}: CelebA's aligned images are {} x {} x 3", show(path), picture.height,
           picture.width, picture.channels, kHeight, kWidth);

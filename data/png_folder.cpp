@@ -9,7 +9,7 @@
 #include "data/attribute_column.h"
 #include "data/table.h"
 #include "engine/io/file.h"
-#include "engine/io/png.h"
+#include "engine/io/picture_file.h"
 #include "kernels/error.h"
 
 namespace diffscm::data {
@@ -236,7 +236,7 @@ void add_columns(Dataset& set, const Listing& own, const Listing& other, const L
 }
 
 void append(Dataset& set, const fs::path& path) {
-  const io::Picture picture = io::read_png(path);
+  const io::Picture picture = io::read_picture(path);
   if (set.pixels.empty()) {
     set.height = picture.height;
     set.width = picture.width;

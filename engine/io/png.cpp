@@ -15,9 +15,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr uint64_t kFileLimit = uint64_t{1} << 28;
-constexpr uint64_t kPixelLimit = uint64_t{1} << 26;
-
 // libpng leaves a failed call by longjmp. Only `begin` and `read_rows` call it, and neither holds
 // an object with a destructor.
 class Decoder {
@@ -34,6 +31,8 @@ class Decoder {
   // Reads up to the pixels and asks for 8-bit samples. False: see message().
   bool begin() {
     if (setjmp(png_jmpbuf(png_))) return false;
+    // 1 keeps none: a thousand compressed texts may unpack to 8 MB each, and nobody reads them.
+    png_set_chunk_cache_max(png_, 1);
     png_set_read_fn(png_, this, on_read);
     png_read_info(png_, info_);
     png_set_expand(png_);    // palettes to colours, 1 to 4 bits to 8, tRNS to alpha
@@ -80,17 +79,6 @@ class Decoder {
   char message_[128] = "";
 };
 
-// Drops the last of `samples` per pixel, the alpha, after laying the others over black.
-void lay_over_black(std::vector<uint8_t>& pixels, size_t samples) {
-  uint8_t* out = pixels.data();
-  for (size_t at = 0; at < pixels.size(); at += samples) {
-    const unsigned alpha = pixels[at + samples - 1];
-    for (size_t c = 0; c + 1 < samples; ++c)
-      *out++ = static_cast<uint8_t>((pixels[at + c] * alpha + 127) / 255);
-  }
-  pixels.resize(static_cast<size_t>(out - pixels.data()));
-}
-
 struct Image : png_image {
   Image() : png_image{} { version = PNG_IMAGE_VERSION; }
   ~Image() { png_image_free(this); }
@@ -100,19 +88,35 @@ struct Image : png_image {
 
 }  // namespace
 
-Picture read_png(const fs::path& path) {
-  const Bytes file = read_file(path, kFileLimit);
+void check_size(int64_t height, int64_t width, int64_t samples, std::string_view where) {
+  // Division: width * height may overflow.
+  require(height > 0 && width > 0 && height <= kPictureBytes / samples / width,
+          "{} has {} x {} pixels of {} samples, the limit is {} in all: make it smaller first",
+          where, width, height, samples, kPictureBytes);
+}
+
+void lay_over_black(std::vector<uint8_t>& pixels, int64_t samples) {
+  const auto stride = static_cast<size_t>(samples);
+  uint8_t* out = pixels.data();
+  for (size_t at = 0; at < pixels.size(); at += stride) {
+    const unsigned alpha = pixels[at + stride - 1];
+    for (size_t c = 0; c + 1 < stride; ++c)
+      *out++ = static_cast<uint8_t>((pixels[at + c] * alpha + 127) / 255);
+  }
+  pixels.resize(static_cast<size_t>(out - pixels.data()));
+}
+
+Picture decode_png(std::span<const uint8_t> file, std::string_view where) {
   Decoder decoder(file);
-  if (!decoder.begin()) fail("{} is not a valid PNG file: {}", show(path), show(decoder.message()));
+  if (!decoder.begin()) fail("{} is not a valid PNG file: {}", where, show(decoder.message()));
   const int64_t width = decoder.width(), height = decoder.height(), samples = decoder.samples();
-  require(static_cast<uint64_t>(width) * static_cast<uint64_t>(height) <= kPixelLimit,
-          "{} has {} x {} pixels, the limit is {} in all", show(path), width, height, kPixelLimit);
+  check_size(height, width, samples, where);
   const bool alpha = samples == 2 || samples == 4;
   Picture picture{height, width, alpha ? samples - 1 : samples, {}};
   picture.pixels.resize(static_cast<size_t>(width * height * samples));
   if (!decoder.read_rows(picture.pixels.data()))
-    fail("{} is a corrupt PNG file: {}", show(path), show(decoder.message()));
-  if (alpha) lay_over_black(picture.pixels, static_cast<size_t>(samples));
+    fail("{} is a corrupt PNG file: {}", where, show(decoder.message()));
+  if (alpha) lay_over_black(picture.pixels, samples);
   return picture;
 }
 

@@ -7,7 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <regex>
 
-#include "tests/engine/io_testing.h"
+#include "engine/io/picture_file.h"
+"tests/engine/io_testing.h"
 
 namespace diffscm::apps {
 namespace {
@@ -76,7 +77,7 @@ io::Picture decoded(const std::string& url) {
                   static_cast<int>(text.size()));
   testing::TemporaryFolder folder;
   testing::put(folder / "a.png", bytes);
-  return io::read_png(folder / "a.png");
+  return io::read_picture(folder / "a.png");
 }
 
 size_t count(const std::string& text, const std::string& part) {

@@ -2,7 +2,7 @@
 
 #include "data/faces.h"
 #include "data/resize.h"
-#include "engine/io/jpeg.h"
+#include "engine/io/picture_file.h"
 #include "tests/engine/io_testing.h"
 #include "tests/engine/jpeg_testing.h"
 
@@ -94,7 +94,7 @@ TEST_F(CelebA, splits_and_attributes_are_those_of_the_lists) {
 }
 
 TEST_F(CelebA, images_are_the_middle_made_smaller) {
-  const io::Picture whole = io::read_jpeg(image(5));
+  const io::Picture whole = io::read_picture(image(5));
   io::Picture middle{150, 150, 3, {}};  // left 14, top 34
   for (int64_t y = 34; y < 184; ++y)
     for (int64_t i = 14 * 3; i < 164 * 3; ++i)

@@ -1,5 +1,6 @@
 #include "data/resize.h"
 
+#include "engine/io/npz.h"
 #include "tests/engine/io_testing.h"
 
 namespace diffscm::data {
@@ -33,6 +34,52 @@ TEST(Resize, agrees_with_pillow) {
   EXPECT_EQ(resize(picture, 7, 11).pixels, picture.pixels);
   const io::Picture grey{2, 2, 1, {0, 100, 200, 60}};
   EXPECT_EQ(resize(grey, 1, 1).pixels, (std::vector<uint8_t>{90}));
+}
+
+// Of bench/peers/golden_pictures.py: Pillow's filters, and guided-diffusion's crops made with them.
+class Golden : public ::testing::Test {
+ protected:
+  io::Picture picture(const std::string& name) const {
+    const io::NpyArray& array = all_.at(name);
+    return {array.shape[0], array.shape[1], 3, array.bytes};
+  }
+  void expect_same(const io::Picture& made, const std::string& name) const {
+    const io::Picture expected = picture(name);
+    EXPECT_EQ(made.height, expected.height) << name;
+    EXPECT_EQ(made.width, expected.width) << name;
+    EXPECT_EQ(made.pixels, expected.pixels) << name;
+  }
+  const io::NpyArrays all_ = io::read_npz(DIFFSCM_GOLDEN "/pictures.npz");
+  const std::vector<std::string> sizes_{"33x47", "71x50", "11x9", "24x24", "131x65"};
+};
+
+TEST_F(Golden, every_filter_is_pillows) {
+  for (const std::string& size : sizes_)
+    for (const auto& [name, filter] : {std::pair{"BOX ", Filter::box},
+                                       {"BILINEAR ", Filter::bilinear},
+                                       {"BICUBIC ", Filter::bicubic}})
+      expect_same(resize(picture(size), 19, 14, filter), name + size);
+}
+
+TEST_F(Golden, squares_are_guided_diffusions) {
+  const std::vector<int64_t> words = all_.at("words").to_ints();
+  for (const std::string& size : sizes_) {
+    for (const int64_t side : {16, 13})
+      expect_same(centre_square(picture(size), side),
+                  "centre " + size + " " + std::to_string(side));
+    for (size_t i = 0; i < 3; ++i)
+      expect_same(random_square(
+                      picture(size), 16,
+                      {static_cast<uint32_t>(words[3 * i]), static_cast<uint32_t>(words[3 * i + 1]),
+                       static_cast<uint32_t>(words[3 * i + 2])}),
+                  "random " + size + " " + std::to_string(i));
+  }
+}
+
+// Only what is kept is made: a square of the middle of 4 million columns.
+TEST(Resize, a_very_long_picture_makes_a_square) {
+  const io::Picture square = centre_square({2, 1 << 22, 1, std::vector<uint8_t>(1 << 23, 7)}, 64);
+  EXPECT_EQ(square.pixels, std::vector<uint8_t>(64 * 64, 7));
 }
 
 TEST(Resize, the_middle_is_cut_out) {

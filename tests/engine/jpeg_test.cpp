@@ -1,4 +1,4 @@
-#include "engine/io/jpeg.h"
+#include "engine/io/picture_file.h"
 
 #include <numeric>
 
@@ -48,7 +48,7 @@ Picture gradient(int64_t height, int64_t width, int64_t channels) {
 TEST(Jpeg, decodes_as_pillow_does) {
   const TemporaryFolder folder;
   put(folder / "a.jpg", from_hex(kPillow));
-  const Picture picture = read_jpeg(folder / "a.jpg");
+  const Picture picture = read_picture(folder / "a.jpg");
   EXPECT_EQ(picture.width, 12);
   EXPECT_EQ(picture.height, 9);
   EXPECT_EQ(picture.channels, 3);
@@ -71,16 +71,16 @@ TEST(Jpeg, every_way_of_storing_is_read) {
   const Picture colour = gradient(21, 18, 3), grey = gradient(21, 18, 1);
   for (const Scans scans : {Scans::one, Scans::one_per_channel, Scans::progressive}) {
     put(path, encode_jpeg(colour, 98, scans));
-    const Picture back = read_jpeg(path);
+    const Picture back = read_picture(path);
     ASSERT_EQ(back.pixels.size(), colour.pixels.size());
     for (size_t i = 0; i < back.pixels.size(); ++i)
       ASSERT_NEAR(back.pixels[i], colour.pixels[i], 8) << i;
   }
   put(path, encode_jpeg(grey, 98));
-  EXPECT_EQ(read_jpeg(path).channels, 1);
-  EXPECT_EQ(read_jpeg(path).pixels.size(), grey.pixels.size());
-  put(path, encode_jpeg(gradient(21, 18, 4)));
-  expect_error([&] { read_jpeg(path); }, "a.jpg\" is");
+  EXPECT_EQ(read_picture(path).channels, 1);
+  EXPECT_EQ(read_picture(path).pixels.size(), grey.pixels.size());
+  put(path, encode_jpeg(gradient(21, 18, 4)));  // CMYK
+  EXPECT_EQ(read_picture(path).channels, 3);
 }
 
 TEST(Jpeg, damage_is_an_error) {
@@ -88,10 +88,30 @@ TEST(Jpeg, damage_is_an_error) {
   const auto path = folder / "a.jpg";
   for (const Scans scans : {Scans::one, Scans::progressive}) {
     const std::string file = encode_jpeg(gradient(40, 50, 3), 90, scans);
-    expect_truncations_refused(path, file, [&] { read_jpeg(path); });
-    EXPECT_GT(expect_bit_flips_survived(path, file, [&] { read_jpeg(path); }), 100);
+    expect_truncations_refused(path, file, [&] { read_picture(path); });
+    EXPECT_GT(expect_bit_flips_survived(path, file, [&] { read_picture(path); }), 100);
   }
-  expect_strangers_refused(path, [&] { read_jpeg(path); });
+  expect_strangers_refused(path, [&] { read_picture(path); });
+}
+
+// Cameras pad files before their end.
+TEST(Jpeg, bytes_before_the_end_are_no_damage) {
+  const TemporaryFolder folder;
+  std::string file = encode_jpeg(gradient(16, 16, 3));
+  put(folder / "a.jpg", file);
+  const Picture plain = read_picture(folder / "a.jpg");
+  put(folder / "a.jpg", file.insert(file.size() - 2, 20, '\0'));
+  EXPECT_EQ(read_picture(folder / "a.jpg").pixels, plain.pixels);
+}
+
+// Coefficients of a progressive file are kept until all have come: 3 x 2 bytes for each pixel.
+TEST(Jpeg, a_progressive_giant_is_refused) {
+  const TemporaryFolder folder;
+  const Picture white{3800, 4000, 3, std::vector<uint8_t>(3800 * 4000 * 3, 255)};
+  put(folder / "a.jpg", encode_jpeg(white, 90, Scans::progressive));
+  expect_error([&] { read_picture(folder / "a.jpg"); }, "too much memory");
+  put(folder / "a.jpg", encode_jpeg(white, 90));
+  EXPECT_EQ(read_picture(folder / "a.jpg").height, 3800);
 }
 
 TEST(Jpeg, small_files_cannot_ask_for_much) {
@@ -102,7 +122,7 @@ TEST(Jpeg, small_files_cannot_ask_for_much) {
   ASSERT_NE(frame, std::string::npos);
   file.replace(frame + 5, 4, "\xfe\xf0\xfe\xf0");
   put(path, file);
-  expect_error([&] { read_jpeg(path); }, "the limit is");
+  expect_error([&] { read_picture(path); }, "the limit is");
   // The same scan again and again.
   file = encode_jpeg(gradient(16, 16, 3), 90, Scans::one_per_channel);
   const size_t first = file.find("\xff\xda"), second = file.find("\xff\xc4", first);
@@ -110,7 +130,7 @@ TEST(Jpeg, small_files_cannot_ask_for_much) {
   std::string again;
   for (int k = 0; k < 200; ++k) again += file.substr(first, next - first);
   put(path, file.substr(0, first) + again + file.substr(first));
-  expect_error([&] { read_jpeg(path); }, "too many scans");
+  expect_error([&] { read_picture(path); }, "too many scans");
 }
 
 }  // namespace

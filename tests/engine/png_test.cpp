@@ -1,4 +1,4 @@
-#include "engine/io/png.h"
+#include "engine/io/picture_file.h"
 
 #include <zlib.h>
 
@@ -28,7 +28,7 @@ TEST(Png, round_trip) {
   for (const int64_t channels : {1, 3}) {
     const Picture written = example(channels);
     write_png(folder / "a.png", written);
-    const Picture read = read_png(folder / "a.png");
+    const Picture read = read_picture(folder / "a.png");
     EXPECT_EQ(read.height, 7);
     EXPECT_EQ(read.width, 5);
     EXPECT_EQ(read.channels, channels);
@@ -41,7 +41,7 @@ TEST(Png, survives_damage) {
   write_png(folder / "a.png", example(3));
   const std::string bytes = get(folder / "a.png");
   const auto read = [&] {
-    const Picture picture = read_png(folder / "a.png");
+    const Picture picture = read_picture(folder / "a.png");
     EXPECT_EQ(static_cast<int64_t>(picture.pixels.size()),
               picture.height * picture.width * picture.channels);
   };
@@ -61,7 +61,7 @@ TEST(Png, refuses_a_giant_before_allocating_it) {
   for (int i = 0; i < 4; ++i)
     bytes[static_cast<size_t>(29 + i)] = static_cast<char>(crc >> (24 - 8 * i));
   put(folder / "a.png", bytes);
-  expect_error([&] { read_png(folder / "a.png"); }, "65535 x 65535");
+  expect_error([&] { read_picture(folder / "a.png"); }, "65535 x 65535");
 }
 
 TEST(Png, refuses_to_write_nonsense) {
@@ -110,7 +110,7 @@ std::string png_of_row(uint32_t width, int bits, int colour, const std::string& 
 Picture read_bytes(const std::string& bytes) {
   const TemporaryFolder folder;
   put(folder / "a.png", bytes);
-  return read_png(folder / "a.png");
+  return read_picture(folder / "a.png");
 }
 
 using Levels = std::vector<uint8_t>;
@@ -189,7 +189,7 @@ TEST(PngFormats, the_reason_of_a_failure_is_given) {
   expect_error([&] { read_bytes("\x89PNG" + bytes.substr(4, 20)); }, "cut short");
   bytes[20] = 'x';  // in IHDR, under its checksum
   expect_error([&] { read_bytes(bytes); }, "CRC error");
-  expect_error([&] { read_bytes("not a picture at all"); }, "Not a PNG file");
+  expect_error([&] { read_bytes("not a picture at all"); }, "no PNG, JPEG or WebP file");
   bytes = png_of_row(1, 8, kGrey, "x");
   bytes[bytes.size() - 18] ^= 1;  // in IDAT
   expect_error([&] { read_bytes(bytes); }, "is a corrupt PNG file: \"IDAT: ");

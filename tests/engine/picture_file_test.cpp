@@ -1,0 +1,99 @@
+#include "engine/io/picture_file.h"
+
+#include "engine/io/npz.h"
+#include "tests/engine/io_testing.h"
+
+namespace diffscm::io {
+namespace {
+
+using diffscm::testing::expect_bit_flips_survived;
+using diffscm::testing::expect_error;
+using diffscm::testing::expect_strangers_refused;
+using diffscm::testing::expect_truncations_refused;
+using diffscm::testing::put;
+using diffscm::testing::TemporaryFolder;
+
+const NpyArrays& golden() {
+  static const NpyArrays arrays = read_npz(DIFFSCM_GOLDEN "/pictures.npz");
+  return arrays;
+}
+
+std::string file(const std::string& name) {
+  const auto& bytes = golden().at("file " + name).bytes;
+  return {bytes.begin(), bytes.end()};
+}
+
+const std::vector<std::string> kFiles{"colour.jpg", "progressive.jpg", "grey.jpg",
+                                      "cmyk.jpg",   "colour.png",      "palette.png",
+                                      "lossy.webp", "lossless.webp",   "alpha.webp"};
+
+TEST(PictureFile, every_format_is_decoded_as_pillow_does) {
+  const TemporaryFolder folder;
+  for (const std::string& name : kFiles) {
+    SCOPED_TRACE(name);
+    put(folder / name, file(name));
+    const Picture picture = read_picture(folder / name);
+    const NpyArray& expected = golden().at("pixels " + name);
+    EXPECT_EQ(picture.height, expected.shape[0]);
+    EXPECT_EQ(picture.width, expected.shape[1]);
+    EXPECT_EQ(picture.channels, expected.shape.size() == 2 ? 1 : 3);
+    EXPECT_EQ(picture.pixels, expected.bytes);
+  }
+  // ImageNet has a PNG file that is called .JPEG.
+  put(folder / "a.JPEG", file("colour.png"));
+  EXPECT_EQ(read_picture(folder / "a.JPEG").pixels, golden().at("pixels colour.png").bytes);
+}
+
+TEST(PictureFile, damage_is_an_error_or_a_picture) {
+  const TemporaryFolder folder;
+  for (const std::string& name : kFiles) {
+    SCOPED_TRACE(name);
+    const auto path = folder / name;
+    const auto read = [&] {
+      const Picture picture = read_picture(path);
+      EXPECT_EQ(std::ssize(picture.pixels), picture.height * picture.width * picture.channels);
+    };
+    std::string bytes = file(name);
+    EXPECT_GT(expect_bit_flips_survived(path, bytes, read, 2000), 50);
+    // What ends a PNG file holds no picture.
+    if (name.ends_with("png")) bytes.resize(bytes.size() - 12);
+    expect_truncations_refused(path, bytes, read, bytes.size());
+  }
+  expect_strangers_refused(folder / "a.webp", [&] { read_picture(folder / "a.webp"); });
+}
+
+TEST(PictureFile, absurd_sizes_are_refused) {
+  const TemporaryFolder folder;
+  // 16383 x 16383, the most that a lossy and a lossless WebP file can say.
+  std::string webp = file("lossy.webp");
+  const size_t frame = webp.find("\x9d\x01\x2a");
+  ASSERT_NE(frame, std::string::npos);
+  put(folder / "a.webp", webp.replace(frame + 3, 4, "\xff\x3f\xff\x3f"));
+  expect_error([&] { read_picture(folder / "a.webp"); }, "16383 x 16383");
+  webp = file("lossless.webp");
+  const size_t bits = webp.find("VP8L") + 9;
+  put(folder / "a.webp", webp.replace(bits, 3, "\xff\xff\xff"));
+  expect_error([&] { read_picture(folder / "a.webp"); }, "16384 x ");
+}
+
+TEST(PictureFile, animations_are_refused) {
+  std::string webp = file("alpha.webp");
+  // As the container's header says it: VP8X, flag 2.
+  std::string header("VP8X\x0a\0\0\0\x02\0\0\0\x1a\0\0\x14\0\0", 18);
+  webp.insert(12, header);
+  const size_t length = webp.size() - 8;
+  for (size_t i = 0; i < 4; ++i) webp[4 + i] = static_cast<char>(length >> (8 * i));
+  const TemporaryFolder folder;
+  put(folder / "a.webp", webp);
+  expect_error([&] { read_picture(folder / "a.webp"); }, "animation");
+}
+
+TEST(PictureFile, names) {
+  for (const char* name : {"a.png", "a.b.JPEG", "x/y.jpg", "a.WebP", ".png"})
+    EXPECT_TRUE(names_picture(name)) << name;
+  for (const char* name : {"a.txt", "png", "a.png.txt", "a.jpe", "", "."})
+    EXPECT_FALSE(names_picture(name)) << name;
+}
+
+}  // namespace
+}  // namespace diffscm::io
