@@ -65,6 +65,20 @@ struct Flags {
 // L1 of a round trip, in grey levels, from which on it is worth a word.
 constexpr double kVisible = 0.5;
 
+// Of the abductions of an image the worst counts; not a number is worse than any.
+void add_abduction(const Abduction& u, const std::vector<double>& roundtrip,
+                   std::span<Outcome> outcomes) {
+  const auto worse = [](double a, double b) { return b > a || std::isnan(b) ? b : a; };
+  for (size_t i = 0; i < outcomes.size(); ++i) {
+    Outcome& o = outcomes[i];
+    o.roundtrip_l1 = worse(o.roundtrip_l1, roundtrip[i]);
+    o.evaluations += u.evaluations[i];
+    if (u.residual.empty()) continue;
+    o.residual = worse(o.residual.value_or(0), u.residual[i]);
+    o.converged = o.converged.value_or(true) && u.converged[i] != 0;
+  }
+}
+
 void run_batch(Common& common, const Flags& flags, const Query& query, int64_t begin,
                std::vector<Outcome>& outcomes, Images& images,
                std::optional<CounterfactualReport>& report) {
@@ -82,26 +96,17 @@ void run_batch(Common& common, const Flags& flags, const Query& query, int64_t b
   options.abduction.seed = common.seed;
   options.abduction.index = index;
   const Counterfactual result =
-      counterfactual(action.epsilon, action.guidance, query.model.chain(), factual, options,
+      counterfactual(action, query.model.chain(), factual, options,
                      level_progress(common, "counterfactual", begin / flags.batch, batches),
                      report ? report->observer(begin) : PassObserver{});
 
-  const std::vector<double> roundtrip = l1_grey_levels(result.reconstruction, factual);
-  for (size_t i = 0; i < index.size(); ++i) {
-    Outcome o{.index = index[i],
-              .label = -1,
-              .roundtrip_l1 = roundtrip[i],
-              .residual = nullptr,
-              .converged = nullptr,
-              .evaluations = result.abduction.evaluations[i],
-              .at_scale = {}};
-    if (!dataset.labels.empty()) o.label = dataset.labels[static_cast<size_t>(index[i])];
-    if (!result.abduction.residual.empty()) {
-      o.residual = result.abduction.residual[i];
-      o.converged = result.abduction.converged[i] != 0;
-    }
-    outcomes.push_back(std::move(o));
+  for (const int64_t i : index) {
+    outcomes.push_back({.index = i, .label = -1});
+    if (!dataset.labels.empty()) outcomes.back().label = dataset.labels[static_cast<size_t>(i)];
   }
+  for (size_t a = 0; a < result.abduction.size(); ++a)
+    add_abduction(result.abduction[a], l1_grey_levels(result.reconstruction[a], factual),
+                  std::span(outcomes).subspan(static_cast<size_t>(begin)));
   const int64_t target = query.target_class();
   for (size_t s = 0; s < result.counterfactual.size(); ++s) {
     const Tensor image = clamp_to_image(result.counterfactual[s]);
@@ -124,15 +129,33 @@ void run_batch(Common& common, const Flags& flags, const Query& query, int64_t b
     images.counterfactual[s].push_back(image);
   }
   images.factual.push_back(factual);
-  images.latent.push_back(result.abduction.latent);
-  images.reconstruction.push_back(clamp_to_image(result.reconstruction));
+  images.latent.resize(result.abduction.size());
+  images.reconstruction.resize(result.abduction.size());
+  for (size_t a = 0; a < result.abduction.size(); ++a) {
+    images.latent[a].push_back(result.abduction[a].latent);
+    images.reconstruction[a].push_back(clamp_to_image(result.reconstruction[a]));
+  }
   if (report) report->add(query, images, std::span(outcomes).subspan(begin));
+}
+
+// [N,H,W,C] of one, [S,N,H,W,C] of several.
+io::NpyArray stacked(const std::vector<std::vector<Tensor>>& batches) {
+  std::vector<Tensor> all;
+  for (const std::vector<Tensor>& one : batches) all.push_back(concatenate(one));
+  Shape shape = all[0].shape();
+  if (all.size() > 1) shape.insert(shape.begin(), static_cast<int64_t>(all.size()));
+  return io::NpyArray::from(concatenate(all).reshape(shape));
+}
+
+template <class T>
+Json or_null(const std::optional<T>& value) {
+  return value ? Json(*value) : Json();
 }
 
 void write_images(const Flags& flags, const Query& query, const Images& images,
                   const std::vector<Outcome>& outcomes) {
   const Tensor factual = concatenate(images.factual),
-               reconstruction = concatenate(images.reconstruction);
+               reconstruction = concatenate(images.reconstruction[0]);
   std::vector<Tensor> by_scale;
   for (const auto& batches : images.counterfactual) by_scale.push_back(concatenate(batches));
   std::vector<int64_t> labels;
@@ -140,26 +163,19 @@ void write_images(const Flags& flags, const Query& query, const Images& images,
   for (const Outcome& o : outcomes) labels.push_back(o.label);
   const int64_t n = factual.dim(0);
 
-  // One scale: [N,H,W,C] as the other arrays; several: [S,N,H,W,C].
-  Tensor all = concatenate(by_scale);
-  if (by_scale.size() > 1) {
-    Shape shape = factual.shape();
-    shape.insert(shape.begin(), static_cast<int64_t>(by_scale.size()));
-    all = all.reshape(shape);
-  }
   const std::vector<int64_t> target(static_cast<size_t>(n), query.target_class());
   io::write_npz(std::filesystem::path(flags.out) / "counterfactuals.npz",
                 {{"factual", io::NpyArray::from(factual)},
-                 {"reconstruction", io::NpyArray::from(reconstruction)},
-                 {"counterfactual", io::NpyArray::from(all)},
-                 {"latent", io::NpyArray::from(concatenate(images.latent))},
+                 {"reconstruction", stacked(images.reconstruction)},
+                 {"counterfactual", stacked(images.counterfactual)},
+                 {"latent", stacked(images.latent)},
                  {"label", io::NpyArray::from(labels, {n})},
                  {"target", io::NpyArray::from(target, {n})},
                  {"scale", io::NpyArray::from(scales, {static_cast<int64_t>(scales.size())})}});
 
   // The picture shows the first images; all of them are in the archive.
   const int64_t shown = std::min<int64_t>(n, 16);
-  std::vector<io::GridRow> rows{{"factual", {}}, {"rec (s=0)", {}}};
+  std::vector<io::GridRow> rows{{"factual", {}}, {"rec", {}}};
   io::GridOptions grid{
       .title = fmt::format("do({}) with {} steps", flags.intervention, flags.abduction.steps),
       .columns = {}};
@@ -186,8 +202,8 @@ std::vector<Json> result_lines(const Flags& flags, const Query& query,
                        {"do", query.target},
                        {"scale", flags.options.scales[s]},
                        {"roundtrip_l1", o.roundtrip_l1},
-                       {"residual", o.residual},
-                       {"converged", o.converged},
+                       {"residual", or_null(o.residual)},
+                       {"converged", or_null(o.converged)},
                        {"evaluations", o.evaluations},
                        {"l1", o.at_scale[s].l1},
                        {"predicted", o.at_scale[s].predicted},
@@ -204,7 +220,7 @@ Json summarise(const Flags& flags, const Query& query, const std::vector<Outcome
   for (const Outcome& o : outcomes) {
     roundtrip.push_back(o.roundtrip_l1);
     if (!(o.roundtrip_l1 <= kVisible)) not_returned.push_back(o.index);
-    if (o.converged.is_boolean() && !o.converged.get<bool>()) unconverged.push_back(o.index);
+    if (!o.converged.value_or(true)) unconverged.push_back(o.index);
   }
   Json scales = Json::array();
   for (size_t s = 0; s < flags.options.scales.size(); ++s) {

@@ -30,11 +30,11 @@ void CounterfactualReport::add(const Query& query, const Images& images,
                        ? data::find_attribute(query.attributes, query.target.begin()->first)
                              .show(query.target.begin()->second)
                        : data::show(query.target, query.attributes);
-    if (o.converged.is_boolean()) image.converged = o.converged.get<bool>();
-    if (o.residual.is_number()) image.residual = o.residual.get<double>();
+    image.converged = o.converged;
+    image.residual = o.residual;
     image.roundtrip_l1 = o.roundtrip_l1;
     image.factual = io::grid_image(images.factual.back(), i);
-    image.reconstruction = io::grid_image(images.reconstruction.back(), i);
+    image.reconstruction = io::grid_image(images.reconstruction[0].back(), i);
     for (size_t s = 0; s < o.at_scale.size(); ++s) {
       image.counterfactual.push_back(io::grid_image(images.counterfactual[s].back(), i));
       image.l1.push_back(o.at_scale[s].l1);

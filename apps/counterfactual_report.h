@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -16,22 +17,24 @@ namespace diffscm::apps {
 // Everything about one image.
 struct Outcome {
   int64_t index, label;
-  double roundtrip_l1;
-  nlohmann::ordered_json residual, converged;  // null for plain DDIM, which does not measure them
-  int evaluations;
+  double roundtrip_l1 = 0;
+  std::optional<double> residual{};  // of fixed points, as is converged
+  std::optional<bool> converged{};
+  int evaluations = 0;
   struct AtScale {
     double l1;
     nlohmann::ordered_json predicted,
         p_target;  // null without a judge; p_target unless do() sets its class
     std::map<std::string, double> read = {};  // by the regressors that guide
   };
-  std::vector<AtScale> at_scale;
+  std::vector<AtScale> at_scale{};
 };
 
 // Batch by batch, on the cpu or the target.
 struct Images {
-  std::vector<Tensor> factual, latent, reconstruction;
-  std::vector<std::vector<Tensor>> counterfactual;  // [scale][batch]
+  std::vector<Tensor> factual;
+  std::vector<std::vector<Tensor>> latent, reconstruction;  // [abduction][batch]
+  std::vector<std::vector<Tensor>> counterfactual;          // [scale][batch]
 };
 
 class CounterfactualReport {

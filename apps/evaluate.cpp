@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "apps/config.h"
 #include "apps/pictures.h"
@@ -11,10 +12,10 @@
 namespace diffscm::apps {
 namespace {
 
-const std::vector<std::string> kMethods{"diff-scm",      "diff-scm-implicit", "diff-scm-factual",
-                                        "diff-scm-ddpm", "diff-scm-ddim",     "guided-sample",
-                                        "sdedit",        "prototype",         "greedy",
-                                        "bound",         "training-image",    "factual"};
+const std::vector<std::string> kMethods{
+    "diff-scm",      "diff-scm-implicit", "diff-scm-factual", "diff-scm-ddpm", "diff-scm-guided",
+    "diff-scm-ddim", "guided-sample",     "sdedit",           "prototype",     "greedy",
+    "bound",         "training-image",    "factual"};
 
 struct Flags {
   EvaluationFlags evaluation;
@@ -43,34 +44,41 @@ struct Flags {
   }
 };
 
-// Diff-SCM's arms: `name` begins with diff-scm.
-DiffScmOptions diff_scm_arm(const std::string& name, DiffScmOptions scm) {
+// Diff-SCM's arms, whose names begin with diff-scm. Without a method of abduction of their own they
+// take --abduction.
+struct DiffScmArm {
+  std::string name, title;
+  GuidanceKind guidance = GuidanceKind::classifier;
+  Encoding encoding = Encoding::unconditional;
+  std::optional<AbductionMethod> abduction{};
+};
+const std::vector<DiffScmArm> kDiffScmArms{
+    {"diff-scm", "Diff-SCM"},
+    {"diff-scm-implicit", "Diff-SCM, implicit guidance", GuidanceKind::implicit},
+    {"diff-scm-factual", "Diff-SCM, implicit guidance, factual encoding", GuidanceKind::implicit,
+     Encoding::factual},
+    {"diff-scm-ddpm", "Diff-SCM, implicit guidance, factual encoding, DDPM noise",
+     GuidanceKind::implicit, Encoding::factual, AbductionMethod::ddpm},
+    {"diff-scm-guided", "Diff-SCM, classifier guidance of both passes, DDPM noise",
+     GuidanceKind::classifier, Encoding::factual, AbductionMethod::ddpm},
+    {"diff-scm-ddim", "Diff-SCM, plain DDIM abduction", GuidanceKind::classifier,
+     Encoding::unconditional, AbductionMethod::ddim}};
+
+DiffScmOptions diff_scm_options(const std::string& name, DiffScmOptions scm) {
+  const auto arm = std::ranges::find(kDiffScmArms, name, &DiffScmArm::name);
   scm.name = name;
-  if (name == "diff-scm-ddim") {
-    scm.title = "Diff-SCM, plain DDIM abduction";
-    scm.abduction.method = AbductionMethod::ddim;
-  } else if (name == "diff-scm-implicit") {
-    scm.title = "Diff-SCM, implicit guidance";
-    scm.guidance = GuidanceKind::implicit;
-  } else if (name == "diff-scm-factual") {
-    scm.title = "Diff-SCM, implicit guidance, factual encoding";
-    scm.guidance = GuidanceKind::implicit;
-    scm.encoding = Encoding::factual;
-  } else if (name == "diff-scm-ddpm") {
-    scm.title = "Diff-SCM, implicit guidance, factual encoding, DDPM noise";
-    scm.guidance = GuidanceKind::implicit;
-    scm.encoding = Encoding::factual;
-    scm.abduction.method = AbductionMethod::ddpm;
-  }
+  scm.title = arm->title;
+  scm.guidance = arm->guidance;
+  scm.encoding = arm->encoding;
+  if (arm->abduction) scm.abduction.method = *arm->abduction;
   return scm;
 }
 
 std::vector<std::string> default_methods(Common& common, const Flags& flags, const Evaluation& e) {
   std::vector<std::string> methods = kMethods;
   if (!knows_labels(e.model(), e.test()))
-    std::erase_if(methods, [](const std::string& m) {
-      return m == "diff-scm-implicit" || m == "diff-scm-factual" || m == "diff-scm-ddpm";
-    });
+    for (const DiffScmArm& arm : kDiffScmArms)
+      if (arm.guidance == GuidanceKind::implicit) std::erase(methods, arm.name);
   if (!e.test().world || (flags.bound.empty() && e.networks().sole(Bound::kKind).empty()))
     std::erase(methods, "bound");
   if (flags.ensemble.empty() && !e.networks().has(MlpEnsemble::kKind)) {
@@ -92,7 +100,7 @@ class Methods {
  private:
   Producer make(const std::string& name, Common& common, const Flags& flags, const Evaluation& e) {
     if (name.starts_with("diff-scm"))
-      return e.diff_scm_method(diff_scm_arm(name, e.diff_scm_options({flags.scale})));
+      return e.diff_scm_method(diff_scm_options(name, e.diff_scm_options({flags.scale})));
     if (name == "guided-sample")
       return guided_sampling(e.model(), e.guide(), flags.scale, common.seed, e.progress());
     if (name == "sdedit")
@@ -200,7 +208,7 @@ void run(Common& common, Flags flags) {
     input.pictures.push_back(best_median_worst(evaluation, first, "cld", 4));
     if (first.name.starts_with("diff-scm"))
       input.pictures.push_back(film_strip(
-          evaluation, diff_scm_arm(first.name, evaluation.diff_scm_options({flags.scale})), 2, 10));
+          evaluation, diff_scm_options(first.name, evaluation.diff_scm_options({flags.scale})), 2, 10));
     list_failures(evaluation, first, input);
   }
   evaluation.write(input);

@@ -13,8 +13,7 @@ Film::Film(int levels, std::vector<double> scales) {
   std::vector<double> sorted = scales;
   std::ranges::sort(sorted);
   scale_ = sorted[sorted.size() / 2];
-  const auto place = static_cast<size_t>(std::ranges::find(scales, scale_) - scales.begin());
-  pass_ = scale_ == 0 ? 1 : 2 + place;  // s = 0 is the reconstruction
+  place_ = static_cast<size_t>(std::ranges::find(scales, scale_) - scales.begin());
   for (int f = 1; f <= kFrames; ++f)
     if (const int level = std::max(1, f * levels / kFrames);
         levels_.empty() || level > levels_.back())
@@ -24,13 +23,19 @@ Film::Film(int levels, std::vector<double> scales) {
 PassObserver Film::observer(int64_t images) {
   for (auto& way : frames_) way.assign(levels_.size(), {});
   if (images <= 0) return {};
-  return [this, images](size_t pass, int level, const Tensor& x) {
+  return [this, images](const Pass& pass, int level, const Tensor& x) {
+    const bool is_up = pass.kind == Pass::abduction;
+    // s = 0 is the reconstruction.
+    if (!is_up && pass.kind != (scale_ == 0 ? Pass::reconstruction : Pass::prediction)) return;
+    // Of several abductions and reconstructions, the last that is not of a later scale is ours.
+    if (pass.kind == Pass::prediction ? pass.scale != place_ : pass.scale > place_) return;
     const auto at = std::ranges::find(levels_, level);
-    if (at == levels_.end() || (pass != 0 && pass != pass_)) return;
-    auto& frame = frames_[pass == 0 ? 0 : 1][static_cast<size_t>(at - levels_.begin())];
+    if (at == levels_.end()) return;
+    auto& frame = frames_[is_up ? 0 : 1][static_cast<size_t>(at - levels_.begin())];
+    frame.clear();
     for (int64_t i = 0; i < std::min(images, x.dim(0)); ++i) frame.push_back(io::grid_image(x, i));
     // Prediction starts from the noise that abduction ends with.
-    if (pass == 0 && level == levels_.back()) frames_[1].back() = frame;
+    if (is_up && level == levels_.back()) frames_[1].back() = frame;
   };
 }
 

@@ -23,7 +23,7 @@ class Film {
 
  private:
   double scale_;
-  size_t pass_;              // of the prediction at scale_
+  size_t place_;             // of scale_ among the scales
   std::vector<int> levels_;  // ascending
   // [abduction, prediction][level of levels_][row]
   std::array<std::vector<std::vector<io::GridImage>>, 2> frames_;

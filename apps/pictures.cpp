@@ -135,11 +135,11 @@ PictureBlock film_strip(const Evaluation& evaluation, const DiffScmOptions& meth
       if (level == 0 || std::find(shown.begin(), shown.end(), level) != shown.end())
         at[level] = x.clone();
     };
-    const Abduction u =
-        abduct(action.epsilon, {}, chain, factual, method.abduction, evaluation.progress(), keep);
+    const Abduction u = abduct(action.epsilon, action.factual.scaled(scale), chain, factual,
+                               method.abduction, evaluation.progress(), keep);
     for (const int level : shown) up.images.push_back(io::grid_image(at.at(level), 0));
-    sample(action.epsilon, action.guidance.scaled(scale), chain, levels, u.latent, {}, {},
-           evaluation.progress(), keep);
+    predict(u, action.epsilon, action.guidance.scaled(scale), chain, levels, {},
+            evaluation.progress(), keep);
     down.images.push_back(io::grid_image(at.at(0), 0));
     for (const int level : shown) down.images.push_back(io::grid_image(at.at(level), 0));
     block.rows.push_back(std::move(up));

@@ -75,21 +75,31 @@ std::vector<std::string> parents_of(const Intervention& intervention) {
   return parents;
 }
 
-// The parents that the image is encoded with.
-std::vector<Assignment> encoded(const ParentNetworks& networks, const Intervention& intervention,
-                                Encoding encoding) {
+// Throws Error unless the parents that the networks know are known of every image.
+void require_factual(const ParentNetworks& networks, const Intervention& intervention) {
   const size_t n = intervention.targets.size();
-  if (encoding == Encoding::unconditional) return std::vector<Assignment>(n);
-  require(static_cast<bool>(networks.conditional),
-          "factual encoding needs implicit guidance, by a model that can be told the parents");
   require(intervention.factual.size() == n, "the parents of {} images are known, of {} asked about",
           intervention.factual.size(), n);
+  std::vector<std::string> needed = networks.conditions;
+  for (const auto& [parent, gradient] : networks.predictors) needed.push_back(parent);
   for (const Assignment& known : intervention.factual)
-    for (const std::string& name : networks.conditions)
+    for (const std::string& name : needed)
       require(known.contains(name),
               "factual encoding: the data do not say the '{}' of an image; encode unconditionally",
               name);
-  return intervention.factual;
+}
+
+// Of each predictor whose parent is among them.
+std::vector<Guidance::Term> gradients_to(const ParentNetworks& networks,
+                                         std::span<const Assignment> parents) {
+  std::vector<Guidance::Term> terms;
+  for (const auto& [parent, gradient] : networks.predictors) {
+    if (!parents[0].contains(parent)) continue;
+    std::vector<double> values;
+    for (const Assignment& image : parents) values.push_back(image.at(parent));
+    terms.push_back({gradient(values)});
+  }
+  return terms;
 }
 
 }  // namespace
@@ -106,20 +116,21 @@ Action act(const ParentNetworks& networks, const Intervention& intervention, Enc
             "on it",
             name);
 
-  Action action{networks.epsilon, {}};
-  std::vector<Assignment> told = encoded(networks, intervention, encoding);
-  if (networks.conditional) action.epsilon = networks.conditional(told);
-  if (std::any_of(parents.begin(), parents.end(), is_condition)) {
-    for (size_t i = 0; i < told.size(); ++i)
-      for (const auto& [name, value] : intervention.targets[i]) told[i][name] = value;
-    action.guidance.conditions.push_back({networks.conditional(told)});
+  std::vector<Assignment> before(intervention.targets.size());  // what encoding is told
+  if (encoding == Encoding::factual) {
+    require_factual(networks, intervention);
+    before = intervention.factual;
   }
-  for (const auto& [parent, gradient] : networks.predictors) {
-    if (!intervention.targets[0].contains(parent)) continue;
-    std::vector<double> values;
-    for (const Assignment& target : intervention.targets) values.push_back(target.at(parent));
-    action.guidance.gradients.push_back({gradient(values)});
-  }
+  std::vector<Assignment> after = before;
+  for (size_t i = 0; i < after.size(); ++i)
+    for (const auto& [name, value] : intervention.targets[i]) after[i][name] = value;
+
+  Action action{networks.epsilon};
+  if (networks.conditional) action.epsilon = networks.conditional(before);
+  if (std::any_of(parents.begin(), parents.end(), is_condition))
+    action.guidance.conditions.push_back({networks.conditional(after)});
+  action.guidance.gradients = gradients_to(networks, after);
+  action.factual.gradients = gradients_to(networks, before);
   return action;
 }
 

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "causal/counterfactual.h"
 #include "data/attribute.h"
 #include "diffusion/anti_causal_predictor.h"
 #include "diffusion/diffusion_model.h"
@@ -55,15 +56,10 @@ ParentNetworks guiding_networks(
     GuidanceKind kind, const DiffusionModel& model,
     const std::map<std::string, const AntiCausalPredictor*>& predictors);
 
-// What counterfactual() is asked with.
-struct Action {
-  EpsilonModel epsilon;  // of the abduction, and of the prediction without intervention
-  Guidance guidance;     // of the prediction under do(): every network that knows a parent, scale 1
-};
-
-// Encoding::factual encodes with all factual parents and predicts with those that do() leaves alone
-// still in place; unconditional encodes with none and predicts with the parents of do() alone.
-// Throws Error when nothing knows a parent that do() sets, or a factual value is missing.
+// Every network that knows a parent, at scale 1. Encoding::factual encodes with all factual
+// parents, by conditions and gradients alike, and predicts with those that do() leaves alone still
+// in place; unconditional encodes with none and predicts with the parents of do() alone. Throws
+// Error when nothing knows a parent that do() sets, or a factual value is missing.
 Action act(const ParentNetworks& networks, const Intervention& intervention, Encoding encoding);
 
 }  // namespace diffscm

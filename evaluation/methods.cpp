@@ -78,22 +78,25 @@ class DiffScm {
     const Counterfactual result = run(action, factual, trials, options_.scales);
     const double seconds = seconds_since(start) / static_cast<double>(trials.size()) /
                            static_cast<double>(options_.scales.size());
-    const std::vector<double> once =
-        l1_grey_levels(factual, clamp_to_image(result.reconstruction.to(Target::cpu)));
     const int levels = model_.chain().checked_levels(options_.abduction.levels);
 
     std::vector<ArmAnswer> answers;
     for (size_t s = 0; s < options_.scales.size(); ++s) {
-      const Guidance guidance = action.guidance.scaled(options_.scales[s]);
+      const Guidance guidance = action.guidance.scaled(options_.scales[s]),
+                     factual_guidance = action.factual.scaled(options_.scales[s]);
+      const Abduction& u = result.abduction[result.source(s)];
+      const std::vector<double> once = l1_grey_levels(
+          factual, clamp_to_image(result.reconstruction[result.source(s)].to(Target::cpu)));
       ArmAnswer answer{result.counterfactual[s], {}};
       for (size_t i = 0; i < trials.size(); ++i) {
         Metrics m{{"composition_1", once[i]},
-                  {"evaluations", result.abduction.evaluations[i] + levels * asked(guidance)},
-                  {"gradients", levels * asked(guidance.gradients)},
+                  {"evaluations", u.evaluations[i] + levels * asked(guidance)},
+                  {"gradients", u.evaluations[i] * asked(factual_guidance.gradients) +
+                                    levels * asked(guidance.gradients)},
                   {"seconds", seconds}};
-        if (!result.abduction.residual.empty()) {
-          m["residual"] = result.abduction.residual[i];
-          m["converged"] = result.abduction.converged[i];
+        if (!u.residual.empty()) {
+          m["residual"] = u.residual[i];
+          m["converged"] = u.converged[i];
         }
         answer.extra.push_back(std::move(m));
       }
@@ -119,8 +122,7 @@ class DiffScm {
     CounterfactualOptions options{
         .abduction = options_.abduction, .scales = scales, .threshold = {}};
     for (const Trial& t : trials) options.abduction.index.push_back(t.index);
-    return counterfactual(action.epsilon, action.guidance, model_.chain(),
-                          image.to(model_.target()), options, progress_);
+    return counterfactual(action, model_.chain(), image.to(model_.target()), options, progress_);
   }
 
   // Ten null interventions, and the way back, for the first images of each repeat.
@@ -137,11 +139,14 @@ class DiffScm {
     const Tensor start = gather(factual, rows);
     const Action there_action = diff_scm_action(model_, predictor_, options_, cycled),
                  back_action = diff_scm_action(model_, predictor_, options_, way_back(cycled));
-    const auto nothing = [&](const Tensor& image) {
-      return clamp_to_image(run(there_action, image, cycled, {}).reconstruction.to(Target::cpu));
-    };
-    const std::vector<double> ten = composition(nothing, start, std::vector<int>{10})[0];
+    std::vector<double> ten;
     for (size_t s = 0; s < answers.size(); ++s) {
+      const Action null{there_action.epsilon, {}, there_action.factual.scaled(options_.scales[s])};
+      const auto nothing = [&](const Tensor& image) {
+        return clamp_to_image(run(null, image, cycled, {}).reconstruction[0].to(Target::cpu));
+      };
+      if (s == 0 || !null.factual.empty())
+        ten = composition(nothing, start, std::vector<int>{10})[0];
       const auto intervene = [&](const Tensor& image, std::span<const int64_t>) {
         return clamp_to_image(run(back_action, image, cycled, {options_.scales[s]})
                                   .counterfactual[0]

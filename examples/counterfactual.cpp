@@ -24,9 +24,9 @@ int main(int argc, char** argv) try {
 
   CounterfactualOptions options;
   options.scales = {2};  // how strongly the intervention acts
-  const Counterfactual answer =
-      counterfactual(model.epsilon(), {.gradients = {{predictor.gradient(five)}}}, model.chain(),
-                     factual, options);
+  const Counterfactual answer = counterfactual(
+      {.epsilon = model.epsilon(), .guidance = {.gradients = {{predictor.gradient(five)}}}},
+      model.chain(), factual, options);
   const Tensor image = clamp_to_image(answer.counterfactual[0]);
 
   const std::vector<double> distance = l1_grey_levels(image, factual);

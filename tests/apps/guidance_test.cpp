@@ -9,25 +9,27 @@ namespace {
 TEST(Evaluate, ComparesKindsOfGuidanceAndEncodingOfAConditionalModel) {
   const std::string out = fresh();
   const std::vector<std::string> arms{"diff-scm", "diff-scm-implicit", "diff-scm-factual",
-                                      "diff-scm-ddpm"};
+                                      "diff-scm-ddpm", "diff-scm-guided"};
   const Result r =
       diffscm(Arguments{"evaluate", "--networks", runs(), "--images", "3", "--repeats", "1",
                         "--cycled", "2", "--methods",
-                        "diff-scm,diff-scm-implicit,diff-scm-factual,diff-scm-ddpm", "--report"} +
+                        "diff-scm,diff-scm-implicit,diff-scm-factual,diff-scm-ddpm,diff-scm-guided",
+                        "--report"} +
               of_model(conditional_unet(), out));
   expect_success(r);
   const json summary = json::parse(r.out);
-  ASSERT_EQ(summary.size(), 5u);
-  const char* guidance[] = {"classifier", "implicit", "implicit", "implicit"};
-  const char* encode[] = {"unconditional", "unconditional", "factual", "factual"};
-  const char* abduction[] = {"fixed-point", "fixed-point", "fixed-point", "ddpm"};
-  for (size_t a = 0; a < 4; ++a) {
+  ASSERT_EQ(summary.size(), 6u);
+  const char* guidance[] = {"classifier", "implicit", "implicit", "implicit", "classifier"};
+  const char* encode[] = {"unconditional", "unconditional", "factual", "factual", "factual"};
+  const char* abduction[] = {"fixed-point", "fixed-point", "fixed-point", "ddpm", "ddpm"};
+  const int gradients[] = {2, 0, 0, 0, 4};
+  for (size_t a = 0; a < 5; ++a) {
     SCOPED_TRACE(arms[a]);
     EXPECT_EQ(summary[a]["arm"], arms[a]);
     EXPECT_EQ(summary[a]["options"]["guidance"], guidance[a]);
     EXPECT_EQ(summary[a]["options"]["encode"], encode[a]);
     EXPECT_EQ(summary[a]["options"]["scale"], 1);
-    EXPECT_EQ(summary[a]["metrics"]["gradients"]["mean"], a == 0 ? 2 : 0);
+    EXPECT_EQ(summary[a]["metrics"]["gradients"]["mean"], gradients[a]);
     EXPECT_EQ(summary[a]["metrics"]["reversibility"]["count"], 2);
     // The same answer as `counterfactual` gives.
     const json first = io::read_jsonl(out + "/records/0-of-1.jsonl").at(3 * a);
@@ -64,10 +66,12 @@ TEST(Evaluate, ComparesKindsOfGuidanceAndEncodingOfAConditionalModel) {
   EXPECT_GT(l1(images_of(out, arms[1]), images_of(out, arms[2]), 0), 0.1);
   EXPECT_GT(l1(images_of(out, arms[2]), images_of(out, arms[3]), 0), 0.1);
 
-  EXPECT_EQ(summary[4]["arm"], "gradient-agreement");
-  ASSERT_EQ(summary[4]["by_noise_level"].size(), 11u);
-  EXPECT_EQ(summary[4]["by_noise_level"][10]["timestep"], 999);
-  for (const json& level : summary[4]["by_noise_level"]) {
+  EXPECT_GT(l1(images_of(out, arms[3]), images_of(out, arms[4]), 0), 0.1);
+
+  EXPECT_EQ(summary[5]["arm"], "gradient-agreement");
+  ASSERT_EQ(summary[5]["by_noise_level"].size(), 11u);
+  EXPECT_EQ(summary[5]["by_noise_level"][10]["timestep"], 999);
+  for (const json& level : summary[5]["by_noise_level"]) {
     EXPECT_LE(std::abs(level["cosine"]["mean"].get<double>()), 1 + 1e-6);
     EXPECT_GT(level["ratio"]["mean"].get<double>(), 0);
   }
@@ -91,9 +95,6 @@ TEST(Sweep, TakesGuidanceAndEncoding) {
   expect_failure(
       diffscm(tiny("sweep", fresh()) + Arguments{"--images", "2", "--guidance", "implicit"}), 2,
       "cannot be told any parent");
-  expect_failure(
-      diffscm(tiny("sweep", fresh()) + Arguments{"--images", "2", "--encode", "factual"}), 2,
-      "factual encoding needs");
   for (const char* arm : {"diff-scm-implicit", "diff-scm-factual"})
     expect_failure(
         diffscm(tiny("evaluate", fresh()) + Arguments{"--images", "2", "--methods", arm}), 2,

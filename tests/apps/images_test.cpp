@@ -316,6 +316,33 @@ TEST(Counterfactual, OneScaleGivesArraysOfTheDocumentedShape) {
   EXPECT_EQ(read_json(out + "/run.json")["options"]["levels"], 3);
 }
 
+// The classifier guides both passes: each scale has an abduction of its own, do() of the factual
+// class returns the image, and any other does not.
+TEST(Counterfactual, AClassifierEncodesWithTheFactualClass) {
+  const std::string out = fresh();
+  const Result r = diffscm(counterfactual(out) + Arguments{"--encode", "factual", "--scale",
+                                                           "0,1,4", "--batch", "4", "--report"});
+  expect_success(r);
+  const auto arrays = io::read_npz(out + "/counterfactuals.npz");
+  const Shape images{3, 6, kSide, kSide, 1};
+  for (const char* name : {"reconstruction", "latent", "counterfactual"})
+    EXPECT_EQ(arrays.at(name).shape, images) << name;
+  const auto at = [&](const char* name, int64_t scale) {
+    return tensor(arrays.at(name)).slice(scale, scale + 1).reshape({6, kSide, kSide, 1});
+  };
+  const Tensor factual = tensor(arrays.at("factual"));
+  for (int64_t s = 0; s < 3; ++s)
+    for (int64_t i = 0; i < 6; ++i) {
+      EXPECT_LT(l1(at("reconstruction", s), factual, i), 0.5) << s << ' ' << i;
+      if (s == 0 || i == 5) {
+        EXPECT_LT(l1(at("counterfactual", s), factual, i), 0.5) << s << ' ' << i;
+      } else {
+        EXPECT_GT(l1(at("counterfactual", s), factual, i), 1) << s << ' ' << i;
+      }
+    }
+  EXPECT_NE(testing::get(out + "/report.html").find("film"), std::string::npos);
+}
+
 TEST(Counterfactual, DoesNotDependOnTheBatch) {
   std::vector<io::NpyArrays> results;
   for (const char* batch : {"1", "4", "32"}) {

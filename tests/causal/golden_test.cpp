@@ -82,14 +82,14 @@ TEST_P(Golden, CounterfactualsFromAbductionToPrediction) {
   options.scales = {1.5};
 
   const Counterfactual guided =
-      counterfactual(model.epsilon(), {.gradients = {{predictor.gradient(targets())}}},
+      counterfactual({model.epsilon(), {.gradients = {{predictor.gradient(targets())}}}},
                      model.chain(), tensor("factual"), options);
-  expect_close(guided.abduction.latent, "latent", 3e-5);
-  expect_close(guided.reconstruction, "reconstruction", 3e-5);
+  expect_close(guided.abduction.at(0).latent, "latent", 3e-5);
+  expect_close(guided.reconstruction.at(0), "reconstruction", 3e-5);
   expect_close(guided.counterfactual.at(0), "counterfactual", 3e-5);
 
   const Counterfactual implicit =
-      counterfactual(model.epsilon(), {.conditions = {{model.epsilon(parents)}}}, model.chain(),
+      counterfactual({model.epsilon(), {.conditions = {{model.epsilon(parents)}}}}, model.chain(),
                      tensor("factual"), options);
   expect_close(implicit.counterfactual.at(0), "implicit", 3e-5);
 }

@@ -52,18 +52,19 @@ class Kinds : public ::testing::Test {
     };
   }
   Counterfactual answer(const Action& action, const std::vector<double>& scales) const {
-    return counterfactual(action.epsilon, action.guidance, chain, factual,
+    return counterfactual(action, chain, factual,
                           {.abduction = {.tolerance = 2e-3}, .scales = scales});
   }
 };
 
 TEST_F(Kinds, FactualEncodingKeepsWhatDoLeavesAlone) {
+  networks.predictors.clear();
   const Action action = act(networks, {.targets = {{{"kind", 1}}, {{"kind", 1}}}, .factual = known},
                             Encoding::factual);
   EXPECT_EQ(told,
             (std::vector<Assignment>{{{"kind", 1}, {"size", 3}}, {{"kind", 1}, {"size", 4}}}));
   const Counterfactual c = answer(action, {1, 2});
-  EXPECT_LT(analytic::worst_grey_levels(c.reconstruction, factual), 0.05);
+  EXPECT_LT(analytic::worst_grey_levels(c.reconstruction.at(0), factual), 0.05);
   // The first image becomes of the other kind in place; do() of the factual kind changes nothing.
   const std::vector<float> before = factual.to_vector(), after = c.counterfactual[0].to_vector();
   for (size_t i = 0; i < 16; ++i) EXPECT_NEAR(after[i], before[i] + 1, 0.05) << i;
@@ -75,7 +76,7 @@ TEST_F(Kinds, UnconditionalEncodingIsToldTheInterventionAlone) {
                             Encoding::unconditional);
   EXPECT_EQ(told, (std::vector<Assignment>{{{"kind", 1}}, {{"kind", 1}}}));
   const Counterfactual c = answer(action, {1});
-  EXPECT_LT(analytic::worst_grey_levels(c.reconstruction, factual), 0.05);
+  EXPECT_LT(analytic::worst_grey_levels(c.reconstruction.at(0), factual), 0.05);
   EXPECT_GT(grey_levels(c.counterfactual[0], factual, 0), 50);
 }
 
@@ -90,6 +91,25 @@ TEST_F(Kinds, EveryNetworkThatKnowsAParentGuides) {
   EXPECT_EQ(action.guidance.gradients.size(), 1u);
 }
 
+TEST_F(Kinds, FactualEncodingAsksThePredictorsOfAllParents) {
+  Action action = act(networks, {.targets = {{{"kind", 1}}, {{"kind", 1}}}, .factual = known},
+                      Encoding::factual);
+  EXPECT_EQ(action.factual.gradients.size(), 1u);
+  EXPECT_EQ(action.guidance.gradients.size(), 1u);
+  EXPECT_EQ(sizes, (std::vector<double>{3, 4}));  // do() leaves them alone
+  networks.conditional = {};
+  networks.conditions.clear();
+  std::vector<std::vector<double>> asked;
+  networks.predictors["size"] = [&](std::span<const double> values) {
+    asked.emplace_back(values.begin(), values.end());
+    return posterior_gradient(world, schedule, {0, 0});
+  };
+  action = act(networks, {.targets = {{{"size", 7}}, {{"size", 8}}}, .factual = known},
+               Encoding::factual);
+  EXPECT_EQ(asked, (std::vector<std::vector<double>>{{7, 8}, {3, 4}}));
+  EXPECT_TRUE(action.guidance.conditions.empty());
+}
+
 TEST_F(Kinds, Refuses) {
   const auto targets = [](const Assignment& a) { return std::vector<Assignment>{a, a}; };
   const auto refuses = [&](const Intervention& intervention, Encoding encoding) {
@@ -101,9 +121,8 @@ TEST_F(Kinds, Refuses) {
   refuses({{{{"kind", 1}}, {{"size", 1}}}}, Encoding::unconditional);
   refuses({targets({{"kind", 1}})}, Encoding::factual);  // nothing is known of the images
   refuses({targets({{"kind", 1}}), targets({{"size", 1}})}, Encoding::factual);
-  networks.conditional = {};
-  networks.conditions.clear();
-  refuses({targets({{"size", 1}}), known}, Encoding::factual);
+  // The size of one image is not known.
+  refuses({targets({{"kind", 1}}), {known[0], {{"kind", 1}}}}, Encoding::factual);
   EXPECT_THROW(parse_encoding("maybe"), Error);
   EXPECT_EQ(parse_encoding("factual"), Encoding::factual);
 }

@@ -72,10 +72,10 @@ TEST_F(Methods, AnswerAsTheCounterfactualOfTheirAction) {
     const DiffScmOptions o = options(GuidanceKind::implicit, encoding);
     const std::vector<data::Assignment> known{trials[0].factual, trials[1].factual},
         target{trials[0].set, trials[1].set};
-    const Counterfactual expected =
-        counterfactual(encoding == Encoding::factual ? model.epsilon(known) : model.epsilon(),
-                       {.conditions = {{model.epsilon(target)}}}, model.chain(), factual,
-                       {.abduction = o.abduction, .scales = o.scales, .threshold = {}});
+    const Counterfactual expected = counterfactual(
+        {encoding == Encoding::factual ? model.epsilon(known) : model.epsilon(),
+         {.conditions = {{model.epsilon(target)}}}},
+        model.chain(), factual, {.abduction = o.abduction, .scales = o.scales, .threshold = {}});
     const auto answers = answer(o);
     for (size_t s = 0; s < 3; ++s)
       EXPECT_EQ(answers[s].image.to_vector(), expected.counterfactual[s].to_vector()) << s;
@@ -92,9 +92,9 @@ TEST_F(Methods, TheWayBackIsEncodedAsWhatTheImageHasBecome) {
       target{trials[0].set, trials[1].set};
   const auto answers = answer(o);
   const Tensor there = clamp_to_image(answers[0].image);
-  const Counterfactual back =
-      counterfactual(model.epsilon(target), {.conditions = {{model.epsilon(known)}}}, model.chain(),
-                     there, {.abduction = o.abduction, .scales = o.scales, .threshold = {}});
+  const Counterfactual back = counterfactual(
+      {model.epsilon(target), {.conditions = {{model.epsilon(known)}}}}, model.chain(), there,
+      {.abduction = o.abduction, .scales = o.scales, .threshold = {}});
   const std::vector<double> l1 = l1_grey_levels(clamp_to_image(back.counterfactual[0]), factual);
   for (size_t i = 0; i < 2; ++i)
     EXPECT_NEAR(answers[0].extra[i].at("reversibility"), l1[i], 1e-3) << i;
@@ -106,8 +106,6 @@ TEST_F(Methods, RefuseWhatTheNetworksCannotDo) {
   };
   refused(unconditional, options(GuidanceKind::implicit, Encoding::unconditional));
   refused(unconditional, options(GuidanceKind::both, Encoding::unconditional));
-  refused(unconditional, options(GuidanceKind::classifier, Encoding::factual));
-  refused(model, options(GuidanceKind::classifier, Encoding::factual));
   EXPECT_THROW(guiding_networks(GuidanceKind::classifier, model, {}), Error);
   EXPECT_THROW(parse_guidance_kind("magic"), Error);
   for (const GuidanceKind kind :
