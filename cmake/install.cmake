@@ -33,7 +33,8 @@ endif()
 set(headers ${CMAKE_INSTALL_INCLUDEDIR}/diffscm)
 foreach(folder ${folders})
   install(DIRECTORY ${folder} DESTINATION ${headers} FILES_MATCHING PATTERN "*.h"
-    PATTERN kernels/cpu EXCLUDE PATTERN kernels/cuda EXCLUDE PATTERN kernels/emulator EXCLUDE)
+    PATTERN kernels/cpu EXCLUDE PATTERN kernels/cuda EXCLUDE PATTERN kernels/emulator EXCLUDE
+    PATTERN kernels/softgpu EXCLUDE)
 endforeach()
 target_include_directories(diffscm_kernels INTERFACE $<INSTALL_INTERFACE:${headers}>)
 

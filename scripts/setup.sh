@@ -8,6 +8,10 @@ packages=(g++ cmake ninja-build pkg-config ca-certificates
   libcli11-dev libfmt-dev libtomlplusplus-dev nlohmann-json3-dev
   zlib1g-dev libzip-dev libpng-dev libjpeg-dev libwebp-dev libstb-dev libcurl4-openssl-dev libssl-dev
   libmuparser-dev libgtest-dev)
+# nvcc compresses what it puts into objects; the CUDA device in software reads them.
+if command -v nvcc >/dev/null || [[ -x ${CUDA_HOME:-/usr/local/cuda}/bin/nvcc ]]; then
+  packages+=(libzstd-dev liblz4-dev)
+fi
 case "${1:-}" in
   "") ;;
   bench) packages+=(libbenchmark-dev libdnnl-dev python3-torch python3-numpy) ;;

@@ -30,9 +30,10 @@ struct Device {
 // The limits that all of them share.
 inline constexpr int kWarp = 32;
 inline constexpr int kMaxThreadsPerBlock = 1024;
+inline constexpr int kMaxBlock[] = {1024, 1024, 64};
+inline constexpr int kMaxGrid[] = {2147483647, 65535, 65535};
 inline constexpr size_t kSharedWithoutAsking = 48 * 1024;
 inline constexpr size_t kReservedSharedPerBlock = 1024;
-inline constexpr int kMaxRegistersPerThread = 255;
 
 // One of H100, H200, A100: what DIFFSCM_SOFTGPU says, H100 if it is not set. Throws Error for
 // another name.

@@ -56,12 +56,9 @@ void* Memory::allocate(size_t bytes) {
   const uintptr_t address = top_;
   top_ += pages + kPage;
   used_ += bytes;
-  const bool was_open = open_;
-  open();
-  if (was_open)  // the new pages are not
-    mprotect(reinterpret_cast<void*>(address), pages + kPage, PROT_READ | PROT_WRITE);
+  mprotect(reinterpret_cast<void*>(address), pages + kPage, PROT_READ | PROT_WRITE);
   void* block = add(address, bytes, false);
-  if (!was_open) shut();
+  if (!open_) mprotect(block, pages + kPage, PROT_NONE);
   return block;
 }
 

@@ -53,8 +53,20 @@ class Memory {
 
   // Whether the device's range holds it, allocated or not.
   bool in_range(uintptr_t address) const { return address - base_ < kRange; }
-  void open();  // to the program, as a whole
+  // Opens all of it to this program, until shut().
+  void open();
   void shut();
+  // Shuts it at the end of a scope.
+  class Shut {
+   public:
+    explicit Shut(Memory& memory) : memory_(memory) {}
+    ~Shut() { memory_.shut(); }
+    Shut(const Shut&) = delete;
+    Shut& operator=(const Shut&) = delete;
+
+   private:
+    Memory& memory_;
+  };
 
  private:
   static constexpr size_t kRange = size_t{1} << 40;
@@ -67,18 +79,6 @@ class Memory {
   bool open_ = false;
   uint64_t count_ = 0;
   std::vector<Allocation> allocations_, freed_;  // by address; the last ones freed
-};
-
-// While one lives, the program may touch device memory.
-class MemoryAccess {
- public:
-  explicit MemoryAccess(Memory& memory) : memory_(memory) { memory_.open(); }
-  ~MemoryAccess() { memory_.shut(); }
-  MemoryAccess(const MemoryAccess&) = delete;
-  MemoryAccess& operator=(const MemoryAccess&) = delete;
-
- private:
-  Memory& memory_;
 };
 
 }  // namespace diffscm::softgpu

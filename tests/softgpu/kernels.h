@@ -1,0 +1,26 @@
+// Kernels for the tests of the device in software, compiled by nvcc.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+namespace diffscm::softgpu::test {
+
+// x[i] += 1 for n elements, launched as kernel<<<...>>>.
+void add_one(float* x, int n, cudaStream_t stream);
+// The same without a check: n threads, whatever x holds.
+void add_one_unchecked(float* x, int n, cudaStream_t stream);
+// Reads four floats at once from x, which must be aligned to 16 bytes for that.
+void read_vector(const float* x, float* sum, cudaStream_t stream);
+// out[0] = a - b, in PTX; the operands of the second are the wrong way round.
+void subtract(float a, float b, float* out, cudaStream_t stream);
+void subtract_wrongly(float a, float b, float* out, cudaStream_t stream);
+// out[i] = table[i], a __constant__ variable: 2, 3, 5, 7.
+void read_table(float* out, cudaStream_t stream);
+
+// For cudaLaunchKernel and its like. Each is kernel(float* x).
+extern const void* const kAtMost64Threads;  // __launch_bounds__(64)
+extern const void* const kDynamicShared;    // x[0] = number of its first dynamic shared float
+extern const void* const kStaticShared;     // 4096 bytes
+extern const void* const kLocalArray;       // an array of 64 floats, indexed by what x says
+
+}  // namespace diffscm::softgpu::test
