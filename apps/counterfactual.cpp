@@ -31,6 +31,7 @@ struct Flags {
   DataFlags data;
   AbductionFlags abduction;
   CounterfactualOptions options;
+  double classifier_scale = 1;
   int64_t batch = 32;
   bool report = false;
   template <class V>
@@ -52,6 +53,8 @@ struct Flags {
          {.choices = {"unconditional", "factual"},
           .otherwise = "factual if the model guides itself and the data know its parents"});
     flag("scale", &options.scales, "guidance scale s, or several: 0.1,0.7,2", {.least = 0});
+    flag("classifier-scale", &classifier_scale,
+         "of the classifiers, beside the model told the parents: s times this", {.least = 0});
     abduction.visit(flag);
     abduction.visit_threshold(flag);
     flag("threshold", &threshold, "of the prediction's clean image",
@@ -363,6 +366,7 @@ void run(Common& common, Flags flags) {
                 ? "--guidance " + flags.guidance + " asks one"
                 : model.info().path + " cannot be told the parents, so a classifier must guide");
     query.networks = guiding_networks(guidance, model, guides);
+    query.networks.predictor_scale = flags.classifier_scale;
     act(query.networks,
         {{query.target}, {query.selection.dataset.factual(query.selection.index[0])}},
         query.encoding);

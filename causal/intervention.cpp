@@ -97,7 +97,7 @@ std::vector<Guidance::Term> gradients_to(const ParentNetworks& networks,
     if (!parents[0].contains(parent)) continue;
     std::vector<double> values;
     for (const Assignment& image : parents) values.push_back(image.at(parent));
-    terms.push_back({gradient(values)});
+    terms.push_back({gradient(values), networks.predictor_scale});
   }
   return terms;
 }

@@ -39,6 +39,7 @@ struct ParentNetworks {
   std::vector<std::string> conditions{};  // the parents that it can be told
   // By parent: grad log p(parent = value | x_t), one value per image.
   std::map<std::string, std::function<GuidanceGradient(std::span<const double>)>> predictors{};
+  double predictor_scale = 1;  // s of a predictor's gradient, where a condition's is 1
 };
 
 // What guides: gradients of classifiers and regressors, the model itself told the parents, or the
@@ -56,7 +57,7 @@ ParentNetworks guiding_networks(
     GuidanceKind kind, const DiffusionModel& model,
     const std::map<std::string, const AntiCausalPredictor*>& predictors);
 
-// Every network that knows a parent, at scale 1. Encoding::factual encodes with all factual
+// Every network that knows a parent. Encoding::factual encodes with all factual
 // parents, by conditions and gradients alike, and predicts with those that do() leaves alone still
 // in place; unconditional encodes with none and predicts with the parents of do() alone. Throws
 // Error when nothing knows a parent that do() sets, or a factual value is missing.

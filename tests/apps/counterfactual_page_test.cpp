@@ -8,7 +8,7 @@
 #include <regex>
 
 #include "engine/io/picture_file.h"
-"tests/engine/io_testing.h"
+#include "tests/engine/io_testing.h"
 
 namespace diffscm::apps {
 namespace {

@@ -79,6 +79,40 @@ TEST(Evaluate, ComparesKindsOfGuidanceAndEncodingOfAConditionalModel) {
   EXPECT_NE(file(out + "/report.html").find("conditional model agree?"), std::string::npos);
 }
 
+// Half of s = 2 for the classifier alone is its s = 1; nothing of it leaves the model told.
+TEST(Counterfactual, ClassifiersHaveAScaleOfTheirOwn) {
+  const auto answer = [](const Arguments& more) {
+    const std::string out = fresh();
+    expect_success(diffscm(Arguments{"counterfactual",
+                                     "--model",
+                                     conditional_unet(),
+                                     "--classifier",
+                                     world().classifier(),
+                                     "--data",
+                                     world().data(),
+                                     "--steps",
+                                     "2",
+                                     "--index",
+                                     "0:3",
+                                     "--do",
+                                     "class=2",
+                                     "--abduction",
+                                     "ddim",
+                                     "--encode",
+                                     "unconditional",
+                                     "--quiet",
+                                     "--out",
+                                     out} +
+                           more));
+    return io::read_npz(out + "/counterfactuals.npz").at("counterfactual").bytes;
+  };
+  EXPECT_EQ(answer({"--guidance", "classifier", "--scale", "2", "--classifier-scale", "0.5"}),
+            answer({"--guidance", "classifier", "--scale", "1"}));
+  const auto told = answer({"--guidance", "implicit", "--scale", "1"});
+  EXPECT_EQ(answer({"--guidance", "both", "--scale", "1", "--classifier-scale", "0"}), told);
+  EXPECT_NE(answer({"--guidance", "both", "--scale", "1", "--classifier-scale", "0.5"}), told);
+}
+
 TEST(Sweep, TakesGuidanceAndEncoding) {
   const auto swept = [](const Arguments& more) {
     const std::string out = fresh();

@@ -86,6 +86,10 @@ TEST_F(Kinds, EveryNetworkThatKnowsAParentGuides) {
   EXPECT_EQ(action.guidance.conditions.size(), 1u);
   EXPECT_EQ(action.guidance.gradients.size(), 1u);
   EXPECT_EQ(sizes, (std::vector<double>{7, 8}));
+  networks.predictor_scale = 0.25;
+  action = act(networks, both, Encoding::unconditional);
+  EXPECT_EQ(action.guidance.gradients[0].scale, 0.25);
+  EXPECT_EQ(action.guidance.conditions[0].scale, 1);
   action = act(networks, {.targets = {{{"size", 7}}, {{"size", 8}}}}, Encoding::unconditional);
   EXPECT_TRUE(action.guidance.conditions.empty());
   EXPECT_EQ(action.guidance.gradients.size(), 1u);
