@@ -135,8 +135,8 @@ def operator_tables(o, clock):
     ours = operators(o, clock, "-conv2d", 60, 270)  # all but
     conv = operators(o, clock, "conv2d", 90, 200)
     cudnn = operators(o, clock, "conv2d", 60, 150, DIFFSCM_CONV="cudnn")
-    own_gemm = operators(o, clock, "matmul", 15, 140, DIFFSCM_GEMM="own")
-    return ours, conv, cudnn, own_gemm
+    cublas = operators(o, clock, "matmul", 15, 140, DIFFSCM_GEMM="cublas")
+    return ours, conv, cudnn, cublas
 
 
 # Whole jobs ----------------------------------------------------------------------------------------------------
@@ -210,12 +210,12 @@ def write(o, report):
         flops = row.get("GFLOP/s")
         lines.append(f"| {name} | {number(rate(row))} | {number(row.get('GB/s'))} | {number(row.get('of_copy'), 2)} | "
                      f"{number(flops / 1000 if flops else None)} | {number(row.get('of_peak'), 2)} |")
-    own = report["own_gemm"]
-    if own:
+    cublas = report["cublas"]
+    if cublas:
         lines += ["", "Matrix products by our own kernels against cuBLAS (time of cuBLAS over ours):", "",
                   "| case | own us | cuBLAS us | ratio |", "|---|---:|---:|---:|"]
-        lines += [f"| {name} | {number(rate(row))} | {number(rate(ours[name]))} | {rate(ours[name]) / rate(row):.2f} |"
-                  for name, row in own.items() if name in ours]
+        lines += [f"| {name} | {number(rate(ours[name]))} | {number(rate(row))} | {rate(row) / rate(ours[name]):.2f} |"
+                  for name, row in cublas.items() if name in ours]
 
     conv, cudnn = report["conv"], report["cudnn"]
     lines += ["", "## Convolutions against cuDNN", "",
@@ -283,7 +283,7 @@ def main():
     report = {"device": gpu[0], "driver": gpu[1], "memory": gpu[2], "commit": commit(),
               "date": datetime.date.today().isoformat(), "pytorch": version.strip() if code == 0 else None}
     report["tests"] = tests(o, clock)
-    report["operators"], report["conv"], report["cudnn"], report["own_gemm"] = operator_tables(o, clock)
+    report["operators"], report["conv"], report["cudnn"], report["cublas"] = operator_tables(o, clock)
     report["sanitizer"] = sanitizer(o, clock)
     report["jobs"] = jobs(o, clock)
     report["minutes"] = (time.monotonic() - start) / 60

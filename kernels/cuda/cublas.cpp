@@ -125,24 +125,24 @@ Handle handle_for(Stream stream) {
 
 }  // namespace
 
-bool preferred() {
-  static const bool wanted = [] {
+std::string unusable() {
+  if (library().file != nullptr) return "";
+  return fmt::format(
+      "cuBLAS: no usable libcublas.so.13 or .12 in {}; set DIFFSCM_CUBLAS to its folder, or "
+      "DIFFSCM_GEMM=own",
+      library().searched);
+}
+
+bool chosen() {
+  static const bool answer = [] {
     const auto wish = environment("DIFFSCM_GEMM");
     require(wish.empty() || wish == "own" || wish == "cublas",
             "DIFFSCM_GEMM={}: unknown, choose own or cublas", wish);
-    if (wish == "own") return false;
-    const bool loaded = library().file != nullptr;
-    require(loaded || (wish.empty() && environment("DIFFSCM_CUBLAS").empty()),
-            "cuBLAS: no usable libcublas.so.13 or .12 in {}; set DIFFSCM_CUBLAS to its folder, or "
-            "DIFFSCM_GEMM=own",
-            library().searched);
-    return loaded;
+    if (wish != "cublas") return false;
+    if (const std::string reason = unusable(); !reason.empty()) fail("{}", reason);
+    return true;
   }();
-  return wanted;
-}
-
-void prepare(Stream stream) {
-  if (preferred()) handle_for(stream);
+  return answer;
 }
 
 // cuBLAS counts columns first: seen that way every row-major matrix is its transpose, and

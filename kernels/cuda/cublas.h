@@ -3,20 +3,21 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "kernels/operators.h"
 
 namespace diffscm::kernels::cuda::cublas {
 
-// Whether matrix products should go through cuBLAS: yes if it can be loaded, unless
-// DIFFSCM_GEMM=own. It is looked for where DIFFSCM_CUBLAS says (the library file, or its folder) or
-// else on the loader's path, in the CUDA toolkit and in Python's packages. With DIFFSCM_GEMM=cublas
-// or DIFFSCM_CUBLAS set, not finding it is an Error that names every place searched.
-bool preferred();
+// Whether matrix products go through cuBLAS: only with DIFFSCM_GEMM=cublas, because there the bits
+// of a row depend on how many rows there are, and results would depend on whether the library is
+// installed. Throws Error when it is asked for and cannot be used.
+bool chosen();
 
-// Creates what a product on this stream needs. multiply() does it too, but not every CUDA version
-// allows it while a graph is being recorded.
-void prepare(Stream stream);
+// Empty, or why cuBLAS cannot be used: one line that names every place where it was looked for.
+// That is where DIFFSCM_CUBLAS says (the library file, or its folder) or else the loader's path,
+// the CUDA toolkit and Python's packages.
+std::string unusable();
 
 enum class Type { f32, bf16 };
 

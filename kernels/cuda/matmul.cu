@@ -3,14 +3,14 @@
 // bf16 operands whose rows are whole 16-byte vectors go to the tensor cores (matmul_mma.cu),
 // everything else to the tiled rung (matmul_tiled.cu).
 //
-// On the target cuda plain products may also go to cuBLAS (cublas.h): DIFFSCM_GEMM=own|cublas.
+// With DIFFSCM_GEMM=cublas the target cuda sends products to cuBLAS (cublas.h), to compare with.
 //
 // The weight gradient of a linear layer is a small matrix summed over every token of a batch: a few
 // blocks would walk over tens of thousands of rows. Products with a transposed `a`, which only
 // weight gradients are, therefore cut k into slices; each slice writes a partial product, and the
 // partials are added in order. All other products sum k in one go, so that a row of c has the same
-// bits however many rows there are: one image gives the same result in every batch. The number of
-// slices follows from the shape alone.
+// bits however many rows there are: one image gives the same result in every batch (not under
+// cuBLAS, which promises nothing of the kind). The number of slices follows from the shape alone.
 #include <algorithm>
 
 #include "kernels/cuda/matmul_rungs.h"
@@ -127,7 +127,7 @@ void run(const BasicMatmulArgs<T, U>& args, Stream stream) {
   if (m * n == 0) return;
 
 #ifdef __CUDACC__
-  if (k > 0 && cublas::preferred()) return multiply_with_cublas(args, stream);
+  if (k > 0 && cublas::chosen()) return multiply_with_cublas(args, stream);
 #endif
   const Split split = split_for(m, n, k, args.transpose_a);
   if (split.slices == 1) return multiply(args, split, stream);

@@ -125,6 +125,28 @@ TARGET_TEST_ON("cpu", Matmul, BitsDoNotDependOnThreadsOrRows) {
     expect_same_bits(product(at, 1), row(all, m, at), "one row alone");
 }
 
+// One image gives the same result in every batch: whatever tiles a number of rows is served by, a
+// row's sums are the same. (cuBLAS promises nothing of the kind.)
+TYPED_TARGET_TEST_ON("emu cuda", Matmul, ARowDoesNotDependOnHowManyThereAre) {
+  const char* gemm = std::getenv("DIFFSCM_GEMM");
+  if (gemm != nullptr && std::string_view(gemm) == "cublas") GTEST_SKIP() << "not of cuBLAS";
+  const int64_t m = 130, n = 72, k = 200;
+  const auto a = d.input<T>(random_floats(m * k, 1)), b = d.input<T>(random_floats(n * k, 2));
+  const auto bias = d.input(random_floats(n, 3));
+  const auto product = [&](int64_t rows) {
+    auto c = d.output<T>(rows * n);
+    pick<T>(d.table.matmul,
+            d.table.matmul_bf16)({rows, n, k, a, k, false, b, k, true, bias, nullptr, c, n});
+    return c.floats();
+  };
+  const Floats all = product(m);
+  for (const int64_t rows : {1, 3, 16, 64, 65}) {
+    const Floats some = product(rows);
+    expect_same_bits(some, Floats(all.begin(), all.begin() + rows * n),
+                     "rows " + std::to_string(rows));
+  }
+}
+
 TYPED_TARGET_TEST(Matmul, RejectsBadArguments) {
   const auto a = d.input<T>(Floats(12)), b = d.input<T>(Floats(12));
   auto c = d.output<T>(12);

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "kernels/cpu/isa.h"
+#include "kernels/cuda/cublas.h"
 #include "tests/kernels/device.h"
 
 namespace diffscm::kernels::test {
@@ -24,6 +25,17 @@ inline bool lacks_isa() {
          (isa == "v4" && !cpu::isa_supported(cpu::Isa::kV4));
 }
 
+// Nor can it send matrix products to cuBLAS where there is none.
+inline std::string lacks_cublas([[maybe_unused]] const Target& target) {
+#ifdef DIFFSCM_WITH_CUDA
+  const char* value = std::getenv("DIFFSCM_GEMM");
+  if (std::string_view(target.name) == "cuda" && value != nullptr &&
+      std::string_view(value) == "cublas")
+    return cuda::cublas::unusable();
+#endif
+  return "";
+}
+
 class TargetTest : public testing::Test {
  public:
   using Body = void (*)(Device&);
@@ -33,6 +45,7 @@ class TargetTest : public testing::Test {
     const std::string reason = target_.runtime().unusable();
     if (!reason.empty()) GTEST_SKIP() << target_.name << ": " << reason;
     if (lacks_isa()) GTEST_SKIP() << "this processor lacks the instructions of DIFFSCM_ISA";
+    if (const std::string none = lacks_cublas(target_); !none.empty()) GTEST_SKIP() << none;
     Device device(target_);
     body_(device);
   }

@@ -1,8 +1,9 @@
 // libcublas.so.13 of this device: the functions that kernels/cuda/cublas.cpp fetches, and no more.
-// Sums are f32 in the order of k; an output of bf16 is rounded once, to nearest even, as cuBLAS
-// rounds it (its sums have another order, which it does not promise either).
+// Sums are f32; an output of bf16 is rounded once, to nearest even, as cuBLAS rounds it. As with
+// cuBLAS, the order of a sum depends on the shape: a small product adds up parts of k.
 #include <library_types.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <set>
@@ -68,15 +69,18 @@ struct Matrix {
 void multiply(const Matrix& a, const Matrix& b, const Matrix& c, int64_t k, float alpha,
               float beta) {
   const int64_t m = c.rows, n = c.columns;
-  std::vector<float> left(static_cast<size_t>(m * k)), sums(static_cast<size_t>(m));
+  const int64_t part = n < 32 ? std::max<int64_t>(1, (k + 3) / 4) : k;
+  std::vector<float> left(static_cast<size_t>(m * k));
   for (int64_t l = 0; l < k; ++l)
     for (int64_t i = 0; i < m; ++i) left[static_cast<size_t>(l * m + i)] = a.at(i, l);
   for (int64_t j = 0; j < n; ++j) {
-    std::fill(sums.begin(), sums.end(), 0.0f);
+    std::vector<float> sums(static_cast<size_t>(m)), of_part(static_cast<size_t>(m));
     for (int64_t l = 0; l < k; ++l) {
       const float factor = b.at(l, j);
       const float* column = left.data() + l * m;
-      for (int64_t i = 0; i < m; ++i) sums[static_cast<size_t>(i)] += column[i] * factor;
+      for (size_t i = 0; i < sums.size(); ++i) of_part[i] += column[i] * factor;
+      if ((l + 1) % part != 0 && l + 1 != k) continue;
+      for (size_t i = 0; i < sums.size(); ++i) sums[i] += std::exchange(of_part[i], 0.0f);
     }
     for (int64_t i = 0; i < m; ++i) {
       const float product = alpha * sums[static_cast<size_t>(i)];
