@@ -1,9 +1,12 @@
 // The target emu as the engine sees it.
 #include "kernels/runtime.h"
 
+#include <charconv>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <string_view>
 
 #include "kernels/emulator/cuda.h"
 #include "kernels/emulator/grid.h"
@@ -52,8 +55,20 @@ void synchronize(Stream stream) {
 
 namespace diffscm::kernels::emu {
 
+// Decides between tiles. Few by default, so that small shapes, too, come to the large tiles.
 int multiprocessors() {
-  return 4;
+  static const int count = [] {
+    const char* value = std::getenv("DIFFSCM_EMU_MULTIPROCESSORS");
+    if (value == nullptr) return 4;
+    int number = 0;
+    const std::string_view text = value;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    require(
+        error == std::errc() && end == text.data() + text.size() && number >= 1 && number <= 1024,
+        "DIFFSCM_EMU_MULTIPROCESSORS={}: give a number from 1 to 1024", text);
+    return number;
+  }();
+  return count;
 }
 
 void* workspace(size_t bytes, Stream stream) {
