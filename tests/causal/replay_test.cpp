@@ -1,5 +1,5 @@
-// Steps recorded on emu give what plain execution gives, to the bit, and what the cpu target gives,
-// to rounding.
+// Steps recorded on any target that records give what plain execution gives, to the bit, and what
+// the cpu target gives, to rounding.
 #include "diffusion/replay.h"
 #include "training/noisy_batches.h"
 
@@ -81,37 +81,36 @@ struct World {
   Tensor images() const { return testing::random_tensor({3, 8, 8, 1}, 9, 0.5f).to(target); }
 };
 
-class ReplayTest : public ::testing::Test {
+std::vector<Target> recorders() {
+  std::vector<Target> targets = available_targets();
+  std::erase_if(targets, [](Target target) { return !records_steps(target); });
+  return targets;
+}
+
+// On each of them.
+class ReplayTest : public ::testing::TestWithParam<Target> {
  protected:
   ~ReplayTest() override { set_step_recording(true); }
 
-  // What `work` computes on every target that records, recorded; checked against plain execution to
-  // the bit, and against the cpu target where `tolerance` is given. `evaluations`: how often the
-  // host is involved; 0: not checked.
+  // What `work` computes, recorded; checked against plain execution to the bit, and against the cpu
+  // target where `tolerance` is given. `evaluations`: how often the host is involved; 0: not
+  // checked.
   void expect_same(const std::function<Values(World&)>& work, int evaluations, float tolerance) {
-    int recorders = 0;
-    for (const Target target : available_targets()) {
-      if (!records_steps(target)) continue;
-      SCOPED_TRACE(name_of(target));
-      ++recorders;
-      World recording(target), plain(target);
-      const Values recorded = work(recording);
-      if (evaluations > 0) {
-        EXPECT_EQ(recording.evaluations, evaluations);
-      }
-      set_step_recording(false);
-      EXPECT_EQ(recorded, work(plain));
-      set_step_recording(true);
-      EXPECT_LE(recording.evaluations, plain.evaluations);
-      if (tolerance == 0) continue;
-      World cpu(Target::cpu);
-      const Values expected = work(cpu);
-      ASSERT_EQ(recorded.size(), expected.size());
-      for (size_t i = 0; i < expected.size(); ++i)
-        ASSERT_NEAR(recorded[i], expected[i], tolerance * std::max(1.0f, std::abs(expected[i])))
-            << i;
+    World recording(GetParam()), plain(GetParam());
+    const Values recorded = work(recording);
+    if (evaluations > 0) {
+      EXPECT_EQ(recording.evaluations, evaluations);
     }
-    EXPECT_GT(recorders, 0);
+    set_step_recording(false);
+    EXPECT_EQ(recorded, work(plain));
+    set_step_recording(true);
+    EXPECT_LE(recording.evaluations, plain.evaluations);
+    if (tolerance == 0) return;
+    World cpu(Target::cpu);
+    const Values expected = work(cpu);
+    ASSERT_EQ(recorded.size(), expected.size());
+    for (size_t i = 0; i < expected.size(); ++i)
+      ASSERT_NEAR(recorded[i], expected[i], tolerance * std::max(1.0f, std::abs(expected[i]))) << i;
   }
 };
 
@@ -121,22 +120,22 @@ Values sampled(World& w, const SamplerOptions& options, double scale) {
       .to_vector();
 }
 
-TEST_F(ReplayTest, Ddim) {
+TEST_P(ReplayTest, Ddim) {
   expect_same([](World& w) { return sampled(w, {}, 0); }, 2, 1e-4f);
 }
-TEST_F(ReplayTest, GuidedDdim) {
+TEST_P(ReplayTest, GuidedDdim) {
   expect_same([](World& w) { return sampled(w, {}, 2); }, 2, 1e-3f);
 }
-TEST_F(ReplayTest, ThresholdedDdim) {
+TEST_P(ReplayTest, ThresholdedDdim) {
   for (const Threshold kind : {Threshold::clip, Threshold::dynamic})
     expect_same([&](World& w) { return sampled(w, {.threshold = {.kind = kind}}, 0); }, 2, 1e-3f);
 }
-TEST_F(ReplayTest, SamplersWithNoiseReplayTheNetworksOnly) {
+TEST_P(ReplayTest, SamplersWithNoiseReplayTheNetworksOnly) {
   expect_same([](World& w) { return sampled(w, {.kind = SamplerKind::ddpm, .seed = 5}, 1); }, 2,
               1e-2f);
 }
 // One evaluation for both, of the doubled batch: one warm-up and one recording.
-TEST_F(ReplayTest, ImplicitGuidance) {
+TEST_P(ReplayTest, ImplicitGuidance) {
   for (const Threshold kind : {Threshold::none, Threshold::dynamic})
     expect_same(
         [&](World& w) {
@@ -149,7 +148,7 @@ TEST_F(ReplayTest, ImplicitGuidance) {
         2, 1e-3f);
 }
 
-TEST_F(ReplayTest, DdimAbduction) {
+TEST_P(ReplayTest, DdimAbduction) {
   for (const Threshold kind : {Threshold::none, Threshold::clip})
     expect_same(
         [&](World& w) {
@@ -162,7 +161,7 @@ TEST_F(ReplayTest, DdimAbduction) {
 
 // At the first level, where the step is a contraction: elsewhere the iterations of an untrained
 // network go where rounding sends them, and only the same target can say the same.
-TEST_F(ReplayTest, FixedPointAbduction) {
+TEST_P(ReplayTest, FixedPointAbduction) {
   expect_same(
       [](World& w) {
         return abduct(w.epsilon(), {}, w.chain, w.images(), {.levels = 1, .tolerance = 0.01})
@@ -173,7 +172,7 @@ TEST_F(ReplayTest, FixedPointAbduction) {
 
 // Images leave the batch at different times, level after level, and what is bound to those that
 // stay moves with them in the recordings' memory.
-TEST_F(ReplayTest, FixedPointAbductionWithWhatIsBoundToImages) {
+TEST_P(ReplayTest, FixedPointAbductionWithWhatIsBoundToImages) {
   expect_same(
       [](World& w) {
         const auto network = w.conditional_network();
@@ -192,9 +191,9 @@ TEST_F(ReplayTest, FixedPointAbductionWithWhatIsBoundToImages) {
       0, 0);
 }
 
-TEST_F(ReplayTest, BatchesOfAnySizeAreAnsweredImageByImage) {
-  World w(Target::emu);
-  const TimestepFunction replays = replayed(w.epsilon(), Target::emu, 3);
+TEST_P(ReplayTest, BatchesOfAnySizeAreAnsweredImageByImage) {
+  World w(GetParam());
+  const TimestepFunction replays = replayed(w.epsilon(), GetParam(), 3);
   const Tensor x = w.images();
   const Values all = w.epsilon()(x, 70).to_vector();
   for (int round = 0; round < 3; ++round)
@@ -268,13 +267,13 @@ Trained trained(Target target, Dtype layers) {
   return result;
 }
 
-TEST_F(ReplayTest, Training) {
+TEST_P(ReplayTest, Training) {
   for (const Dtype layers : {Dtype::f32, Dtype::bf16}) {
     SCOPED_TRACE(name_of(layers));
-    const Trained recorded = trained(Target::emu, layers);
+    const Trained recorded = trained(GetParam(), layers);
     EXPECT_EQ(recorded.calls, 2);
     set_step_recording(false);
-    const Trained plain = trained(Target::emu, layers);
+    const Trained plain = trained(GetParam(), layers);
     set_step_recording(true);
     EXPECT_EQ(plain.calls, 5);
     EXPECT_EQ(recorded.losses, plain.losses);
@@ -286,6 +285,9 @@ TEST_F(ReplayTest, Training) {
       EXPECT_NEAR(recorded.losses[i], cpu.losses[i], tolerance * std::abs(cpu.losses[i]));
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Targets, ReplayTest, ::testing::ValuesIn(recorders()),
+                         [](const auto& info) { return std::string(name_of(info.param)); });
 
 }  // namespace
 }  // namespace diffscm

@@ -25,38 +25,42 @@ TEST(Targets, AreListedWithTheReasonWhyOneCannotBeUsed) {
   }
 }
 
-TEST(Tensors, TravelBetweenTargets) {
+// On each target that can be used here.
+class TargetsTest : public ::testing::TestWithParam<Target> {};
+
+TEST_P(TargetsTest, TensorsTravel) {
   const std::vector<float> values{1, 2, 3, 4, 5, 6};
   const Tensor host = Tensor::from(values, {2, 3});
-  const Tensor device = host.to(Target::emu);
-  EXPECT_EQ(device.target(), Target::emu);
+  const Tensor device = host.to(GetParam());
+  EXPECT_EQ(device.target(), GetParam());
   EXPECT_EQ(device.to_vector(), values);
   EXPECT_EQ(device.clone().to_vector(), values);
   EXPECT_EQ(device.slice(1, 2).to_vector(), (std::vector<float>{4, 5, 6}));
   EXPECT_EQ(device.slice(1, 2).to(Target::cpu).to_vector(), (std::vector<float>{4, 5, 6}));
-  Tensor other = Tensor::zeros({2, 3}, Target::emu);
+  Tensor other = Tensor::zeros({2, 3}, GetParam());
   other.slice(0, 1).copy_from(host.slice(1, 2));
   EXPECT_EQ(other.to_vector(), (std::vector<float>{4, 5, 6, 0, 0, 0}));
 }
 
-TEST(Tensors, HoldBf16) {
-  Tensor t({3}, Target::emu, Dtype::bf16);
-  const Tensor x = Tensor::from(std::vector<float>{1, 1.005f, -3}, {3}, Target::emu);
-  operators(Target::emu).cast_to_bf16({3, x.data(), t.mutable_data<kernels::bf16>()});
+TEST_P(TargetsTest, TensorsHoldBf16) {
+  if (GetParam() == Target::cpu) GTEST_SKIP() << "cpu has no bf16";
+  Tensor t({3}, GetParam(), Dtype::bf16);
+  const Tensor x = Tensor::from(std::vector<float>{1, 1.005f, -3}, {3}, GetParam());
+  operators(GetParam()).cast_to_bf16({3, x.data(), t.mutable_data<kernels::bf16>()});
   EXPECT_EQ(t.to_vector(), (std::vector<float>{1, 1.0078125f, -3}));
   EXPECT_THROW(t.data(), Error);
   EXPECT_EQ(size_of(Dtype::bf16), 2);
   EXPECT_STREQ(name_of(Dtype::bf16), "bf16");
 }
 
-TEST(Memory, RunsOutWithFigures) {
-  for (const Target target : {Target::cpu, Target::emu}) try {
-      const Tensor t({int64_t{1} << 56}, target);
-      FAIL() << "so much memory on " << name_of(target);
-    } catch (const Error& e) {
-      for (const char* part : {"asked for", "in use", "cached", "free on the device", "--batch"})
-        EXPECT_NE(std::string(e.what()).find(part), std::string::npos) << e.what();
-    }
+TEST_P(TargetsTest, MemoryRunsOutWithFigures) {
+  try {
+    const Tensor t({int64_t{1} << 56}, GetParam());
+    FAIL() << "so much memory";
+  } catch (const Error& e) {
+    for (const char* part : {"asked for", "in use", "cached", "free on the device", "--batch"})
+      EXPECT_NE(std::string(e.what()).find(part), std::string::npos) << e.what();
+  }
 }
 
 class CapturedStepTest : public ::testing::TestWithParam<Target> {
@@ -221,8 +225,10 @@ TEST_P(CapturedStepTest, ABodyThatNeedsTheHostIsRefusedAndLeavesTheTargetUsable)
   EXPECT_EQ(combine(1, x, 1, x).to_vector(), (std::vector<float>{2, 4}));
 }
 
+constexpr auto kTargetName = [](const auto& info) { return std::string(name_of(info.param)); };
+INSTANTIATE_TEST_SUITE_P(All, TargetsTest, ::testing::ValuesIn(available_targets()), kTargetName);
 INSTANTIATE_TEST_SUITE_P(Targets, CapturedStepTest, ::testing::ValuesIn(available_targets()),
-                         [](const auto& info) { return std::string(name_of(info.param)); });
+                         kTargetName);
 
 }  // namespace
 }  // namespace diffscm
