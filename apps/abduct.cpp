@@ -14,6 +14,7 @@
 #include "diffusion/batch.h"
 #include "engine/io/json.h"
 #include "engine/io/npz.h"
+#include "evaluation/linear_probe.h"
 
 namespace diffscm::apps {
 namespace {
@@ -24,22 +25,94 @@ struct Flags {
   std::string model, out;
   DataFlags data;
   AbductionFlags abduction;
+  std::string encode = "unconditional";
   int64_t batch = 32;
+  bool probe = false;
   template <class V>
   void visit(V&& flag) {
     flag("model", &model, "diffusion model: a file, a run's folder or a shipped model's name",
          {.required = true, .model = true});
     data.visit(flag);
+    flag("encode", &encode, "abduction is told no parent, or the factual ones",
+         {.choices = {"unconditional", "factual"}});
     abduction.visit(flag);
     abduction.visit_threshold(flag);
     flag("batch", &batch, "images at a time", {.least = 1, .most = 1e6});
+    flag("probe", &probe, "also say what a linear function reads off u: parents, style");
     flag("out", &out, "output folder", {.required = true, .value = "DIR"});
   }
 };
 
+// Told nothing, or what is known of these images.
+EpsilonModel epsilon_of(const DiffusionModel& model, const Selection& selection,
+                        std::span<const int64_t> index, Encoding encoding) {
+  if (encoding == Encoding::unconditional) return model.epsilon();
+  std::vector<Assignment> factual;
+  for (const int64_t i : index) factual.push_back(selection.dataset.factual(i));
+  for (const Condition& c : model.conditions())
+    for (const Assignment& known : factual)
+      require(known.contains(c.name), "--encode factual: the data do not say the '{}' of an image",
+              c.name);
+  return model.epsilon(factual);
+}
+
+// What is known of an image by name: its attributes, then the style of its world.
+struct Readable {
+  std::string name;
+  int64_t classes = 0;  // 0: a number
+  std::vector<double> values{};
+};
+
+std::vector<Readable> readable(const Selection& selection) {
+  const data::Dataset& dataset = selection.dataset;
+  std::vector<Readable> all;
+  for (const data::Attribute& a : dataset.attributes) all.push_back({a.name, std::ssize(a.states)});
+  const auto attributes = std::ssize(all);
+  if (dataset.world)
+    for (const auto& [name, value] : dataset.world->style(selection.index[0]))
+      all.push_back({name});
+  for (const int64_t i : selection.index) {
+    const Assignment factual = dataset.factual(i),
+                     style = dataset.world ? dataset.world->style(i) : Assignment{};
+    for (auto r = all.begin(); r != all.end(); ++r)
+      r->values.push_back((r - all.begin() < attributes ? factual : style).at(r->name));
+  }
+  return all;
+}
+
+// A row for each: what a linear probe reads of it from the images and from u.
+Json probe(const std::vector<Readable>& all, const Tensor& factual,
+           const std::vector<Tensor>& noise) {
+  const LinearProbe image({&factual, 1}), u(noise);
+  Json rows = Json::array();
+  for (const Readable& r : all) {
+    const auto read = [&](const LinearProbe& from) {
+      return r.classes > 0 ? from.accuracy(r.values, r.classes) : from.r2(r.values);
+    };
+    rows.push_back({{"name", r.name},
+                    {"measure", r.classes > 0 ? "accuracy" : "r2"},
+                    {"image", read(image)},
+                    {"noise", read(u)}});
+  }
+  return rows;
+}
+
+void print_probe(const Json& rows) {
+  fmt::print("{:<18} {:>8} {:>10} {:>10}   (of images left out)\n", "a linear probe", "", "image",
+             "u");
+  for (const Json& row : rows) {
+    fmt::print("{:<18} {:>8}", row["name"].get<std::string>(), row["measure"].get<std::string>());
+    for (const char* from : {"image", "noise"})
+      fmt::print(" {:>10}",
+                 row[from].is_number() ? fmt::format("{:.3f}", row[from].get<double>()) : "-");
+    fmt::print("\n");
+  }
+}
+
 void run(Common& common, Flags flags) {
   AbductionOptions& options = flags.abduction.options;
-  options.method = flags.abduction.resolve(Encoding::unconditional);
+  const Encoding encoding = parse_encoding(flags.encode);
+  options.method = flags.abduction.resolve(encoding);
   options.threshold.kind = parse_threshold(flags.abduction.threshold);
   options.seed = common.seed;
   as_usage([&] { validate(options); });
@@ -47,6 +120,16 @@ void run(Common& common, Flags flags) {
   options.levels =
       as_usage([&] { return model.chain().levels_of_fraction(flags.abduction.fraction); });
   const Selection selection = select(flags.data, model);
+  as_usage([&] {
+    require(encoding == Encoding::unconditional || model.is_conditional(),
+            "--encode factual: {} cannot be told any parent", model.info().path);
+    require(!flags.probe || (std::ssize(selection.index) >= LinearProbe::kFewest &&
+                             std::ssize(selection.index) <= LinearProbe::kMost),
+            "--probe: {} images; give --index {} to {} of them", selection.index.size(),
+            LinearProbe::kFewest, LinearProbe::kMost);
+    epsilon_of(model, selection, {&selection.index[0], 1}, encoding);
+  });
+  const std::vector<Readable> parents = flags.probe ? readable(selection) : std::vector<Readable>();
   const OutputFolder folder(flags.out, "abduct");
   say_notes(common, selection.dataset);
 
@@ -54,6 +137,7 @@ void run(Common& common, Flags flags) {
   const int64_t total = static_cast<int64_t>(selection.index.size()),
                 batches = (total + flags.batch - 1) / flags.batch;
   std::vector<Tensor> factuals, latents, reconstructions;
+  std::vector<std::vector<Tensor>> steps;  // [step][batch], of ddpm
   std::vector<int64_t> labels;
   std::vector<double> roundtrip, by_level;  // by_level: evaluations, mean over images
   std::vector<Json> lines;
@@ -65,10 +149,11 @@ void run(Common& common, Flags flags) {
     // The bar counts both passes: abduction, then the reconstruction that measures it.
     const Progress bar = level_progress(common, "abduct", b, batches);
     options.index = index;
-    const Abduction a = abduct(model.epsilon(), {}, model.chain(), factual, options,
+    const EpsilonModel epsilon = epsilon_of(model, selection, index, encoding);
+    const Abduction a = abduct(epsilon, {}, model.chain(), factual, options,
                                [&](int done, int levels) { bar(done, 2 * levels); });
     const Tensor reconstruction =
-        predict(a, model.epsilon(), {}, model.chain(), options.levels, {},
+        predict(a, epsilon, {}, model.chain(), options.levels, {},
                 [&](int done, int levels) { bar(levels + done, 2 * levels); });
     by_level.resize(a.level_evaluations.size());
     for (size_t l = 0; l < by_level.size(); ++l)
@@ -90,6 +175,9 @@ void run(Common& common, Flags flags) {
     factuals.push_back(factual);
     latents.push_back(a.latent);
     reconstructions.push_back(clamp_to_image(reconstruction));
+    if (!flags.probe) continue;
+    steps.resize(a.noise.size());
+    for (size_t k = 0; k < a.noise.size(); ++k) steps[k].push_back(a.noise[k].to(Target::cpu));
   }
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -118,13 +206,18 @@ void run(Common& common, Flags flags) {
   for (const Json& line : lines)
     if (line["converged"].is_boolean() && !line["converged"].get<bool>())
       unconverged.push_back(line["index"]);
-  const Json summary = {{"images", total},
-                        {"roundtrip_l1_median", median(roundtrip)},
-                        {"roundtrip_l1_max", *std::max_element(roundtrip.begin(), roundtrip.end())},
-                        {"not_converged", unconverged},
-                        {"evaluations", std::accumulate(by_level.begin(), by_level.end(), 0.0)},
-                        {"evaluations_by_level", by_level},
-                        {"seconds", seconds}};
+  Json summary = {{"images", total},
+                  {"roundtrip_l1_median", median(roundtrip)},
+                  {"roundtrip_l1_max", *std::max_element(roundtrip.begin(), roundtrip.end())},
+                  {"not_converged", unconverged},
+                  {"evaluations", std::accumulate(by_level.begin(), by_level.end(), 0.0)},
+                  {"evaluations_by_level", by_level},
+                  {"seconds", seconds}};
+  if (flags.probe) {
+    std::vector<Tensor> noise{latent.to(Target::cpu)};
+    for (const std::vector<Tensor>& step : steps) noise.push_back(concatenate(step));
+    summary["probe"] = probe(parents, factual.to(Target::cpu), noise);
+  }
   flags.abduction.steps = model.chain().levels();
   Json record = echo(flags);
   record["levels"] = options.levels;
@@ -139,6 +232,7 @@ void run(Common& common, Flags flags) {
         summary["roundtrip_l1_median"].get<double>(), summary["roundtrip_l1_max"].get<double>(),
         summary["evaluations"].get<double>(), by_level.size(), unconverged.size(), total, seconds,
         (out / "grid.png").string());
+    if (flags.probe) print_probe(summary["probe"]);
   }
 }
 

@@ -158,6 +158,12 @@ class DigitsWorld : public World {
     const DigitNoise noise = noise_of(i);
     return render(counterfactual(noise, intervention(set)), noise);
   }
+  Assignment style(int64_t i) const override {
+    const DigitNoise noise = noise_of(i);
+    return {{"log_width", noise.log_width}, {"log_height", noise.log_height},
+            {"rotation", noise.rotation},   {"shift_x", noise.shift_x},
+            {"shift_y", noise.shift_y},     {"pressure", noise.pressure}};
+  }
   Assignment measure(int64_t i, std::span<const float> image) const override {
     return assignment(measure_digit(noise_of(i), image));
   }

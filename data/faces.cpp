@@ -28,6 +28,19 @@ class FacesWorld : public World {
     const FaceNoise noise = noise_of(i);
     return drawn(face_parents(noise, set), noise);
   }
+  Assignment style(int64_t i) const override {
+    const FaceNoise noise = noise_of(i);
+    return {{"shift_x", noise.shift_x},
+            {"shift_y", noise.shift_y},
+            {"tilt", noise.tilt},
+            {"scale", noise.scale},
+            {"skin", noise.skin},
+            {"hair", noise.hair},
+            {"background_depth", noise.background_depth},
+            {"light_x", noise.light_x},
+            {"width", noise.width},
+            {"smile", noise.smile}};
+  }
   Assignment measure(int64_t i, std::span<const float> image) const override {
     require(std::ssize(image) == kFacePixels, "a face has {} values, not {}", kFacePixels,
             image.size());

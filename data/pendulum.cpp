@@ -119,6 +119,7 @@ class PendulumWorld : public World {
     render(pendulum_parents(noise, set), noise, image);
     return image;
   }
+  Assignment style(int64_t i) const override { return {{"sky", noise_of(i).sky}}; }
   Assignment measure(int64_t i, std::span<const float> image) const override {
     return assignment(measure_pendulum(noise_of(i), image));
   }

@@ -79,6 +79,44 @@ TEST(Evaluate, ComparesKindsOfGuidanceAndEncodingOfAConditionalModel) {
   EXPECT_NE(file(out + "/report.html").find("conditional model agree?"), std::string::npos);
 }
 
+// What can be read off digits' noise: every attribute, and the style that only the world knows.
+TEST(Abduct, ProbesTheNoise) {
+  const std::string out = fresh();
+  const Arguments digits{"abduct", "--model", kUnet, "--data", "digits", "--steps", "3"};
+  const Result r = diffscm(digits + Arguments{"--index", "0:40", "--abduction", "ddpm", "--probe",
+                                              "--json", "--out", out});
+  expect_success(r);
+  const json rows = json::parse(r.out)["probe"];
+  std::map<std::string, json> by_name;
+  for (const json& row : rows) by_name[row["name"]] = row;
+  EXPECT_EQ(by_name.size(), 10u);
+  EXPECT_EQ(by_name.at("digit")["measure"], "accuracy");
+  EXPECT_GT(by_name.at("digit")["image"], 0.2);
+  EXPECT_EQ(by_name.at("slant")["measure"], "r2");
+  EXPECT_GT(by_name.at("slant")["image"], 0.1);
+  EXPECT_TRUE(by_name.contains("shift_x"));
+  EXPECT_EQ(read_json(out + "/run.json")["summary"]["probe"], rows);
+  const auto refused = [&](const Arguments& a, std::string_view part) {
+    expect_failure(diffscm(a + Arguments{"--out", fresh()}), 2, part);
+  };
+  refused(digits + Arguments{"--index", "0:3", "--probe"}, "--probe: 3 images");
+  refused(digits + Arguments{"--encode", "factual"}, "cannot be told any parent");
+}
+
+// A model told the factual parents encodes other noise, and gives the image back.
+TEST(Abduct, EncodesWithTheFactualParents) {
+  const auto latent = [](const char* encode) {
+    const std::string out = fresh();
+    const Result r = diffscm({"abduct", "--model", conditional_unet(), "--data", world().data(),
+                              "--steps", "4", "--index", "0:3", "--abduction", "fixed-point",
+                              "--encode", encode, "--json", "--out", out});
+    expect_success(r);
+    EXPECT_LT(json::parse(r.out)["roundtrip_l1_median"], 5);
+    return io::read_npz(out + "/abduction.npz").at("latent").bytes;
+  };
+  EXPECT_NE(latent("factual"), latent("unconditional"));
+}
+
 // Half of s = 2 for the classifier alone is its s = 1; nothing of it leaves the model told.
 TEST(Counterfactual, ClassifiersHaveAScaleOfTheirOwn) {
   const auto answer = [](const Arguments& more) {
