@@ -126,10 +126,10 @@ ConfigFlags expand_config_flags(std::vector<std::string> arguments) {
   return flags;
 }
 
-std::string presets_that_train(const std::string& kind) {
+std::string presets_with(const std::string& section) {
   std::string names;
   for (const auto& [name, text] : presets())
-    if (text.find("[train." + kind + "]") != std::string::npos) names += name + "|";
+    if (text.find("[" + section + "]") != std::string::npos) names += name + "|";
   return names + "FILE";
 }
 

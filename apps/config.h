@@ -12,8 +12,8 @@ namespace diffscm::apps {
 // Name -> TOML text of the presets built into the program (configs/*.toml).
 const std::map<std::string, std::string>& presets();
 
-// The names of those that have the section [train.KIND] and "FILE", separated by "|".
-std::string presets_that_train(const std::string& kind);
+// The names of those that have [SECTION], and "FILE", separated by "|".
+std::string presets_with(const std::string& section);
 
 // `preset` is a preset's name or a TOML file; `overrides` are "a.b=value" with TOML values, and may
 // only change entries that exist. Throws Error naming what is wrong and the choices.

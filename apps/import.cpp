@@ -23,11 +23,13 @@ namespace {
 using nlohmann::json;
 namespace fs = std::filesystem;
 
+// [q of all heads | k | v] in attention blocks; a preset says so in [import.unet].
+constexpr const char* kNewOrder = "use_new_attention_order";
+
 // What the tensors of a file leave open, beside the entries of the configuration.
-constexpr const char* kLeftOpen[] = {"image_size",    "num_res_blocks", "heads",
-                                     "head_channels", "norm_groups",    "dropout",
-                                     "schedule",      "timesteps",      "sampling_steps",
-                                     "attribute",     "data",           "use_new_attention_order"};
+constexpr const char* kLeftOpen[] = {
+    "image_size", "num_res_blocks", "heads",          "head_channels", "norm_groups", "dropout",
+    "schedule",   "timesteps",      "sampling_steps", "attribute",     "data",        kNewOrder};
 
 struct ImportFlags {
   std::string file, out, preset, weights;
@@ -40,7 +42,7 @@ struct ImportFlags {
     flag("weights", &weights, "which of the file's dictionaries of tensors, such as ema",
          {.value = "KEY", .otherwise = "the only one with a network's names"});
     flag("preset", &preset, "whose configuration has what the file does not say",
-         {.value = presets_that_train("diffusion"), .otherwise = "none"});
+         {.value = presets_with("unet"), .otherwise = "none"});
     flag("set", &told,
          fmt::format("say what the file does not, as often as needed: {}",
                      fmt::join(kLeftOpen, ", ")),
@@ -66,7 +68,7 @@ json parse_told(const std::vector<std::string>& told) {
       continue;
     }
     values[key] = value;
-    if (key == "use_new_attention_order")
+    if (key == kNewOrder)
       expect(value.is_boolean(), "true or false");
     else if (key == "dropout")
       expect(value.is_number(), "a number");
@@ -172,15 +174,12 @@ class Import {
 
   void settle() {
     json& config = network_.config;
-    if (network_.kind == UNet::kKind) {
-      if (!told_.contains("heads") && told_.contains("head_channels"))
-        told_["heads"] = heads_of(told_["head_channels"]);
-      settle(config, preset_network(), "heads");
-    } else {
-      settle(config, preset_network(), "head_channels", 64);
-    }
+    settle_heads(config);
     if (told_.contains("attribute") && config.contains("conditions"))
       for (json& condition : config["conditions"]) condition["name"] = told_["attribute"];
+    const json reads = preset("import").value(network_.kind, json::object());
+    if (!told_.contains(kNewOrder) && reads.contains(kNewOrder))
+      told_[kNewOrder] = reads[kNewOrder];
     settle(config, preset_network(), "image_size");
     settle(config, preset_network(), "norm_groups", 32);
     settle(config, preset_network(), "dropout", 0.0);
@@ -195,6 +194,19 @@ class Import {
     if (!taken_.empty())
       say(fmt::format("of the preset {}: {}", flags_.preset, fmt::join(taken_, ", ")));
     noise_schedule({{"diffusion", diffusion_}});  // checks it
+  }
+
+  // Heads of one width (head_channels), or one number of them: what is told first says which.
+  void settle_heads(json& config) {
+    const bool number =
+        !told_.contains("head_channels") &&
+        (told_.contains("heads") || preset_network().value("head_channels", 0) == 0);
+    if (network_.kind != UNet::kKind && !told_.contains("heads"))
+      settle(config, preset_network(), "head_channels", 64);
+    else
+      settle(config, preset_network(), number ? "heads" : "head_channels");
+    if (!config.contains("heads")) config["heads"] = 1;
+    if (!config.contains("head_channels")) config["head_channels"] = 0;
   }
 
   void settle(json& config, const json& preset, const char* key, json otherwise = {}) {
@@ -213,26 +225,6 @@ class Import {
     }
   }
 
-  // diffscm's U-Net has as many heads at every level, guided-diffusion's num_head_channels as many
-  // channels in each.
-  int64_t heads_of(const json& head_channels) const {
-    const auto size = head_channels.get<int64_t>();
-    int64_t heads = 0;
-    for (const auto& [name, tensor] : tensors_) {
-      if (!name.ends_with(".qkv.bias")) continue;
-      const int64_t channels = tensor.numel() / 3;
-      require(size >= 1 && channels % size == 0, "{}: {} of {} channels has no heads of {}",
-              flags_.file, name, channels, size);
-      require(heads == 0 || heads == channels / size,
-              "{}: heads of {} channels are {} at one level and {} at another "
-              "(num_head_channels), and diffscm's U-Net has as many at each",
-              flags_.file, size, heads, channels / size);
-      heads = channels / size;
-    }
-    require(heads > 0, "{} has no attention, which diffscm's U-Net has in the middle", flags_.file);
-    return heads;
-  }
-
   void check_finite(const std::string& name, const Tensor& tensor) const {
     if (tensor.dtype() != Dtype::f32) return;
     for (int64_t i = 0; i < tensor.numel(); ++i)
@@ -248,27 +240,24 @@ class Import {
     }
   }
 
-  // Diff-SCM's own code has the pool's projection head by head where guided-diffusion, and diffscm,
-  // do not; its encoder_kv tells its files.
-  void reorder_attention(const UNetConfig& config) {
-    if (!told_.value("use_new_attention_order", false)) return;
-    std::vector<std::string> projections;
+  void reorder_attention(const TrunkConfig& config) {
+    if (!told_.value(kNewOrder, false)) return;
+    std::vector<std::pair<std::string, int64_t>> projections;
     for (const auto& [name, tensor] : tensors_)
-      if (name.ends_with(".qkv.weight"))
-        projections.push_back(name.substr(0, name.size() - std::string_view(".weight").size()));
-    for (const std::string& p : projections) reorder(p, config.heads, per_head_from_chunked);
+      if (name.ends_with(".qkv.bias"))
+        projections.emplace_back(name.substr(0, name.size() - std::string_view(".bias").size()),
+                                 config.heads_of(tensor.numel() / 3));
+    for (const auto& [name, heads] : projections) reorder(name, heads, per_head_from_chunked);
     say(fmt::format("{} attention blocks brought from the new order to head by head",
                     projections.size()));
   }
-  void reorder_attention(const ClassifierConfig& config) {
-    const int64_t channels = config.channel_mult.back() * config.model_channels;
-    const int64_t heads = channels / config.head_channels;
-    if (told_.value("use_new_attention_order", false)) {
-      reorder("middle_block.1.qkv", heads, per_head_from_chunked);
-      say("the attention block brought from the new order to head by head");
-    }
-    if (!of_diff_scm_) return;
-    reorder("out.2.qkv_proj", heads, chunked_from_per_head);
+  // Diff-SCM's own code has the pool's projection head by head where guided-diffusion, and diffscm,
+  // do not; its encoder_kv tells its files.
+  void reorder_pool(const UNetConfig&) {}
+  void reorder_pool(const ClassifierConfig& config) {
+    if (!of_diff_scm_ || config.pool != Pool::attention) return;
+    reorder("out.2.qkv_proj", config.channels_at(config.levels() - 1) / config.head_channels,
+            chunked_from_per_head);
     say("the attention pool brought from Diff-SCM's order, head by head, to guided-diffusion's");
   }
 
@@ -281,11 +270,12 @@ class Import {
     for (const auto& [name, tensor] : tensors_) info.parameters += tensor.numel();
     check_plausible(info, least_parameters(config));
     {
-      Network network(config, 0);
+      Network network(config, ShapesOnly{});
       refuse(differences(named_parameters(network), tensors_),
              fmt::format("does not fit the {} that it looks like", network_.kind));
     }
     reorder_attention(config);
+    reorder_pool(config);
     const int64_t classes = classes_of(config);
     info.kind = Network::kKind;
     info.config = config;

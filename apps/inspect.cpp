@@ -13,6 +13,8 @@
 #include "engine/io/json.h"
 #include "engine/io/npz.h"
 #include "engine/io/safetensors.h"
+#include "models/classifier.h"
+#include "models/unet.h"
 
 namespace diffscm::apps {
 namespace {
@@ -74,7 +76,22 @@ Json describe_run(const fs::path& folder) {
   return d;
 }
 
+// The networks that a preset describes, counted without making them.
+Json describe_preset(const std::string& name) {
+  Json d = {{"preset", name}};
+  const auto config = load_config(name, {});
+  const auto count = [&]<class Network>(const char* section, const Network*) {
+    if (!config.contains(section)) return;
+    Network shapes(config[section].template get<typename Network::Config>(), ShapesOnly{});
+    d[section] = {{"parameters", parameter_count(shapes)}};
+  };
+  count("unet", static_cast<const UNet*>(nullptr));
+  count("classifier", static_cast<const Classifier*>(nullptr));
+  return d;
+}
+
 Json describe(Common& common, const std::string& what) {
+  if (presets().contains(what)) return describe_preset(what);
   if (what == "mnist" || what == "digits") return describe_dataset(common, what);
   const fs::path path =
       fs::exists(what) ? fs::path(what) : shipped_model(what).value_or(fs::path());
@@ -110,7 +127,7 @@ struct Flags {
   template <class V>
   void visit(V&& flag) {
     flag("what", &what,
-         "a .safetensors or .npz file, a shipped model's name, a folder, mnist or digits",
+         "a .safetensors or .npz file, a shipped model's name, a preset, a folder, mnist or digits",
          {.required = true, .positional = true, .value = "mnist|digits|FILE"});
   }
 };

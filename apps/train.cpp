@@ -197,7 +197,7 @@ void add_train(CLI::App& app, Common& common) {
   command->require_subcommand(1);
   const auto add = [&]<class F>(const char* name, const char* help, void (*work)(Common&, F)) {
     F flags;
-    flags.presets = presets_that_train(name);
+    flags.presets = presets_with(fmt::format("train.{}", name));
     add_command(*command, name, help, common, work, std::move(flags));
   };
   add("diffusion", "Train the U-Net that predicts the noise", train_diffusion);

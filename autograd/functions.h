@@ -42,9 +42,16 @@ Variable negate(const Variable& x);
 Variable scale(const Variable& x, float factor);
 Variable silu(const Variable& x);
 Variable relu(const Variable& x);
-Variable avg_pool(const Variable& x);                               // 2x2, stride 2
-Variable max_pool(const Variable& x);                               // 2x2, stride 2
+Variable avg_pool(const Variable& x);  // 2x2, stride 2
+Variable max_pool(const Variable& x);  // 2x2, stride 2
+Variable upsample(const Variable& x);  // nearest neighbours: [N,H,W,C] -> [N,2H,2W,C]
 Variable pool_tokens(const Variable& x, const Variable& position);  // kernels/pool.h
+// x [N,..,C] + v [N,C] f32 at every pixel.
+Variable add_to_pixels(const Variable& x, const Variable& v);
+// The mean over the pixels of each map [N,H,W,C], one map behind the other: [N, sum of C] f32.
+Variable mean_over_pixels(const std::vector<Variable>& maps);
+// Elements [begin, end) of the first dimension of parameters (f32).
+Variable slice(const Variable& x, int64_t begin, int64_t end);
 Variable reshape(const Variable& x, Shape shape);
 Variable cast(const Variable& x, Dtype dtype);  // f32 or bf16; the gradient is cast back
 

@@ -51,6 +51,13 @@ Tensor::Tensor(Shape shape, Target target, Dtype dtype)
   storage_ = std::make_shared<Storage>(numel_ * size_of(dtype), target);
 }
 
+Tensor Tensor::of_shape(Shape shape) {
+  Tensor t;
+  t.numel_ = diffscm::numel(shape);
+  t.shape_ = std::move(shape);
+  return t;
+}
+
 Tensor Tensor::zeros(Shape shape, Target target) {
   return full(std::move(shape), 0, target);
 }

@@ -44,6 +44,8 @@ class Tensor {
  public:
   Tensor() = default;
   explicit Tensor(Shape shape, Target target = Target::cpu, Dtype dtype = Dtype::f32);
+  // A shape without memory: as false as an empty tensor, and as little can be read from it.
+  static Tensor of_shape(Shape shape);
   static Tensor zeros(Shape shape, Target target = Target::cpu);
   static Tensor full(Shape shape, float value, Target target = Target::cpu);
   // The same f32 values whenever it is asked for: shared by all, so nobody may write to it. Unlike

@@ -4,14 +4,15 @@
 
 namespace diffscm {
 
-ResBlock::ResBlock(int64_t in, int64_t out, const BlockOptions& options, bool down,
+ResBlock::ResBlock(int64_t in, int64_t out, const BlockOptions& options, Resample resample,
                    Initializer& init)
     : in_norm(in, options.norm_groups),
       out_norm(out, options.norm_groups),
-      in_conv(in, out, 3, init),
+      in_conv(in, out, 3, init, {.upsample = resample == Resample::up}),
       out_conv(out, out, 3, init, {}, /*zero=*/true),
-      emb(options.emb_channels, 2 * out, init),
-      down(down),
+      emb(options.emb_channels, options.scale_shift ? 2 * out : out, init),
+      resample(resample),
+      scale_shift(options.scale_shift),
       dropout(options.dropout) {
   if (in != out) skip.emplace(in, out, 1, init);
 }
@@ -19,10 +20,15 @@ ResBlock::ResBlock(int64_t in, int64_t out, const BlockOptions& options, bool do
 Variable ResBlock::forward(const Variable& x, const Variable& x1, const Variable& silu_emb,
                            ForwardContext& context) const {
   Variable h = in_norm.forward(x, x1, {}, /*silu=*/true);
-  if (down) h = avg_pool(h);
+  if (resample == Resample::down) h = avg_pool(h);
   h = in_conv.forward(h);
-  h = out_norm.forward(h, {}, emb.forward(silu_emb), /*silu=*/true, context.dropout(dropout));
-  Variable shortcut = down ? avg_pool(x) : x;
+  const Variable told = emb.forward(silu_emb);
+  if (!scale_shift) h = add_to_pixels(h, told);
+  h = out_norm.forward(h, {}, scale_shift ? told : Variable(), /*silu=*/true,
+                       context.dropout(dropout));
+  Variable shortcut = resample == Resample::down ? avg_pool(x)
+                      : resample == Resample::up ? upsample(x)
+                                                 : x;
   if (skip) shortcut = skip->forward(shortcut, x1);
   return out_conv.forward(h, {}, shortcut);
 }

@@ -13,22 +13,29 @@ struct BlockOptions {
   int64_t emb_channels;
   double dropout = 0;
   int64_t norm_groups = 32;
+  bool scale_shift = true;
 };
 
+// What a residual block does to the size of the image: 2x2 means, or nearest neighbours.
+enum class Resample { none, down, up };
+
 // x [N,H,W,C0] (with x1 [N,H,W,C1] concatenated, or empty) and SiLU(emb) [N,E] -> [N,H',W',out]:
-//   h = conv3x3(down(SiLU(GN(x))));  (scale, shift) = Linear(SiLU(emb))
-//   y = skip(down(x)) + conv3x3(dropout(SiLU(GN(h) * (1 + scale) + shift)))
-// skip is the identity, or a 1x1 convolution when channels change; down is identity or 2x2 mean
-// pooling.
+//   h = conv3x3(resample(SiLU(GN(x))))
+//   scale_shift: (scale, shift) = Linear(SiLU(emb)),  h = GN(h) * (1 + scale) + shift
+//   otherwise:   h = GN(h + Linear(SiLU(emb)))
+//   y = skip(resample(x)) + conv3x3(dropout(SiLU(h)))
+// skip is the identity, or a 1x1 convolution when channels change.
 struct ResBlock {
   GroupNorm in_norm, out_norm;
   Conv2d in_conv, out_conv;
   Linear emb;
   std::optional<Conv2d> skip;
-  bool down = false;
+  Resample resample = Resample::none;
+  bool scale_shift = true;
   double dropout = 0;
 
-  ResBlock(int64_t in, int64_t out, const BlockOptions& options, bool down, Initializer& init);
+  ResBlock(int64_t in, int64_t out, const BlockOptions& options, Resample resample,
+           Initializer& init);
   Variable forward(const Variable& x, const Variable& x1, const Variable& silu_emb,
                    ForwardContext& context) const;
   void visit(const std::string& prefix, const ParameterVisitor& visitor);

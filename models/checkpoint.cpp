@@ -38,6 +38,8 @@ Shape file_shape(const Shape& s, FileLayout layout) {
       return {s[0], s[3], s[1], s[2]};
     case FileLayout::conv1d:
       return {s[0], s[1], 1};
+    case FileLayout::conv1x1:
+      return {s[0], s[1], 1, 1};
     case FileLayout::transposed:
       return {s[1], s[0]};
   }
@@ -51,6 +53,7 @@ Tensor to_file_layout(const Tensor& value, FileLayout layout) {
   switch (layout) {
     case FileLayout::same:
     case FileLayout::conv1d:
+    case FileLayout::conv1x1:
       out.copy_from(host.reshape(out.shape()));
       break;
     case FileLayout::oihw:
@@ -76,6 +79,7 @@ void copy_from_file_layout(const std::string& name, const Tensor& given, Paramet
   switch (parameter.layout) {
     case FileLayout::same:
     case FileLayout::conv1d:
+    case FileLayout::conv1x1:
       host.copy_from(source.reshape(s));
       break;
     case FileLayout::oihw:

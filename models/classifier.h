@@ -26,6 +26,8 @@ class Classifier {
 
   Classifier(const ClassifierConfig& config, uint64_t seed)
       : config_(config), encoder_(config, config.classes, kKind, seed) {}
+  Classifier(const ClassifierConfig& config, ShapesOnly shapes)
+      : config_(config), encoder_(config, config.classes, kKind, shapes) {}
   const ClassifierConfig& config() const { return config_; }
 
   // x [N,S,S,in], t [N] in original units -> logits [N,classes].

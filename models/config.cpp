@@ -13,31 +13,46 @@ namespace {
 using nlohmann::json;
 
 // The convolutions of the residual blocks that every level has: the second of each is [c, 3, 3, c].
-int64_t least_block_parameters(const std::vector<int64_t>& channel_mult, int64_t model_channels,
-                               int64_t blocks) {
+int64_t least_block_parameters(const TrunkConfig& c, int64_t blocks) {
   int64_t least = 0;
-  for (const int64_t m : channel_mult)
-    least += blocks * 9 * (m * model_channels) * (m * model_channels);
+  for (int64_t level = 0; level < c.levels(); ++level)
+    least += blocks * 9 * c.channels_at(level) * c.channels_at(level);
   return least;
 }
 
-void require_groups(const char* what, int64_t channels, int64_t groups) {
-  require(channels % groups == 0,
-          "{} configuration: 'model_channels' is {}, must be a multiple of 'norm_groups' = {}",
-          what, channels, groups);
+// What U-Nets and encoders have both.
+void check(const char* what, const TrunkConfig& c) {
+  for (int64_t level = 0; level < c.levels(); ++level) {
+    const int64_t channels = c.channels_at(level);
+    require(channels > 0 && channels % c.norm_groups == 0,
+            "{} configuration: {} channels ('model_channels' {} times {}) are not a multiple of "
+            "'norm_groups' = {}",
+            what, channels, c.model_channels, c.channel_mult[static_cast<size_t>(level)],
+            c.norm_groups);
+    if (!c.attends_at(level) && level + 1 < c.levels()) continue;
+    if (c.head_channels > 0)
+      require(channels % c.head_channels == 0,
+              "{} configuration: {} channels are not a multiple of 'head_channels' = {}", what,
+              channels, c.head_channels);
+    else
+      require(channels % c.heads == 0, "{} configuration: {} channels for {} heads", what, channels,
+              c.heads);
+  }
+  require(c.model_channels % 2 == 0, "{} configuration: 'model_channels' is {}, must be even", what,
+          c.model_channels);
 }
 
 }  // namespace
 
 int64_t least_parameters(const UNetConfig& c) {
-  return least_block_parameters(c.channel_mult, c.model_channels, 2 * c.num_res_blocks + 1);
+  return least_block_parameters(c, 2 * c.num_res_blocks + 1);
 }
 
 int64_t least_parameters(const EncoderConfig& c, int64_t outputs) {
-  const int64_t size = c.image_size >> (c.channel_mult.size() - 1);
-  const int64_t channels = c.channel_mult.back() * c.model_channels;
-  return least_block_parameters(c.channel_mult, c.model_channels, c.num_res_blocks) +
-         (size * size + 1 + outputs) * channels;  // the attention pool
+  const int64_t size = c.last_size(), channels = c.channels_at(c.levels() - 1);
+  const int64_t positions = c.pool == Pool::attention ? size * size + 1 : 0;
+  const int64_t width = c.pool == Pool::attention || c.pool == Pool::adaptive ? channels : 2048;
+  return least_block_parameters(c, c.num_res_blocks) + positions * channels + outputs * width;
 }
 int64_t least_parameters(const ClassifierConfig& c) {
   return least_parameters(c, c.classes);
@@ -52,10 +67,13 @@ void fields(Fields& f, UNetConfig& c) {
   f.count("in_channels", c.in_channels, 64);
   f.count("out_channels", c.out_channels, 64);
   f.count("model_channels", c.model_channels, 4096);
-  f.counts("channel_mult", c.channel_mult, 1, 64);
+  f.multiples("channel_mult", c.channel_mult);
   f.count("num_res_blocks", c.num_res_blocks, 16);
   f.counts("attention_downsample", c.attention_downsample, 0, 4096);
   f.count("heads", c.heads, 256);
+  f.newer_count_or_none("head_channels", c.head_channels, 4096);
+  f.newer("resblock_updown", c.resblock_updown);
+  f.newer("scale_shift", c.scale_shift);
   f.rate("dropout", c.dropout);
   f.newer_count("norm_groups", c.norm_groups, 4096);
   f.newer("conditions", c.conditions);
@@ -67,13 +85,21 @@ void to_json(json& j, const UNetConfig& c) {
 
 void from_json(const json& j, UNetConfig& c) {
   read_config(j, "U-Net", c);
-  require_groups("U-Net", c.model_channels, c.norm_groups);
-  require(c.image_size % (int64_t{1} << (c.channel_mult.size() - 1)) == 0,
+  check("U-Net", c);
+  require(c.out_channels == c.in_channels || c.learns_variance(),
+          "U-Net configuration: 'out_channels' is {}, must be 'in_channels' = {} or, where the "
+          "variance is learnt, twice as many",
+          c.out_channels, c.in_channels);
+  require(c.image_size % (int64_t{1} << (c.levels() - 1)) == 0,
           "U-Net configuration: images of {0}x{0} cannot be halved {1} times", c.image_size,
-          c.channel_mult.size() - 1);
-  for (const int64_t m : c.channel_mult)
-    require(c.model_channels * m % c.heads == 0, "U-Net configuration: {} channels for {} heads",
-            c.model_channels * m, c.heads);
+          c.levels() - 1);
+}
+
+void to_json(json& j, const Pool& pool) {
+  j = name_of(pool);
+}
+void from_json(const json& j, Pool& pool) {
+  pool = parse_pool(j.get<std::string>());
 }
 
 template <class Fields>
@@ -81,18 +107,24 @@ void fields(Fields& f, EncoderConfig& c) {
   f.count("image_size", c.image_size, 4096);
   f.count("in_channels", c.in_channels, 64);
   f.count("model_channels", c.model_channels, 4096);
-  f.counts("channel_mult", c.channel_mult, 1, 64);
+  f.multiples("channel_mult", c.channel_mult);
   f.count("num_res_blocks", c.num_res_blocks, 16);
-  f.count("head_channels", c.head_channels, 4096);
+  f.newer_counts("attention_downsample", c.attention_downsample, 4096);
+  f.newer_count("heads", c.heads, 256);
+  f.newer_count_or_none("head_channels", c.head_channels, 4096);
+  f.newer("pool", c.pool);
+  f.newer("resblock_updown", c.resblock_updown);
+  f.newer("scale_shift", c.scale_shift);
   f.rate("dropout", c.dropout);
   f.newer_count("norm_groups", c.norm_groups, 4096);
 }
 
 void check(const char* what, const EncoderConfig& c) {
-  require_groups(what, c.model_channels, c.norm_groups);
-  require((c.image_size >> (c.channel_mult.size() - 1)) >= 1,
-          "{0} configuration: images of {1}x{1} cannot be halved {2} times", what, c.image_size,
-          c.channel_mult.size() - 1);
+  check(what, static_cast<const TrunkConfig&>(c));
+  require(c.pool != Pool::attention || c.head_channels > 0,
+          "{} configuration: the attention pool needs 'head_channels'", what);
+  require(c.last_size() >= 1, "{0} configuration: images of {1}x{1} cannot be halved {2} times",
+          what, c.image_size, c.levels() - 1);
 }
 
 template <class Fields>

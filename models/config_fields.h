@@ -6,6 +6,7 @@
 // and that list serves reading, which is strict, and writing.
 #pragma once
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
@@ -54,6 +55,16 @@ class ConfigReader {
               "{} configuration: '{}' holds {}, must be integers from 1 to {}", what_, name,
               io::dump(v), most);
   }
+  // 1 to 8 multiples from 1/64 to 64. Integers are written as such.
+  void multiples(const char* name, std::vector<double>& field) {
+    read(name, field);
+    require(!field.empty() && field.size() <= 8,
+            "{} configuration: '{}' has {} entries, must have 1 to 8", what_, name, field.size());
+    for (const nlohmann::json& v : source_.at(name))
+      require(v.is_number() && v >= 1.0 / 64 && v <= 64,
+              "{} configuration: '{}' holds {}, must be numbers from 1/64 to 64", what_, name,
+              io::dump(v));
+  }
   // In [0, 1).
   void rate(const char* name, double& field) {
     read(name, field);
@@ -64,6 +75,17 @@ class ConfigReader {
   // The same for entries that files of earlier versions lack: the field keeps its default.
   void newer_count(const char* name, int64_t& field, int64_t most) {
     if (source_.contains(name)) count(name, field, most);
+  }
+  // Or 0.
+  void newer_count_or_none(const char* name, int64_t& field, int64_t most) {
+    if (!source_.contains(name)) return;
+    read(name, field);
+    require(source_.at(name).is_number_integer() && field >= 0 && field <= most,
+            "{} configuration: '{}' is {}, must be an integer from 0 to {}", what_, name,
+            io::dump(source_.at(name)), most);
+  }
+  void newer_counts(const char* name, std::vector<int64_t>& field, int64_t most) {
+    if (source_.contains(name)) counts(name, field, 0, most);
   }
   template <class T>
   void newer(const char* name, T& field) {
@@ -88,8 +110,20 @@ class ConfigWriter {
   void counts(const char* name, const std::vector<int64_t>& field, size_t, int64_t) {
     json_[name] = field;
   }
+  void multiples(const char* name, const std::vector<double>& field) {
+    json_[name] = nlohmann::json::array();
+    for (const double m : field)
+      if (m == std::floor(m))
+        json_[name].push_back(static_cast<int64_t>(m));
+      else
+        json_[name].push_back(m);
+  }
   void rate(const char* name, double field) { json_[name] = field; }
   void newer_count(const char* name, int64_t field, int64_t) { json_[name] = field; }
+  void newer_count_or_none(const char* name, int64_t field, int64_t) { json_[name] = field; }
+  void newer_counts(const char* name, const std::vector<int64_t>& field, int64_t) {
+    json_[name] = field;
+  }
   template <class T>
   void newer(const char* name, const T& field) {
     json_[name] = field;

@@ -1,67 +1,94 @@
 #include "models/encoder.h"
 
-namespace diffscm {
+#include <numeric>
 
-Encoder::Encoder(const EncoderConfig& config, int64_t outputs, const char* who, uint64_t seed)
-    : Encoder(config, outputs, who, Initializer(seed)) {}
+namespace diffscm {
+namespace {
+
+constexpr const char* kPools[] = {"attention", "adaptive", "spatial", "spatial_v2"};
+constexpr int64_t kHidden = 2048;  // of the spatial pools
+
+}  // namespace
+
+const char* name_of(Pool pool) {
+  return kPools[static_cast<int>(pool)];
+}
+
+Pool parse_pool(const std::string& name) {
+  for (const Pool pool : {Pool::attention, Pool::adaptive, Pool::spatial, Pool::spatial_v2})
+    if (name == name_of(pool)) return pool;
+  fail("unknown pool '{}': choose attention, adaptive, spatial or spatial_v2", name);
+}
 
 Encoder::Encoder(const EncoderConfig& config, int64_t outputs, const char* who, Initializer init)
     : who_(who),
       image_size_(config.image_size),
       in_channels_(config.in_channels),
-      time_embed_(config.model_channels, init) {
-  const int64_t base = config.model_channels, emb = 4 * base;
-  const size_t levels = config.channel_mult.size();
-  const BlockOptions options{emb, config.dropout, config.norm_groups};
-  const auto res_block = [&](int64_t in, int64_t out, bool down) {
-    return ResBlock(in, out, options, down, init);
-  };
-  int64_t channels = base * config.channel_mult[0], size = config.image_size;
-  stem_ = Conv2d(config.in_channels, channels, 3, init);
-  for (size_t level = 0; level < levels; ++level) {
-    for (int64_t i = 0; i < config.num_res_blocks; ++i) {
-      const int64_t out = base * config.channel_mult[level];
-      blocks_.push_back(res_block(channels, out, false));
-      channels = out;
-    }
-    if (level + 1 < levels) {
-      blocks_.push_back(res_block(channels, channels, true));
-      size /= 2;
-    }
+      pool_kind_(config.pool),
+      trunk_(config, init) {
+  const int64_t channels = trunk_.channels().back();
+  if (is_spatial()) {
+    const int64_t features =
+        std::accumulate(trunk_.channels().begin(), trunk_.channels().end(), channels);
+    hidden_ = Linear(features, kHidden, init);
+    if (pool_kind_ == Pool::spatial_v2) out_norm_ = GroupNorm(kHidden, config.norm_groups);
+    last_ = Linear(kHidden, outputs, init);
+    return;
   }
-  require(channels % config.head_channels == 0,
+  out_norm_ = GroupNorm(channels, config.norm_groups);
+  if (pool_kind_ == Pool::adaptive) {
+    last_ = Linear(channels, outputs, init, FileLayout::conv1x1, /*zero=*/true);
+    return;
+  }
+  require(config.head_channels > 0 && channels % config.head_channels == 0,
           "{}: {} channels at the end are not a multiple of head_channels {}", who, channels,
           config.head_channels);
-  const int64_t heads = channels / config.head_channels;
-  middle_first_.emplace(res_block(channels, channels, false));
-  middle_attention_.emplace(channels, heads, config.norm_groups, init);
-  middle_last_.emplace(res_block(channels, channels, false));
-  out_norm_ = GroupNorm(channels, config.norm_groups);
-  pool_.emplace(size * size, channels, heads, outputs, init);
+  attention_.emplace(config.last_size() * config.last_size(), channels,
+                     channels / config.head_channels, outputs, init);
 }
 
 Variable Encoder::forward(const Variable& x, const Tensor& t, ForwardContext& context) const {
   require_input(x, image_size_, in_channels_, who_);
   require(t.numel() == x.dim(0), "{} timesteps for {} images", t.numel(), x.dim(0));
-  const Variable emb = time_embed_.forward(t);
-  Variable h = cast(stem_.forward(x), layers_);
-  for (const ResBlock& block : blocks_) h = block.forward(h, {}, emb, context);
-  h = middle_first_->forward(h, {}, emb, context);
-  h = middle_attention_->forward(h);
-  h = middle_last_->forward(h, {}, emb, context);
-  return pool_->forward(out_norm_.forward(h, {}, {}, /*silu=*/true));
+  const Variable emb = trunk_.embed(t);
+  if (is_spatial()) {
+    std::vector<Variable> means;
+    const Variable middle = trunk_.forward(x, emb, layers_, context, [&](const Variable& result) {
+      means.push_back(mean_over_pixels({result}));
+    });
+    means.push_back(mean_over_pixels({middle}));
+    const Variable h = hidden_.forward(mean_over_pixels(means));  // of one pixel each: side by side
+    return last_.forward(pool_kind_ == Pool::spatial ? relu(h)
+                                                     : out_norm_.forward(h, {}, {}, /*silu=*/true));
+  }
+  const Variable h =
+      out_norm_.forward(trunk_.forward(x, emb, layers_, context), {}, {}, /*silu=*/true);
+  if (attention_) return attention_->forward(h);
+  return last_.forward(mean_over_pixels({h}));
 }
 
 void Encoder::visit(const ParameterVisitor& visitor) {
-  time_embed_.visit("time_embed", visitor);
-  stem_.visit("input_blocks.0.0", visitor);
-  for (size_t i = 0; i < blocks_.size(); ++i)
-    blocks_[i].visit(fmt::format("input_blocks.{}.0", i + 1), visitor);
-  middle_first_->visit("middle_block.0", visitor);
-  middle_attention_->visit("middle_block.1", visitor);
-  middle_last_->visit("middle_block.2", visitor);
-  out_norm_.visit("out.0", visitor);
-  pool_->visit("out.2", visitor);
+  trunk_.visit_embedding(visitor);
+  trunk_.visit_blocks(visitor);
+  switch (pool_kind_) {
+    case Pool::attention:
+      out_norm_.visit("out.0", visitor);
+      attention_->visit("out.2", visitor);
+      break;
+    case Pool::adaptive:
+      out_norm_.visit("out.0", visitor);
+      last_.visit("out.3", visitor);
+      break;
+    case Pool::spatial:
+      hidden_.visit("out.0", visitor);
+      last_.visit("out.2", visitor);
+      break;
+    case Pool::spatial_v2:
+      hidden_.visit("out.0", visitor);
+      out_norm_.visit("out.1", visitor);
+      last_.visit("out.3", visitor);
+      break;
+  }
 }
 
 }  // namespace diffscm

@@ -1,32 +1,41 @@
 // The encoder of noisy images behind every anti-causal predictor: guided-diffusion's
-// EncoderUNetModel with attention pooling (Dhariwal & Nichol 2021, section 4.1).
+// EncoderUNetModel (Dhariwal & Nichol 2021, section 4.1 and appendix).
 #pragma once
 
-#include <optional>
-#include <vector>
+#include <string>
 
-#include "models/blocks.h"
+#include "models/trunk.h"
 
 namespace diffscm {
 
-struct EncoderConfig {
-  int64_t image_size = 28;  // the attention pool's positions fix it
-  int64_t in_channels = 1;
-  int64_t model_channels = 32;
-  // Per level; each level halves the image, rounding down.
-  std::vector<int64_t> channel_mult{1, 2, 4, 4};
-  int64_t num_res_blocks = 1;
-  int64_t head_channels = 64;
-  double dropout = 0;
-  int64_t norm_groups = 32;
+// What makes one vector of the last map [N,H,W,C], or of all maps.
+//   attention   models/blocks.h: AttentionPool of SiLU(GN(x))
+//   adaptive    a 1x1 convolution, initially zero, of the mean of SiLU(GN(x))
+//   spatial     Linear(ReLU(Linear(means of every stage's result))), 2048 wide between
+//   spatial_v2  Linear(SiLU(GN(Linear(..)))), likewise
+enum class Pool { attention, adaptive, spatial, spatial_v2 };
+const char* name_of(Pool pool);
+// Throws Error naming the choices.
+Pool parse_pool(const std::string& name);
+
+struct EncoderConfig : TrunkConfig {
+  Pool pool = Pool::attention;  // its positions fix the image's size; head_channels is needed
+
+  EncoderConfig() {
+    channel_mult = {1, 2, 4, 4};
+    head_channels = 64;
+    resblock_updown = true;
+  }
+  int64_t last_size() const { return image_size >> (levels() - 1); }  // halves are rounded down
 };
-// A lower bound of the parameters of an encoder with that many outputs, without building it.
-int64_t least_parameters(const EncoderConfig& config, int64_t outputs);
 
 class Encoder {
  public:
   // `who`: what messages call the network.
-  Encoder(const EncoderConfig& config, int64_t outputs, const char* who, uint64_t seed);
+  Encoder(const EncoderConfig& config, int64_t outputs, const char* who, uint64_t seed)
+      : Encoder(config, outputs, who, Initializer(seed)) {}
+  Encoder(const EncoderConfig& config, int64_t outputs, const char* who, ShapesOnly)
+      : Encoder(config, outputs, who, Initializer()) {}
 
   // x [N,S,S,in], t [N] in original units -> [N,outputs].
   Variable forward(const Variable& x, const Tensor& t, ForwardContext& context) const;
@@ -38,17 +47,16 @@ class Encoder {
 
  private:
   Encoder(const EncoderConfig& config, int64_t outputs, const char* who, Initializer init);
+  bool is_spatial() const { return pool_kind_ == Pool::spatial || pool_kind_ == Pool::spatial_v2; }
 
   const char* who_;
   int64_t image_size_, in_channels_;
+  Pool pool_kind_;
   Dtype layers_ = Dtype::f32;
-  TimeEmbedding time_embed_;
-  Conv2d stem_;
-  std::vector<ResBlock> blocks_;  // input_blocks.1 onwards
-  std::optional<ResBlock> middle_first_, middle_last_;
-  std::optional<AttentionBlock> middle_attention_;
-  GroupNorm out_norm_;
-  std::optional<AttentionPool> pool_;
+  Trunk trunk_;
+  GroupNorm out_norm_;  // of the last map, or of spatial_v2's hidden layer
+  std::optional<AttentionPool> attention_;
+  Linear hidden_, last_;
 };
 
 }  // namespace diffscm

@@ -1,6 +1,7 @@
 #include "models/foreign_weights.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "engine/io/file.h"
 #include "models/condition.h"
@@ -38,75 +39,80 @@ int64_t model_channels(const Names& names) {
   return names.dim("time_embed.0.weight", 1, 2);
 }
 
-int64_t multiple_of(int64_t channels, int64_t base, const std::string& stage) {
-  require(channels % base == 0, "{} has {} channels, not a multiple of time_embed's {}", stage,
-          channels, base);
-  return channels / base;
+// What a level's channels are to model_channels.
+json multiple_of(int64_t channels, int64_t base) {
+  if (channels % base == 0) return channels / base;
+  return static_cast<double>(channels) / static_cast<double>(base);
 }
 
-// Output channels of the residual block at `stage`.
-int64_t block_channels(const Names& names, const std::string& stage) {
-  const int64_t channels = names.dim(stage + ".in_layers.2.weight", 0, 4);
-  const int64_t embedded = names.dim(stage + ".emb_layers.1.weight", 0, 2);
-  require(embedded != channels,
-          "{}.emb_layers adds to the activations (use_scale_shift_norm off), which diffscm's "
-          "networks cannot do",
-          stage);
-  return channels;
+std::string stage_name(const char* blocks, int64_t i, int part = 0) {
+  return fmt::format("{}.{}.{}", blocks, i, part);
 }
-
-std::string stage_name(int64_t i, int part = 0) {
-  return fmt::format("input_blocks.{}.{}", i, part);
+std::string input_stage(int64_t i, int part = 0) {
+  return stage_name("input_blocks", i, part);
 }
 
 bool is_block(const Names& names, const std::string& stage) {
   return names.has(stage + ".in_layers.2.weight");
 }
+bool attends(const Names& names, const char* blocks, int64_t i) {
+  return names.has(stage_name(blocks, i, 1) + ".qkv.weight");
+}
 
+// Output channels of the residual block at `stage`.
+int64_t block_channels(const Names& names, const std::string& stage) {
+  return names.dim(stage + ".in_layers.2.weight", 0, 4);
+}
+
+// What every residual block says: the embedding scales and shifts, or is added.
+bool scale_shift(const Names& names) {
+  const std::string first = "middle_block.0";
+  return names.dim(first + ".emb_layers.1.weight", 0, 2) != block_channels(names, first);
+}
+
+json common_config(const Names& names) {
+  return {{"in_channels", names.dim("input_blocks.0.0.weight", 1, 4)},
+          {"model_channels", model_channels(names)},
+          {"scale_shift", scale_shift(names)}};
+}
+
+// Of a U-Net's output_blocks each level has one more than num_res_blocks, the last of which
+// enlarges: by a residual block or by a convolution.
 json unet_config(const Names& names) {
   const int64_t base = model_channels(names);
-  const int64_t in = names.dim("input_blocks.0.0.weight", 1, 4);
-  const int64_t out = names.dim("out.2.weight", 0, 4);
-  require(out != 2 * in,
-          "out.2 makes {} channels of {}: the variance is learnt (learn_sigma), which diffscm's "
-          "networks cannot do",
-          out, in);
-  for (int part = 1; part <= 2; ++part)
-    for (int64_t i = 0; names.has(fmt::format("output_blocks.{}.0.in_layers.2.weight", i)); ++i)
-      require(!is_block(names, fmt::format("output_blocks.{}.{}", i, part)),
-              "output_blocks.{}.{} enlarges by a residual block (resblock_updown), which diffscm's "
-              "U-Net cannot do",
-              i, part);
-
-  std::vector<int64_t> mult, attention, blocks{0};  // blocks: residual blocks per level
-  int64_t downsample = 1;
-  for (int64_t i = 1;; ++i) {
-    if (is_block(names, stage_name(i))) {
-      const int64_t m = multiple_of(block_channels(names, stage_name(i)), base, stage_name(i));
-      if (blocks.back()++ == 0) mult.push_back(m);
-      if (names.has(stage_name(i, 1) + ".qkv.weight") &&
-          (attention.empty() || attention.back() != downsample))
-        attention.push_back(downsample);
-    } else if (names.has(stage_name(i) + ".op.weight")) {
-      require(blocks.back() > 0, "{} halves the image with no residual block before it",
-              stage_name(i));
-      blocks.push_back(0);
-      downsample *= 2;
-    } else {
-      require(!is_block(names, stage_name(i + 1)),
-              "{} has no weights: it halves the image by averaging (conv_resample off), which "
-              "diffscm's U-Net cannot do",
-              stage_name(i));
-      break;
-    }
-    require(blocks.size() <= 8, "it has more than 8 levels");
+  const auto enlarges = [&](int64_t i, const char* weight) {
+    return names.has(stage_name("output_blocks", i, 1) + weight) ||
+           names.has(stage_name("output_blocks", i, 2) + weight);
+  };
+  int64_t count = 0, group = 0;
+  bool by_blocks = false;
+  for (; is_block(names, stage_name("output_blocks", count)); ++count) {
+    const bool block = enlarges(count, ".in_layers.2.weight");
+    if (group > 0 || (!block && !enlarges(count, ".conv.weight"))) continue;
+    group = count + 1;
+    by_blocks = block;
   }
-  require(std::ranges::count(blocks, blocks[0]) == std::ssize(blocks) && blocks[0] > 0,
-          "its levels have different numbers of residual blocks, which diffscm's U-Net cannot do");
-  json config = {{"in_channels", in},           {"out_channels", out},
-                 {"model_channels", base},      {"channel_mult", mult},
-                 {"num_res_blocks", blocks[0]}, {"attention_downsample", attention},
-                 {"conditions", json::array()}};
+  if (group == 0) group = count;
+  require(group > 1 && count % group == 0,
+          "its {} output_blocks do not divide into levels of as many residual blocks", count);
+  const int64_t levels = count / group;
+  require(levels <= 8, "it has more than 8 levels");
+  require(levels > 1 || !is_block(names, input_stage(group + 1)),
+          "it has no weights where images are halved and doubled (conv_resample off), which "
+          "diffscm's U-Net cannot do");
+  json mult = json::array(), attention = json::array();
+  for (int64_t level = 0; level < levels; ++level) {
+    const int64_t i = (levels - 1 - level) * group;
+    mult.push_back(multiple_of(block_channels(names, stage_name("output_blocks", i)), base));
+    if (attends(names, "output_blocks", i)) attention.push_back(int64_t{1} << level);
+  }
+  json config = common_config(names);
+  config.update({{"out_channels", names.dim("out.2.weight", 0, 4)},
+                 {"channel_mult", mult},
+                 {"num_res_blocks", group - 1},
+                 {"attention_downsample", attention},
+                 {"resblock_updown", by_blocks},
+                 {"conditions", json::array()}});
   require(!names.has("condition_emb.weight"),
           "condition_emb.weight says not what the network is told: import the model's own "
           ".safetensors file");
@@ -122,80 +128,113 @@ json unet_config(const Names& names) {
   return config;
 }
 
-// How an encoder's residual blocks, of these channels, can be levels of `num_res_blocks` each and a
-// halving one between levels.
+// How an encoder's input_blocks, after the stem, can be levels of `num_res_blocks` each, with
+// something that halves between levels. Halving residual blocks look like the others, but for the
+// attention that they never have.
 struct Levels {
   int64_t num_res_blocks;
   std::vector<int64_t> channels;
+  std::vector<int64_t> attention;  // by downsampling factor
 };
-std::vector<Levels> possible_levels(const std::vector<int64_t>& blocks) {
+struct EncoderStage {
+  bool block, attention;  // not a block: a convolution that halves
+  int64_t channels;
+};
+std::vector<Levels> possible_levels(const std::vector<EncoderStage>& stages) {
   std::vector<Levels> found;
-  const int64_t count = std::ssize(blocks) + 1;  // the last level has no halving block
+  const bool by_blocks = std::ranges::all_of(stages, [](const EncoderStage& s) { return s.block; });
+  const int64_t count = std::ssize(stages) + 1;  // nothing halves after the last level
   for (int64_t levels = 1; levels <= 8; ++levels) {
     const int64_t group = count / levels;
-    if (count % levels != 0 || group < 2) continue;
-    Levels option{group - 1, {}};
-    bool uniform = true;
-    for (int64_t i = 0; i < std::ssize(blocks); ++i) {
-      if (i % group == 0) option.channels.push_back(blocks[static_cast<size_t>(i)]);
-      uniform = uniform && blocks[static_cast<size_t>(i)] == option.channels.back();
+    if (count % levels != 0 || group < 2 || (!by_blocks && levels == 1)) continue;
+    Levels option{group - 1, {}, {}};
+    bool fits = true;
+    for (int64_t i = 0; i + 1 < count; ++i) {
+      const EncoderStage& s = stages[static_cast<size_t>(i)];
+      const EncoderStage& first = stages[static_cast<size_t>(i / group * group)];
+      if (i % group == 0) option.channels.push_back(s.channels);
+      if (i % group == 0 && s.attention) option.attention.push_back(int64_t{1} << (i / group));
+      const bool halves = i % group == group - 1;
+      fits = fits && s.channels == first.channels && s.block == (by_blocks || !halves) &&
+             s.attention == (!halves && first.attention);
     }
-    if (uniform) found.push_back(std::move(option));
+    if (fits) found.push_back(std::move(option));
   }
   return found;
 }
 
+std::vector<EncoderStage> encoder_stages(const Names& names) {
+  std::vector<EncoderStage> stages;
+  for (int64_t i = 1;; ++i) {
+    if (is_block(names, input_stage(i)))
+      stages.push_back(
+          {true, attends(names, "input_blocks", i), block_channels(names, input_stage(i))});
+    else if (names.has(input_stage(i) + ".op.weight"))
+      stages.push_back({false, false, names.dim(input_stage(i) + ".op.weight", 0, 4)});
+    else
+      return stages;
+  }
+}
+
+// The pool's name and, of the attention pool, the side of the maps that it reads.
+struct EncoderPool {
+  const char* name;
+  std::string last;  // the layer that makes the outputs
+  int last_rank;
+  std::optional<int64_t> side;
+};
+EncoderPool encoder_pool(const Names& names) {
+  if (names.has("out.2.positional_embedding")) {
+    const int64_t tokens = names.dim("out.2.positional_embedding", 1, 2);
+    int64_t side = 1;
+    while ((side + 1) * (side + 1) + 1 <= tokens) ++side;
+    require(side * side + 1 == tokens,
+            "out.2.positional_embedding has {} positions, not those of a square and its mean",
+            tokens);
+    return {"attention", "out.2.c_proj.weight", 3, side};
+  }
+  if (names.has("out.2.weight")) return {"spatial", "out.2.weight", 2, {}};
+  if (names.has("out.1.weight")) return {"spatial_v2", "out.3.weight", 2, {}};
+  return {"adaptive", "out.3.weight", 4, {}};
+}
+
 json classifier_config(const Names& names, const json& told) {
   const int64_t base = model_channels(names);
-  std::vector<int64_t> blocks;
-  for (int64_t i = 1;; ++i) {
-    require(!names.has(stage_name(i) + ".op.weight"),
-            "{} halves the image by a convolution (resblock_updown off), which diffscm's "
-            "classifier cannot do",
-            stage_name(i));
-    require(!names.has(stage_name(i, 1) + ".qkv.weight"),
-            "{} has attention, which diffscm's classifier has in the middle only", stage_name(i));
-    if (!is_block(names, stage_name(i))) break;
-    blocks.push_back(block_channels(names, stage_name(i)));
-  }
-  require(names.has("out.2.positional_embedding"),
-          "it has no out.2.positional_embedding: its pool is not attention's, the only one that "
-          "diffscm's classifier has");
-  const int64_t tokens = names.dim("out.2.positional_embedding", 1, 2);
-  int64_t side = 1;
-  while ((side + 1) * (side + 1) + 1 <= tokens) ++side;
-  require(side * side + 1 == tokens,
-          "out.2.positional_embedding has {} positions, not those of a square and its mean",
-          tokens);
-
-  std::vector<Levels> options = possible_levels(blocks);
-  require(!options.empty(), "its {} residual blocks do not divide into levels", blocks.size());
+  const std::vector<EncoderStage> stages = encoder_stages(names);
+  const EncoderPool pool = encoder_pool(names);
+  const int64_t classes = names.dim(pool.last, 0, pool.last_rank);
+  std::vector<Levels> options = possible_levels(stages);
+  require(!options.empty(), "its {} input_blocks do not divide into levels", stages.size() + 1);
   const auto largest_side = [&](const Levels& l) {  // that halves to the pool's
-    return ((side + 1) << (l.channels.size() - 1)) - 1;
+    return ((*pool.side + 1) << (l.channels.size() - 1)) - 1;
   };
-  const auto least_side = [&](const Levels& l) { return side << (l.channels.size() - 1); };
+  const auto least_side = [&](const Levels& l) { return *pool.side << (l.channels.size() - 1); };
   std::erase_if(options, [&](const Levels& l) {
+    if (told.value("num_res_blocks", json(l.num_res_blocks)) != l.num_res_blocks) return true;
+    if (!pool.side) return false;
     const json size = told.value("image_size", json(least_side(l)));
-    return told.value("num_res_blocks", json(l.num_res_blocks)) != l.num_res_blocks ||
-           size < least_side(l) || size > largest_side(l);
+    return size < least_side(l) || size > largest_side(l);
   });
   require(!options.empty(),
-          "its {} residual blocks and {} positions fit no classifier of the image_size and "
-          "num_res_blocks given",
-          blocks.size(), tokens);
+          "its {} input_blocks{} fit no classifier of the image_size and num_res_blocks given",
+          stages.size() + 1,
+          pool.side ? fmt::format(" and the pool's maps of {0}x{0}", *pool.side) : "");
   require(options.size() == 1,
-          "its residual blocks may be {} or {} per level: give --set num_res_blocks=N or --set "
-          "image_size=N",
-          options.front().num_res_blocks, options.back().num_res_blocks);
+          "its residual blocks may be {} or {} per level: give --set num_res_blocks=N{}",
+          options.front().num_res_blocks, options.back().num_res_blocks,
+          pool.side ? " or --set image_size=N" : "");
   const Levels& levels = options[0];
-  std::vector<int64_t> mult;
-  for (const int64_t channels : levels.channels)
-    mult.push_back(multiple_of(channels, base, "a level"));
-  json config = {{"in_channels", names.dim("input_blocks.0.0.weight", 1, 4)},
-                 {"model_channels", base},
-                 {"channel_mult", mult},
+  json mult = json::array();
+  for (const int64_t channels : levels.channels) mult.push_back(multiple_of(channels, base));
+  json config = common_config(names);
+  config.update({{"channel_mult", mult},
                  {"num_res_blocks", levels.num_res_blocks},
-                 {"classes", names.dim("out.2.c_proj.weight", 0, 3)}};
+                 {"attention_downsample", levels.attention},
+                 {"resblock_updown",
+                  std::ranges::all_of(stages, [](const EncoderStage& s) { return s.block; })},
+                 {"pool", pool.name},
+                 {"classes", classes}});
+  if (!pool.side) return config;
   // Halves that are rounded down leave several sizes; one that is a power of two is the one meant.
   const int64_t least = least_side(levels);
   if (least == largest_side(levels) || (least & (least - 1)) == 0) config["image_size"] = least;

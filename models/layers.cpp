@@ -21,6 +21,7 @@ void require_input(const Variable& x, int64_t image_size, int64_t channels, cons
 }
 
 Tensor Initializer::uniform(Shape shape, double bound) {
+  if (!draws_) return Tensor::of_shape(std::move(shape));
   Tensor t(std::move(shape));
   float* p = t.mutable_data();
   const kernels::RandomKey key{seed_, kernels::Purpose::init, 0};
@@ -33,6 +34,7 @@ Tensor Initializer::uniform(Shape shape, double bound) {
 }
 
 Tensor Initializer::normal(Shape shape, double stddev) {
+  if (!draws_) return Tensor::of_shape(std::move(shape));
   const std::vector<int64_t> stream{static_cast<int64_t>(next_++)};
   Tensor t =
       standard_normal({1, numel(shape)}, {seed_, kernels::Purpose::init, 0}, stream, Target::cpu)

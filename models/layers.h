@@ -13,6 +13,7 @@ enum class FileLayout {
   same,
   oihw,        // engine [K,R,S,C]  file [K,C,R,S]
   conv1d,      // engine [K,C]      file [K,C,1]
+  conv1x1,     // engine [K,C]      file [K,C,1,1]
   transposed,  // engine [T,C]      file [C,T]
 };
 
@@ -28,16 +29,22 @@ using ParameterVisitor = std::function<void(const std::string& name, Parameter& 
 // Throws Error, in the name of a network `who`, unless x is [N, image_size, image_size, channels].
 void require_input(const Variable& x, int64_t image_size, int64_t channels, const char* who);
 
+// Asks a network for its parameters' names and shapes, without values or memory for them: to count
+// them, and to fill them from a file.
+struct ShapesOnly {};
+
 // Draws initial values; parameter i of a model has its own Philox stream, so adding one does not
 // change the values of those before it.
 class Initializer {
  public:
-  explicit Initializer(uint64_t seed) : seed_(seed) {}
+  Initializer() = default;  // gives shapes only
+  explicit Initializer(uint64_t seed) : seed_(seed), draws_(true) {}
   Tensor uniform(Shape shape, double bound);  // U(-bound, bound)
   Tensor normal(Shape shape, double stddev);
 
  private:
-  uint64_t seed_;
+  uint64_t seed_ = 0;
+  bool draws_ = false;
   uint64_t next_ = 0;
 };
 
@@ -57,7 +64,7 @@ struct Linear {
   Parameter weight, bias;  // [out,in], [out]
 
   Linear() = default;
-  // FileLayout::conv1d: the file calls this a 1x1 Conv1d.
+  // FileLayout::conv1d, conv1x1: the file calls this a Conv1d, or Conv2d, of one tap.
   Linear(int64_t in, int64_t out, Initializer& init, FileLayout layout = FileLayout::same,
          bool zero = false);
   Variable forward(const Variable& x, const Variable& residual = {}) const;

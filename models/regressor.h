@@ -54,6 +54,8 @@ class Regressor {
 
   Regressor(const RegressorConfig& config, uint64_t seed)
       : config_(config), encoder_(config, 1, kKind, seed) {}
+  Regressor(const RegressorConfig& config, ShapesOnly shapes)
+      : config_(config), encoder_(config, 1, kKind, shapes) {}
   const RegressorConfig& config() const { return config_; }
   // Once the errors are known: they become part of the configuration.
   void set_sigma(std::vector<NoiseLevelError> sigma) { config_.sigma = std::move(sigma); }

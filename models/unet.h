@@ -5,23 +5,19 @@
 #include <optional>
 #include <vector>
 
-#include "models/blocks.h"
 #include "models/checkpoint.h"
 #include "models/condition.h"
+#include "models/trunk.h"
 
 namespace diffscm {
 
-struct UNetConfig {
-  int64_t image_size = 28;
-  int64_t in_channels = 1, out_channels = 1;
-  int64_t model_channels = 32;
-  std::vector<int64_t> channel_mult{1, 2, 2};  // per level; each level halves the image
-  int64_t num_res_blocks = 1;
-  std::vector<int64_t> attention_downsample{};  // levels with attention, by downsampling factor
-  int64_t heads = 1;
-  double dropout = 0;
-  int64_t norm_groups = 32;
+struct UNetConfig : TrunkConfig {
+  // in_channels, or twice as many: then eps is followed by what interpolates the logarithm of the
+  // variance of ddpm sampling (learn_sigma: Nichol & Dhariwal 2021, eq. 15).
+  int64_t out_channels = 1;
   std::vector<Condition> conditions{};  // what it can be told; empty: unconditional
+
+  bool learns_variance() const { return out_channels == 2 * in_channels; }
 };
 void to_json(nlohmann::json& json, const UNetConfig& config);
 // Strict: unknown, missing or out-of-range entries throw Error naming them.
@@ -40,14 +36,22 @@ class UNet {
   using Config = UNetConfig;
   static constexpr const char* kKind = "unet";
 
-  UNet(const UNetConfig& config, uint64_t seed);
+  UNet(const UNetConfig& config, uint64_t seed) : UNet(config, Initializer(seed)) {}
+  // Parameters without values, or memory (models/layers.h).
+  UNet(const UNetConfig& config, ShapesOnly) : UNet(config, Initializer()) {}
   const UNetConfig& config() const { return config_; }
 
   // x [N,H,W,in], t [N] in original units 0 .. T-1, features [N,F] (models/condition.h) or empty,
-  // which is told nothing, as all-zero features are -> eps [N,H,W,out]. H and W must halve evenly
+  // which is told nothing, as all-zero features are -> eps [N,H,W,in]. H and W must halve evenly
   // at every level. Conditions are added to the time embedding (Dhariwal & Nichol 2021).
   Variable forward(const Variable& x, const Tensor& t, ForwardContext& context,
                    const Tensor& features = {}) const;
+  // Inference: eps and, of a network that learns the variance, its interpolation v, both
+  // [N,H,W,in]; v is empty otherwise. -1 stands for the posterior's variance, 1 for beta.
+  struct Outputs {
+    Tensor eps, v;
+  };
+  Outputs outputs(const Tensor& x, const Tensor& t, const Tensor& features = {}) const;
   // Inference: no tape; t [N], or every sample at the same t.
   Tensor predict(const Tensor& x, const Tensor& t, const Tensor& features = {}) const;
   Tensor predict(const Tensor& x, double t) const;
@@ -61,21 +65,16 @@ class UNet {
 
  private:
   UNet(const UNetConfig& config, Initializer init);
+  // What the last convolution reads.
+  Variable body(const Variable& x, const Tensor& t, ForwardContext& context,
+                const Tensor& features) const;
+  Variable project(const Variable& h, int64_t begin, int64_t end) const;
 
-  // One entry of input_blocks or output_blocks, in order of application; absent parts are skipped.
-  struct Stage {
-    std::optional<Conv2d> stem;
-    std::optional<ResBlock> block;
-    std::optional<AttentionBlock> attention;
-    std::optional<Conv2d> downsample, upsample;
-  };
   UNetConfig config_;
   Dtype layers_ = Dtype::f32;
-  TimeEmbedding time_embed_;
+  Trunk trunk_;
   Parameter condition_embed_;  // [4 model_channels, F]; empty when unconditional
-  std::vector<Stage> input_blocks_, output_blocks_;
-  std::optional<ResBlock> middle_first_, middle_last_;
-  std::optional<AttentionBlock> middle_attention_;
+  std::vector<Stage> output_blocks_;
   GroupNorm out_norm_;
   Conv2d out_conv_;
 };

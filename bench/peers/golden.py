@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Makes tests/golden: tiny networks with random weights, and what they must answer.
 
-The numbers come from PyTorch in double precision, by the networks of pytorch_job.py and the formulas
+The numbers come from PyTorch in double precision, by the networks of guided_diffusion.py and the formulas
 below; tests/causal/golden_test.cpp holds the C++ to them.
 
   unet.safetensors, classifier.safetensors  model files (docs/formats.md), names and layouts PyTorch's
@@ -23,7 +23,7 @@ import struct
 import numpy as np
 import torch
 
-import pytorch_job as peer
+import guided_diffusion as peer
 
 # WALKED of the chain's LEVELS: further up, networks that were never trained only amplify.
 TIMESTEPS, LEVELS, WALKED, SCALE = 1000, 10, 5, 1.5

@@ -11,7 +11,6 @@ with PyTorch: outputs, input gradients, the gradient of every parameter, a whole
 """
 import argparse
 import json
-import math
 import os
 import resource
 import statistics
@@ -21,8 +20,9 @@ import time
 
 import numpy as np
 import torch
-import torch.nn as nn
 import torch.nn.functional as F
+
+from guided_diffusion import Classifier, UNet
 
 LEVELS, SCALE = 100, 0.7
 DEVICE = torch.device("cpu")
@@ -31,193 +31,6 @@ UNET = dict(image_size=28, in_channels=1, out_channels=1, model_channels=32, cha
             num_res_blocks=1, attention_downsample=[], heads=1)
 CLASSIFIER = dict(image_size=28, in_channels=1, classes=10, model_channels=32, channel_mult=[1, 2, 4, 4],
                   num_res_blocks=1, head_channels=64)
-
-
-def norm(channels, groups):
-    return nn.GroupNorm(groups, channels)
-
-
-def timestep_embedding(t, channels):
-    half = channels // 2
-    frequencies = torch.exp(-math.log(10000) * torch.arange(half, dtype=t.dtype, device=t.device) / half)
-    angles = t[:, None] * frequencies[None]
-    return torch.cat([angles.cos(), angles.sin()], dim=1)
-
-
-def time_embed(channels):
-    return nn.Sequential(nn.Linear(channels, 4 * channels), nn.SiLU(), nn.Linear(4 * channels, 4 * channels))
-
-
-class ResBlock(nn.Module):
-    def __init__(self, channels, emb_channels, out_channels, groups, down=False):
-        super().__init__()
-        self.in_layers = nn.Sequential(norm(channels, groups), nn.SiLU(), nn.Conv2d(channels, out_channels, 3, padding=1))
-        self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(emb_channels, 2 * out_channels))
-        self.out_layers = nn.Sequential(norm(out_channels, groups), nn.SiLU(), nn.Dropout(0),
-                                        nn.Conv2d(out_channels, out_channels, 3, padding=1))
-        self.skip_connection = nn.Identity() if channels == out_channels else nn.Conv2d(channels, out_channels, 1)
-        self.down = down
-
-    def forward(self, x, emb):
-        h = self.in_layers[1](self.in_layers[0](x))
-        if self.down:
-            h, x = F.avg_pool2d(h, 2), F.avg_pool2d(x, 2)
-        h = self.in_layers[2](h)
-        scale, shift = self.emb_layers(emb)[:, :, None, None].chunk(2, dim=1)
-        h = self.out_layers[0](h) * (1 + scale) + shift
-        return self.skip_connection(x) + self.out_layers[1:](h)
-
-
-def attend(q, k, v):  # each [N * heads, channels of a head, tokens]
-    scale = q.shape[1] ** -0.25
-    weight = torch.softmax(torch.einsum("bct,bcs->bts", q * scale, k * scale), dim=-1)
-    return torch.einsum("bts,bcs->bct", weight, v)
-
-
-class AttentionBlock(nn.Module):
-    def __init__(self, channels, heads, groups):
-        super().__init__()
-        self.norm = norm(channels, groups)
-        self.qkv = nn.Conv1d(channels, 3 * channels, 1)
-        self.proj_out = nn.Conv1d(channels, channels, 1)
-        self.heads = heads
-
-    def forward(self, x, emb):
-        n, c, height, width = x.shape
-        x = x.reshape(n, c, height * width)
-        qkv = self.qkv(self.norm(x))  # head by head, each [q|k|v]
-        q, k, v = qkv.reshape(n * self.heads, 3 * c // self.heads, -1).split(c // self.heads, dim=1)
-        h = self.proj_out(attend(q, k, v).reshape(n, c, -1))
-        return (x + h).reshape(n, c, height, width)
-
-
-class AttentionPool(nn.Module):
-    def __init__(self, pixels, channels, heads, out):
-        super().__init__()
-        self.positional_embedding = nn.Parameter(torch.randn(channels, pixels + 1) / channels ** 0.5)
-        self.qkv_proj = nn.Conv1d(channels, 3 * channels, 1)
-        self.c_proj = nn.Conv1d(channels, out, 1)
-        self.heads = heads
-
-    def forward(self, x):
-        n, c = x.shape[:2]
-        x = x.reshape(n, c, -1)
-        x = torch.cat([x.mean(dim=-1, keepdim=True), x], dim=-1) + self.positional_embedding
-        q, k, v = self.qkv_proj(x).chunk(3, dim=1)  # [q of all heads|k|v]
-        h = attend(*(part.reshape(n * self.heads, c // self.heads, -1) for part in (q, k, v)))
-        return self.c_proj(h.reshape(n, c, -1))[:, :, 0]
-
-
-class Downsample(nn.Module):
-    def __init__(self, channels):
-        super().__init__()
-        self.op = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
-
-    def forward(self, x, emb):
-        return self.op(x)
-
-
-class Upsample(nn.Module):
-    def __init__(self, channels):
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, x, emb):
-        return self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
-
-
-class Stem(nn.Conv2d):
-    def forward(self, x, emb):
-        return super().forward(x)
-
-
-class Stage(nn.Sequential):
-    def forward(self, x, emb):
-        for layer in self:
-            x = layer(x, emb)
-        return x
-
-
-class UNet(nn.Module):
-    def __init__(self, config):
-        super().__init__()
-        base, mult, groups = config["model_channels"], config["channel_mult"], config.get("norm_groups", 32)
-        self.channels = base
-        self.time_embed = time_embed(base)
-        for condition in config.get("conditions", []):  # one class at most: label_emb
-            self.label_emb = nn.Embedding(condition["classes"], 4 * base)
-        attention = config["attention_downsample"]
-        c, scale = base * mult[0], 1
-        skips = [c]
-        self.input_blocks = nn.ModuleList([Stage(Stem(config["in_channels"], c, 3, padding=1))])
-        self.output_blocks = nn.ModuleList()
-
-        def stage(channels, out):
-            layers = [ResBlock(channels, 4 * base, out, groups)]
-            if scale in attention:
-                layers.append(AttentionBlock(out, config["heads"], groups))
-            return layers
-
-        for level, m in enumerate(mult):
-            for _ in range(config["num_res_blocks"]):
-                self.input_blocks.append(Stage(*stage(c, base * m)))
-                c = base * m
-                skips.append(c)
-            if level + 1 < len(mult):
-                self.input_blocks.append(Stage(Downsample(c)))
-                skips.append(c)
-                scale *= 2
-        self.middle_block = Stage(ResBlock(c, 4 * base, c, groups), AttentionBlock(c, config["heads"], groups),
-                                  ResBlock(c, 4 * base, c, groups))
-        for level, m in reversed(list(enumerate(mult))):
-            for i in range(config["num_res_blocks"] + 1):
-                layers = stage(c + skips.pop(), base * m)
-                c = base * m
-                if level > 0 and i == config["num_res_blocks"]:
-                    layers.append(Upsample(c))
-                    scale //= 2
-                self.output_blocks.append(Stage(*layers))
-        self.out = nn.Sequential(norm(c, groups), nn.SiLU(), nn.Conv2d(c, config["out_channels"], 3, padding=1))
-
-    def forward(self, x, t, label=None):
-        emb = self.time_embed(timestep_embedding(t, self.channels).to(self.time_embed[0].weight.dtype))
-        if label is not None:
-            emb = emb + self.label_emb(label)
-        skips = []
-        for block in self.input_blocks:
-            x = block(x, emb)
-            skips.append(x)
-        x = self.middle_block(x, emb)
-        for block in self.output_blocks:
-            x = block(torch.cat([x, skips.pop()], dim=1), emb)
-        return self.out(x)
-
-
-class Classifier(nn.Module):
-    def __init__(self, config):
-        super().__init__()
-        base, mult, groups = config["model_channels"], config["channel_mult"], config.get("norm_groups", 32)
-        self.channels = base
-        self.time_embed = time_embed(base)
-        c, size = base * mult[0], config["image_size"]
-        self.input_blocks = nn.ModuleList([Stage(Stem(config["in_channels"], c, 3, padding=1))])
-        for level, m in enumerate(mult):
-            for _ in range(config["num_res_blocks"]):
-                self.input_blocks.append(Stage(ResBlock(c, 4 * base, base * m, groups)))
-                c = base * m
-            if level + 1 < len(mult):
-                self.input_blocks.append(Stage(ResBlock(c, 4 * base, c, groups, down=True)))
-                size //= 2
-        heads = c // config["head_channels"]
-        self.middle_block = Stage(ResBlock(c, 4 * base, c, groups), AttentionBlock(c, heads, groups),
-                                  ResBlock(c, 4 * base, c, groups))
-        self.out = nn.Sequential(norm(c, groups), nn.SiLU(), AttentionPool(size * size, c, heads, config["classes"]))
-
-    def forward(self, x, t):
-        emb = self.time_embed(timestep_embedding(t, self.channels).to(self.time_embed[0].weight.dtype))
-        for block in self.input_blocks:
-            x = block(x, emb)
-        return self.out(self.middle_block(x, emb))
 
 
 def read_safetensors(path):

@@ -27,6 +27,7 @@ json configuration(json usual, const json& changes, const char* name, const data
   usual.merge_patch(changes);
   usual["image_size"] = dataset.height;
   usual["in_channels"] = dataset.channels;
+  if (usual.contains("out_channels")) usual["out_channels"] = dataset.channels;
   return usual;
 }
 
@@ -120,10 +121,11 @@ data::Dataset image_dataset(const Role& role, const Values& images, Parents pare
 std::filesystem::path train_unet(const data::Dataset& dataset, const std::vector<std::string>& told,
                                  const ImageTraining& training, const FitOptions& options,
                                  const std::filesystem::path& folder, Part part) {
-  auto config = configuration(UNetConfig{.norm_groups = 8}, training.unet, "unet", dataset,
+  UNetConfig usual;
+  usual.norm_groups = 8;
+  auto config = configuration(usual, training.unet, "unet", dataset,
                               {"image_size", "in_channels", "out_channels", "conditions"})
                     .get<UNetConfig>();
-  config.out_channels = dataset.channels;
   config.conditions = conditions_of(dataset, told);
   UNet unet(config, options.seed);
   const NoiseSchedule noise = schedule();

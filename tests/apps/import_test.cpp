@@ -119,11 +119,11 @@ TEST(Import, NamesWhatItNeedsToBeTold) {
   expect_failure(import(unet, {"--set", "layers=2"}, out), 2, "image_size");
   expect_failure(import(unet, {"--set", "image_size=7", "--set", "heads=1"}, out), 1, "halved");
   expect_failure(import(unet, {"--set", "image_size=8", "--set", "head_channels=5"}, out), 1,
-                 "no heads of 5");
+                 "32 channels are not a multiple of 'head_channels' = 5");
   expect_failure(import(unet, kUnetSize + Arguments{"--set", "schedule=square"}, out), 1, "square");
   EXPECT_FALSE(fs::exists(out));
   expect_success(import(unet, {"--set", "image_size=8", "--set", "head_channels=16"}, out));
-  EXPECT_EQ(read_model_info(out).config["heads"], 2);
+  EXPECT_EQ(read_model_info(out).config["head_channels"], 16);
 }
 
 TEST(Import, NamesWhatItsNetworksCannotDo) {
@@ -134,13 +134,24 @@ TEST(Import, NamesWhatItsNetworksCannotDo) {
     changed[name] = Tensor::zeros(shape);
     return import(changed, kUnetSize, out);
   };
-  expect_failure(with("out.2.weight", {2, 32, 3, 3}), 1, "learn_sigma");
-  expect_failure(with("output_blocks.1.1.in_layers.2.weight", {32, 32, 3, 3}), 1,
-                 "resblock_updown");
-  expect_failure(with("input_blocks.1.0.emb_layers.1.weight", {32, 128}), 1,
-                 "use_scale_shift_norm");
+  expect_failure(with("out.2.weight", {3, 32, 3, 3}), 1, "'out_channels' is 3");
   expect_failure(with("label_emb.weight", {3, 32}), 1, "goes through attention");
   expect_failure(import({{"conv1.weight", Tensor::zeros({2})}}, {}, out), 1, "guided-diffusion");
+}
+
+TEST(Import, PresetsOfPublishedModelsAreCounted) {
+  const auto parameters = [](const std::string& preset) {
+    const Result r = diffscm({"inspect", preset, "--json"});
+    expect_success(r);
+    const json d = json::parse(r.out);
+    return std::pair<int64_t, int64_t>{d.at("unet").at("parameters"),
+                                       d.at("classifier").at("parameters")};
+  };
+  EXPECT_EQ(parameters("adm-64"), std::pair(295'904'454L, 65'438'568L));
+  EXPECT_EQ(parameters("adm-128"), std::pair(421'529'606L, 42'568'040L));
+  EXPECT_EQ(parameters("adm-256"), std::pair(553'838'086L, 54'096'360L));
+  EXPECT_EQ(parameters("adm-256-unconditional"), std::pair(552'814'086L, 54'096'360L));
+  EXPECT_EQ(parameters("adm-512"), std::pair(558'997'638L, 54'448'360L));
 }
 
 TEST(Import, RefusesFilesAndNamesThatAreNone) {

@@ -146,7 +146,7 @@ TEST_F(CheckpointTest, HostileConfigurationsAreRefusedBeforeTheyCostMemory) {
   refused("channel_mult", json::array(), "entries");
   refused("channel_mult", {1, 64}, "values or more");
   refused("channel_mult", {1, -1}, "channel_mult");
-  refused("channel_mult", {1, 1.5}, "holds 1.5");
+  refused("channel_mult", {1, 1.5}, "48 channels");
   refused("channel_mult", {1, 1, 1, 1, 1, 1, 1, 1, 1}, "entries");
   refused("channel_mult", {1, 1, 1, 1, 1}, "cannot be halved");
   refused("num_res_blocks", 16, "values or more");
