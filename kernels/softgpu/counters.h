@@ -39,7 +39,9 @@ struct InstructionCounters {
   uint64_t sectors = 0;           // global memory: 32-byte sectors touched, per request, summed
   uint64_t bytes = 0;             // asked for by the lanes, whatever the memory
   uint64_t wavefronts = 0;        // shared memory: passes over the banks
-  uint64_t ideal_wavefronts = 0;  // those that the same bytes need without conflicts
+  uint64_t ideal_wavefronts = 0;  // those that the same words need without conflicts
+
+  InstructionCounters& operator+=(const InstructionCounters& other);
 };
 
 // Of one kernel: every launch that was given the same object is added up.

@@ -11,6 +11,7 @@
 namespace diffscm::softgpu {
 
 class Program;
+struct Line64;
 
 // Where a parameter lies in the parameter block of a launch.
 struct Param {
@@ -54,7 +55,7 @@ class Module {
  private:
   std::vector<Entry> entries_;
   std::vector<Variable> variables_;
-  std::vector<std::unique_ptr<std::byte[]>> storage_;
+  std::vector<std::unique_ptr<Line64[]>> storage_;
 };
 
 }  // namespace diffscm::softgpu
