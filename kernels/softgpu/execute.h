@@ -17,7 +17,7 @@ struct Extent {
 };
 
 struct LaunchShape {
-  Extent grid, block;
+  Extent grid = {}, block = {};
   uint32_t dynamic_shared_bytes = 0;
 };
 

@@ -398,7 +398,8 @@ class Decoder {
       case Kind::sink:
         return sink_;
       case Kind::special:
-        return program_->special_slot(special(o.name.substr(1)));
+        if (const auto known = special(o.name)) return program_->special_slot(*known);
+        fail_at(s, fmt::format("the special register '{}' is not known", o.name));
       case Kind::symbol:
         return constants_.add(bytes, address(f, s, o));
       default:

@@ -1,18 +1,19 @@
 #include "kernels/softgpu/ptx/program.h"
 
-#include <algorithm>
+#include <fmt/format.h>
 
-#include "kernels/error.h"
+#include <algorithm>
+#include <iterator>
 
 namespace diffscm::softgpu {
 
-Special special(const std::string& name) {
-  static const char* const names[] = {"tid.x",    "tid.y",    "tid.z",   "ntid.x",  "ntid.y",
-                                      "ntid.z",   "ctaid.x",  "ctaid.y", "ctaid.z", "nctaid.x",
-                                      "nctaid.y", "nctaid.z", "laneid",  "warpid",  "nwarpid"};
+std::optional<Special> special(std::string_view name) {
+  static const char* const names[] = {"%tid.x",    "%tid.y",    "%tid.z",   "%ntid.x",  "%ntid.y",
+                                      "%ntid.z",   "%ctaid.x",  "%ctaid.y", "%ctaid.z", "%nctaid.x",
+                                      "%nctaid.y", "%nctaid.z", "%laneid",  "%warpid",  "%nwarpid"};
   static_assert(std::size(names) == kSpecials);
   const auto* found = std::find(std::begin(names), std::end(names), name);
-  require(found != std::end(names), "the special register '%{}' is not known", name);
+  if (found == std::end(names)) return {};
   return static_cast<Special>(found - names);
 }
 

@@ -6,7 +6,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "kernels/softgpu/counters.h"
@@ -60,8 +62,8 @@ enum class Special : uint8_t {
   nwarpid
 };
 inline constexpr size_t kSpecials = size_t(Special::nwarpid) + 1;
-// By its name in PTX, without the %; throws Error for one that the interpreter does not have.
-Special special(const std::string& name);
+// By its name in PTX, %tid.x; nothing if the interpreter does not have it.
+std::optional<Special> special(std::string_view name);
 
 // An array of cache lines: registers and constants are read with vector instructions.
 struct alignas(64) Line64 {
