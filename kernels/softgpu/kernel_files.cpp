@@ -74,12 +74,12 @@ Kernel& KernelFiles::find(const void* function, int architecture) {
   if (kernel.entry != nullptr) return kernel;
   try {
     if (!kernel.file->module) read(*kernel.file, architecture);
+    kernel.entry = kernel.file->module->entry(kernel.name);
   } catch (const Refusal&) {
     throw;
   } catch (const std::exception& e) {
     refuse(cudaErrorInvalidPtx, "kernel {}: {}", demangled(kernel.name), e.what());
   }
-  kernel.entry = kernel.file->module->entry(kernel.name);
   demand(kernel.entry != nullptr, cudaErrorInvalidDeviceFunction, "kernel {}: its file has none",
          demangled(kernel.name));
   if (const auto r = kernel.file->resources.find(kernel.name); r != kernel.file->resources.end())

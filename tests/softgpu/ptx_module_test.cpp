@@ -7,7 +7,7 @@ namespace {
 using Words = std::vector<uint32_t>;
 
 TEST(PtxModule, DeclaresKernelsAndVariables) {
-  const Module module(R"(
+  Module module(R"(
 .version 8.0
 .target sm_90
 .address_size 64
@@ -38,7 +38,7 @@ TEST(PtxModule, DeclaresKernelsAndVariables) {
 }
 
 std::string said_of(const std::string& body) {
-  return error_of([&] { const Module module(module_text(body, {})); });
+  return error_of([&] { Module(module_text(body, {})).entry("kernel"); });
 }
 
 TEST(PtxModule, WhatIsNotKnownIsNamed) {
@@ -60,10 +60,8 @@ TEST(PtxModule, WhatIsNotKnownIsNamed) {
 
 TEST(PtxModule, TextThatIsCutOffIsRefused) {
   const std::string text = module_text("mov.u32 %r0, 1;\n", {});
-  for (size_t length = 120; length < text.size() - 3; length += 7)
-    EXPECT_NE(error_of([&] { const Module module(text.substr(0, length)); }) == "",
-              text.substr(0, length).find(".entry") != std::string::npos)
-        << length;
+  for (size_t length = text.find(".entry") + 7; length < text.size() - 3; length += 7)
+    EXPECT_NE(error_of([&] { Module(text.substr(0, length)).entry("kernel"); }), "") << length;
 }
 
 TEST(PtxModule, ErrorsNameTheLineTheThreadAndTheAllocation) {
@@ -72,7 +70,7 @@ TEST(PtxModule, ErrorsNameTheLineTheThreadAndTheAllocation) {
     ld.global.u32 %r0, [%d62+4];
     st.global.u32 [%d63], %r0;)";
   const Stage run{.shape = {.grid = {2}, .block = {32}},
-                .more = ".file 1 \"/some/where/planted.cu\""};
+                  .more = ".file 1 \"/some/where/planted.cu\""};
   const std::string error = error_of([&] { run_ptx(body, Words(64), run); });
   for (const char* what : {"kernel at planted.cu:42, block (1, 0, 0), thread (31, 0, 0)",
                            "ld.global.u32", "0 bytes past the end of allocation 1 (256 bytes)"})

@@ -56,7 +56,7 @@ inline std::string module_text(const std::string& body, const Stage& run) {
 // 4 bytes, of all threads.
 inline std::vector<uint32_t> run_ptx(const std::string& body, const std::vector<uint32_t>& in,
                                      Stage run = {}) {
-  const Module module(module_text(body, run));
+  Module module(module_text(body, run));
   Memory memory(size_t{1} << 26);
   memory.open();
   const uint64_t threads = uint64_t{run.shape.grid.x} * run.shape.block.x;

@@ -120,6 +120,22 @@ none:
   EXPECT_EQ(out[5], 77u);
 }
 
+TEST(PtxWarp, LocalArraysBelongToOneThread) {
+  const Words out = run_ptx(R"(
+    { .local .align 16 .b8 depot[32];
+      mov.u64 %d0, depot;
+      cvta.local.u64 %d1, %d0;
+      add.s32 %r0, %r62, 1000;
+      st.local.v4.u32 [depot], {%r62, %r0, %r62, %r62};
+      st.local.u32 [%d0+20], %r0;
+      ld.u32 %r2, [%d1+4];
+      ld.local.v2.u32 {%r3, %r4}, [%d0+16]; }
+    add.s32 %r9, %r2, %r4;
+    st.global.u32 [%d63], %r9;)",
+                            {}, {.shape = {.block = {64}}});
+  for (uint32_t l = 0; l < 64; ++l) EXPECT_EQ(out[l], 2 * l + 2000);
+}
+
 std::pair<uint32_t, bool> shuffled(const std::string& mode, int b, int c, int lane) {
   const Words out =
       run_ptx(fmt::format("ld.global.u32 %r0, [%d62]; shfl.sync.{}.b32 %r1|%p0, %r0, {}, {}, -1;"

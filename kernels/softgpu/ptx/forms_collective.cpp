@@ -14,6 +14,7 @@ constexpr uint32_t kUndefined = 0xffffdead;
 uint32_t member_mask(const Warp& w, Slot slot) {
   const auto* masks = w.at<uint32_t>(slot);
   const uint32_t mask = masks[std::countr_zero(w.active)];
+  if (slot < 0 && (w.active & ~mask) == 0) return mask;  // a constant
   each_lane(w.active, [&](int l) {
     if (masks[l] != mask)
       w.fault(l, fmt::format("lanes give different masks: {:#x} and {:#x}", masks[l], mask));
@@ -26,42 +27,33 @@ enum class Mode { up, down, butterfly, index };
 
 // d{|p} = lane j's a, where j follows from b and the segment that c gives: PTX ISA 9.7.9.6.
 template <Mode mode, bool predicate>
-void shuffle(Warp& w, const Instruction& i) {
-  const Slot* s = &i.operand[predicate ? 2 : 1];
-  if (!w.gather(member_mask(w, s[3]))) return;
-  const auto* a = w.at<uint32_t>(s[0]);
-  uint32_t result[kLanes], in_range = 0;
-  each_lane(w.active, [&](int l) {
-    const uint32_t lane = uint32_t(l), b = w.at<uint32_t>(s[1])[l] & 31,
-                   c = w.at<uint32_t>(s[2])[l];
-    const uint32_t clamp = c & 31, segment = c >> 8 & 31;
-    const uint32_t last = (lane & segment) | (clamp & ~segment), first = lane & segment;
-    uint32_t j = lane;
-    bool valid = true;
-    switch (mode) {
-      case Mode::up:
-        j = lane - b, valid = int32_t(j) >= int32_t(last);
-        break;
-      case Mode::down:
-        j = lane + b, valid = j <= last;
-        break;
-      case Mode::butterfly:
-        j = lane ^ b, valid = j <= last;
-        break;
-      case Mode::index:
-        j = first | (b & ~segment), valid = j <= last;
-        break;
+struct Shuffle {
+  DIFFSCM_LANES_INLINE static void leaf(Warp& w, const Instruction& i) {
+    const Slot* s = &i.operand[predicate ? 2 : 1];
+    if (!w.gather(member_mask(w, s[3]))) return;
+    const auto *a = w.at<uint32_t>(s[0]), *b = w.at<uint32_t>(s[1]), *c = w.at<uint32_t>(s[2]);
+    const uint32_t active = w.active;
+    uint32_t result[kLanes], in_range = 0;
+    for (uint32_t l = 0; l < kLanes; ++l) {
+      const uint32_t distance = b[l] & 31, clamp = c[l] & 31, segment = c[l] >> 8 & 31;
+      const uint32_t first = l & segment, last = first | (clamp & ~segment);
+      uint32_t j = l - distance;  // up
+      if (mode == Mode::down) j = l + distance;
+      if (mode == Mode::butterfly) j = l ^ distance;
+      if (mode == Mode::index) j = first | (distance & ~segment);
+      const bool valid = mode == Mode::up ? int32_t(j) >= int32_t(last) : j <= last;
+      j = valid ? j : l;
+      result[l] = active >> j & 1 ? a[j] : kUndefined;
+      in_range |= uint32_t(valid) << l;
     }
-    if (!valid) j = lane;
-    result[l] = w.active >> j & 1 ? a[j] : kUndefined;
-    if (valid) in_range |= 1u << l;
-  });
-  each_lane(w.active, [&](int l) { w.at<uint32_t>(i.operand[0])[l] = result[l]; });
-  if (predicate) {
-    uint32_t& p = w.predicate(i.operand[1]);
-    p = (p & ~w.active) | (in_range & w.active);
+    auto* d = w.at<uint32_t>(i.operand[0]);
+    for (int l = 0; l < kLanes; ++l) d[l] = active >> l & 1 ? result[l] : d[l];
+    if (predicate) {
+      uint32_t& p = w.predicate(i.operand[1]);
+      p = (p & ~active) | (in_range & active);
+    }
   }
-}
+};
 
 void warp_barrier(Warp& w, const Instruction& i) {
   w.gather(member_mask(w, i.operand[0]));
@@ -101,10 +93,14 @@ void add_collective_forms(Forms& f) {
     f.add("shfl.sync." + mode + ".b32", {plain, kind, "4 = 4 4 4 4"});
     f.add("shfl.sync." + mode + ".b32", {with_predicate, kind, "4 p = 4 4 4 4"});
   };
-  add("up", shuffle<Mode::up, false>, shuffle<Mode::up, true>);
-  add("down", shuffle<Mode::down, false>, shuffle<Mode::down, true>);
-  add("bfly", shuffle<Mode::butterfly, false>, shuffle<Mode::butterfly, true>);
-  add("idx", shuffle<Mode::index, false>, shuffle<Mode::index, true>);
+  add("up", Cloned<Shuffle<Mode::up, false>::leaf>::chosen(),
+      Cloned<Shuffle<Mode::up, true>::leaf>::chosen());
+  add("down", Cloned<Shuffle<Mode::down, false>::leaf>::chosen(),
+      Cloned<Shuffle<Mode::down, true>::leaf>::chosen());
+  add("bfly", Cloned<Shuffle<Mode::butterfly, false>::leaf>::chosen(),
+      Cloned<Shuffle<Mode::butterfly, true>::leaf>::chosen());
+  add("idx", Cloned<Shuffle<Mode::index, false>::leaf>::chosen(),
+      Cloned<Shuffle<Mode::index, true>::leaf>::chosen());
   f.add("vote.sync.any.pred", {vote_sync<Vote::any>, kind, "p = p 4"});
   f.add("vote.sync.all.pred", {vote_sync<Vote::all>, kind, "p = p 4"});
   f.add("vote.sync.ballot.b32", {vote_sync<Vote::ballot>, kind, "4 = p 4"});

@@ -1,8 +1,8 @@
 // The matrix instructions of a warp: ldmatrix and mma.sync (PTX ISA 9.7.14.5).
 //
 // A fragment is the part of a matrix that a lane holds. With g = lane / 4 and t = lane % 4, an 8x8
-// matrix of 16-bit numbers puts row g, columns 2t and 2t + 1, into the lane's register; larger
-// operands are made of such matrices.
+// matrix of 16-bit numbers puts row g, columns 2t and 2t + 1, into the lane's register: the 32
+// registers one after the other are the matrix by rows. Larger operands are made of such matrices.
 #include <cstring>
 
 #include "kernels/softgpu/block.h"
@@ -34,69 +34,60 @@ void load_matrix(Warp& w, const Instruction& i) {
     uint16_t rows[8][8];
     for (int r = 0; r < 8; ++r) std::memcpy(rows[r], w.block->shared() + address[8 * m + r], 16);
     auto* to = w.at<uint32_t>(d[m]);
-    for (int l = 0; l < kLanes; ++l) {
-      const int g = l / 4, c = 2 * (l % 4);
-      to[l] = transposed ? rows[c][g] | uint32_t{rows[c + 1][g]} << 16
-                         : rows[g][c] | uint32_t{rows[g][c + 1]} << 16;
+    if constexpr (!transposed) {
+      std::memcpy(to, rows, sizeof(rows));
+    } else {
+      for (int l = 0; l < kLanes; ++l) {
+        const int g = l / 4, c = 2 * (l % 4);
+        to[l] = rows[c][g] | uint32_t{rows[c + 1][g]} << 16;
+      }
     }
   }
 }
 
-float low(uint32_t pair) {
-  return std::bit_cast<float>(pair << 16);
-}
-float high(uint32_t pair) {
-  return std::bit_cast<float>(pair & 0xffff0000u);
+// The 8x8 matrix of the 32 registers at `slot`, by rows: pairs of bf16 (the first in the low half).
+DIFFSCM_LANES_INLINE void unpack(const Warp& w, Slot slot, float (&m)[64]) {
+  const auto* pairs = w.at<uint32_t>(slot);
+  for (int l = 0; l < kLanes; ++l) {
+    m[2 * l] = std::bit_cast<float>(pairs[l] << 16);
+    m[2 * l + 1] = std::bit_cast<float>(pairs[l] & 0xffff0000u);
+  }
 }
 
 // D (16x8, f32) = A (16x16, bf16, by rows) B (16x8, bf16, by columns) + C. Products of bf16 are
 // exact in f32, their sums are formed in the order of k. (A tensor core adds in another order and
 // with another rounding: results on a GPU differ in the last bits.)
+//
+// A is [[a0, a2], [a1, a3]], the transposed B is [b0, b1], and D is [[d0 d1], [d2 d3]], where d0
+// holds the even columns and d1 the odd ones.
 struct Mma {
   DIFFSCM_LANES_INLINE static void leaf(Warp& w, const Instruction& i) {
     if (w.active != kAllLanes) require_whole_warp(w, "mma.sync");
-    const Slot* slot = w.vector(i);  // d0-3, a0-3, b0-1, c0-3
-    alignas(64) float a[16][16], b[16][8], d[16][8];
-    for (int k = 0; k < 4;
-         ++k) {  // a_k: rows g (+ 8 for odd k), columns 2t, 2t + 1 (+ 8 from 2 on)
-      const auto* from = w.at<uint32_t>(slot[4 + k]);
-      for (int l = 0; l < kLanes; ++l) {
-        float* pair = &a[l / 4 + 8 * (k % 2)][2 * (l % 4) + 8 * (k / 2)];
-        pair[0] = low(from[l]);
-        pair[1] = high(from[l]);
-      }
+    const Slot* const slot = w.vector(i);
+    const Slot *const d = slot, *const a = slot + 4, *const b = slot + 8, *const c = slot + 10;
+    using Row = float __attribute__((vector_size(32)));
+    Row columns[16];  // of B: row k
+    for (int half = 0; half < 2; ++half) {
+      float transposed[64];
+      unpack(w, b[half], transposed);
+      for (int k = 0; k < 8; ++k)
+        for (int n = 0; n < 8; ++n) columns[8 * half + k][n] = transposed[8 * n + k];
     }
-    for (int k = 0; k < 2; ++k) {  // b_k: rows 2t, 2t + 1 (+ 8), column g
-      const auto* from = w.at<uint32_t>(slot[8 + k]);
-      for (int l = 0; l < kLanes; ++l) {
-        const int row = 2 * (l % 4) + 8 * k;
-        b[row][l / 4] = low(from[l]);
-        b[row + 1][l / 4] = high(from[l]);
-      }
-    }
-    for (int k = 0; k < 4; ++k) {  // c_k, d_k: row g (+ 8 from 2 on), column 2t + k % 2
-      const auto* from = w.at<float>(slot[10 + k]);
-      for (int l = 0; l < kLanes; ++l) d[l / 4 + 8 * (k / 2)][2 * (l % 4) + k % 2] = from[l];
-    }
-    multiply(a, b, d);
-    for (int k = 0; k < 4; ++k) {
-      auto* to = w.at<float>(slot[k]);
-      for (int l = 0; l < kLanes; ++l) to[l] = d[l / 4 + 8 * (k / 2)][2 * (l % 4) + k % 2];
-    }
-  }
-
-  // Two rows of eight columns side by side fill a vector of 16.
-  DIFFSCM_LANES_INLINE static void multiply(const float (&a)[16][16], const float (&b)[16][8],
-                                            float (&d)[16][8]) {
-    using Eight = float __attribute__((vector_size(32)));
-    Eight columns[16];
-    std::memcpy(columns, b, sizeof(columns));
-    for (int top = 0; top < 16; top += 8) {
-      Eight sum[8];
-      std::memcpy(sum, d[top], sizeof(sum));
-      for (int k = 0; k < 16; ++k)
-        for (int r = 0; r < 8; ++r) sum[r] += a[top + r][k] * columns[k];
-      std::memcpy(d[top], sum, sizeof(sum));
+    for (int half = 0; half < 2; ++half) {  // rows 0-7, rows 8-15
+      float left[64], right[64], result[64];
+      unpack(w, a[half], left);
+      unpack(w, a[half + 2], right);
+      const auto *even = w.at<float>(c[2 * half]), *odd = w.at<float>(c[2 * half + 1]);
+      for (int l = 0; l < kLanes; ++l) result[2 * l] = even[l], result[2 * l + 1] = odd[l];
+      Row sum[8];
+      std::memcpy(sum, result, sizeof(sum));
+      for (int k = 0; k < 8; ++k)
+        for (int r = 0; r < 8; ++r) sum[r] += left[8 * r + k] * columns[k];
+      for (int k = 0; k < 8; ++k)
+        for (int r = 0; r < 8; ++r) sum[r] += right[8 * r + k] * columns[8 + k];
+      std::memcpy(result, sum, sizeof(sum));
+      auto *d_even = w.at<float>(d[2 * half]), *d_odd = w.at<float>(d[2 * half + 1]);
+      for (int l = 0; l < kLanes; ++l) d_even[l] = result[2 * l], d_odd[l] = result[2 * l + 1];
     }
   }
 };

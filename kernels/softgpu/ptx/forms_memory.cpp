@@ -163,10 +163,8 @@ void add_type(Forms& f, const std::string& space, std::initializer_list<const ch
               InstructionClass load, InstructionClass store) {
   for (const char* type : types) {
     add_width<in, T, 1>(f, space, type, load, store);
-    if constexpr (in != In::local) {
-      add_width<in, T, 2>(f, space, type, load, store);
-      if constexpr (sizeof(T) < 8) add_width<in, T, 4>(f, space, type, load, store);
-    }
+    add_width<in, T, 2>(f, space, type, load, store);
+    if constexpr (sizeof(T) < 8) add_width<in, T, 4>(f, space, type, load, store);
   }
 }
 

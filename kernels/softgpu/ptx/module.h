@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -12,6 +13,9 @@ namespace diffscm::softgpu {
 
 class Program;
 struct Line64;
+namespace ptx {
+struct Tree;
+}
 
 // Where a parameter lies in the parameter block of a launch.
 struct Param {
@@ -38,22 +42,25 @@ struct Variable {
 
 class Module {
  public:
-  // Parses and decodes the text. Throws Error that names the line, the kernel and the form for
-  // whatever the interpreter does not know.
+  // Parses the text. Throws Error that names the line of what is no PTX, or a directive that is not
+  // known.
   explicit Module(std::string_view ptx);
   ~Module();
   Module(const Module&) = delete;
   Module& operator=(const Module&) = delete;
 
-  // Null if there is none of that name.
-  const Entry* entry(std::string_view mangled_name) const;
-  const Variable* variable(std::string_view name) const;
+  // The kernel of that name, decoded when it is first asked for; null if there is none. Throws
+  // Error that names line, kernel and form for an instruction that the interpreter does not know.
+  const Entry* entry(std::string_view mangled_name);
+  std::vector<std::string> kernels() const;  // their names
 
-  const std::vector<Entry>& entries() const { return entries_; }
+  const Variable* variable(std::string_view name) const;  // null if there is none
   const std::vector<Variable>& variables() const { return variables_; }
 
  private:
-  std::vector<Entry> entries_;
+  std::unique_ptr<const ptx::Tree> tree_;
+  std::shared_ptr<const std::vector<std::string>> files_;
+  std::map<std::string, Entry, std::less<>> entries_;  // decoded so far
   std::vector<Variable> variables_;
   std::vector<std::unique_ptr<Line64[]>> storage_;
 };
