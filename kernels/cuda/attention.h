@@ -74,7 +74,7 @@ __device__ inline void load_tile(Tile& tile, const T* from, int64_t stride, int6
 #pragma unroll
       for (int j = 0; j < V; ++j) value[j] = to_float(x[j]);
     }
-    store<V>(&tile.data[r][c], value);
+    store_shared<V>(&tile.data[r][c], value);
   }
 }
 

@@ -91,9 +91,9 @@ __device__ inline void write_rows(const float (&result)[kSlice / 8][4], bf16* ow
   for (int j = 0; j < kSlice / 8; ++j) {
     if (j * 8 >= columns) break;
     bf16* at = own + lane / 4 * pitch + j * 8 + lane % 4 * 2;
-    store<2>(at, Vector<bf16, 2>{from_float<bf16>(result[j][0]), from_float<bf16>(result[j][1])});
-    store<2>(at + 8 * pitch,
-             Vector<bf16, 2>{from_float<bf16>(result[j][2]), from_float<bf16>(result[j][3])});
+    const float(&r)[4] = result[j];
+    store_shared(at, from_floats<bf16>({r[0], r[1]}));
+    store_shared(at + 8 * pitch, from_floats<bf16>({r[2], r[3]}));
   }
   __syncwarp();
   for (int i = lane; i < kRowTile * columns / 8; i += kWarp) {

@@ -156,16 +156,15 @@ struct ConvGather {
     const int room = (second ? k0 + k1 : k0) - channel;
     const T* add = residual ? residual + pixel * k0 + channel : nullptr;
     if (vectored_result && room >= kWidth) {
-      Vector<T, kWidth> out;
-      if (add) out = load<kWidth>(add);
+      float x[kWidth];
 #pragma unroll
-      for (int i = 0; i < kWidth; ++i) {
-        float x = sums[i];
-        if (bias) x += bias[channel + i];
-        if (add) x += to_float(out[i]);
-        out[i] = from_float<T>(x);
+      for (int i = 0; i < kWidth; ++i) x[i] = bias ? sums[i] + bias[channel + i] : sums[i];
+      if (add) {
+        const auto r = load<kWidth>(add);
+#pragma unroll
+        for (int i = 0; i < kWidth; ++i) x[i] += to_float(r[i]);
       }
-      store(y, out);
+      store(y, from_floats<T>(x));
       return;
     }
 #pragma unroll

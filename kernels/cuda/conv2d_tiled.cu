@@ -141,7 +141,7 @@ __global__ void __launch_bounds__(Tile::kThreads) conv2d_tiled_kernel(ConvGather
 #pragma unroll
         for (int j = 0; j < 4; ++j) shared.b[stage][inner_of(v) + j][outer_of(v)] = b[i][j];
       } else {
-        store(&shared.b[stage][inner_of(v)][outer_of(v)], b[i]);
+        store_shared(&shared.b[stage][inner_of(v)][outer_of(v)], b[i]);
       }
     }
   };

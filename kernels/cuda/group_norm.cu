@@ -26,29 +26,29 @@ struct alignas(16) NormShared {
 };
 
 // What follows the statistics, for V channels of one pixel.
-template <bool kDrop, class T, int V>
-__device__ inline Vector<T, V> output(const Vector<T, V>& x, const float (&mean)[V],
-                                      const float (&scale)[V], const float (&bias)[V], bool silu,
+template <bool kSilu, bool kDrop, class T, int V>
+__device__ inline Vector<T, V> output(const Vector<T, V> x, const float (&mean)[V],
+                                      const float (&scale)[V], const float (&bias)[V],
                                       const DropoutScale& drop, const RandomKey& key,
                                       uint64_t sample, int64_t e) {
   [[maybe_unused]] uint32_t draw[V];
   if constexpr (kDrop) dropout_draws<V>(key, sample, e, draw);
-  Vector<T, V> y;
+  float y[V];
 #pragma unroll
   for (int j = 0; j < V; ++j) {
     float z = (to_float(x[j]) - mean[j]) * scale[j] + bias[j];
-    if (silu) z *= sigmoid(z);
+    if constexpr (kSilu) z *= sigmoid(z);
     if constexpr (kDrop) z = draw[j] < drop.threshold ? 0.0f : z * drop.scale;
-    y[j] = from_float<T>(z);
+    y[j] = z;
   }
-  return y;
+  return from_floats<T>(y);
 }
 
-template <class T, int V, bool kDrop>
+template <class T, int V, bool kSilu, bool kDrop>
 __global__ void __launch_bounds__(kNormThreads, 4)
     group_norm_slab(BasicGroupNormArgs<T> args, GroupNormPlan plan, DropoutScale drop) {
   NormShared<V>& shared = shared_memory<NormShared<V>>();
-  auto* slab = reinterpret_cast<Vector<T, V>*>(&shared + 1);
+  auto* slab = reinterpret_cast<T*>(&shared + 1);
   const int64_t n = blockIdx.x / plan.slabs;
   const int first = static_cast<int>(blockIdx.x) % plan.slabs * plan.slab_channels;
   const int end = std::min(first + plan.slab_channels, plan.c);
@@ -57,11 +57,11 @@ __global__ void __launch_bounds__(kNormThreads, 4)
   const Column<const T> x = column_of(args.x0, args.x1, plan, n, place.channel);
 
   for (int p = place.row; p < hw; p += place.rows) {
-    Vector<T, V>* to = slab + p * columns + place.column;
+    T* to = slab + (p * columns + place.column) * V;
     if constexpr (sizeof(T) * V == 16) {
       async_copy_16(to, x.data + p * x.stride, true);
     } else {
-      *to = load<V>(x.data + p * x.stride);
+      store_shared(to, load<V>(x.data + p * x.stride));
     }
   }
   async_copy_commit();
@@ -73,7 +73,7 @@ __global__ void __launch_bounds__(kNormThreads, 4)
   const float count = static_cast<float>(hw) * static_cast<float>(d);
   float sum[V] = {};
   for (int p = place.row; p < hw; p += place.rows) {
-    const Vector<T, V> v = slab[p * columns + place.column];
+    const auto v = load<V>(slab + (p * columns + place.column) * V);
 #pragma unroll
     for (int j = 0; j < V; ++j) sum[j] += to_float(v[j]);
   }
@@ -83,12 +83,11 @@ __global__ void __launch_bounds__(kNormThreads, 4)
            [&](int g, float total) { shared.mean[g] = total / count; });
   __syncthreads();
 
-  float mean[V], squares[V] = {};
-#pragma unroll
-  for (int j = 0; j < V; ++j)
-    mean[j] = place.active ? shared.mean[(place.channel - first + j) / d] : 0.0f;
+  float mean[V] = {}, squares[V] = {};
+  if (place.active)
+    each_group<V>(place.channel - first, d, [&](int j, int g) { mean[j] = shared.mean[g]; });
   for (int p = place.row; p < hw; p += place.rows) {
-    const Vector<T, V> v = slab[p * columns + place.column];
+    const auto v = load<V>(slab + (p * columns + place.column) * V);
 #pragma unroll
     for (int j = 0; j < V; ++j) {
       const float deviation = to_float(v[j]) - mean[j];
@@ -105,17 +104,17 @@ __global__ void __launch_bounds__(kNormThreads, 4)
   });
   __syncthreads();
 
-  float scale[V];
-#pragma unroll
-  for (int j = 0; j < V; ++j)
-    scale[j] = place.active ? shared.rstd[(place.channel - first + j) / d] * weights.weight[j] : 0;
+  float scale[V] = {};
+  if (place.active)
+    each_group<V>(place.channel - first, d,
+                  [&](int j, int g) { scale[j] = shared.rstd[g] * weights.weight[j]; });
   const RandomKey key = kDrop ? resolved(args.dropout.key) : RandomKey{};
   const auto sample = static_cast<uint64_t>(args.dropout.first_sample + n);
   for (int p = place.row; p < hw; p += place.rows) {
     const int64_t e = static_cast<int64_t>(p) * plan.c + place.channel;
-    store<V>(args.y + n * plan.hw * plan.c + e,
-             output<kDrop>(slab[p * columns + place.column], mean, scale, weights.bias, args.silu,
-                           drop, key, sample, e));
+    store(args.y + n * plan.hw * plan.c + e,
+          output<kSilu, kDrop>(load<V>(slab + (p * columns + place.column) * V), mean, scale,
+                               weights.bias, drop, key, sample, e));
   }
 }
 
@@ -220,7 +219,7 @@ __global__ void __launch_bounds__(kCombineThreads)
   rstd_out[blockIdx.x] = static_cast<float>(1.0 / sqrt(squares / count + static_cast<double>(eps)));
 }
 
-template <class T, int V, bool kDrop>
+template <class T, int V, bool kSilu, bool kDrop>
 __global__ void __launch_bounds__(kNormThreads)
     group_norm_apply(BasicGroupNormArgs<T> args, GroupNormPlan plan, DropoutScale drop) {
   const auto [n, chunk, begin, pixels, first, end] = Tile::of<V>(plan);
@@ -231,24 +230,22 @@ __global__ void __launch_bounds__(kNormThreads)
   Weights<V> weights;
   weights.read(args, plan, n, place);
   float mean[V], scale[V];
-#pragma unroll
-  for (int j = 0; j < V; ++j) {
-    const int64_t g = n * plan.groups + (place.channel + j) / plan.group_channels;
-    mean[j] = args.mean[g];
-    scale[j] = args.rstd[g] * weights.weight[j];
-  }
+  each_group<V>(place.channel, plan.group_channels, [&](int j, int g) {
+    mean[j] = args.mean[n * plan.groups + g];
+    scale[j] = args.rstd[n * plan.groups + g] * weights.weight[j];
+  });
   const RandomKey key = kDrop ? resolved(args.dropout.key) : RandomKey{};
   const auto sample = static_cast<uint64_t>(args.dropout.first_sample + n);
 #pragma unroll 4
   for (int p = place.row; p < pixels; p += place.rows) {
     const int64_t e = (begin + p) * plan.c + place.channel;
-    store<V>(args.y + n * plan.hw * plan.c + e,
-             output<kDrop>(load<V>(x.data + p * x.stride), mean, scale, weights.bias, args.silu,
-                           drop, key, sample, e));
+    store(args.y + n * plan.hw * plan.c + e,
+          output<kSilu, kDrop>(load<V>(x.data + p * x.stride), mean, scale, weights.bias, drop, key,
+                               sample, e));
   }
 }
 
-template <class T, int V, bool kDrop>
+template <class T, int V, bool kSilu, bool kDrop>
 void run(const BasicGroupNormArgs<T>& args, Stream stream) {
   const GroupNormPlan plan =
       plan_group_norm(args.hw, args.c0, args.c1, args.groups, V, sizeof(T), 1);
@@ -256,8 +253,8 @@ void run(const BasicGroupNormArgs<T>& args, Stream stream) {
   if (plan.slabs > 0) {
     const size_t bytes =
         sizeof(NormShared<V>) + static_cast<size_t>(args.hw * plan.slab_channels) * sizeof(T);
-    launch<group_norm_slab<T, V, kDrop>>(grid_of(args.n * plan.slabs), plan.threads, bytes, stream,
-                                         args, plan, drop);
+    launch<group_norm_slab<T, V, kSilu, kDrop>>(grid_of(args.n * plan.slabs), plan.threads, bytes,
+                                                stream, args, plan, drop);
     return;
   }
   auto* moments = static_cast<float*>(
@@ -268,7 +265,15 @@ void run(const BasicGroupNormArgs<T>& args, Stream stream) {
   launch<channel_moments<T, V>>(grid, plan.threads, bytes, stream, args, plan, moments);
   launch<group_statistics>(grid_of(args.n * args.groups), kCombineThreads, sizeof(CombineShared),
                            stream, plan, args.eps, moments, args.mean, args.rstd);
-  launch<group_norm_apply<T, V, kDrop>>(grid, plan.threads, 0, stream, args, plan, drop);
+  launch<group_norm_apply<T, V, kSilu, kDrop>>(grid, plan.threads, 0, stream, args, plan, drop);
+}
+
+template <class T, int V>
+void choose(const BasicGroupNormArgs<T>& args, Stream stream) {
+  if (args.dropout.rate > 0)
+    args.silu ? run<T, V, true, true>(args, stream) : run<T, V, false, true>(args, stream);
+  else
+    args.silu ? run<T, V, true, false>(args, stream) : run<T, V, false, false>(args, stream);
 }
 
 }  // namespace
@@ -278,11 +283,7 @@ void group_norm(const BasicGroupNormArgs<T>& args, Stream stream) {
   if (args.n == 0) return;
   const bool vectors = args.c0 % kVector<T> == 0 && args.c1 % kVector<T> == 0 &&
                        aligned16(args.x0) && aligned16(args.x1) && aligned16(args.y);
-  const bool drops = args.dropout.rate > 0;
-  if (vectors && drops) return run<T, kVector<T>, true>(args, stream);
-  if (vectors) return run<T, kVector<T>, false>(args, stream);
-  if (drops) return run<T, 1, true>(args, stream);
-  run<T, 1, false>(args, stream);
+  vectors ? choose<T, kVector<T>>(args, stream) : choose<T, 1>(args, stream);
 }
 template void group_norm(const BasicGroupNormArgs<float>&, Stream);
 template void group_norm(const BasicGroupNormArgs<bf16>&, Stream);

@@ -30,32 +30,29 @@ struct alignas(16) NormBackwardShared {
 };
 
 // What a thread knows of its V channels, and how it gets from x and dy to xhat and dz.
-template <class T, int V, bool kDrop>
+template <class T, int V, bool kSilu, bool kDrop>
 struct Recompute {
-  float mean[V], rstd[V];
+  float mean[V] = {}, rstd[V] = {};
   Weights<V> w;
-  bool silu;
   DropoutScale drop;
   RandomKey key;
   uint64_t sample;
 
   __device__ Recompute(const BasicGroupNormArgs<T>& args, const GroupNormPlan& plan, int64_t n,
                        const Place& place, const DropoutScale& drop_)
-      : silu(args.silu),
-        drop(drop_),
+      : drop(drop_),
         key(kDrop ? resolved(args.dropout.key) : RandomKey{}),
         sample(static_cast<uint64_t>(args.dropout.first_sample + n)) {
     w.read(args, plan, n, place);
-#pragma unroll
-    for (int j = 0; j < V; ++j) {
-      const int g = place.active ? (place.channel + j) / plan.group_channels : 0;
+    if (!place.active) return;
+    each_group<V>(place.channel, plan.group_channels, [&](int j, int g) {
       mean[j] = args.mean[n * plan.groups + g];
       rstd[j] = args.rstd[n * plan.groups + g];
-    }
+    });
   }
 
   // e: the number of the first element within its sample.
-  __device__ void operator()(const Vector<T, V>& x, const Vector<T, V>& dy, int64_t e,
+  __device__ void operator()(const Vector<T, V> x, const Vector<T, V> dy, int64_t e,
                              float (&xhat)[V], float (&dz)[V]) const {
     [[maybe_unused]] uint32_t draw[V];
     if constexpr (kDrop) dropout_draws<V>(key, sample, e, draw);
@@ -64,7 +61,7 @@ struct Recompute {
       xhat[j] = (to_float(x[j]) - mean[j]) * rstd[j];
       float d = to_float(dy[j]);
       if constexpr (kDrop) d = draw[j] < drop.threshold ? 0.0f : d * drop.scale;
-      if (silu) {
+      if constexpr (kSilu) {
         const float z = xhat[j] * w.weight[j] + w.bias[j];
         const float s = sigmoid(z);
         d *= s + z * s * (1.0f - s);
@@ -93,28 +90,28 @@ __device__ inline float finish_channel(const BasicGroupNormBackwardArgs<T>& args
   return f.gamma[c] * one_scale;
 }
 
-template <class T, int V, bool kDrop>
-__device__ inline Vector<T, V> input_gradient(const Recompute<T, V, kDrop>& recompute,
+template <class T, int V, bool kSilu, bool kDrop>
+__device__ inline Vector<T, V> input_gradient(const Recompute<T, V, kSilu, kDrop>& recompute,
                                               const float (&xhat)[V], const float (&dz)[V],
                                               const float (&m1)[V], const float (&m2)[V]) {
-  Vector<T, V> dx;
+  float dx[V];
 #pragma unroll
   for (int j = 0; j < V; ++j) {
     const float d = dz[j] * recompute.w.weight[j] - m1[j] - xhat[j] * m2[j];
-    dx[j] = from_float<T>(recompute.rstd[j] * d);
+    dx[j] = recompute.rstd[j] * d;
   }
-  return dx;
+  return from_floats<T>(dx);
 }
 
 // totals [N][2][C]: dbeta and dgamma of each sample; null where nobody wants them.
-template <class T, int V, bool kDrop>
+template <class T, int V, bool kSilu, bool kDrop>
 __global__ void __launch_bounds__(kNormThreads, 2)
     group_norm_backward_slab(BasicGroupNormBackwardArgs<T> args, GroupNormPlan plan,
                              DropoutScale drop, float* totals) {
   NormBackwardShared<V>& shared = shared_memory<NormBackwardShared<V>>();
   const int columns = plan.slab_channels / V, hw = static_cast<int>(plan.hw);
-  auto* slab_x = reinterpret_cast<Vector<T, V>*>(&shared + 1);
-  auto* slab_dy = slab_x + hw * columns;
+  auto* slab_x = reinterpret_cast<T*>(&shared + 1);
+  T* slab_dy = slab_x + hw * columns * V;
   const int64_t n = blockIdx.x / plan.slabs;
   const int first = static_cast<int>(blockIdx.x) % plan.slabs * plan.slab_channels;
   const int end = std::min(first + plan.slab_channels, plan.c);
@@ -123,23 +120,24 @@ __global__ void __launch_bounds__(kNormThreads, 2)
   const T* dy = args.dy + n * plan.hw * plan.c + place.channel;
 
   for (int p = place.row; p < hw; p += place.rows) {
-    const int at = p * columns + place.column;
+    const int at = (p * columns + place.column) * V;
     if constexpr (sizeof(T) * V == 16) {
       async_copy_16(slab_x + at, x.data + p * x.stride, true);
       async_copy_16(slab_dy + at, dy + static_cast<int64_t>(p) * plan.c, true);
     } else {
-      slab_x[at] = load<V>(x.data + p * x.stride);
-      slab_dy[at] = load<V>(dy + static_cast<int64_t>(p) * plan.c);
+      store_shared(slab_x + at, load<V>(x.data + p * x.stride));
+      store_shared(slab_dy + at, load<V>(dy + static_cast<int64_t>(p) * plan.c));
     }
   }
   async_copy_commit();
-  const Recompute<T, V, kDrop> recompute(args.forward, plan, n, place, drop);
+  const Recompute<T, V, kSilu, kDrop> recompute(args.forward, plan, n, place, drop);
   async_copy_wait<0>();
 
   float s1[V] = {}, s2[V] = {}, xhat[V], dz[V];
   for (int p = place.row; p < hw; p += place.rows) {
-    const int at = p * columns + place.column;
-    recompute(slab_x[at], slab_dy[at], static_cast<int64_t>(p) * plan.c + place.channel, xhat, dz);
+    const int at = (p * columns + place.column) * V;
+    recompute(load<V>(slab_x + at), load<V>(slab_dy + at),
+              static_cast<int64_t>(p) * plan.c + place.channel, xhat, dz);
 #pragma unroll
     for (int j = 0; j < V; ++j) {
       s1[j] += dz[j];
@@ -173,20 +171,20 @@ __global__ void __launch_bounds__(kNormThreads, 2)
   const Column<T> dx = column_of(args.dx0, args.dx1, plan, n, place.channel);
   if (!place.active || dx.data == nullptr) return;
   float m1[V], m2[V];
-#pragma unroll
-  for (int j = 0; j < V; ++j) {
-    m1[j] = shared.mean1[(place.channel - first + j) / d];
-    m2[j] = shared.mean2[(place.channel - first + j) / d];
-  }
+  each_group<V>(place.channel - first, d, [&](int j, int g) {
+    m1[j] = shared.mean1[g];
+    m2[j] = shared.mean2[g];
+  });
   for (int p = place.row; p < hw; p += place.rows) {
-    const int at = p * columns + place.column;
-    recompute(slab_x[at], slab_dy[at], static_cast<int64_t>(p) * plan.c + place.channel, xhat, dz);
-    store<V>(dx.data + p * dx.stride, input_gradient(recompute, xhat, dz, m1, m2));
+    const int at = (p * columns + place.column) * V;
+    recompute(load<V>(slab_x + at), load<V>(slab_dy + at),
+              static_cast<int64_t>(p) * plan.c + place.channel, xhat, dz);
+    store(dx.data + p * dx.stride, input_gradient(recompute, xhat, dz, m1, m2));
   }
 }
 
 // sums [N][chunks][2][C]: s1 and s2 of each chunk.
-template <class T, int V, bool kDrop>
+template <class T, int V, bool kSilu, bool kDrop>
 __global__ void __launch_bounds__(kNormThreads)
     chunk_sums(BasicGroupNormBackwardArgs<T> args, GroupNormPlan plan, DropoutScale drop,
                float* sums) {
@@ -196,7 +194,7 @@ __global__ void __launch_bounds__(kNormThreads)
   const Column<const T> x =
       column_of(args.forward.x0, args.forward.x1, plan, tile.n, place.channel);
   const T* dy = args.dy + tile.n * plan.hw * plan.c;
-  const Recompute<T, V, kDrop> recompute(args.forward, plan, tile.n, place, drop);
+  const Recompute<T, V, kSilu, kDrop> recompute(args.forward, plan, tile.n, place, drop);
   float s1[V] = {}, s2[V] = {}, xhat[V], dz[V];
 #pragma unroll 4
   for (int p = place.row; p < tile.pixels; p += place.rows) {
@@ -267,7 +265,7 @@ __global__ void __launch_bounds__(kGroupThreads)
   means[2 * blockIdx.x + 1] = static_cast<float>(m2 / count);
 }
 
-template <class T, int V, bool kDrop>
+template <class T, int V, bool kSilu, bool kDrop>
 __global__ void __launch_bounds__(kNormThreads)
     chunk_input_gradient(BasicGroupNormBackwardArgs<T> args, GroupNormPlan plan, DropoutScale drop,
                          const float* __restrict__ means) {
@@ -278,20 +276,18 @@ __global__ void __launch_bounds__(kNormThreads)
   const Column<T> dx = column_of(args.dx0, args.dx1, plan, tile.n, place.channel);
   if (!place.active || dx.data == nullptr) return;
   const T* dy = args.dy + tile.n * plan.hw * plan.c;
-  const Recompute<T, V, kDrop> recompute(args.forward, plan, tile.n, place, drop);
+  const Recompute<T, V, kSilu, kDrop> recompute(args.forward, plan, tile.n, place, drop);
   float m1[V], m2[V], xhat[V], dz[V];
-#pragma unroll
-  for (int j = 0; j < V; ++j) {
-    const float* pair =
-        means + 2 * (tile.n * plan.groups + (place.channel + j) / plan.group_channels);
+  each_group<V>(place.channel, plan.group_channels, [&](int j, int g) {
+    const float* pair = means + 2 * (tile.n * plan.groups + g);
     m1[j] = pair[0];
     m2[j] = pair[1];
-  }
+  });
 #pragma unroll 4
   for (int p = place.row; p < tile.pixels; p += place.rows) {
     const int64_t pixel = tile.begin + p, e = pixel * plan.c + place.channel;
     recompute(load<V>(x.data + pixel * x.stride), load<V>(dy + e), e, xhat, dz);
-    store<V>(dx.data + pixel * dx.stride, input_gradient(recompute, xhat, dz, m1, m2));
+    store(dx.data + pixel * dx.stride, input_gradient(recompute, xhat, dz, m1, m2));
   }
 }
 
@@ -328,7 +324,7 @@ __global__ void __launch_bounds__(kParameterChannels* kParameterParts)
   if (dbeta != nullptr) dbeta[channel] = static_cast<float>(beta);
 }
 
-template <class T, int V, bool kDrop>
+template <class T, int V, bool kSilu, bool kDrop>
 void run(const BasicGroupNormBackwardArgs<T>& args, Stream stream) {
   const BasicGroupNormArgs<T>& f = args.forward;
   const GroupNormPlan plan = plan_group_norm(f.hw, f.c0, f.c1, f.groups, V, sizeof(T), 2);
@@ -346,19 +342,19 @@ void run(const BasicGroupNormBackwardArgs<T>& args, Stream stream) {
   if (plan.slabs > 0) {
     const size_t bytes = sizeof(NormBackwardShared<V>) +
                          static_cast<size_t>(2 * f.hw * plan.slab_channels) * sizeof(T);
-    launch<group_norm_backward_slab<T, V, kDrop>>(grid_of(f.n * plan.slabs), plan.threads, bytes,
-                                                  stream, args, plan, drop, totals);
+    launch<group_norm_backward_slab<T, V, kSilu, kDrop>>(grid_of(f.n * plan.slabs), plan.threads,
+                                                         bytes, stream, args, plan, drop, totals);
   } else {
     float* sums = memory + total_floats;
     float* means = sums + sum_floats;
     const dim3 grid = grid_of(f.n * plan.chunks, plan.tiles);
-    launch<chunk_sums<T, V, kDrop>>(grid, plan.threads, sizeof(NormBackwardShared<V>), stream, args,
-                                    plan, drop, sums);
+    launch<chunk_sums<T, V, kSilu, kDrop>>(grid, plan.threads, sizeof(NormBackwardShared<V>),
+                                           stream, args, plan, drop, sums);
     launch<group_gradients<T>>(grid_of(f.n * f.groups), kGroupThreads, sizeof(GroupShared), stream,
                                args, plan, sums, totals, means);
     if (args.dx0 != nullptr || args.dx1 != nullptr)
-      launch<chunk_input_gradient<T, V, kDrop>>(grid, plan.threads, 0, stream, args, plan, drop,
-                                                means);
+      launch<chunk_input_gradient<T, V, kSilu, kDrop>>(grid, plan.threads, 0, stream, args, plan,
+                                                       drop, means);
   }
   if (parameters) {
     launch<parameter_gradients>(grid_of(ceil_div(plan.c, kParameterChannels)),
@@ -375,6 +371,15 @@ __global__ void zero_parameters(int c, float* dgamma, float* dbeta) {
   }
 }
 
+template <class T, int V>
+void choose(const BasicGroupNormBackwardArgs<T>& args, Stream stream) {
+  const bool silu = args.forward.silu;
+  if (args.forward.dropout.rate > 0)
+    silu ? run<T, V, true, true>(args, stream) : run<T, V, false, true>(args, stream);
+  else
+    silu ? run<T, V, true, false>(args, stream) : run<T, V, false, false>(args, stream);
+}
+
 }  // namespace
 
 template <class T>
@@ -388,11 +393,7 @@ void group_norm_backward(const BasicGroupNormBackwardArgs<T>& args, Stream strea
   const bool vectors = f.c0 % kVector<T> == 0 && f.c1 % kVector<T> == 0 && aligned16(f.x0) &&
                        aligned16(f.x1) && aligned16(args.dy) && aligned16(args.dx0) &&
                        aligned16(args.dx1);
-  const bool drops = f.dropout.rate > 0;
-  if (vectors && drops) return run<T, kVector<T>, true>(args, stream);
-  if (vectors) return run<T, kVector<T>, false>(args, stream);
-  if (drops) return run<T, 1, true>(args, stream);
-  run<T, 1, false>(args, stream);
+  vectors ? choose<T, kVector<T>>(args, stream) : choose<T, 1>(args, stream);
 }
 template void group_norm_backward(const BasicGroupNormBackwardArgs<float>&, Stream);
 template void group_norm_backward(const BasicGroupNormBackwardArgs<bf16>&, Stream);

@@ -41,16 +41,15 @@ template <int kWidth, class U>
 __device__ inline void write_run(const float (&sums)[kWidth], int64_t column, int64_t n,
                                  const float* bias, const U* residual, U* c, bool vectored) {
   if (vectored && column + kWidth <= n) {
-    Vector<U, kWidth> y;
-    if (residual) y = load<kWidth>(residual);
+    float x[kWidth];
 #pragma unroll
-    for (int i = 0; i < kWidth; ++i) {
-      float x = sums[i];
-      if (bias) x += bias[column + i];
-      if (residual) x += to_float(y[i]);
-      y[i] = from_float<U>(x);
+    for (int i = 0; i < kWidth; ++i) x[i] = bias ? sums[i] + bias[column + i] : sums[i];
+    if (residual) {
+      const auto r = load<kWidth>(residual);
+#pragma unroll
+      for (int i = 0; i < kWidth; ++i) x[i] += to_float(r[i]);
     }
-    store(c, y);
+    store(c, from_floats<U>(x));
   } else {
 #pragma unroll
     for (int i = 0; i < kWidth; ++i) {

@@ -148,8 +148,8 @@ struct MmaTile {
 #pragma unroll
       for (int j = 0; j < kTilesN; ++j) {
         const float(&d)[4] = sum[i][j];
-        store(&rows[group][8 * j + pair], Vector<float, 2>{d[0], d[1]});
-        store(&rows[group + 8][8 * j + pair], Vector<float, 2>{d[2], d[3]});
+        store_shared(&rows[group][8 * j + pair], Vector<float, 2>{d[0], d[1]});
+        store_shared(&rows[group + 8][8 * j + pair], Vector<float, 2>{d[2], d[3]});
       }
       __syncwarp();
       constexpr int kRuns = kWarpN / kWidth;

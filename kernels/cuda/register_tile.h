@@ -49,7 +49,7 @@ struct RegisterTile {
 #pragma unroll
         for (int i = 0; i < 4; ++i) tile[inner + i][outer] = x[i];
       } else {
-        store(&tile[inner][outer], x);
+        store_shared(&tile[inner][outer], x);
       }
     }
   };

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstdint>
 
 namespace diffscm::kernels::emu {
@@ -24,6 +25,11 @@ inline float __logf(float x) {
 }
 inline float __fdividef(float x, float y) {
   return x / y;
+}
+
+// What the instructions with .ftz do to their operands and results.
+inline float flush_denormal(float x) {
+  return std::fabs(x) < 0x1p-126f ? std::copysign(0.0f, x) : x;
 }
 
 inline unsigned __float_as_uint(float x) {

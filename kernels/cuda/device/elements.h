@@ -37,10 +37,10 @@ __device__ inline void store_numbers(T* p, const Numbers<width>& numbers) {
   constexpr int kPiece = width < kVector<T> ? width : kVector<T>;
 #pragma unroll
   for (int at = 0; at < width; at += kPiece) {
-    Vector<T, kPiece> piece;
+    float piece[kPiece];
 #pragma unroll
-    for (int i = 0; i < kPiece; ++i) piece[i] = from_float<T>(numbers[at + i]);
-    store(p + at, piece);
+    for (int i = 0; i < kPiece; ++i) piece[i] = numbers[at + i];
+    store(p + at, from_floats<T>(piece));
   }
 }
 
