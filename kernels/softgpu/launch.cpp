@@ -57,9 +57,12 @@ std::vector<std::byte> pack(const Entry& entry, void** args) {
 void launch(Driver& driver, Kernel& kernel, dim3 grid, dim3 block, void** args,
             size_t dynamic_shared_bytes, Stream& stream) {
   check_limits(driver.device, kernel, grid, block, dynamic_shared_bytes);
-  const LaunchShape shape{.grid = {grid.x, grid.y, grid.z},
-                          .block = {block.x, block.y, block.z},
-                          .dynamic_shared_bytes = static_cast<uint32_t>(dynamic_shared_bytes)};
+  // A compiler reads a whole vector where three of its four floats are wanted: hardware gives shared
+  // memory out in units of 128 bytes, here of a vector.
+  const LaunchShape shape{
+      .grid = {grid.x, grid.y, grid.z},
+      .block = {block.x, block.y, block.z},
+      .dynamic_shared_bytes = static_cast<uint32_t>(rounded_up(dynamic_shared_bytes, 16))};
   driver.submit(stream, demangled(kernel.name),
                 [&kernel, &memory = driver.memory, shape, params = pack(*kernel.entry, args)] {
                   memory.open();

@@ -78,7 +78,9 @@ Allocation Memory::remove(void* block, bool host) {
 void Memory::release(void* block) {
   const Allocation gone = remove(block, false);
   used_ -= gone.bytes;
-  madvise(block, whole_pages(gone.bytes), MADV_DONTNEED);
+  // New pages in the place of the old ones: those go back to the system, these are shut.
+  mmap(block, whole_pages(gone.bytes), PROT_NONE,
+       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 }
 
 void* Memory::allocate_host(size_t bytes) {
@@ -124,13 +126,31 @@ std::string Memory::place(uintptr_t address) const {
 void Memory::open() {
   if (open_) return;
   open_ = true;
-  if (top_ > base_) mprotect(reinterpret_cast<void*>(base_), top_ - base_, PROT_READ | PROT_WRITE);
+  permit(PROT_READ | PROT_WRITE);
 }
 
 void Memory::shut() {
   if (!open_) return;
   open_ = false;
-  if (top_ > base_) mprotect(reinterpret_cast<void*>(base_), top_ - base_, PROT_NONE);
+  permit(PROT_NONE);
+}
+
+// Allocations that lie close together at once: one call of the system each.
+void Memory::permit(int protection) {
+  constexpr size_t kClose = size_t{1} << 16;
+  uintptr_t begin = 0, end = 0;
+  const auto apply = [&] {
+    if (end > begin) mprotect(reinterpret_cast<void*>(begin), end - begin, protection);
+  };
+  for (const Allocation& a : allocations_) {
+    if (a.host) continue;
+    if (end == 0 || a.begin - end > kClose) {
+      apply();
+      begin = a.begin;
+    }
+    end = a.begin + whole_pages(a.bytes);
+  }
+  apply();
 }
 
 }  // namespace diffscm::softgpu

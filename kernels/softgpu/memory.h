@@ -73,6 +73,7 @@ class Memory {
 
   void* add(uintptr_t address, size_t bytes, bool host);
   Allocation remove(void* block, bool host);
+  void permit(int protection);
 
   uintptr_t base_ = 0, top_ = 0;  // what lies from top_ on was never given out
   size_t capacity_, used_ = 0;

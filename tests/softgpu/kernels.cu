@@ -50,12 +50,6 @@ __global__ void static_shared(float* x) {
   x[threadIdx.x] = shared[blockDim.x - 1 - threadIdx.x];
 }
 
-__global__ void local_array(float* x) {
-  float values[64];
-  for (int i = 0; i < 64; ++i) values[i] = x[i];
-  x[0] = values[static_cast<int>(x[1]) % 64];
-}
-
 const void* address(void (*kernel)(float*)) {
   return reinterpret_cast<const void*>(kernel);
 }
@@ -84,6 +78,5 @@ void read_table(float* out, cudaStream_t stream) {
 const void* const kAtMost64Threads = address(at_most_64_threads);
 const void* const kDynamicShared = address(dynamic_shared);
 const void* const kStaticShared = address(static_shared);
-const void* const kLocalArray = address(local_array);
 
 }  // namespace diffscm::softgpu::test

@@ -21,6 +21,5 @@ void read_table(float* out, cudaStream_t stream);
 extern const void* const kAtMost64Threads;  // __launch_bounds__(64)
 extern const void* const kDynamicShared;    // x[0] = number of its first dynamic shared float
 extern const void* const kStaticShared;     // 4096 bytes
-extern const void* const kLocalArray;       // an array of 64 floats, indexed by what x says
 
 }  // namespace diffscm::softgpu::test
