@@ -1,5 +1,5 @@
 # The CUDA device in software (kernels/softgpu): what nvcc compiled, run without a GPU.
-option(DIFFSCM_SOFTGPU "Build the CUDA device in software and its tests (needs nvcc)" OFF)
+option(DIFFSCM_SOFTGPU "Build the CUDA device in software and its tests (needs nvcc)" ON)
 if(NOT DIFFSCM_CUDA OR NOT DIFFSCM_TESTS OR DIFFSCM_SANITIZE OR DIFFSCM_EMU_RACE)
   set(DIFFSCM_SOFTGPU OFF)
 endif()

@@ -1,12 +1,22 @@
-// The commands of the main job on the emulator: the same kernels as on a GPU.
+// The commands of the main job on the targets whose kernels are those of a GPU: on the emulator,
+// and on cuda where that can be used.
 #include "tests/apps/commands.h"
 
 namespace diffscm {
 namespace {
 
-const Arguments kEmu{"--device", "emu", "--quiet"};
+class Devices : public ::testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    const Result r = diffscm({"targets", "--json"});
+    expect_success(r);
+    const json target = json::parse(r.out)[GetParam()];
+    if (target["usable"] != true) GTEST_SKIP() << target["reason"];
+  }
+  static Arguments device() { return {"--device", GetParam(), "--quiet"}; }
+};
 
-TEST(Devices, TargetsSaysWhichCanBeUsedAndWhyNot) {
+TEST(Targets, TargetsSaysWhichCanBeUsedAndWhyNot) {
   const Result r = diffscm({"targets", "--json"});
   expect_success(r);
   const json targets = json::parse(r.out);
@@ -27,10 +37,10 @@ TEST(Devices, TargetsSaysWhichCanBeUsedAndWhyNot) {
   }
 }
 
-TEST(Devices, TheMainJobRunsOnTheEmulator) {
+TEST_P(Devices, TheMainJobRuns) {
   for (const char* precision : {"f32", "bf16"}) {
     SCOPED_TRACE(precision);
-    const Arguments with = kEmu + Arguments{"--precision", precision};
+    const Arguments with = device() + Arguments{"--precision", precision};
     const std::string unet = fresh(), classifier = fresh();
     expect_success(diffscm(train("diffusion", unet) + with + Arguments{"--steps", "3"}));
     expect_success(
@@ -42,18 +52,21 @@ TEST(Devices, TheMainJobRunsOnTheEmulator) {
     expect_success(diffscm(sample(samples) + guided("3") + with));
     expect_success(diffscm(abduct(abduced) + with + Arguments{"--abduction", "ddim"}));
     expect_success(diffscm(counterfactual(changed) + with + Arguments{"--max-iterations", "8"}));
-    EXPECT_EQ(read_json(fs::path(changed) / "run.json")["device"], "emu");
+    EXPECT_EQ(read_json(fs::path(changed) / "run.json")["device"], GetParam());
     EXPECT_EQ(read_json(fs::path(changed) / "run.json")["precision"], precision);
   }
 }
 
-TEST(Devices, TheEmulatorAgreesWithTheCpu) {
+TEST_P(Devices, SamplesAreThoseOfTheCpu) {
   const std::string a = fresh(), b = fresh();
-  expect_success(diffscm(sample(a) + guided("all") + Arguments{"--quiet"}));
-  expect_success(diffscm(sample(b) + guided("all") + kEmu));
+  expect_success(diffscm(sample(a) + guided("all") + Arguments{"--device", "cpu", "--quiet"}));
+  expect_success(diffscm(sample(b) + guided("all") + device()));
   expect_close(io::read_npz(fs::path(a) / "samples.npz").at("samples"),
                io::read_npz(fs::path(b) / "samples.npz").at("samples"), 2e-3f);
 }
+
+INSTANTIATE_TEST_SUITE_P(All, Devices, ::testing::Values("emu", "cuda"),
+                         [](const auto& info) { return std::string(info.param); });
 
 }  // namespace
 }  // namespace diffscm

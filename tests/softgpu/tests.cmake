@@ -1,5 +1,4 @@
-# The device in software itself, and then the project's own tests on it: the same objects as those of
-# kernels_tests and engine_tests, with target cuda usable.
+# The device in software itself.
 file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*.cpp)
 add_library(softgpu_test_kernels OBJECT ${CMAKE_CURRENT_LIST_DIR}/kernels.cu)
 target_include_directories(softgpu_test_kernels PRIVATE ${PROJECT_SOURCE_DIR})
@@ -10,6 +9,41 @@ target_link_libraries(softgpu_tests PRIVATE softgpu_test_kernels
 diffscm_use_softgpu(softgpu_tests)
 add_test(NAME softgpu_tests COMMAND softgpu_tests --gtest_brief=1)
 
-foreach(folder kernels engine)
+# The project's own tests on it: the objects of kernels_tests and the others, with target cuda usable.
+#   add_softgpu_tests(<name> <program> <filter> [VARIABLE=value ...])
+# Each is one test of ctest: a fault of the device lasts for as long as the process.
+function(add_softgpu_tests name program filter)
+  add_test(NAME softgpu.${name} COMMAND ${program}_softgpu --gtest_brief=1 --gtest_filter=${filter})
+  set_tests_properties(softgpu.${name} PROPERTIES TIMEOUT 600 ENVIRONMENT "OMP_NUM_THREADS=1;${ARGN}")
+endfunction()
+foreach(folder kernels engine models causal)
   diffscm_add_softgpu(${folder}_tests_softgpu ${folder}_tests)
 endforeach()
+
+# Every operator's cases, in three parts that run side by side. Not those that take a GPU's speed, and
+# not the comparison with cuDNN, which this device does not have.
+set(too_much *LargeBatch*:*LargeMatches*:*Cudnn*)
+add_softgpu_tests(convolutions kernels_tests Conv2d.*/cuda*-${too_much})
+add_softgpu_tests(norms kernels_tests GroupNorm.*/cuda*-${too_much})
+add_softgpu_tests(kernels kernels_tests */cuda*-Conv2d.*:GroupNorm.*:${too_much})
+# The ways that are not the first choice, on fewer shapes.
+foreach(rung naive tiled)
+  add_softgpu_tests(convolutions.${rung} kernels_tests Conv2d.*/cuda*-${too_much}
+    DIFFSCM_CONV=${rung} DIFFSCM_TEST_WORK=1e5)
+endforeach()
+add_softgpu_tests(cublas kernels_tests Matmul.*/cuda*-${too_much} DIFFSCM_GEMM=cublas)
+add_softgpu_tests(a100 kernels_tests Conv2d.*/cuda*:GroupNorm.*/cuda*:Matmul.*/cuda*-${too_much}
+  DIFFSCM_SOFTGPU=A100 DIFFSCM_TEST_WORK=1e5)
+# Recorded steps, networks, replayed walks and training.
+add_softgpu_tests(steps engine_tests */cuda)
+add_softgpu_tests(networks models_tests */cuda)
+add_softgpu_tests(replays causal_tests *ReplayTest*/cuda)
+
+# The program, as a user runs it.
+add_executable(commands_tests_softgpu apps/devices_test.cpp)
+target_link_libraries(commands_tests_softgpu PRIVATE diffscm_models GTest::gtest GTest::gtest_main)
+target_compile_definitions(commands_tests_softgpu PRIVATE
+  DIFFSCM_PROGRAM="$<TARGET_FILE:diffscm-softgpu>")
+diffscm_use_softgpu(commands_tests_softgpu)
+add_dependencies(commands_tests_softgpu diffscm-softgpu)
+add_softgpu_tests(commands commands_tests */cuda)
