@@ -80,32 +80,42 @@ std::vector<Readable> readable(const Selection& selection) {
   return all;
 }
 
-// A row for each: what a linear probe reads of it from the images and from u.
-Json probe(const std::vector<Readable>& all, const Tensor& factual,
-           const std::vector<Tensor>& noise) {
-  const LinearProbe image({&factual, 1}), u(noise);
+// A row for each: what a linear probe reads of it from the images, from u's point on the chain and,
+// of ddpm, from the noise of each step, of which step l leads from level l to l - 1.
+Json probe(const std::vector<Readable>& all, const Tensor& factual, const Tensor& latent,
+           const std::vector<Tensor>& steps) {
   Json rows = Json::array();
-  for (const Readable& r : all) {
-    const auto read = [&](const LinearProbe& from) {
-      return r.classes > 0 ? from.accuracy(r.values, r.classes) : from.r2(r.values);
-    };
-    rows.push_back({{"name", r.name},
-                    {"measure", r.classes > 0 ? "accuracy" : "r2"},
-                    {"image", read(image)},
-                    {"noise", read(u)}});
-  }
+  for (const Readable& r : all)
+    rows.push_back({{"name", r.name}, {"measure", r.classes > 0 ? "accuracy" : "r2"}});
+  const auto read = [&](const Tensor& features, const auto& put) {
+    const LinearProbe from({&features, 1});
+    for (size_t i = 0; i < all.size(); ++i)
+      put(rows[i], all[i].classes > 0 ? from.accuracy(all[i].values, all[i].classes)
+                                      : from.r2(all[i].values));
+  };
+  read(factual, [](Json& row, double score) { row["image"] = score; });
+  read(latent, [](Json& row, double score) { row["latent"] = score; });
+  for (const Tensor& step : steps)
+    read(step, [](Json& row, double score) { row["steps"].push_back(score); });
   return rows;
 }
 
 void print_probe(const Json& rows) {
-  fmt::print("{:<18} {:>8} {:>10} {:>10}   (of images left out)\n", "a linear probe", "", "image",
-             "u");
+  const auto text = [](const Json& score) {
+    return score.is_number() ? fmt::format("{:.3f}", score.get<double>()) : "-";
+  };
+  fmt::print("{:<18} {:>8} {:>8} {:>8} {:>18}\n", "a linear probe", "", "image", "latent",
+             "clearest step");
   for (const Json& row : rows) {
-    fmt::print("{:<18} {:>8}", row["name"].get<std::string>(), row["measure"].get<std::string>());
-    for (const char* from : {"image", "noise"})
-      fmt::print(" {:>10}",
-                 row[from].is_number() ? fmt::format("{:.3f}", row[from].get<double>()) : "-");
-    fmt::print("\n");
+    std::string best;
+    if (row.contains("steps")) {
+      const auto at = std::ranges::max_element(row["steps"], {}, [](const Json& score) {
+        return score.is_number() ? score.get<double>() : -1.0;
+      });
+      best = fmt::format("{} (step {})", text(*at), at - row["steps"].begin() + 1);
+    }
+    fmt::print("{:<18} {:>8} {:>8} {:>8} {:>18}\n", row["name"].get<std::string>(),
+               row["measure"].get<std::string>(), text(row["image"]), text(row["latent"]), best);
   }
 }
 
@@ -214,9 +224,9 @@ void run(Common& common, Flags flags) {
                   {"evaluations_by_level", by_level},
                   {"seconds", seconds}};
   if (flags.probe) {
-    std::vector<Tensor> noise{latent.to(Target::cpu)};
+    std::vector<Tensor> noise;
     for (const std::vector<Tensor>& step : steps) noise.push_back(concatenate(step));
-    summary["probe"] = probe(parents, factual.to(Target::cpu), noise);
+    summary["probe"] = probe(parents, factual.to(Target::cpu), latent.to(Target::cpu), noise);
   }
   flags.abduction.steps = model.chain().levels();
   Json record = echo(flags);

@@ -103,7 +103,7 @@ LinearProbe::LinearProbe(std::span<const Tensor> features) {
   for (size_t i = 0; i < rows_; ++i) trace += g[i * rows_ + i];
   require(std::isfinite(trace), "a probe of features that are not finite");
   const double unit = std::max(trace / static_cast<double>(rows), 1e-30);
-  for (const double factor : {1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2}) {
+  for (const double factor : {1e-3, 1e-2, 1e-1, 1.0, 1e1}) {
     penalties_.push_back(factor * unit);
     Square ridge = g;
     for (size_t i = 0; i < rows_; ++i) ridge[i * rows_ + i] += penalties_.back();

@@ -94,7 +94,7 @@ TEST(Abduct, ProbesTheNoise) {
   EXPECT_GT(by_name.at("digit")["image"], 0.2);
   EXPECT_EQ(by_name.at("slant")["measure"], "r2");
   EXPECT_GT(by_name.at("slant")["image"], 0.1);
-  EXPECT_TRUE(by_name.contains("shift_x"));
+  EXPECT_EQ(by_name.at("shift_x")["steps"].size(), 3u);
   EXPECT_EQ(read_json(out + "/run.json")["summary"]["probe"], rows);
   const auto refused = [&](const Arguments& a, std::string_view part) {
     expect_failure(diffscm(a + Arguments{"--out", fresh()}), 2, part);

@@ -51,7 +51,7 @@ TEST(LinearProbe, LeavesEveryRowOutInTurn) {
   }
   for (const double f : feature) square += (f - mean) * (f - mean) / kRows;
   double best = -1;
-  for (const double factor : {1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2})
+  for (const double factor : {1e-3, 1e-2, 1e-1, 1.0, 1e1})
     best = std::max(best, r2_of_one_feature(feature, target, factor * square));
   EXPECT_GT(best, 0.05);
   EXPECT_LT(best, 0.5);
