@@ -59,6 +59,14 @@ void Block::count_global(const Warp& w, const uint64_t* addresses, uint32_t byte
   std::sort(sectors.begin(), sectors.begin() + count);
   count =
       static_cast<size_t>(std::unique(sectors.begin(), sectors.begin() + count) - sectors.begin());
+  const InstructionClass kind = launch.program.code[w.instruction()].kind;
+  for (size_t k = 0; k < count; ++k) {
+    if (kind != InstructionClass::store_global)
+      traffic->load(sectors[k],
+                    kind == InstructionClass::load_global || kind == InstructionClass::param);
+    if (kind == InstructionClass::store_global || kind == InstructionClass::atomic)
+      traffic->store(sectors[k]);
+  }
   InstructionCounters& c = counters[w.instruction()];
   c.sectors += count;
   c.bytes += bytes * static_cast<uint64_t>(std::popcount(w.active));

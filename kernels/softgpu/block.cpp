@@ -13,9 +13,10 @@ constexpr int kTurn = 1 << 16;  // instructions
 
 }  // namespace
 
-Block::Block(const Launch& l, std::span<InstructionCounters> c)
+Block::Block(const Launch& l, std::span<InstructionCounters> c, Traffic* t)
     : launch(l),
       counters(c),
+      traffic(t),
       warps_(l.warps()),
       registers_(size_t{l.warps()} * ((l.program.register_bytes + 63) / 64)),
       shared_((l.shared_bytes() + 63) / 64 + 1),
@@ -42,6 +43,7 @@ void Block::start(Extent block_index) {
   std::memset(shared_.data(), 0xff, shared_.size() * sizeof(Line64));
   std::memset(local_.data(), 0xff, local_.size());
   barriers_.fill({});
+  if (traffic != nullptr) traffic->l1.clear();
   const Extent &grid = launch.shape.grid, &size = launch.shape.block;
   const uint32_t threads = launch.threads();
   for (Warp& w : warps_) {

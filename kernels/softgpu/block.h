@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/softgpu/counters.h"
 #include "kernels/softgpu/execute.h"
 #include "kernels/softgpu/warp.h"
 
@@ -41,14 +42,16 @@ struct WarpCopies {
 // One per host thread; runs one block after the other.
 class Block {
  public:
-  // `counters`: per instruction of the program; empty: nothing is counted.
-  Block(const Launch& launch, std::span<InstructionCounters> counters);
+  // `counters`: per instruction of the program; empty: nothing is counted. `traffic`: where its
+  // global accesses are noted then.
+  Block(const Launch& launch, std::span<InstructionCounters> counters, Traffic* traffic);
 
   void run(Extent block_index);
 
   const Launch& launch;
   Extent index;
   std::span<InstructionCounters> counters;
+  Traffic* traffic;
 
   // Check the addresses of the warp's active lanes, each for `bytes` aligned to `bytes`, and count
   // the access. `low` and `high` are the least and the greatest, `bits` all of them ORed. Throw

@@ -1,10 +1,11 @@
-// What the execution of a kernel is counted by.
+// What the execution of a kernel is counted by. Exact, but for the L1, which is a model.
 #pragma once
 
-#include <array>
+#include <cstddef>
 #include <cstdint>
-#include <string>
 #include <vector>
+
+#include "kernels/softgpu/traffic.h"
 
 namespace diffscm::softgpu {
 
@@ -44,16 +45,16 @@ struct InstructionCounters {
   InstructionCounters& operator+=(const InstructionCounters& other);
 };
 
-// Of one kernel: every launch that was given the same object is added up.
+// Of one launch.
 struct KernelCounters {
-  std::string kernel;  // mangled
-  uint64_t launches = 0, blocks = 0, warps = 0;
+  size_t l1_bytes = 32 * 1024;  // set by who launches: the L1 that a block has to itself
+
+  uint64_t blocks = 0, warps = 0;
   // By the place of the instruction in the kernel's program (program.h), so also by source line.
   std::vector<InstructionCounters> instructions;
-  // Global memory by level: sectors that miss an L1 of the block's own while it runs are asked of
-  // the L2; distinct sectors of the launch are what memory must move at least once.
-  uint64_t l2_read_sectors = 0, l2_write_sectors = 0;
-  uint64_t distinct_read_sectors = 0, distinct_write_sectors = 0;
+  // Sectors that are asked of the L2: loads that miss a block's L1, asynchronous copies, stores.
+  uint64_t l2_read_sectors = 0, l2_written_sectors = 0;
+  Footprint footprint;  // the sectors of global memory that it touches
 };
 
 }  // namespace diffscm::softgpu

@@ -20,9 +20,7 @@ void execute(const Module& module, const Entry& entry, const LaunchShape& shape,
           launch.threads(), entry.max_threads);
   const uint64_t blocks = uint64_t{shape.grid.x} * shape.grid.y * shape.grid.z;
   if (counters) {
-    counters->kernel = entry.name;
     counters->instructions.resize(launch.program.code.size());
-    ++counters->launches;
     counters->blocks += blocks;
     counters->warps += blocks * launch.warps();
   }
@@ -34,8 +32,9 @@ void execute(const Module& module, const Entry& entry, const LaunchShape& shape,
 #pragma omp parallel if (blocks > 1)
   {
     std::vector<InstructionCounters> own(counters ? launch.program.code.size() : 0);
+    Traffic traffic(counters ? counters->l1_bytes : 0);
     try {
-      Block block(launch, own);
+      Block block(launch, own, &traffic);
       for (uint64_t b; (b = next.fetch_add(1)) < blocks;)
         block.run({static_cast<uint32_t>(b % shape.grid.x),
                    static_cast<uint32_t>(b / shape.grid.x % shape.grid.y),
@@ -45,8 +44,13 @@ void execute(const Module& module, const Entry& entry, const LaunchShape& shape,
       if (!error) error = std::current_exception();
       next = blocks;
     }
-    const std::lock_guard lock(mutex);
-    for (size_t i = 0; i < own.size(); ++i) counters->instructions[i] += own[i];
+    if (counters) {
+      const std::lock_guard lock(mutex);
+      for (size_t i = 0; i < own.size(); ++i) counters->instructions[i] += own[i];
+      counters->l2_read_sectors += traffic.l2_read_sectors;
+      counters->l2_written_sectors += traffic.l2_written_sectors;
+      counters->footprint.add(traffic.footprint);
+    }
   }
   if (error) std::rethrow_exception(error);
 }

@@ -23,7 +23,7 @@ struct LaunchShape {
 
 // Runs `entry` of `module`. `params` is its packed parameter block (entry.param_bytes). A global
 // address is a host address inside an allocation of `memory` or a variable of the module. Blocks
-// are spread over the threads that OpenMP gives. What was counted is added to `counters`, if given.
+// are spread over the threads that OpenMP gives. `counters`, if given, gets what was counted added.
 // Throws Error that names kernel, source line, block, thread, and for an access the address and
 // the nearest allocation.
 void execute(const Module& module, const Entry& entry, const LaunchShape& shape,

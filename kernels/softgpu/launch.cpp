@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "kernels/softgpu/execute.h"
+#include "kernels/softgpu/profile.h"
 
 namespace diffscm::softgpu {
 namespace {
@@ -52,21 +53,48 @@ std::vector<std::byte> pack(const Entry& entry, void** args) {
   return block;
 }
 
+// Counts what `run` does and notes it.
+template <class F>
+void profiled(const Driver& driver, const Kernel& kernel, const LaunchShape& shape, bool replayed,
+              Profile& profile, F run) {
+  const Extent& block = shape.block;
+  const int side_by_side = blocks_per_multiprocessor(driver.device, kernel,
+                                                     static_cast<int>(block.x * block.y * block.z),
+                                                     shape.dynamic_shared_bytes);
+  KernelCounters counters;
+  counters.l1_bytes = profile.l1_bytes(
+      side_by_side, kernel.entry->static_shared_bytes + shape.dynamic_shared_bytes);
+  run(&counters);
+  profile.add({.kernel = demangled(kernel.name),
+               .program = kernel.entry->program,
+               .shape = shape,
+               .registers = kernel.resources.registers,
+               .blocks_per_multiprocessor = side_by_side,
+               .replayed = replayed},
+              counters);
+}
+
 }  // namespace
 
 void launch(Driver& driver, Kernel& kernel, dim3 grid, dim3 block, void** args,
             size_t dynamic_shared_bytes, Stream& stream) {
   check_limits(driver.device, kernel, grid, block, dynamic_shared_bytes);
-  // A compiler reads a whole vector where three of its four floats are wanted: hardware gives shared
-  // memory out in units of 128 bytes, here of a vector.
+  // A compiler reads a whole vector where three of its four floats are wanted: hardware gives
+  // shared memory out in units of 128 bytes, here of a vector.
   const LaunchShape shape{
       .grid = {grid.x, grid.y, grid.z},
       .block = {block.x, block.y, block.z},
       .dynamic_shared_bytes = static_cast<uint32_t>(rounded_up(dynamic_shared_bytes, 16))};
+  Profile* profile = Profile::of_process(driver.device);
   driver.submit(stream, demangled(kernel.name),
-                [&kernel, &memory = driver.memory, shape, params = pack(*kernel.entry, args)] {
-                  memory.open();
-                  execute(*kernel.file->module, *kernel.entry, shape, params, memory);
+                [&kernel, &driver, shape, profile, replayed = stream.capture != nullptr,
+                 params = pack(*kernel.entry, args)] {
+                  driver.memory.open();
+                  const auto run = [&](KernelCounters* counters) {
+                    execute(*kernel.file->module, *kernel.entry, shape, params, driver.memory,
+                            counters);
+                  };
+                  profile ? profiled(driver, kernel, shape, replayed, *profile, run) : run(nullptr);
                 });
 }
 

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "kernels/softgpu/driver.h"
+#include "kernels/softgpu/profile.h"
 #include "kernels/softgpu/region.h"
 
 using namespace diffscm::softgpu;
@@ -47,10 +48,13 @@ void copy(Driver& d, void* to_address, const void* from_address, size_t bytes, c
     });
     return;
   }
-  d.submit(stream, "copy", [&memory = d.memory, to, from] {
-    memory.open();
-    std::memmove(to.get(memory), from.get(memory), to.bytes());
-  });
+  Profile* profile = from.kind() == to.kind() ? Profile::of_process(d.device) : nullptr;
+  d.submit(stream, "copy",
+           [&memory = d.memory, to, from, profile, replayed = stream.capture != nullptr] {
+             memory.open();
+             std::memmove(to.get(memory), from.get(memory), to.bytes());
+             if (profile != nullptr) profile->add_copy("copy", 2 * to.bytes(), replayed);
+           });
   // The host's memory has been written when the call returns.
   if (to.kind() == Kind::pageable) stream.run_all();
 }
@@ -60,10 +64,13 @@ void fill(Driver& d, void* address, int value, size_t bytes, Stream& stream) {
   const Region to(d.memory, address, bytes, "it writes");
   demand(to.kind() != Kind::pageable, cudaErrorInvalidValue, "{} is not device memory",
          fmt::ptr(address));
-  d.submit(stream, "fill", [&memory = d.memory, to, value] {
-    memory.open();
-    std::memset(to.get(memory), value, to.bytes());
-  });
+  Profile* profile = Profile::of_process(d.device);
+  d.submit(stream, "fill",
+           [&memory = d.memory, to, value, profile, replayed = stream.capture != nullptr] {
+             memory.open();
+             std::memset(to.get(memory), value, to.bytes());
+             if (profile != nullptr) profile->add_copy("fill", to.bytes(), replayed);
+           });
 }
 
 }  // namespace

@@ -82,6 +82,9 @@ TEST(PtxFloat, ApproximationsKeepTheirDocumentedError) {
   EXPECT_TRUE(std::isnan(on_floats("ex2.approx.f32 %f9, %f0;", {{kNan}})[0]));
   EXPECT_EQ(on_floats("div.approx.f32 %f9, %f0, %f1;", {{6, 3}, {1, 0x1p127f}, {1, 0}}),
             (std::vector<float>{2, 0, kInfinity}));
+  EXPECT_EQ(on_floats("rcp.approx.ftz.f32 %f9, %f0;", {{4}, {0x1p-127f}, {-kInfinity}}),
+            (std::vector<float>{0.25f, kInfinity, -0.f}));
+  EXPECT_EQ(on_floats("rsqrt.approx.f32 %f9, %f0;", {{16}})[0], 0.25f);
   EXPECT_EQ(on_words("mov.f64 %g0, 0d4008000000000000; rcp.approx.ftz.f64 %g1, %g0;"
                      "mov.b64 {%r9, %r8}, %g1;",
                      {{}})[0],

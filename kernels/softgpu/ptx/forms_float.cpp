@@ -74,6 +74,11 @@ constexpr auto kDivApprox = [](float a, float b) {
   const bool beyond = std::abs(b) > 0x1p126f && std::abs(b) <= std::numeric_limits<float>::max();
   return beyond ? a * std::copysign(0.f, b) : a / b;
 };
+// Exact where they may be off by an ulp or two.
+constexpr auto kRcpFlushed = [](float a) { return flush(1 / flush(a)); };
+constexpr auto kRsqrt = [](float a) { return 1 / std::sqrt(a); };
+constexpr auto kRsqrtFlushed = [](float a) { return 1 / std::sqrt(flush(a)); };
+constexpr auto kSqrtFlushed = [](float a) { return std::sqrt(flush(a)); };
 // The upper half of the bits only.
 constexpr auto kRcpApprox64 = [](double a) {
   const double x = std::abs(a) < std::numeric_limits<double>::min() ? std::copysign(0.0, a) : a;
@@ -111,6 +116,12 @@ void add_float_forms(Forms& f) {
   f.add("ex2.approx.f32", {lanewise<kExp2, float, float>(), special, "4 = 4"});
   f.add("ex2.approx.ftz.f32", {lanewise<kExp2Flushed, float, float>(), special, "4 = 4"});
   f.add("div.approx.f32", {lanewise<kDivApprox, float, float, float>(), special, "4 = 4 4"});
+  f.add("rcp.approx.f32", {lanewise<kRcp, float, float>(), special, "4 = 4"});
+  f.add("rcp.approx.ftz.f32", {lanewise<kRcpFlushed, float, float>(), special, "4 = 4"});
+  f.add("rsqrt.approx.f32", {lanewise<kRsqrt, float, float>(), special, "4 = 4"});
+  f.add("rsqrt.approx.ftz.f32", {lanewise<kRsqrtFlushed, float, float>(), special, "4 = 4"});
+  f.add("sqrt.approx.f32", {lanewise<kSqrt, float, float>(), special, "4 = 4"});
+  f.add("sqrt.approx.ftz.f32", {lanewise<kSqrtFlushed, float, float>(), special, "4 = 4"});
   f.add("rcp.approx.ftz.f64", {lanewise<kRcpApprox64, double, double>(), special, "8 = 8"});
 }
 

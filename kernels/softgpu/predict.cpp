@@ -1,0 +1,167 @@
+#include "kernels/softgpu/predict.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <iterator>
+
+#include "kernels/softgpu/machine_cost.h"
+
+namespace diffscm::softgpu {
+namespace {
+
+// Shares of each limit's peak that kernels reach.
+struct Reached {
+  double issue = 0.60;
+  double matrix = 0.62;  // mma.sync; only wgmma feeds Hopper's tensor cores fully
+  double special = 0.80;
+  double shared = 0.80;
+  double l1 = 0.70;
+  double memory = 0.87;  // of a large copy on the H200
+};
+constexpr Reached kReached;
+
+constexpr double kL2BytesPerCycle = 24;  // and multiprocessor: 5.5 TB/s on an H100
+constexpr double kLaunch_us = 1.5;  // between a graph's nodes: the last block ends, the next begins
+constexpr double kSchedulers = 4;
+
+// Cycles until a warp's next instruction can issue, on average: results are needed soon, but not at
+// once; loads are issued a few at a time.
+double cycles_of(InstructionClass c) {
+  switch (c) {
+    case InstructionClass::load_global:
+      return 150;
+    case InstructionClass::async_copy:
+      return 40;
+    case InstructionClass::atomic:
+      return 100;
+    case InstructionClass::load_shared:
+    case InstructionClass::load_matrix:
+    case InstructionClass::shuffle:
+      return 12;
+    case InstructionClass::barrier:
+      return 30;
+    case InstructionClass::matrix:
+      return 16;
+    case InstructionClass::special:
+      return 6;
+    default:
+      return 3;
+  }
+}
+
+// Cycles of a multiprocessor's units that have fewer than 32 lanes per scheduler.
+double special_cycles(const Device& device, InstructionClass c) {
+  if (c == InstructionClass::special) return 2;  // 16 lanes
+  if (c == InstructionClass::float64) return device.major >= 9 ? 0.5 : 1;
+  return 0;
+}
+
+bool is_global(InstructionClass c) {
+  return c == InstructionClass::load_global || c == InstructionClass::store_global ||
+         c == InstructionClass::async_copy;
+}
+
+}  // namespace
+
+const char* name(Limit limit) {
+  static const char* const names[] = {"issue", "matrix", "special", "shared",
+                                      "L1",    "L2",     "memory",  "latency"};
+  static_assert(std::size(names) == kLimits);
+  return names[static_cast<size_t>(limit)];
+}
+
+Demand demand(const Device& device, const Program& program, const KernelCounters& counters,
+              int blocks_per_multiprocessor) {
+  Demand d;
+  d.blocks = counters.blocks;
+  d.warps = counters.warps;
+  d.blocks_per_multiprocessor = std::max(blocks_per_multiprocessor, 1);
+  for (size_t i = 0; i < counters.instructions.size(); ++i) {
+    const InstructionCounters& c = counters.instructions[i];
+    if (c.executed == 0) continue;
+    const InstructionClass kind = program.code[i].kind;
+    const double executed = static_cast<double>(c.executed);
+    const double instructions = executed * machine_instructions(program.origins[i].opcode);
+    d.instructions += instructions;
+    d.special += executed * special_cycles(device, kind);
+    if (kind == InstructionClass::matrix) d.matrix += executed;
+    d.shared += static_cast<double>(c.wavefronts);
+    if (is_global(kind)) d.l1 += static_cast<double>(c.sectors);
+    d.warp_cycles += instructions * cycles_of(kind);
+  }
+  d.warp_cycles /= std::max(static_cast<double>(d.warps), 1.0);
+  d.l2_bytes = static_cast<double>(kSectorBytes) *
+               static_cast<double>(counters.l2_read_sectors + counters.l2_written_sectors);
+  return d;
+}
+
+Prediction predict(const Device& device, const Demand& d) {
+  Prediction p;
+  const double hz = device.clock_ghz * 1e3;  // cycles per microsecond
+  const auto blocks = static_cast<double>(std::max<uint64_t>(d.blocks, 1));
+  // The busiest multiprocessor's share of the work, in whole blocks.
+  const double share = std::ceil(blocks / device.multiprocessors) / blocks;
+  const double side_by_side =
+      static_cast<double>(device.multiprocessors * d.blocks_per_multiprocessor);
+  const auto us = [&](double cycles) { return cycles * share / hz; };
+  const double mma_per_cycle =
+      device.bf16_tflops * 1e6 / (4096.0 * device.multiprocessors * hz);  // 16 * 8 * 16 * 2 FLOP
+  auto of = [&](Limit l) -> double& { return p.us_of[static_cast<size_t>(l)]; };
+  of(Limit::issue) = us(d.instructions / kSchedulers) / kReached.issue;
+  of(Limit::matrix) = us(d.matrix / mma_per_cycle) / kReached.matrix;
+  of(Limit::special) = us(d.special) / kReached.special;
+  of(Limit::shared) = us(d.shared) / kReached.shared;
+  of(Limit::l1) = us(d.l1 / 4) / kReached.l1;
+  of(Limit::l2) = us(d.l2_bytes / kL2BytesPerCycle);
+  of(Limit::memory) = d.memory_bytes / (device.memory_gb_per_s * 1e3 * kReached.memory);
+  of(Limit::latency) = d.warp_cycles * std::ceil(blocks / side_by_side) / hz;
+  const auto most = std::max_element(p.us_of.begin(), p.us_of.end());
+  p.limit = static_cast<Limit>(most - p.us_of.begin());
+  p.us = kLaunch_us + *most;
+  return p;
+}
+
+Prediction predict_copy(const Device& device, double bytes, double memory_bytes) {
+  Prediction p;
+  auto of = [&](Limit l) -> double& { return p.us_of[static_cast<size_t>(l)]; };
+  of(Limit::l2) = bytes / (kL2BytesPerCycle * device.multiprocessors * device.clock_ghz * 1e3);
+  of(Limit::memory) = memory_bytes / (device.memory_gb_per_s * 1e3 * kReached.memory);
+  p.limit = of(Limit::memory) > of(Limit::l2) ? Limit::memory : Limit::l2;
+  p.us = kLaunch_us + std::max(of(Limit::l2), of(Limit::memory));
+  return p;
+}
+
+// A part of the cache is always in use for something else.
+L2Cache::L2Cache(const Device& device) : capacity_(device.l2_bytes * 8 / 10 / kPageBytes) {}
+
+double L2Cache::memory_bytes(const Footprint& footprint) {
+  double bytes = 0;
+  std::vector<uint64_t> numbers;
+  for (const auto& [number, page] : footprint.pages()) numbers.push_back(number);
+  std::sort(numbers.begin(), numbers.end());
+  for (const uint64_t number : numbers) {
+    const Footprint::Page& touched = footprint.pages().at(number);
+    const auto sector_bytes = [](const std::array<uint64_t, 2>& bits) {
+      return static_cast<double>(kSectorBytes) * (std::popcount(bits[0]) + std::popcount(bits[1]));
+    };
+    const auto found = where_.find(number);
+    if (found != where_.end()) {
+      pages_.splice(pages_.begin(), pages_, found->second);
+    } else {
+      bytes += sector_bytes(touched.read);
+      if (pages_.size() >= capacity_) {
+        bytes += pages_.back().dirty_bytes;
+        where_.erase(pages_.back().number);
+        pages_.pop_back();
+      }
+      pages_.push_front({number, 0});
+      where_[number] = pages_.begin();
+    }
+    Page& page = pages_.front();
+    page.dirty_bytes = std::max(page.dirty_bytes, sector_bytes(touched.written));
+  }
+  return bytes;
+}
+
+}  // namespace diffscm::softgpu
