@@ -48,7 +48,9 @@ void copy(Driver& d, void* to_address, const void* from_address, size_t bytes, c
     });
     return;
   }
-  Profile* profile = from.kind() == to.kind() ? Profile::of_process(d.device) : nullptr;
+  Profile* profile = from.kind() == Kind::device && to.kind() == Kind::device
+                         ? Profile::of_process(d.device)
+                         : nullptr;
   d.submit(stream, "copy",
            [&memory = d.memory, to, from, profile, replayed = stream.capture != nullptr] {
              memory.open();
