@@ -59,7 +59,7 @@ json test_loss(Common& common, const UNet& unet, const data::Dataset& test,
 void train_diffusion(Common& common, TrainFlags flags) {
   json config = load_config(flags.preset, flags.overrides);
   const TrainingOptions options = training_options(train_section(config, "diffusion"), "diffusion",
-                                                   {"loss", "shift"}, flags, common);
+                                                   with_augmentation({"loss"}), flags, common);
   const NoiseSchedule schedule = noise_schedule(config);
   const TrainingData data = load_training_data(flags, /*labels=*/false);
   const data::Dataset &dataset = data.train, &test = data.test;
@@ -80,13 +80,14 @@ void train_diffusion(Common& common, TrainFlags flags) {
   const auto loss = optional_entry<std::string>(train, "train.diffusion", "loss", "uniform");
   require(loss == "uniform" || loss == "min-snr",
           "train.diffusion.loss is '{}': uniform or min-snr", loss);
-  const DiffusionTraining training(dataset, schedule, conditions,
-                                   {.batch = options.batch,
-                                    .seed = options.seed,
-                                    .min_snr = loss == "min-snr",
-                                    .shift = shift_of(train, "train.diffusion", dataset),
-                                    .drop = drop},
-                                   common.target());
+  const DiffusionTraining training(
+      dataset, schedule, conditions,
+      {.batch = options.batch,
+       .seed = options.seed,
+       .min_snr = loss == "min-snr",
+       .augmentation = augmentation_of(train, "train.diffusion", dataset),
+       .drop = drop},
+      common.target());
   train_model<UNet>(
       common, flags, "diffusion", config, unet_config, dataset, options,
       [&](UNet&, int64_t step) { return training.batch(step); },
@@ -130,7 +131,7 @@ void train_classifier(Common& common, ClassifierFlags flags) {
   json config = load_config(flags.preset, flags.overrides);
   const json& train = train_section(config, "classifier");
   const TrainingOptions options =
-      training_options(train, "classifier", {"match", "shift"}, flags, common);
+      training_options(train, "classifier", with_augmentation({"match"}), flags, common);
   const double match =
       train.contains("match") ? entry<double>(train, "train.classifier", "match") : 0;
   require(std::isfinite(match) && match >= 0, "train.classifier.match is {}, must be at least 0",
@@ -145,7 +146,7 @@ void train_classifier(Common& common, ClassifierFlags flags) {
   const auto classifier_config = section(config, "classifier").get<ClassifierConfig>();
   const auto model = model_to_compare(common, flags.model, config, data.test);
   const NoisyBatches batches(data.train, schedule, options.batch, options.seed, common.target(),
-                             shift_of(train, "train.classifier", data.train));
+                             augmentation_of(train, "train.classifier", data.train));
   std::optional<GradientMatching> matching;
   if (match > 0) matching.emplace(*model, data.train.label_attribute().name, match, options.seed);
   train_model<Classifier>(

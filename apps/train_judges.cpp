@@ -99,7 +99,8 @@ void train_vae(Common& common, TrainFlags flags) {
             "{} test images: objective {:.3f}, divergence from the prior {:.2f} nats, "
             "reconstruction error (RMS) {:.1f} grey levels",
             seen, objective / n, divergence / n,
-            127.5 * std::sqrt(squared / static_cast<double>(test.pixels.size() / test.size()))));
+            127.5 * std::sqrt(squared /
+                              static_cast<double>(test.height * test.width * test.channels))));
         return json{{"test_objective", objective / n},
                     {"test_divergence_nats", divergence / n},
                     {"test_squared_error", squared}};

@@ -51,7 +51,8 @@ json measured(Common& common, Regressor& regressor, const data::Dataset& test,
 void train_regressor(Common& common, RegressorFlags flags) {
   json config = load_config(flags.preset, flags.overrides);
   const json& train = train_section(config, "regressor");
-  const TrainingOptions options = training_options(train, "regressor", {"shift"}, flags, common);
+  const TrainingOptions options =
+      training_options(train, "regressor", with_augmentation({}), flags, common);
   const NoiseSchedule schedule = noise_schedule(config);
   const TrainingData data = load_training_data(flags, /*labels=*/false);
   fit_to_data(config, "regressor", data.train, flags, common);
@@ -59,7 +60,7 @@ void train_regressor(Common& common, RegressorFlags flags) {
   const auto regressor_config = config["regressor"].get<RegressorConfig>();
   const Condition& attribute = regressor_config.attribute;
   const NoisyBatches batches(data.train, schedule, options.batch, options.seed, common.target(),
-                             shift_of(train, "train.regressor", data.train));
+                             augmentation_of(train, "train.regressor", data.train));
   train_model<Regressor>(
       common, flags, "regressor", config, regressor_config, data.train, options,
       [&](Regressor& regressor, int64_t step) {

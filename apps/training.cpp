@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "data/image_source.h"
 #include "engine/io/json.h"
 #include "engine/memory.h"
 
@@ -28,6 +29,7 @@ std::string checksum(const data::Dataset& dataset) {
     return io::sha256(
         {reinterpret_cast<const uint8_t*>(values.data()), values.size() * sizeof(values[0])});
   };
+  if (dataset.source) return bytes(dataset.source->checksum() + bytes(dataset.labels));
   const std::string both = bytes(dataset.pixels) + bytes(dataset.labels);
   return bytes(both);
 }
@@ -93,12 +95,20 @@ NoiseSchedule noise_schedule(const json& config) {
   return schedule;
 }
 
-int64_t shift_of(const json& train, const std::string& where, const data::Dataset& dataset) {
+std::vector<std::string> with_augmentation(std::vector<std::string> own) {
+  own.insert(own.end(), {"shift", "flip", "random_crop"});
+  return own;
+}
+
+Augmentation augmentation_of(const json& train, const std::string& where,
+                             const data::Dataset& dataset) {
   const auto shift = optional_entry<int64_t>(train, where, "shift", 0);
   const int64_t most = std::min(dataset.height, dataset.width) / 4;
   require(shift >= 0 && shift <= most, "{}.shift is {}, must be in [0, {}]: a quarter of the image",
           where, shift, most);
-  return shift;
+  return {.random_crop = optional_entry<bool>(train, where, "random_crop", false),
+          .flip = optional_entry<bool>(train, where, "flip", false),
+          .shift = shift};
 }
 
 const data::Attribute& attribute_to_learn(const TrainingData& d, const std::string& name) {

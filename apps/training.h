@@ -17,6 +17,7 @@
 #include "engine/io/json.h"
 #include "models/checkpoint.h"
 #include "models/unet.h"
+#include "training/image_batches.h"
 #include "training/trainer.h"
 
 namespace diffscm::apps {
@@ -90,9 +91,11 @@ T optional_entry(const nlohmann::json& section, const std::string& where, const 
 }
 // [diffusion]: throws Error when its sampling_steps do not fit either.
 NoiseSchedule noise_schedule(const nlohmann::json& config);
-// [train.KIND] shift: how many pixels images are moved at most.
-int64_t shift_of(const nlohmann::json& train, const std::string& where,
-                 const data::Dataset& dataset);
+// [train.KIND] shift, flip, random_crop (training/image_batches.h); each may be left out.
+Augmentation augmentation_of(const nlohmann::json& train, const std::string& where,
+                             const data::Dataset& dataset);
+// The entries of a section that are the kind's own, and those of augmentation_of().
+std::vector<std::string> with_augmentation(std::vector<std::string> own);
 // [train.KIND].
 const nlohmann::json& train_section(const nlohmann::json& config, const std::string& kind);
 

@@ -1,11 +1,13 @@
 #include "data/celeba.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <optional>
 #include <unordered_map>
 
 #include "data/faces.h"
+#include "data/options.h"
 #include "data/resize.h"
 #include "engine/io/file.h"
 #include "engine/io/picture_file.h"
@@ -131,22 +133,13 @@ struct Options {
   int64_t size = 64, count = std::numeric_limits<int64_t>::max();
 };
 
-Options parse_options(std::string_view text, const fs::path& folder) {
+Options parse(std::string_view text, const fs::path& folder) {
   Options options;
-  while (!text.empty()) {
-    const size_t comma = std::min(text.find(','), text.size());
-    const std::string_view option = text.substr(0, comma);
-    text.remove_prefix(std::min(comma + 1, text.size()));
-    const size_t equals = std::min(option.find('='), option.size());
-    const std::string_view name = option.substr(0, equals);
-    const auto value = as_number(option.substr(std::min(equals + 1, option.size())));
-    const bool is_size = name == "size" && value && *value >= kSmallest && *value <= kCrop;
-    const bool is_count = name == "count" && value && *value > 0;
-    require(is_size || is_count,
-            "option {} of {}: give size=N, {} to {} pixels, or count=N, images at most",
-            show(option), show(folder), kSmallest, kCrop);
-    (is_size ? options.size : options.count) = *value;
-  }
+  if (text.empty()) return options;
+  const std::array all{
+      Option{"size", kSmallest, kCrop, &options.size, "pixels on each side"},
+      Option{"count", 1, 1'000'000'000, &options.count, "images of the split at most"}};
+  parse_options(text, show(folder), all);
   return options;
 }
 
@@ -167,7 +160,7 @@ bool is_celeba(const fs::path& folder) {
 }
 
 Dataset load_celeba(const fs::path& folder, Split split, std::string_view text) {
-  const Options options = parse_options(text, folder);
+  const Options options = parse(text, folder);
   const Annotations all = read_annotations(folder / kAttributeList);
   const std::vector<int> part = read_partition(folder / kPartitionList, all.files);
   Dataset set;

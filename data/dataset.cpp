@@ -8,12 +8,14 @@
 #include "data/digits.h"
 #include "data/faces.h"
 #include "data/idx_folder.h"
+#include "data/image_folder.h"
 #include "data/mnist.h"
 #include "data/morpho/morpho.h"
 #include "data/npz_archive.h"
 #include "data/pendulum.h"
-#include "data/png_folder.h"
+#include "data/tar_shards.h"
 #include "engine/io/file.h"
+#include "engine/parallel.h"
 #include "kernels/error.h"
 
 namespace diffscm::data {
@@ -45,6 +47,16 @@ Dataset load_idx_folder(const fs::path& folder, const std::vector<IdxFiles>& set
   fail("{} holds several data sets: give one of {}", io::show(folder), choices);
 }
 
+Dataset load_folder(const fs::path& folder, Split split, std::string_view options) {
+  if (is_celeba(folder)) return load_celeba(folder, split, options);
+  const auto sets = find_idx_files(folder);
+  if (sets.empty())
+    return load_image_folder(folder, split, parse_image_options(options, io::show(folder)));
+  require(options.empty(), "{} holds IDX files, which have no options: {}", io::show(folder),
+          io::show(options));
+  return load_idx_folder(folder, sets, split);
+}
+
 Dataset load_source(const std::string& spec, Split split, uint64_t seed) {
   if (spec == "mnist") return load_mnist(split);
   if (spec == "digits") return load_digits(split, seed);
@@ -53,11 +65,11 @@ Dataset load_source(const std::string& spec, Split split, uint64_t seed) {
   if (spec == "morpho") return morpho::load_morpho(split, seed);
   const fs::path path = spec;
   std::error_code ignored;
-  if (fs::is_directory(path, ignored)) {
-    if (is_celeba(path)) return load_celeba(path, split, "");
-    const auto sets = find_idx_files(path);
-    return sets.empty() ? load_png_folder(path, split) : load_idx_folder(path, sets, split);
-  }
+  if (const size_t at = spec.rfind(':'); at != std::string::npos && is_tar(spec.substr(0, at)))
+    return load_tar(spec.substr(0, at), split,
+                    parse_image_options(std::string_view(spec).substr(at + 1), io::show(spec)));
+  if (is_tar(path)) return load_tar(path, split, {});
+  if (fs::is_directory(path, ignored)) return load_folder(path, split, "");
   if (fs::exists(path, ignored)) {
     require(path.extension() == ".npz", "{} is not a data set: give {}", io::show(spec), kSources);
     return load_npz(path, split);
@@ -65,11 +77,12 @@ Dataset load_source(const std::string& spec, Split split, uint64_t seed) {
   const std::string option = ".npz:range=";
   if (const size_t at = spec.rfind(option); at != std::string::npos)
     return load_npz(spec.substr(0, at + 4), split, spec.substr(at + option.size()));
-  if (const size_t at = spec.rfind(':'); at != std::string::npos && is_celeba(spec.substr(0, at))) {
-    Dataset set = load_celeba(spec.substr(0, at), split, std::string_view(spec).substr(at + 1));
-    set.name = name_of_source(spec.substr(0, at));
-    return set;
-  }
+  if (const size_t at = spec.rfind(':'); at != std::string::npos)
+    if (const fs::path folder = spec.substr(0, at); fs::is_directory(folder, ignored)) {
+      Dataset set = load_folder(folder, split, std::string_view(spec).substr(at + 1));
+      set.name = name_of_source(folder);
+      return set;
+    }
   if (fs::is_directory(path.parent_path(), ignored))
     for (const IdxFiles& files : find_idx_files(path.parent_path()))
       if (files.prefix == path.filename()) return load_idx_set(files, path.parent_path(), split);
@@ -79,6 +92,7 @@ Dataset load_source(const std::string& spec, Split split, uint64_t seed) {
 }  // namespace
 
 int64_t Dataset::size() const {
+  if (source) return source->size();
   const int64_t image = height * width * channels;
   return image == 0 ? 0 : static_cast<int64_t>(pixels.size()) / image;
 }
@@ -150,10 +164,17 @@ Tensor Dataset::images(std::span<const int64_t> index) const {
   const int64_t image = height * width * channels, count = size();
   Tensor batch({static_cast<int64_t>(index.size()), height, width, channels});
   float* out = batch.mutable_data();
-  for (const int64_t i : index) {
+  for (const int64_t i : index)
     require(i >= 0 && i < count, "image {} of data set {}, which has {}", i, name, count);
-    out = std::copy_n(pixels.data() + i * image, image, out);
+  if (pixels.empty()) {
+    in_parallel(std::ssize(index), [&](int64_t k) {
+      std::vector<uint8_t> levels(static_cast<size_t>(image));
+      source->read(index[static_cast<size_t>(k)], levels);
+      std::ranges::transform(levels, out + k * image, pixel_of_byte);
+    });
+    return batch;
   }
+  for (const int64_t i : index) out = std::copy_n(pixels.data() + i * image, image, out);
   return batch;
 }
 

@@ -15,10 +15,13 @@
 
 namespace diffscm::data {
 
+class ImageSource;
+
 struct Dataset {
   std::string name;
   int64_t height = 0, width = 0, channels = 0;
-  std::vector<float> pixels;  // [N, H, W, C] in [-1, 1]
+  std::vector<float> pixels;  // [N, H, W, C] in [-1, 1]; empty: `source` decodes the images
+  std::shared_ptr<const ImageSource> source;  // of images in files (data/image_source.h), or null
 
   // What is known about the images: values[a][i] is that of attribute a and image i. The first
   // category is what classifiers learn; `labels` are its values and `classes` counts its states.
@@ -48,7 +51,8 @@ struct Dataset {
   // The classes that a query about an image of class `label` draws from. Throws Error when there
   // is none, as in a data set of one class.
   std::vector<int64_t> plausible_targets(int64_t label) const;
-  // [index.size(), H, W, C] on the cpu target. Throws Error on an index outside [0, size).
+  // [index.size(), H, W, C] on the cpu target. Throws Error on an index outside [0, size), and on a
+  // damaged file of images that are decoded when they are needed.
   Tensor images(std::span<const int64_t> index) const;
   // Throws Error on an index outside [0, size) and when there are no labels.
   std::vector<int64_t> labels_of(std::span<const int64_t> index) const;
@@ -65,15 +69,17 @@ inline float pixel_of_byte(uint8_t level) {
 
 // What load_dataset() takes, in short.
 constexpr const char* kSources =
-    "mnist, a built-in world (digits, faces, morpho, pendulum), a folder (IDX, PNG or CelebA's "
-    "files) "
-    "or an .npz";
+    "mnist, a built-in world (digits, faces, morpho, pendulum), a folder (IDX, pictures, CelebA's "
+    "files), tar files or an .npz";
 
 // spec is one of
 //   mnist                   data/mnist.h
 //   digits, faces, pendulum data/digits.h, ..; `seed` selects the world, other sources ignore it
 //   morpho                  data/morpho/morpho.h; `seed` as well
-//   FOLDER                  of IDX files, data/idx_folder.h, or of PNG files, data/png_folder.h
+//   FOLDER                  of IDX files, data/idx_folder.h
+//   FOLDER[:size=N,..]      of PNG, JPEG and WebP files, data/image_folder.h, data/image_source.h
+//   FILES.tar[:size=N,..]   as WebDataset writes them, several as in shards-{0000..0009}.tar, or a
+//   FOLDER[:size=N,..]      of them, data/tar_shards.h
 //   FOLDER[:size=N,count=N] CelebA as published, data/celeba.h
 //   FOLDER/PREFIX           IDX files PREFIX-train-..., one of several data sets in a folder
 //   FILE.npz                data/npz_archive.h

@@ -6,7 +6,7 @@ set -euo pipefail
 
 packages=(g++ cmake ninja-build pkg-config ca-certificates
   libcli11-dev libfmt-dev libtomlplusplus-dev nlohmann-json3-dev
-  zlib1g-dev libzip-dev libpng-dev libjpeg-dev libwebp-dev libstb-dev libcurl4-openssl-dev libssl-dev
+  zlib1g-dev libzip-dev libpng-dev libjpeg-dev libwebp-dev libarchive-dev libstb-dev libcurl4-openssl-dev libssl-dev
   libmuparser-dev libgtest-dev)
 # nvcc compresses what it puts into objects; the CUDA device in software reads them.
 if command -v nvcc >/dev/null || [[ -x ${CUDA_HOME:-/usr/local/cuda}/bin/nvcc ]]; then

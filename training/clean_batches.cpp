@@ -1,37 +1,16 @@
 #include "training/clean_batches.h"
 
-#include <numeric>
-
 namespace diffscm {
-namespace {
-
-std::vector<int64_t> all_if_empty(std::vector<int64_t> rows, int64_t size) {
-  if (rows.empty()) {
-    rows.resize(static_cast<size_t>(size));
-    std::iota(rows.begin(), rows.end(), 0);
-  }
-  return rows;
-}
-
-}  // namespace
 
 CleanBatches::CleanBatches(const data::Dataset& dataset, std::vector<int64_t> rows, int64_t batch,
                            uint64_t seed, Target target)
-    : dataset_(dataset),
-      rows_(all_if_empty(std::move(rows), dataset.size())),
-      batch_(batch),
-      target_(target),
-      order_(static_cast<int64_t>(rows_.size()), seed) {
-  require(batch >= 1, "batch {} must be at least 1", batch);
-  require(!rows_.empty(), "data set {} is empty", dataset.name);
-}
+    : dataset_(dataset), target_(target), images_(dataset, std::move(rows), batch, seed) {}
 
 CleanBatch CleanBatches::batch(int64_t step) const {
   CleanBatch b;
-  for (int64_t i = 0; i < batch_; ++i)
-    b.index.push_back(rows_[static_cast<size_t>(order_.at(step * batch_ + i))]);
+  b.index = images_.index(step);
   if (!dataset_.labels.empty()) b.labels = dataset_.labels_of(b.index);
-  b.x = dataset_.images(b.index).to(target_);
+  b.x = images_.images(step).to(target_);
   return b;
 }
 

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "data/dataset.h"
-#include "training/epoch_order.h"
+#include "training/image_batches.h"
 
 namespace diffscm {
 
@@ -22,15 +22,13 @@ class CleanBatches {
   // Draws from images `rows` of the data set alone; empty: from all.
   CleanBatches(const data::Dataset& dataset, std::vector<int64_t> rows, int64_t batch,
                uint64_t seed, Target target);
-  // The batch of step 0, 1, ...: a function of (seed, step). Each epoch is a fresh permutation.
+  // The batch of step 0, 1, ... (training/image_batches.h).
   CleanBatch batch(int64_t step) const;
 
  private:
   const data::Dataset& dataset_;
-  std::vector<int64_t> rows_;
-  int64_t batch_;
   Target target_;
-  EpochOrder order_;
+  ImageBatches images_;
 };
 
 // Indices of the images of one class. Throws Error when there are none, or no labels.

@@ -12,7 +12,7 @@ DiffusionTraining::DiffusionTraining(const data::Dataset& dataset, const NoiseSc
       conditions_(std::move(conditions)),
       options_(options),
       target_(target),
-      batches_(dataset, schedule, options.batch, options.seed, target, options.shift) {
+      batches_(dataset, schedule, options.batch, options.seed, target, options.augmentation) {
   for (const Condition& c : conditions_) data::find_attribute(dataset.attributes, c.name);
 }
 

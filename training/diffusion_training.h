@@ -15,8 +15,8 @@ struct DiffusionTrainingOptions {
   int64_t batch = 64;
   uint64_t seed = 0;
   bool min_snr = false;  // training/noisy_batches.h; otherwise all levels weigh the same
-  int64_t shift = 0;     // in pixels, training/noisy_batches.h
-  double drop = 0;       // how often the network is told nothing
+  Augmentation augmentation = {};
+  double drop = 0;  // how often the network is told nothing
 };
 
 class DiffusionTraining {

@@ -17,11 +17,12 @@ std::vector<int64_t> permutation(int64_t n, const kernels::RandomKey& key, uint6
 }
 
 int64_t EpochOrder::at(int64_t position) const {
-  if (position / size_ != epoch_) {
-    epoch_ = position / size_;
-    order_ = permutation(size_, {seed_, kernels::Purpose::order, 0}, static_cast<uint64_t>(epoch_));
-  }
-  return order_[static_cast<size_t>(position % size_)];
+  const int64_t number = position / size_;
+  Epoch& epoch = epochs_[static_cast<size_t>(number % 2)];
+  if (epoch.number != number)
+    epoch = {number, permutation(size_, {seed_, kernels::Purpose::order, 0},
+                                 static_cast<uint64_t>(number))};
+  return epoch.order[static_cast<size_t>(position % size_)];
 }
 
 }  // namespace diffscm

@@ -2,6 +2,7 @@
 // epoch).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -15,14 +16,18 @@ std::vector<int64_t> permutation(int64_t n, const kernels::RandomKey& key, uint6
 class EpochOrder {
  public:
   EpochOrder(int64_t size, uint64_t seed) : size_(size), seed_(seed) {}
-  // Which of the `size` images comes at `position` = 0, 1, ..., epochs one after another.
+  // Which of the `size` images comes at `position` = 0, 1, ..., epochs one after another. Remembers
+  // two epochs in a row: what is asked for ahead lies in the next one.
   int64_t at(int64_t position) const;
 
  private:
+  struct Epoch {
+    int64_t number = -1;
+    std::vector<int64_t> order;
+  };
   int64_t size_;
   uint64_t seed_;
-  mutable int64_t epoch_ = -1;
-  mutable std::vector<int64_t> order_;
+  mutable std::array<Epoch, 2> epochs_;
 };
 
 }  // namespace diffscm

@@ -8,7 +8,7 @@
 
 #include "data/dataset.h"
 #include "diffusion/noise_schedule.h"
-#include "training/epoch_order.h"
+#include "training/image_batches.h"
 
 namespace diffscm {
 
@@ -24,10 +24,8 @@ struct NoisyBatch {
 
 class NoisyBatches {
  public:
-  // With `shift`, each image is moved by a whole number of pixels up to it along each axis, drawn
-  // uniformly; its edge is repeated into what becomes free.
   NoisyBatches(const data::Dataset& dataset, const NoiseSchedule& schedule, int64_t batch,
-               uint64_t seed, Target target, int64_t shift = 0);
+               uint64_t seed, Target target, const Augmentation& augmentation = {});
   // The batch of step 0, 1, ... Each epoch is a fresh permutation of the data set. Timesteps are
   // uniform on 0 .. T-1, stratified over the batch: sample i falls into stratum pi(i) of N equal
   // ones, which lowers the loss's variance and changes no expectation.
@@ -39,8 +37,7 @@ class NoisyBatches {
   int64_t batch_;
   uint64_t seed_;
   Target target_;
-  int64_t shift_;
-  EpochOrder order_;
+  ImageBatches images_;
 };
 
 // min(snr, 5) / snr per image, snr = alpha_bar / (1 - alpha_bar): the weight of the squared error

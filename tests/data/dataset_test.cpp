@@ -111,7 +111,8 @@ TEST(Dataset, splits_have_names) {
 
 TEST(Dataset, unknown_sources_name_the_choices) {
   const TemporaryFolder folder;
-  expect_error([&] { load_dataset(folder / "absent", Split::train); }, "a built-in world (digits, ");
+  expect_error([&] { load_dataset(folder / "absent", Split::train); },
+               "a built-in world (digits, ");
   put(folder / "a.txt", "hello");
   expect_error([&] { load_dataset(folder / "a.txt", Split::train); }, "is not a data set");
   expect_error([&] { load_dataset(folder / "absent.npz", Split::train); }, "absent.npz");

@@ -163,7 +163,7 @@ TEST_F(NoisyBatchesTest, ShiftsMoveImagesByWholePixelsAndRepeatTheEdge) {
   one.channels = 1;
   for (int i = 0; i < 30; ++i) one.pixels.push_back(static_cast<float>(i) / 15 - 1);
   const NoisyBatches plain(one, schedule_, 1, 3, Target::cpu);
-  const NoisyBatches shifted(one, schedule_, 1, 3, Target::cpu, /*shift=*/2);
+  const NoisyBatches shifted(one, schedule_, 1, 3, Target::cpu, {.shift = 2});
   std::set<std::pair<int, int>> seen;
   for (int64_t step = 0; step < 200; ++step) {
     const NoisyBatch there = shifted.batch(step);
