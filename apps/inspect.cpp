@@ -1,6 +1,8 @@
 // diffscm inspect: what a model, checkpoint, archive, run folder or data set is.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -44,6 +46,20 @@ Json describe_npz(const fs::path& path) {
   return d;
 }
 
+// "one of cat, dog"; "0.5 to 3".
+std::string in_words(const data::Attribute& attribute, const std::vector<double>& values) {
+  if (!attribute.is_category()) {
+    const auto [low, high] = std::ranges::minmax(values);
+    return fmt::format("{} to {}", low, high);
+  }
+  constexpr size_t kListed = 12;
+  const std::vector<std::string>& states = attribute.states;
+  return fmt::format(
+      "{} {}{}", states.size() > kListed ? fmt::format("one of {}:", states.size()) : "one of",
+      fmt::join(states.begin(), states.begin() + std::min(kListed, states.size()), ", "),
+      states.size() > kListed ? ", ..." : "");
+}
+
 Json describe_dataset(Common& common, const std::string& spec) {
   Json d = {{"data", spec}};
   for (const data::Split split : {data::Split::train, data::Split::test}) {
@@ -54,10 +70,15 @@ Json describe_dataset(Common& common, const std::string& spec) {
     for (const auto& [label, count] : per_class)
       counts[set.label_attribute().show(static_cast<double>(label))] = count;
     say_notes(common, set);
-    d[name_of(split)] = {{"images", set.size()},
-                         {"shape", to_string({set.height, set.width, set.channels})},
-                         {"classes", set.classes},
-                         {"images_per_class", counts}};
+    d[name_of(split)] = {
+        {"images", set.size()},
+        {"shape", to_string({set.height, set.width, set.channels})},
+        {"kept", set.pixels.empty() ? "in files, decoded as they are needed" : "in memory"},
+        {"classes", set.classes},
+        {"images_per_class", counts}};
+    for (size_t a = 0; a < set.attributes.size(); ++a)
+      d[name_of(split)]["attributes"][set.attributes[a].name] =
+          in_words(set.attributes[a], set.values[a]);
   }
   return d;
 }
@@ -103,8 +124,10 @@ Json describe(Common& common, const std::string& what) {
   }
   if (path.extension() == ".safetensors") return describe_safetensors(path);
   if (path.extension() == ".npz") return describe_npz(path);
-  fail("cannot inspect {}: expected a .safetensors or .npz file, a run's folder or a data set",
-       what);
+  if (path.extension() == ".tar") return describe_dataset(common, what);
+  fail(
+      "cannot inspect {}: expected a .safetensors, .npz or .tar file, a run's folder or a data set",
+      what);
 }
 
 // One "key: value" line per leaf, indented; long lists of tensors are left to --json.

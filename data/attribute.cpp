@@ -56,9 +56,17 @@ std::string choices(std::string_view text, const std::vector<std::string>& names
     return "give " + list;
   }
   const std::string_view beginning = text.substr(0, 100);  // a user's text may be long
-  const auto nearest = std::ranges::min_element(
-      names, {}, [&](const std::string& name) { return edit_distance(beginning, name); });
-  return fmt::format("the nearest of {} is {}", names.size(), io::show(*nearest));
+  // Those that hold the text as a part of them come first.
+  const auto distance = [&](const std::string& name) {
+    const bool part = !text.empty() && name.find(beginning) != std::string::npos;
+    return std::pair(!part, edit_distance(beginning, name));
+  };
+  std::vector<std::pair<std::pair<bool, size_t>, size_t>> order;
+  for (size_t i = 0; i < names.size(); ++i) order.emplace_back(distance(names[i]), i);
+  std::ranges::partial_sort(order, order.begin() + 3);
+  return fmt::format("the nearest of {} are {}, {} and {}", names.size(),
+                     io::show(names[order[0].second]), io::show(names[order[1].second]),
+                     io::show(names[order[2].second]));
 }
 
 double Attribute::parse(std::string_view text) const {

@@ -24,7 +24,7 @@ struct Attribute {
   bool is_category() const { return !states.empty(); }
 
   // The name of a state becomes its index, other text a number. Throws Error naming the states (the
-  // nearest of many), or the range.
+  // nearest three of many), or the range.
   double parse(std::string_view text) const;
   // The inverse of parse: the state's name, or the number in as few digits as say it.
   std::string show(double value) const;
@@ -32,8 +32,8 @@ struct Attribute {
   void check(double value) const;
 };
 
-// What to give instead of `text`, for messages: "give cat, dog or .." or, of many names, "the nearest
-// of 40 is cat".
+// What to give instead of `text`, for messages: "give cat, dog or .." or, of many names, "the
+// nearest of 40 are cat, rat and goat".
 std::string choices(std::string_view text, const std::vector<std::string>& names);
 
 // "class" with the states "0", "1", ...: labels without names.

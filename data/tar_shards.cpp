@@ -230,6 +230,17 @@ std::vector<fs::path> tars_in(const fs::path& folder) {
   return files;
 }
 
+// Whether one of the words stands in a name between anything but letters: "test" not in "latest".
+bool has_word(std::string_view name, std::initializer_list<std::string_view> words) {
+  const auto is_letter = [&](size_t at) {
+    return at < name.size() && std::isalpha(static_cast<unsigned char>(name[at])) != 0;
+  };
+  for (const std::string_view word : words)
+    for (size_t at = name.find(word); at != std::string_view::npos; at = name.find(word, at + 1))
+      if (!(at > 0 && is_letter(at - 1)) && !is_letter(at + word.size())) return true;
+  return false;
+}
+
 struct Splits {
   std::vector<fs::path> train, test;  // test may be empty: train serves both
 
@@ -242,16 +253,16 @@ struct Splits {
     } else {
       all = expand_shards(path.string());
     }
-    const auto called = [&](std::string_view word) {
+    const fs::path& folder = is_folder(path) ? path : path.parent_path();
+    const auto called = [&](std::initializer_list<std::string_view> words) {
       std::vector<fs::path> some;
       for (const fs::path& file : all)
-        if (file.lexically_relative(path.parent_path()).string().find(word) != std::string::npos)
-          some.push_back(file);
+        if (has_word(file.lexically_relative(folder).string(), words)) some.push_back(file);
       return some;
     };
-    train = called("train");
-    test = called("test");
-    if (test.empty()) test = called("val");
+    train = called({"train", "training"});
+    test = called({"test"});
+    if (test.empty()) test = called({"val", "validation"});
     if (train.empty() || test.empty()) {
       if (train.empty()) train = std::move(all);
       test.clear();

@@ -28,6 +28,8 @@ class ImageBatches {
   // that is empty, and when images are to be cut that the data set does not cut.
   ImageBatches(const data::Dataset& dataset, std::vector<int64_t> rows, int64_t batch,
                uint64_t seed, const Augmentation& augmentation = {});
+  ImageBatches(const ImageBatches&) = delete;  // its threads know where it is
+  ImageBatches& operator=(const ImageBatches&) = delete;
 
   // The images of step 0, 1, ...: into the data set.
   std::vector<int64_t> index(int64_t step) const;

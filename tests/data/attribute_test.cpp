@@ -30,11 +30,13 @@ TEST(Attribute, a_state_is_its_index) {
     expect_error([&] { kAnimal.show(value); }, "not one of its 3 states");
 }
 
-TEST(Attribute, of_many_states_the_nearest_is_named) {
+TEST(Attribute, of_many_states_the_nearest_three_are_named) {
   Attribute word{.name = "word", .states = {"anteater", "horse", "house"}};
   for (char c = 'a'; c <= 'z'; ++c) word.states.push_back(std::string(5, c));
-  expect_error([&] { word.parse("antaeter"); }, R"(the nearest of 29 is "anteater")");
-  expect_error([&] { word.parse("hors"); }, R"("horse")");
+  expect_error([&] { word.parse("antaeter"); }, R"(the nearest of 29 are "anteater", ")");
+  expect_error([&] { word.parse("hors"); }, R"(are "horse", "house" and ")");
+  word.states.push_back("the great white shark");
+  expect_error([&] { word.parse("shark"); }, R"(are "the great white shark", ")");
   expect_error([&] { word.parse(std::string(100000, 'q')); }, R"("qqqqq")");
 }
 

@@ -96,6 +96,16 @@ TEST_F(Shards, folders_hold_splits) {
   EXPECT_EQ(load("").label_attribute().states, (std::vector<std::string>{"zero", "one"}));
 }
 
+// Neither the folder's name nor a part of a word says what is in it.
+TEST_F(Shards, splits_are_whole_words) {
+  std::filesystem::create_directory(folder_ / "latest-train");
+  write("latest-train/latest-0.tar", {{"a.jpg", jpeg(0)}});
+  write("latest-train/val.tar", {{"b.jpg", jpeg(0)}});
+  const Dataset set = load("latest-train");
+  EXPECT_EQ(set.size(), 2);
+  EXPECT_FALSE(set.has_test);
+}
+
 TEST_F(Shards, captions_are_no_categories) {
   std::vector<TarEntry> entries;
   for (int i = 0; i < 30; ++i) {

@@ -1,16 +1,25 @@
 #include "engine/io/picture_file.h"
 
+#include <webp/encode.h>
+
+#include <map>
+
 #include "engine/io/npz.h"
 #include "tests/engine/io_testing.h"
+#include "tests/engine/jpeg_testing.h"
+#include "tests/engine/memory_testing.h"
 
 namespace diffscm::io {
 namespace {
 
+using diffscm::testing::encode_jpeg;
 using diffscm::testing::expect_bit_flips_survived;
 using diffscm::testing::expect_error;
 using diffscm::testing::expect_strangers_refused;
 using diffscm::testing::expect_truncations_refused;
+using diffscm::testing::memory_taken;
 using diffscm::testing::put;
+using diffscm::testing::Scans;
 using diffscm::testing::TemporaryFolder;
 
 const NpyArrays& golden() {
@@ -74,6 +83,42 @@ TEST(PictureFile, absurd_sizes_are_refused) {
   const size_t bits = webp.find("VP8L") + 9;
   put(folder / "a.webp", webp.replace(bits, 3, "\xff\xff\xff"));
   expect_error([&] { read_picture(folder / "a.webp"); }, "16384 x ");
+}
+
+// The largest pictures that are read, in files of some kilobytes.
+TEST(PictureFile, decoding_takes_no_more_than_64_mib) {
+  const auto white = [](int64_t side) {
+    const auto bytes = static_cast<size_t>(side * side * 3);
+    return Picture{side, side, 3, std::vector<uint8_t>(bytes, 255)};
+  };
+  const auto webp = [&](int64_t side, bool lossless) {
+    const Picture picture = white(side);
+    uint8_t* file = nullptr;
+    const auto s = static_cast<int>(side);
+    const size_t size = lossless ? WebPEncodeLosslessRGB(picture.pixels.data(), s, s, 3 * s, &file)
+                                 : WebPEncodeRGB(picture.pixels.data(), s, s, 3 * s, 50, &file);
+    const std::string bytes(reinterpret_cast<const char*>(file), size);
+    WebPFree(file);
+    return bytes;
+  };
+  const auto png = encode_png(white(4096));
+  const std::map<std::string, std::string> files{
+      {"png", {png.begin(), png.end()}},
+      {"baseline", encode_jpeg(white(4096))},
+      {"progressive", encode_jpeg(white(3000), 90, Scans::progressive)},
+      {"lossy", webp(4096, false)},
+      {"lossless", webp(2600, true)}};
+  for (const auto& [name, file] : files) {
+    ASSERT_LT(file.size(), 2u << 20);
+    const auto taken = memory_taken([&] {
+      EXPECT_GE(
+          decode_picture({reinterpret_cast<const uint8_t*>(file.data()), file.size()}, name).width,
+          2600);
+    });
+    if (taken) {
+      EXPECT_LT(*taken, 64 + 2) << name;
+    }
+  }
 }
 
 TEST(PictureFile, animations_are_refused) {

@@ -2,6 +2,7 @@
 // throw Error with one line.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <string_view>
 
@@ -48,6 +49,10 @@ inline constexpr std::array kFuzzTargets = {
                  e(values);
                }},
 };
+
+inline const FuzzTarget& fuzz_target(std::string_view name) {
+  return *std::ranges::find(kFuzzTargets, name, &FuzzTarget::name);
+}
 
 // True when it succeeded. An Error must be one line; anything else that is thrown passes through.
 inline bool survives(const FuzzTarget& target, std::string_view text) {

@@ -1,5 +1,5 @@
 // Texts that are almost right, from a seed: every reader must answer with success or an Error.
-// tests/fuzz/graph_formats.cpp runs the same readers under libFuzzer.
+// tests/fuzz runs the same readers under libFuzzer.
 #include "tests/causal/formats/fuzz.h"
 
 #include <gtest/gtest.h>

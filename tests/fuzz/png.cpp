@@ -1,0 +1,9 @@
+#include "engine/io/png.h"
+
+#include "tests/fuzz/fuzz_reader.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace diffscm;
+  testing::survive([&] { io::decode_png({data, size}, "file"); });
+  return 0;
+}
