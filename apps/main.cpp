@@ -45,8 +45,7 @@ void show_progress_of_data(Console& console) {
     was = what;
     const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
     console.progress(what, static_cast<double>(done), static_cast<double>(total),
-                     seconds / static_cast<double>(done) * static_cast<double>(total - done),
-                     "images");
+                     seconds / static_cast<double>(done) * static_cast<double>(total - done), "");
   });
 }
 

@@ -119,13 +119,14 @@ class Samples {
       : shards_(shards), files_(std::make_unique<TarFiles>(std::move(shards))) {}
 
   Listing read() {
-    LongWork work("list tar files", std::ssize(shards_));
+    std::optional<LongWork> work;
+    if (shards_.size() > 8) work.emplace("listing tar files", std::ssize(shards_));
     for (shard_ = 0; shard_ < shards_.size(); ++shard_) {
       io::list_tar(shards_[shard_], [&](const io::TarMember& member, const io::ReadMember& bytes) {
         take(member, bytes);
       });
       finish();
-      work.step_done();
+      if (work) work->step_done();
     }
     Listing listing;
     const int64_t samples = files_->size();

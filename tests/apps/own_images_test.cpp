@@ -101,17 +101,22 @@ TEST_F(OwnImages, TarFilesGoTheSameWay) {
       entries.push_back({key + ".jpg", testing::encode_jpeg(picture(c, k))});
       entries.push_back({key + ".cls", std::to_string(c)});
     }
+  const fs::path folder = fresh();
+  fs::create_directories(folder);
   for (const char* name : {"a-train-0.tar", "a-train-1.tar", "a-val-0.tar"})
-    testing::put(folder_ / name, testing::make_tar(entries));
-  const std::string spec = data(fmt::format("/a-train-{{0..1}}.tar:size={},memory=0", kSide));
+    testing::put(folder / name, testing::make_tar(entries));
+  const std::string spec =
+      (folder / fmt::format("a-train-{{0..1}}.tar:size={},memory=0", kSide)).string();
   const Result inspected = diffscm({"inspect", spec, "--json"});
   expect_success(inspected);
   EXPECT_EQ(json::parse(inspected.out)["train"]["images"], 12);
   expect_success(diffscm({"train", "classifier", "--preset", world().preset(), "--data", spec,
                           "--out", fresh(), "--steps", "2", "--quiet"}));
-  expect_success(diffscm({"inspect", (folder_ / "a-val-0.tar").string()}));
-  const Result twice = diffscm({"train", "diffusion", "--preset", world().preset(), "--data",
-                                data("/a-val-0.tar"), "--out", fresh(), "--steps", "1"});
+  testing::put(folder / "one.tar", testing::make_tar({entries[0], entries[1]}));
+  expect_success(diffscm({"inspect", (folder / "one.tar").string()}));
+  const Result twice =
+      diffscm({"train", "diffusion", "--preset", world().preset(), "--data",
+               (folder / "a-val-0.tar").string(), "--out", fresh(), "--steps", "1"});
   EXPECT_EQ(twice.code, 1);
   EXPECT_NE(twice.err.find("give size=N"), std::string::npos) << twice.err;
 }

@@ -73,8 +73,10 @@ TEST(Tar, damage_is_an_error_or_fewer_members) {
     };
     put(path, bytes);
     EXPECT_EQ(contents(path).size(), 3u);
-    EXPECT_GT(expect_bit_flips_survived(path, bytes, read, 2000), 20);
-    for (size_t length = 0; length < bytes.size(); ++length) {
+    EXPECT_GT(expect_bit_flips_survived(path, bytes, read, 700), 10);
+    // Every length of the plain dialect.
+    const size_t step = format == TarFormat::ustar ? 1 : 61;
+    for (size_t length = 0; length < bytes.size(); length += step) {
       put(path, bytes.substr(0, length));
       try {
         read();
