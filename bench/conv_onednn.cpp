@@ -41,7 +41,8 @@ struct Case {
   ConvShape shape;
 };
 
-// The convolutions of the mnist-fast U-Net and classifier, and wider ones as in mnist-paper.
+// The convolutions of the mnist-fast U-Net and classifier, and wider ones as in mnist-paper and
+// adm-256.
 std::vector<Case> cases(int64_t n) {
   const auto conv = [n](int64_t size, int64_t c, int64_t k, int stride = 1, bool upsample = false) {
     return ConvShape{
@@ -73,6 +74,12 @@ std::vector<Case> cases(int64_t n) {
       {"3x3   128->128", conv(3, 128, 128)},
       {"28x28 128->128", conv(28, 128, 128)},
       {"14x14 256->256", conv(14, 256, 256)},
+      // adm-256's: those of more than 512 x 256 weights are packed in each call, which is counted.
+      {"128x128 256->256", conv(128, 256, 256)},
+      {"64x64 512->512", conv(64, 512, 512)},
+      {"32x32 512->512", conv(32, 512, 512)},
+      {"16x16 1024->1024", conv(16, 1024, 1024)},
+      {"8x8 1024->1024", conv(8, 1024, 1024)},
   };
 }
 

@@ -25,10 +25,13 @@ std::optional<Rung> parse_rung(std::string_view name) {
   fail("DIFFSCM_CONV={}: unknown rung, choose naive, direct or winograd", name);
 }
 
+// Winograd's transform makes four numbers of each weight: those of networks with hundreds of
+// channels would not fit where the weights do, and are made when they are needed.
 int64_t packed_floats(const ConvShape& shape, bool backward, Rung rung) {
+  constexpr int64_t kWide = 512 * 256;
   if (rung == Rung::kNaive) return 0;
-  return rung == Rung::kDirect ? direct::packed_floats(shape, backward)
-                               : winograd::packed_floats(shape, backward);
+  if (rung == Rung::kDirect) return direct::packed_floats(shape, backward);
+  return shape.c() * shape.k > kWide ? 0 : winograd::packed_floats(shape, backward);
 }
 
 void pack(const Conv2dPackArgs& args, Rung rung, Isa isa) {
@@ -36,12 +39,12 @@ void pack(const Conv2dPackArgs& args, Rung rung, Isa isa) {
   if (rung == Rung::kWinograd) winograd::pack(args, isa);
 }
 
-// What the caller packed, or a workspace packed now.
+// What the caller packed, or a workspace packed now: but for Winograd's, which packs part by part.
 template <class Args>
-const float* packed_or_pack(const Args& args, bool backward, Rung rung, Isa isa) {
-  if (args.packed) return args.packed;
-  float* packed = workspace(Workspace::kPacked, packed_floats(args.shape, backward, rung));
-  pack({args.shape, backward, args.weight, packed, nullptr}, rung, isa);
+const float* packed_or_pack(const Args& args, bool backward, Rung rung) {
+  if (args.packed || rung == Rung::kWinograd) return args.packed;
+  float* packed = workspace(Workspace::kPacked, direct::packed_floats(args.shape, backward));
+  direct::pack({args.shape, backward, args.weight, packed, nullptr});
   return packed;
 }
 
@@ -72,7 +75,7 @@ void run_conv2d(const Conv2dArgs& args, const Selection& selection) {
   const Rung rung = rung_for(args.shape, selection);
   if (rung == Rung::kNaive) return naive::conv2d(args);
   Conv2dArgs a = args;
-  a.packed = packed_or_pack(args, false, rung, selection.isa);
+  a.packed = packed_or_pack(args, false, rung);
   rung == Rung::kDirect ? direct::conv2d(a, selection.isa) : winograd::conv2d(a, selection.isa);
 }
 
@@ -80,7 +83,7 @@ void run_conv2d_backward_input(const Conv2dBackwardInputArgs& args, const Select
   const Rung rung = rung_for(args.shape, selection);
   if (rung == Rung::kNaive) return naive::conv2d_backward_input(args);
   Conv2dBackwardInputArgs a = args;
-  a.packed = packed_or_pack(args, true, rung, selection.isa);
+  a.packed = packed_or_pack(args, true, rung);
   rung == Rung::kDirect ? direct::conv2d_backward_input(a, selection.isa)
                         : winograd::conv2d_backward_input(a, selection.isa);
 }

@@ -62,24 +62,21 @@ struct Strides {
 };
 
 enum class Packing {
-  kRows,    // [tap][in][padded(out)]
-  kPanels,  // [tap][out / 16][in][16]
-  kDots,    // [out][tap][in]
+  kRows,  // [tap][in][padded(out)]
+  kDots,  // [out][tap][in]
 };
 
 // One tap: sums of the weights at the given places. Blocks of 16x16 keep both sides in cache.
 void pack_tap(const float* const* places, int count, Strides step, int64_t in_channels,
-              int64_t out_channels, Packing packing, float* packed) {
+              int64_t out_channels, float* packed) {
   const int64_t columns = padded(out_channels);
   constexpr int64_t kBlock = kLanesMax;
-  const int64_t row_step = packing == Packing::kPanels ? kBlock : columns;
-  const int64_t block_step = packing == Packing::kPanels ? in_channels : 1;
   for (int64_t in0 = 0; in0 < in_channels; in0 += kBlock)
     for (int64_t out0 = 0; out0 < columns; out0 += kBlock) {
       const int64_t in1 = std::min(in_channels, in0 + kBlock);
       const int64_t outs = std::clamp<int64_t>(out_channels - out0, 0, kBlock);
       for (int64_t in = in0; in < in1; ++in) {
-        float* row = packed + in * row_step + out0 * block_step;
+        float* row = packed + in * columns + out0;
         for (int64_t o = 0; o < kBlock; ++o) row[o] = 0.0f;
         for (int i = 0; i < count; ++i) {
           const float* w = places[i] + out0 * step.out + in * step.in;
@@ -109,7 +106,7 @@ void pack_as(const Conv2dPackArgs& a, Packing packing) {
                 (across.mask[tap % across.taps] >> t & 1))
               places[count++] = a.weight + (r * s.s + t) * c;
         if (packing != Packing::kDots) {
-          pack_tap(places, count, step, in_channels, out_channels, packing,
+          pack_tap(places, count, step, in_channels, out_channels,
                    packed + tap * in_channels * padded(out_channels));
           return;
         }
@@ -128,10 +125,6 @@ void pack_as(const Conv2dPackArgs& a, Packing packing) {
 void pack(const Conv2dPackArgs& a) {
   std::fill_n(a.packed + packed_floats(a.shape, a.backward) - kLanesMax, kLanesMax, 0.0f);
   pack_as(a, uses_dots(a.backward ? a.shape.c() : a.shape.k) ? Packing::kDots : Packing::kRows);
-}
-
-void pack_panels(const Conv2dPackArgs& a) {
-  pack_as(a, Packing::kPanels);
 }
 
 }  // namespace diffscm::kernels::cpu::direct

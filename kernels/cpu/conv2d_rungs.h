@@ -47,7 +47,7 @@ inline bool worth_threads(const ConvShape& shape) {
   return shape.flops() / 2 > kSerialMultiplications;
 }
 
-// The rungs themselves. Where `packed` appears it is never null.
+// The rungs themselves. `packed` is never null, but for Winograd's, which then packs by itself.
 namespace naive {
 void conv2d(const Conv2dArgs& args);
 void conv2d_backward_input(const Conv2dBackwardInputArgs& args);
@@ -57,7 +57,6 @@ void conv2d_backward_weight(const Conv2dBackwardWeightArgs& args);
 namespace direct {
 int64_t packed_floats(const ConvShape& shape, bool backward);
 void pack(const Conv2dPackArgs& args);
-void pack_panels(const Conv2dPackArgs& args);  // the same weights as [tap][out / 16][in][16]
 void conv2d(const Conv2dArgs& args, Isa isa);
 void conv2d_backward_input(const Conv2dBackwardInputArgs& args, Isa isa);
 void conv2d_backward_weight(const Conv2dBackwardWeightArgs& args, Isa isa);
