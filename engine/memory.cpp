@@ -20,6 +20,7 @@ int64_t size_class(int64_t bytes) {
 struct Account {
   std::mutex mutex;
   MemoryStatistics statistics;
+  int64_t needed = 0;  // highest in_use ever
 };
 
 // Neither accounts nor general pools are ever destroyed: tensors with static storage duration may
@@ -44,7 +45,9 @@ double mebibytes(auto bytes) {
   const kernels::DeviceMemory device = runtime(target).memory();
   fail(
       "out of memory on {}: asked for {:.1f} MiB with {:.1f} MiB in use, {:.1f} MiB cached and "
-      "{:.1f} of {:.1f} MiB free on the device; use a smaller --batch",
+      "{:.1f} of {:.1f} MiB free on the device; use a smaller --batch, or in training "
+      "--micro-batch or "
+      "--recompute (diffscm inspect MODEL --memory says what is needed)",
       name_of(target), mebibytes(size), mebibytes(s.in_use_bytes), mebibytes(s.cached_bytes),
       mebibytes(device.free_bytes), mebibytes(device.total_bytes));
 }
@@ -58,14 +61,17 @@ MemoryPool::~MemoryPool() {
 void* MemoryPool::allocate(int64_t bytes) {
   const int64_t size = size_class(bytes);
   const auto system_allocate = [&] { return runtime(target_).allocate(static_cast<size_t>(size)); };
-  auto& [mutex, statistics] = account(target_);
+  auto& [mutex, statistics, needed] = account(target_);
   std::unique_lock lock(mutex);
-  void* block = take_free(size);
-  if (block == nullptr) block = general_pool(target_)->take_free(size);
-  if (block != nullptr)
+  void* block = nullptr;
+  if (auto& blocks = free_[size]; !blocks.empty()) {
+    block = blocks.back();
+    blocks.pop_back();
     statistics.cached_bytes -= size;
-  else
+  } else {
+    if (target_ == Target::cpu) make_room_locked(size);
     block = system_allocate();
+  }
   if (block == nullptr) {
     // Only the general pool's free blocks are nobody's: those of a step's pool are part of what it
     // replays.
@@ -77,56 +83,66 @@ void* MemoryPool::allocate(int64_t bytes) {
   if (block == nullptr) out_of_memory(target_, size, statistics);
   statistics.in_use_bytes += size;
   statistics.peak_bytes = std::max(statistics.peak_bytes, statistics.in_use_bytes);
-  return block;
-}
-
-// The last of that size class to be freed, or null. The caller holds the account's mutex.
-void* MemoryPool::take_free(int64_t size) {
-  auto& blocks = free_[size];
-  if (blocks.empty()) return nullptr;
-  void* block = blocks.back();
-  blocks.pop_back();
+  needed = std::max(needed, statistics.in_use_bytes);
+  statistics.peak_held_bytes =
+      std::max(statistics.peak_held_bytes, statistics.in_use_bytes + statistics.cached_bytes);
   return block;
 }
 
 void MemoryPool::deallocate(void* block, int64_t bytes) {
   const int64_t size = size_class(bytes);
-  auto& [mutex, statistics] = account(target_);
+  auto& [mutex, statistics, needed] = account(target_);
   const std::lock_guard lock(mutex);
-  (retired_ ? general_pool(target_)->free_ : free_)[size].push_back(block);
+  free_[size].push_back(block);
   statistics.in_use_bytes -= size;
   statistics.cached_bytes += size;
+  if (retired_) release_locked();
 }
 
 void MemoryPool::release() {
-  auto& [mutex, statistics] = account(target_);
-  const std::lock_guard lock(mutex);
-  for (auto& [size, blocks] : free_) {
-    for (void* block : blocks) runtime(target_).release(block);
-    statistics.cached_bytes -= size * static_cast<int64_t>(blocks.size());
-    blocks.clear();
-  }
+  const std::lock_guard lock(account(target_).mutex);
+  release_locked();
 }
 
 void MemoryPool::retire() {
   const std::lock_guard lock(account(target_).mutex);
   retired_ = true;
+  release_locked();
+}
+
+void MemoryPool::make_room_locked(int64_t size) {
+  MemoryStatistics& s = account(target_).statistics;
+  const int64_t most = std::max({kRoomy, account(target_).needed, s.in_use_bytes + size});
+  for (auto blocks = free_.rbegin(); blocks != free_.rend(); ++blocks)
+    while (!blocks->second.empty() && s.in_use_bytes + s.cached_bytes + size > most) {
+      runtime(target_).release(blocks->second.back());
+      blocks->second.pop_back();
+      s.cached_bytes -= blocks->first;
+    }
+}
+
+void MemoryPool::release_locked() {
   for (auto& [size, blocks] : free_) {
-    auto& general = general_pool(target_)->free_[size];
-    general.insert(general.end(), blocks.begin(), blocks.end());
+    for (void* block : blocks) runtime(target_).release(block);
+    account(target_).statistics.cached_bytes -= size * static_cast<int64_t>(blocks.size());
     blocks.clear();
   }
 }
 
 MemoryStatistics memory_statistics(Target target) {
-  auto& [mutex, statistics] = account(target);
+  auto& [mutex, statistics, needed] = account(target);
   const std::lock_guard lock(mutex);
   return statistics;
 }
 void reset_peak_memory(Target target) {
-  auto& [mutex, statistics] = account(target);
+  auto& [mutex, statistics, needed] = account(target);
   const std::lock_guard lock(mutex);
   statistics.peak_bytes = statistics.in_use_bytes;
+  statistics.peak_held_bytes = statistics.in_use_bytes + statistics.cached_bytes;
+}
+
+void release_cached_memory(Target target) {
+  general_pool(target)->release();
 }
 
 StepScope*& step_scope() {
@@ -149,8 +165,11 @@ Storage::Storage(int64_t bytes, Target target)
       bytes_(bytes),
       target_(target) {}
 
+Storage::Storage(std::shared_ptr<void> owner, void* data, int64_t bytes)
+    : owner_(std::move(owner)), data_(data), bytes_(bytes), target_(Target::cpu) {}
+
 Storage::~Storage() {
-  pool_->deallocate(data_, bytes_);
+  if (pool_) pool_->deallocate(data_, bytes_);
 }
 
 }  // namespace diffscm

@@ -15,12 +15,15 @@
 namespace diffscm {
 
 struct MemoryStatistics {
-  int64_t in_use_bytes = 0;  // held by live tensors
-  int64_t cached_bytes = 0;  // free, kept for reuse
-  int64_t peak_bytes = 0;    // highest in_use since the last reset
+  int64_t in_use_bytes = 0;     // held by live tensors
+  int64_t cached_bytes = 0;     // free, kept for reuse
+  int64_t peak_bytes = 0;       // highest in_use since the last reset
+  int64_t peak_held_bytes = 0;  // and of both together: what the process takes for tensors
 };
 MemoryStatistics memory_statistics(Target target);
 void reset_peak_memory(Target target);
+// Gives the memory that no tensor holds back to the system.
+void release_cached_memory(Target target);
 
 // Blocks of one target's memory, aligned to 256 bytes. Freed blocks return to the pool, by size
 // class. The engine orders all work of a target in one stream, so a block may be handed out again
@@ -32,17 +35,20 @@ class MemoryPool {
   MemoryPool(const MemoryPool&) = delete;
   MemoryPool& operator=(const MemoryPool&) = delete;
 
+  // Of more than kRoomy bytes on the host, blocks that fit no request go back to the system before
+  // others are taken from it, so that tensors never hold more than they once needed at a time.
+  static constexpr int64_t kRoomy = int64_t{512} << 20;
   // Throws Error when memory runs out, saying how much was asked, is in use, cached and free.
   void* allocate(int64_t bytes);
   void deallocate(void* block, int64_t bytes);
   // Gives the free blocks back to the system.
   void release();
-  // Hands the free blocks over to the target's general pool, and from now on every block as soon as
-  // it is freed: the next pool takes from there before it asks the system.
+  // The same, and from now on every block as soon as it is freed.
   void retire();
 
  private:
-  void* take_free(int64_t size);
+  void release_locked();
+  void make_room_locked(int64_t size);
 
   Target target_;
   bool retired_ = false;
@@ -52,6 +58,8 @@ class MemoryPool {
 class Storage {
  public:
   Storage(int64_t bytes, Target target);
+  // Memory on the host that somebody else owns, such as a mapped file; kept alive.
+  Storage(std::shared_ptr<void> owner, void* data, int64_t bytes);
   ~Storage();
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
@@ -59,6 +67,7 @@ class Storage {
   void* data() const { return data_; }
   int64_t bytes() const { return bytes_; }
   Target target() const { return target_; }
+  bool is_borrowed() const { return owner_ != nullptr; }
 
   // Counts changes of the contents, so that values derived from them know when they are stale.
   uint64_t version() const { return version_; }
@@ -73,7 +82,8 @@ class Storage {
   std::map<std::string, Derived> derived;
 
  private:
-  std::shared_ptr<MemoryPool> pool_;
+  std::shared_ptr<MemoryPool> pool_;  // empty where `owner_` has the memory
+  std::shared_ptr<void> owner_;
   void* data_;
   int64_t bytes_;
   Target target_;

@@ -58,6 +58,13 @@ Tensor Tensor::of_shape(Shape shape) {
   return t;
 }
 
+Tensor Tensor::borrowed(std::shared_ptr<void> owner, void* numbers, Shape shape, Dtype dtype) {
+  Tensor t = of_shape(std::move(shape));
+  t.dtype_ = dtype;
+  t.storage_ = std::make_shared<Storage>(std::move(owner), numbers, t.numel_ * size_of(dtype));
+  return t;
+}
+
 Tensor Tensor::zeros(Shape shape, Target target) {
   return full(std::move(shape), 0, target);
 }
@@ -118,6 +125,10 @@ int64_t Tensor::dim(int i) const {
 Target Tensor::target() const {
   require(storage_ != nullptr, "empty tensor");
   return storage_->target();
+}
+
+bool Tensor::is_borrowed() const {
+  return storage_ != nullptr && storage_->is_borrowed();
 }
 
 void* Tensor::address(Dtype wanted) const {

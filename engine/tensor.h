@@ -46,6 +46,8 @@ class Tensor {
   explicit Tensor(Shape shape, Target target = Target::cpu, Dtype dtype = Dtype::f32);
   // A shape without memory: as false as an empty tensor, and as little can be read from it.
   static Tensor of_shape(Shape shape);
+  // Numbers on the host that `owner` has, such as a mapped file; shared, not copied.
+  static Tensor borrowed(std::shared_ptr<void> owner, void* numbers, Shape shape, Dtype dtype);
   static Tensor zeros(Shape shape, Target target = Target::cpu);
   static Tensor full(Shape shape, float value, Target target = Target::cpu);
   // The same f32 values whenever it is asked for: shared by all, so nobody may write to it. Unlike
@@ -64,6 +66,7 @@ class Tensor {
   int64_t numel() const { return numel_; }
   Dtype dtype() const { return dtype_; }
   Target target() const;
+  bool is_borrowed() const;
 
   // Pointers into the target's memory: only its operators may follow them, unless the target is
   // cpu. T must be what the tensor holds. Taking a mutable one counts as a change of the contents.

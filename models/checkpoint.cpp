@@ -1,10 +1,12 @@
 #include "models/checkpoint.h"
 
 #include <cmath>
+#include <future>
 
 #include "engine/io/file.h"
 #include "engine/io/json.h"
 #include "engine/io/safetensors.h"
+#include "engine/parallel.h"
 
 namespace diffscm {
 namespace {
@@ -13,9 +15,16 @@ constexpr const char* kFormat = "diffscm.model.v1";
 
 // Copies src [A,B,C] into dst [A,C,B].
 void swap_last_two(const float* src, int64_t a, int64_t b, int64_t c, float* dst) {
-  for (int64_t i = 0; i < a; ++i)
+  in_parallel(a, [=](int64_t i) {
     for (int64_t j = 0; j < b; ++j)
       for (int64_t k = 0; k < c; ++k) dst[(i * c + k) * b + j] = src[(i * b + j) * c + k];
+  });
+}
+
+// A large tensor of a file lies in memory only while it is looked at.
+void looked_at(const Tensor& tensor) {
+  if (tensor.is_borrowed() && tensor.dtype() == Dtype::f32)
+    io::drop_pages(tensor.data(), static_cast<size_t>(tensor.numel()) * sizeof(float));
 }
 
 nlohmann::json parse_metadata(const std::map<std::string, std::string>& metadata,
@@ -75,7 +84,7 @@ void copy_from_file_layout(const std::string& name, const Tensor& given, Paramet
           name_of(source.dtype()));
   require(source.shape() == expected, "tensor '{}' has shape {}, this configuration needs {}", name,
           to_string(source.shape()), to_string(expected));
-  Tensor host(s);
+  Tensor host = value && value.target() == Target::cpu ? value : Tensor(s);
   switch (parameter.layout) {
     case FileLayout::same:
     case FileLayout::conv1d:
@@ -89,7 +98,11 @@ void copy_from_file_layout(const std::string& name, const Tensor& given, Paramet
       swap_last_two(source.data(), 1, s[1], s[0], host.mutable_data());
       break;
   }
-  value.copy_from(host);
+  if (!value)
+    value = host;
+  else if (value.target() != Target::cpu)
+    value.copy_from(host);
+  looked_at(given);
 }
 
 void load_state(const std::vector<std::pair<std::string, Parameter*>>& parameters,
@@ -149,19 +162,34 @@ ModelInfo read_model_info(const std::filesystem::path& given) {
   return info_from(io::read_safetensors_metadata(path), path.string());
 }
 
+namespace {
+
+void check_finite(const std::string& path, const std::string& name, const Tensor& tensor) {
+  constexpr int64_t kPart = 1 << 18;
+  const float* p = tensor.data();
+  in_parallel((tensor.numel() + kPart - 1) / kPart, [&](int64_t part) {
+    const int64_t end = std::min(tensor.numel(), (part + 1) * kPart);
+    for (int64_t i = part * kPart; i < end; ++i)
+      require(std::isfinite(p[i]), "{}: tensor '{}' holds {} at element {}: the file is damaged",
+              path, name, p[i], i);
+  });
+}
+
+}  // namespace
+
 std::pair<ModelInfo, NamedTensors> read_model(const std::filesystem::path& given) {
   const std::filesystem::path path = model_file(given);
   io::Safetensors file = io::read_safetensors(path);
   ModelInfo info = info_from(file.metadata, path.string());
-  info.sha256 = io::sha256_of_file(path);
+  // Beside the other pass over the file.
+  std::future<std::string> sum =
+      std::async(std::launch::async, [&path] { return io::sha256_of_file(path); });
   for (const auto& [name, tensor] : file.tensors) {
     info.parameters += tensor.numel();
-    if (tensor.dtype() != Dtype::f32) continue;
-    const float* p = tensor.data();
-    for (int64_t i = 0; i < tensor.numel(); ++i)
-      require(std::isfinite(p[i]), "{}: tensor '{}' holds {} at element {}: the file is damaged",
-              info.path, name, p[i], i);
+    if (tensor.dtype() == Dtype::f32) check_finite(info.path, name, tensor);
+    looked_at(tensor);
   }
+  info.sha256 = sum.get();
   return {std::move(info), std::move(file.tensors)};
 }
 

@@ -85,6 +85,16 @@ struct LoadedModel {
   ModelInfo info;
 };
 
+// Of a model that can say its shapes alone nothing is drawn and no memory taken before it is
+// filled.
+template <class Model>
+Model unfilled(const typename Model::Config& config) {
+  if constexpr (std::is_constructible_v<Model, const typename Model::Config&, ShapesOnly>)
+    return Model(config, ShapesOnly{});
+  else
+    return Model(config, 0);
+}
+
 // The model that a file describes, filled; for inference (no parameter wants a gradient). `layers`:
 // what it computes in, f32 or bf16.
 template <class Model>
@@ -100,7 +110,7 @@ LoadedModel<Model> build_model(ModelInfo info, const NamedTensors& state, Target
     }
   }();
   check_plausible(info, least_parameters(config));
-  LoadedModel<Model> loaded{Model(config, 0), std::move(info)};
+  LoadedModel<Model> loaded{unfilled<Model>(config), std::move(info)};
   const auto parameters = named_parameters(loaded.model);
   try {
     load_state(parameters, state);

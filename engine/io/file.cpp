@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <openssl/evp.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -9,6 +10,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <memory>
 
 #include "kernels/error.h"
@@ -185,6 +187,29 @@ void FileReader::read(uint64_t offset, std::span<uint8_t> out) const {
             out.size() - done);
     done += static_cast<size_t>(got);
   }
+}
+
+std::shared_ptr<uint8_t[]> FileReader::map() const {
+  const size_t size = size_;
+  if (size == 0) return nullptr;
+  void* bytes =
+      ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, descriptor_, 0);
+  require(bytes != MAP_FAILED, "cannot map {}: {}", show(path_), std::strerror(errno));
+  return {static_cast<uint8_t*>(bytes), [size](uint8_t* p) { ::munmap(p, size); }};
+}
+
+double resident_bytes() {
+  std::ifstream status("/proc/self/statm");
+  double total = 0, resident = 0;
+  status >> total >> resident;
+  return resident * static_cast<double>(::sysconf(_SC_PAGESIZE));
+}
+
+void drop_pages(const void* begin, size_t size) {
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto first = (reinterpret_cast<uintptr_t>(begin) + page - 1) / page * page;
+  const auto last = (reinterpret_cast<uintptr_t>(begin) + size) / page * page;
+  if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
 }
 
 Bytes read_file(const fs::path& path, uint64_t limit) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -37,12 +38,22 @@ class FileReader {
   uint64_t size() const { return size_; }
   // Fills `out` from `offset`. Throws when the file ends before.
   void read(uint64_t offset, std::span<uint8_t> out) const;
+  // The file's bytes where memory shows them, read when they are looked at; they stay after the
+  // reader has gone, even when another file takes the name. What is written there stays in memory.
+  std::shared_ptr<uint8_t[]> map() const;
 
  private:
   std::filesystem::path path_;
   int descriptor_ = -1;
   uint64_t size_ = 0;
 };
+
+// Of this process now; 0 where the system does not say.
+double resident_bytes();
+
+// Memory of a mapped file need not keep whole pages of [begin, begin + size): they are read again
+// when they are looked at. What was written there is lost.
+void drop_pages(const void* begin, size_t size);
 
 constexpr uint64_t kReadLimit = uint64_t{4} << 30;
 

@@ -152,12 +152,18 @@ void convert(const Bytes& raw, float* out, Convert to_float) {
   }
 }
 
-Tensor read_tensor(const FileReader& reader, const Entry& entry, uint64_t data_begin) {
+Tensor read_tensor(const FileReader& reader, const std::shared_ptr<uint8_t[]>& mapped,
+                   const Entry& entry, uint64_t data_begin) {
   const std::string_view kind = entry.kind->name;
+  const bool as_it_is = kind == "F32" || kind == "I64";
+  if (constexpr uint64_t kMapped = 1 << 20; as_it_is && entry.end - entry.begin >= kMapped &&
+                                            (data_begin + entry.begin) % entry.kind->size == 0)
+    return Tensor::borrowed(mapped, mapped.get() + data_begin + entry.begin, entry.shape,
+                            kind == "I64" ? Dtype::i64 : Dtype::f32);
   Tensor tensor(entry.shape, Target::cpu, kind == "I64" ? Dtype::i64 : Dtype::f32);
   const uint64_t offset = data_begin + entry.begin, size = entry.end - entry.begin;
   if (size == 0) return tensor;
-  if (kind == "F32" || kind == "I64") {
+  if (as_it_is) {
     void* memory = kind == "I64" ? static_cast<void*>(tensor.mutable_data_i64())
                                  : static_cast<void*>(tensor.mutable_data());
     reader.read(offset, {static_cast<uint8_t*>(memory), size});
@@ -215,8 +221,9 @@ Safetensors read_safetensors(const fs::path& path) {
   Header header = read_header(path, reader);
   Safetensors contents;
   contents.metadata = std::move(header.metadata);
+  const std::shared_ptr<uint8_t[]> mapped = reader.map();
   for (const Entry& entry : header.entries)
-    contents.tensors[entry.name] = read_tensor(reader, entry, header.data_begin);
+    contents.tensors[entry.name] = read_tensor(reader, mapped, entry, header.data_begin);
   return contents;
 }
 

@@ -19,7 +19,8 @@ struct Safetensors {
 // F32 and I64 as they are; F64, F16 and BF16 become f32. Tensors are on the cpu target. Throws
 // Error naming the file and the problem on anything the format forbids: every byte of the data must
 // belong to exactly one tensor, and no name or key may appear twice. Memory use is bounded by four
-// times the file's size.
+// times the file's size; large tensors that need no conversion are not read but mapped: their
+// memory is the file's, read when it is looked at.
 Safetensors read_safetensors(const std::filesystem::path& path);
 // The metadata alone, from the header, which is checked as strictly; no tensor is read.
 std::map<std::string, std::string> read_safetensors_metadata(const std::filesystem::path& path);

@@ -1,6 +1,7 @@
 // The target cpu as the engine sees it: its memory is the program's own, and work is done at once.
 #include "kernels/runtime.h"
 
+#include <malloc.h>
 #include <sys/sysinfo.h>
 
 #include <cstdlib>
@@ -19,8 +20,13 @@ DeviceMemory memory() {
   return {info.freeram * info.mem_unit, info.totalram * info.mem_unit};
 }
 
+// Large blocks are mappings of their own, which go back to the system when they are released.
 void* allocate(size_t bytes) {
   constexpr size_t kAlignment = 256;
+#ifdef M_MMAP_THRESHOLD
+  static const bool own_mappings = mallopt(M_MMAP_THRESHOLD, 4 << 20) == 1;
+  (void)own_mappings;
+#endif
   return std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
 }
 
