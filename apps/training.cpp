@@ -66,6 +66,8 @@ TrainingOptions training_options(const json& s, const std::string& kind,
   o.cosine_decay = entry<bool>(s, where, "cosine_decay");
   o.checkpoint_every = flags.checkpoint_every;
   o.log_every = flags.log_every;
+  o.micro_batch = flags.micro_batch;
+  o.recompute = flags.recompute;
   o.minutes = flags.minutes;
   o.resume = flags.resume;
   o.out = flags.out;

@@ -26,9 +26,9 @@ struct TrainFlags {
   std::string presets;  // that have the subcommand's section; no flag
   std::string preset, data = "mnist", out, init;
   std::vector<std::string> overrides;
-  int64_t steps = 0, batch = 0, checkpoint_every = 500, log_every = 20;
+  int64_t steps = 0, batch = 0, micro_batch = 0, checkpoint_every = 500, log_every = 20;
   double minutes = 0;
-  bool resume = false;
+  bool resume = false, recompute = false;
   template <class V>
   void visit(V&& flag) {
     flag("preset", &preset, "the configuration", {.required = true, .value = presets});
@@ -42,6 +42,12 @@ struct TrainFlags {
          {.least = 1, .most = 1e9, .otherwise = "the preset's"});
     flag("batch", &batch, "images per step",
          {.least = 1, .most = 1e6, .otherwise = "the preset's"});
+    flag("micro-batch", &micro_batch,
+         "images computed at a time: their gradients add up to the batch's, in less memory",
+         {.least = 1, .most = 1e6, .otherwise = "the batch"});
+    flag("recompute", &recompute,
+         "keep of each stage of a network its input only, and compute it again for its gradient: "
+         "the same weights, in less memory and more time");
     flag("minutes", &minutes, "stop after this long; --resume continues",
          {.positive = true, .otherwise = "no limit"});
     flag("checkpoint-every", &checkpoint_every, "steps between checkpoints",

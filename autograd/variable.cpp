@@ -80,7 +80,8 @@ void Variable::clear_gradient() {
   if (node_) node_->gradient = Tensor();
 }
 
-void backward(const Variable& root, Tensor seed) {
+// Nodes up to number `older` are leaves here: they collect gradients and keep them.
+void propagate(const Variable& root, Tensor seed, uint64_t older) {
   require(root.node_ != nullptr, "backward: nothing upstream needs a gradient");
   require(seed.shape() == root.shape(), "backward: seed {} for a root of shape {}",
           to_string(seed.shape()), to_string(root.shape()));
@@ -91,7 +92,8 @@ void backward(const Variable& root, Tensor seed) {
     const std::shared_ptr<Node> node = order[i];
     require(!node->consumed, "backward: this tape was already consumed by an earlier backward()");
     for (const auto& input : node->inputs)
-      if (input && seen.insert(input.get()).second) order.push_back(input);
+      if (input && input->sequence > older && seen.insert(input.get()).second)
+        order.push_back(input);
   }
   std::sort(order.begin(), order.end(),
             [](const auto& a, const auto& b) { return a->sequence > b->sequence; });
@@ -108,6 +110,26 @@ void backward(const Variable& root, Tensor seed) {
     node->gradient = Tensor();
     node.reset();
   }
+}
+
+void backward(const Variable& root, Tensor seed) {
+  propagate(root, std::move(seed), 0);
+}
+
+Variable recomputed(const std::function<Variable()>& f, const std::vector<Variable>& inputs) {
+  if (!t_recording) return f();
+  Tensor value;
+  {
+    const NoGrad no_grad;
+    value = f().value();
+  }
+  // The second run reads the very Variables that the first one read, so that what it adds to their
+  // gradients arrives piece by piece and in the order of the plain call.
+  return Variable::result(std::move(value), inputs, [f](const Tensor& dy, GradientSink&) {
+    const uint64_t older = t_sequence;
+    const Variable again = f();
+    if (again.needs_gradient()) propagate(again, dy, older);
+  });
 }
 
 }  // namespace diffscm

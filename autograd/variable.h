@@ -56,7 +56,7 @@ class Variable {
   void clear_gradient();
 
  private:
-  friend void backward(const Variable&, Tensor);
+  friend void propagate(const Variable&, Tensor, uint64_t);
   Tensor value_;
   std::shared_ptr<Node> node_;
 };
@@ -65,6 +65,12 @@ class Variable {
 // are released as they are used. Throws Error if nothing upstream of root needs a gradient, or if
 // part of the tape was already consumed.
 void backward(const Variable& root, Tensor seed);
+
+// What f makes of the inputs, of which nothing is kept but the result: f runs now without a tape,
+// and again, with one, when the gradient of its result is propagated (Chen et al. 2016,
+// arXiv:1604.06174). f must do the same both times. Gradients are those of the plain call, to the
+// bit. `inputs`: Variables that f reads, among them one that wants a gradient if any does.
+Variable recomputed(const std::function<Variable()>& f, const std::vector<Variable>& inputs);
 
 // While one of these lives, this thread records no tape.
 class NoGrad {

@@ -98,7 +98,7 @@ void GroupNorm::visit(const std::string& prefix, const ParameterVisitor& visitor
 kernels::Dropout ForwardContext::dropout(double rate) {
   if (!training || rate <= 0) return {};
   // Layers differ in the sample word of the counter: layer l owns samples l * 2^32 onwards.
-  const int64_t first_sample = static_cast<int64_t>(layer_++ << 32);
+  const int64_t first_sample = static_cast<int64_t>(layer_++ << 32) + first_image;
   return {static_cast<float>(rate), {seed, kernels::Purpose::dropout, step, step_at}, first_sample};
 }
 

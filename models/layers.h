@@ -82,13 +82,16 @@ struct GroupNorm {
   void visit(const std::string& prefix, const ParameterVisitor& visitor);
 };
 
-// What differs between training and inference: dropout and its random numbers. One per forward
-// pass.
+// What differs between training and inference: dropout and its random numbers, and what is kept for
+// the gradient. One per forward pass.
 struct ForwardContext {
   bool training = false;
   uint64_t seed = 0;
   uint32_t step = 0;
   const uint32_t* step_at = nullptr;  // in the target's memory: overrides `step`, as in RandomKey
+  int64_t first_image = 0;            // of a batch that is computed part by part
+  // Each stage of a U-Net or encoder keeps its input only and is computed again for its gradient.
+  bool recompute = false;
 
   // The dropout of the next layer that asks. rate 0 outside training.
   kernels::Dropout dropout(double rate);

@@ -23,13 +23,27 @@ BlockOptions TrunkConfig::block_options() const {
 
 Variable Stage::forward(const Variable& x, const Variable& x1, const Variable& silu_emb,
                         ForwardContext& context) const {
+  if (!context.recompute || (!block && !last)) return compute(x, x1, silu_emb, context);
+  // Both runs begin with the same random numbers, the first one moves the context on.
+  const ForwardContext start = context;
+  return recomputed(
+      [=, this, &context, first = true]() mutable {
+        if (std::exchange(first, false)) return compute(x, x1, silu_emb, context);
+        ForwardContext again = start;
+        return compute(x, x1, silu_emb, again);
+      },
+      {x, x1, silu_emb, (block ? *block : *last).in_conv.weight.variable});
+}
+
+Variable Stage::compute(const Variable& x, const Variable& x1, const Variable& silu_emb,
+                        ForwardContext& context) const {
   Variable h = x;
   if (stem) h = stem->forward(h);
   if (block) h = block->forward(h, x1, silu_emb, context);
   if (attention) h = attention->forward(h);
   if (downsample) h = downsample->forward(h);
   if (upsample) h = upsample->forward(h);
-  if (resize) h = resize->forward(h, {}, silu_emb, context);
+  if (last) h = last->forward(h, {}, silu_emb, context);
   return h;
 }
 
@@ -43,7 +57,7 @@ void Stage::visit(const std::string& prefix, const ParameterVisitor& visitor) {
   if (attention) attention->visit(next(""), visitor);
   if (downsample) downsample->visit(next(".op"), visitor);
   if (upsample) upsample->visit(next(".conv"), visitor);
-  if (resize) resize->visit(next(""), visitor);
+  if (last) last->visit(next(""), visitor);
 }
 
 Stage level_stage(const TrunkConfig& config, int64_t level, int64_t in, Initializer& init) {
@@ -69,15 +83,15 @@ Trunk::Trunk(const TrunkConfig& config, Initializer& init)
     if (level + 1 == config.levels()) break;
     Stage& halving = input_blocks_.emplace_back();
     if (config.resblock_updown)
-      halving.resize.emplace(channels, channels, config.block_options(), Resample::down, init);
+      halving.last.emplace(channels, channels, config.block_options(), Resample::down, init);
     else
       halving.downsample.emplace(channels, channels, 3, init, Conv2dOptions{.stride = 2});
     channels_.push_back(channels);
   }
   const BlockOptions options = config.block_options();
-  middle_first_.emplace(channels, channels, options, Resample::none, init);
-  middle_attention_.emplace(channels, config.heads_of(channels), config.norm_groups, init);
-  middle_last_.emplace(channels, channels, options, Resample::none, init);
+  middle_.block.emplace(channels, channels, options, Resample::none, init);
+  middle_.attention.emplace(channels, config.heads_of(channels), config.norm_groups, init);
+  middle_.last.emplace(channels, channels, options, Resample::none, init);
 }
 
 Variable Trunk::forward(const Variable& x, const Variable& silu_emb, Dtype layers,
@@ -89,17 +103,13 @@ Variable Trunk::forward(const Variable& x, const Variable& silu_emb, Dtype layer
     if (stage.stem) h = cast(h, layers);
     if (each) each(h);
   }
-  h = middle_first_->forward(h, {}, silu_emb, context);
-  h = middle_attention_->forward(h);
-  return middle_last_->forward(h, {}, silu_emb, context);
+  return middle_.forward(h, {}, silu_emb, context);
 }
 
 void Trunk::visit_blocks(const ParameterVisitor& visitor) {
   for (size_t i = 0; i < input_blocks_.size(); ++i)
     input_blocks_[i].visit(fmt::format("input_blocks.{}", i), visitor);
-  middle_first_->visit("middle_block.0", visitor);
-  middle_attention_->visit("middle_block.1", visitor);
-  middle_last_->visit("middle_block.2", visitor);
+  middle_.visit("middle_block", visitor);
 }
 
 }  // namespace diffscm

@@ -32,18 +32,23 @@ struct TrunkConfig {
   BlockOptions block_options() const;
 };
 
-// One entry of input_blocks or output_blocks, in order of application; absent parts are skipped.
+// One entry of input_blocks or output_blocks, or middle_block, in order of application; absent
+// parts are skipped. `last` halves or doubles the image, but in the middle.
 struct Stage {
   std::optional<Conv2d> stem;
   std::optional<ResBlock> block;
   std::optional<AttentionBlock> attention;
   std::optional<Conv2d> downsample, upsample;
-  std::optional<ResBlock> resize;
+  std::optional<ResBlock> last;
 
   // x1: concatenated behind x, or empty.
   Variable forward(const Variable& x, const Variable& x1, const Variable& silu_emb,
                    ForwardContext& context) const;
   void visit(const std::string& prefix, const ParameterVisitor& visitor);
+
+ private:
+  Variable compute(const Variable& x, const Variable& x1, const Variable& silu_emb,
+                   ForwardContext& context) const;
 };
 
 // A residual block for a stage of `level`, and attention where that level has it.
@@ -74,8 +79,7 @@ class Trunk {
   TimeEmbedding time_embed_;
   std::vector<Stage> input_blocks_;
   std::vector<int64_t> channels_;
-  std::optional<ResBlock> middle_first_, middle_last_;
-  std::optional<AttentionBlock> middle_attention_;
+  Stage middle_;
 };
 
 }  // namespace diffscm

@@ -52,7 +52,7 @@ UNet::UNet(const UNetConfig& config, Initializer init) : config_(config), trunk_
       channels = config.channels_at(level);
       if (level == 0 || i < config.num_res_blocks) continue;
       if (config.resblock_updown)
-        stage.resize.emplace(channels, channels, config.block_options(), Resample::up, init);
+        stage.last.emplace(channels, channels, config.block_options(), Resample::up, init);
       else
         stage.upsample.emplace(channels, channels, 3, init, Conv2dOptions{.upsample = true});
     }

@@ -239,18 +239,34 @@ class TrainingStep {
 
  private:
   void body() {
+    const int64_t n = options_.batch, micro = options_.micro_batch;
+    for (int64_t first = 0; first<n; first += micro> 0 ? micro : n)
+      gather_gradients(first, micro > 0 ? std::min(n, first + micro) : n);
+    optimiser_.apply_gradients();
+    outcome_.slice(n, n + 1).copy_from(optimiser_.squared_gradient());
+  }
+
+  // Of images [first, last) of the batch.
+  void gather_gradients(int64_t first, int64_t last) {
+    TrainingBatch part;
+    for (const Tensor& input : inputs_) {
+      require(
+          last - first == options_.batch || (input.rank() > 0 && input.dim(0) == options_.batch),
+          "micro_batch {}: this training's batches cannot be cut", options_.micro_batch);
+      part.push_back(last - first == options_.batch ? input : input.slice(first, last));
+    }
     ForwardContext context;
     context.training = true;
     context.seed = options_.seed;
     context.step_at = number_.data<uint32_t>();
-    const Variable loss = task_.loss(inputs_, context);
-    const int64_t n = loss.value().numel();
-    require(n == options_.batch, "the loss has {} values for a batch of {}", n, options_.batch);
-    outcome_.slice(0, n).copy_from(loss.value());
-    backward(loss,
-             Tensor::constant(loss.shape(), 1 / static_cast<float>(n), loss.value().target()));
-    optimiser_.apply_gradients();
-    outcome_.slice(n, n + 1).copy_from(optimiser_.squared_gradient());
+    context.first_image = first;
+    context.recompute = options_.recompute;
+    const Variable loss = task_.loss(part, context);
+    require(loss.value().numel() == last - first, "the loss has {} values for {} images",
+            loss.value().numel(), last - first);
+    outcome_.slice(first, last).copy_from(loss.value());
+    backward(loss, Tensor::constant(loss.shape(), 1 / static_cast<float>(options_.batch),
+                                    loss.value().target()));
   }
 
   const TrainingTask& task_;

@@ -16,6 +16,10 @@ namespace diffscm {
 struct TrainingOptions {
   int64_t steps = 30000;
   int64_t batch = 256;
+  // > 0: a step computes so many images at a time and adds their gradients, which is the same to
+  // rounding and takes less memory.
+  int64_t micro_batch = 0;
+  bool recompute = false;  // ForwardContext's
   uint64_t seed = 0;
   AdamwOptions adamw;
   int64_t warmup_steps = 0;   // linear from 0 to lr

@@ -117,6 +117,39 @@ class TrainerTest : public ::testing::Test {
 
 const std::vector<int64_t> kSixSteps{1, 2, 3, 4, 5, 6};
 
+TEST_F(TrainerTest, StagesComputedAgainGiveTheSameBits) {
+  config_.channel_mult = {1, 1};
+  config_.attention_downsample = {2};
+  config_.resblock_updown = true;
+  run(into("kept"));
+  const int64_t losses = steps_run_;
+  TrainingOptions o = into("again");
+  o.recompute = true;
+  run(o);
+  EXPECT_EQ(steps_run_, 2 * losses);
+  expect_same_tensors("kept", "again");
+}
+
+// 3 + 1 images of 4, under the dropout of the whole batch. A large eps: without it Adam makes steps
+// of gradients that are nothing but rounding.
+TEST_F(TrainerTest, MicroBatchesAddUpToTheBatch) {
+  options_.adamw.eps = 1e-2;
+  run(into("whole"));
+  TrainingOptions o = into("parts");
+  o.micro_batch = 3;
+  steps_run_ = 0;
+  run(o);
+  EXPECT_EQ(steps_run_, 2 * o.steps);
+  const auto whole = io::read_safetensors(folder_ / "whole/model.safetensors").tensors,
+             parts = io::read_safetensors(folder_ / "parts/model.safetensors").tensors;
+  for (const auto& [name, tensor] : whole) {
+    const std::vector<float> a = tensor.to_vector(), b = parts.at(name).to_vector();
+    for (size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i], b[i], 2e-6) << name;
+  }
+  for (size_t i = 0; i < losses_.size() / 2; ++i)
+    EXPECT_NEAR(losses_[i], losses_[i + losses_.size() / 2], 1e-4);
+}
+
 TEST_F(TrainerTest, TheLossDecreases) {
   options_.steps = 80;
   options_.batch = 8;
