@@ -6,15 +6,18 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include <cmath>
 #include "apps/command.h"
 #include "apps/config.h"
 #include "apps/notes.h"
 #include "apps/shipped_models.h"
 #include "data/dataset.h"
+#include "engine/dry_run.h"
 #include "engine/io/file.h"
 #include "engine/io/json.h"
 #include "engine/io/npz.h"
 #include "engine/io/safetensors.h"
+#include "engine/memory.h"
 #include "models/classifier.h"
 #include "models/unet.h"
 
@@ -111,6 +114,77 @@ Json describe_preset(const std::string& name) {
   return d;
 }
 
+// Megabytes of a network: its weights, an evaluation (of a classifier, log p's gradient in the
+// images) and a training step, each with the program and all that lives beside it. Found by a dry
+// run, which computes nothing and takes no memory.
+template <class Network>
+Json memory_of(const typename Network::Config& config, int64_t batch) {
+  const double program = io::resident_bytes();
+  const auto mib = [](auto bytes) { return std::round(static_cast<double>(bytes) / (1 << 20)); };
+  const auto held = [&](auto&& work) {
+    release_cached_memory(Target::cpu);
+    reset_peak_memory(Target::cpu);
+    work();
+    return program + static_cast<double>(memory_statistics(Target::cpu).peak_held_bytes);
+  };
+  const DryRun dry;
+  Network network(config, ShapesOnly{});
+  for (const auto& [name, p] : named_parameters(network))
+    if (!p->variable) p->variable = Variable(Tensor(p->variable.shape()));
+  const auto weights = static_cast<double>(memory_statistics(Target::cpu).in_use_bytes);
+  const Tensor x({batch, config.image_size, config.image_size, config.in_channels}), t({batch});
+  const Tensor labels({batch}, Target::cpu, Dtype::i64);
+  constexpr bool kClassifies = std::is_same_v<Network, Classifier>;
+  Json d = {{"batch", batch}, {"device", "cpu"}, {"weights_mib", mib(weights)}};
+  d["evaluation_mib"] = mib(held([&] {
+    if constexpr (kClassifies)
+      network.log_p_gradient(x, t, labels);
+    else
+      network.predict(x, t);
+  }));
+  for (const auto& [name, p] : named_parameters(network))
+    p->variable = Variable::leaf(p->variable.value());
+  for (const bool recompute : {true, false}) {
+    const double step = held([&] {
+      ForwardContext context;
+      context.training = true;
+      context.recompute = recompute;
+      const Variable out = network.forward(x, t, context);
+      Variable loss;
+      if constexpr (kClassifies)
+        loss = log_softmax_at(out, labels);
+      else
+        loss = mse_loss(out, x);
+      backward(loss, Tensor({batch}));
+    });
+    for (const auto& [name, p] : named_parameters(network)) p->variable.clear_gradient();
+    // The optimiser's gradients, two moments and moving average.
+    d[recompute ? "training_recompute_mib" : "training_mib"] = mib(step + 4 * weights);
+  }
+  return d;
+}
+
+Json memory_by_kind(const std::string& kind, const nlohmann::json& config, int64_t batch) {
+  if (kind == UNet::kKind) return memory_of<UNet>(config.get<UNetConfig>(), batch);
+  if (kind == Classifier::kKind)
+    return memory_of<Classifier>(config.get<ClassifierConfig>(), batch);
+  fail("--memory is for U-Nets and classifiers, not for a {}", kind);
+}
+
+Json describe_memory(const std::string& what, int64_t batch) {
+  Json d = Json::object();
+  if (presets().contains(what)) {
+    const auto config = load_config(what, {});
+    for (const char* kind : {UNet::kKind, Classifier::kKind})
+      if (config.contains(kind)) d[kind] = memory_by_kind(kind, config[kind], batch);
+    return d;
+  }
+  const ModelInfo info =
+      read_model_info(fs::exists(what) ? fs::path(what) : shipped_model(what).value_or(what));
+  d[info.kind] = memory_by_kind(info.kind, info.config, batch);
+  return d;
+}
+
 Json describe(Common& common, const std::string& what) {
   if (presets().contains(what)) return describe_preset(what);
   if (what == "mnist" || what == "digits") return describe_dataset(common, what);
@@ -147,16 +221,21 @@ void print(const Json& json, int indent) {
 
 struct Flags {
   std::string what;
+  bool memory = false;
+  int64_t batch = 1;
   template <class V>
   void visit(V&& flag) {
     flag("what", &what,
          "a .safetensors or .npz file, a shipped model's name, a preset, a folder, mnist or digits",
          {.required = true, .positional = true, .value = "mnist|digits|FILE"});
+    flag("memory", &memory, "what a model or preset needs on the cpu, before it runs");
+    flag("batch", &batch, "images at a time, for --memory", {.least = 1, .most = 1e6});
   }
 };
 
 void run(Common& common, Flags flags) {
-  const Json d = describe(common, flags.what);
+  const Json d =
+      flags.memory ? describe_memory(flags.what, flags.batch) : describe(common, flags.what);
   if (common.json) {
     fmt::print("{}\n", io::dump(d, 2));
   } else {

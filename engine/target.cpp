@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "engine/dry_run.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/targets.h"
 
@@ -89,11 +90,13 @@ Target default_target() {
 }
 
 const kernels::OperatorTable& operators(Target target) {
-  return *usable_tables(target).operators;
+  const kernels::OperatorTable& real = *usable_tables(target).operators;
+  return dry_running() ? dry_operators(real) : real;
 }
 
 const kernels::Runtime& runtime(Target target) {
-  return *usable_tables(target).runtime;
+  const kernels::Runtime& real = *usable_tables(target).runtime;
+  return dry_running() ? dry_runtime(real) : real;
 }
 
 void set_threads(int threads) {

@@ -1,0 +1,61 @@
+#include "engine/dry_run.h"
+
+#include <map>
+#include <memory>
+#include <utility>
+
+namespace diffscm {
+namespace {
+
+thread_local bool t_dry = false;
+
+template <class Args>
+void nothing(const Args&, kernels::Stream) {}
+
+// Whose dry table the thread asked for last: questions for sizes have to be answered.
+thread_local const kernels::OperatorTable* t_real = nullptr;
+
+kernels::OperatorTable silenced(const kernels::OperatorTable& real) {
+  kernels::OperatorTable table(real.target);
+#define DIFFSCM_SILENCE(name, ...) \
+  if (real.name) table.name.run = nothing<__VA_ARGS__>;
+#define DIFFSCM_SILENCE_BOTH(name, Args) \
+  DIFFSCM_SILENCE(name, Args<float>)     \
+  DIFFSCM_SILENCE(name##_bf16, Args<kernels::bf16>)
+  using namespace kernels;
+  DIFFSCM_OPERATORS(DIFFSCM_SILENCE, DIFFSCM_SILENCE_BOTH, DIFFSCM_SILENCE)
+#undef DIFFSCM_SILENCE_BOTH
+#undef DIFFSCM_SILENCE
+  table.conv2d_pack.run = [](const kernels::Conv2dPackArgs& args, kernels::Stream stream) {
+    if (!args.packed) t_real->conv2d_pack.run(args, stream);
+  };
+  return table;
+}
+
+}  // namespace
+
+DryRun::DryRun() : previous_(std::exchange(t_dry, true)) {}
+DryRun::~DryRun() {
+  t_dry = previous_;
+}
+bool dry_running() {
+  return t_dry;
+}
+
+const kernels::OperatorTable& dry_operators(const kernels::OperatorTable& real) {
+  thread_local std::map<const kernels::OperatorTable*, std::unique_ptr<kernels::OperatorTable>>
+      tables;
+  auto& table = tables[&real];
+  if (!table) table = std::make_unique<kernels::OperatorTable>(silenced(real));
+  t_real = &real;
+  return *table;
+}
+
+const kernels::Runtime& dry_runtime(const kernels::Runtime& real) {
+  thread_local kernels::Runtime table;
+  table = real;
+  table.copy = [](void*, const void*, size_t, kernels::Copy, kernels::Stream) {};
+  return table;
+}
+
+}  // namespace diffscm
