@@ -21,8 +21,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct Flags {
-  std::string model, classifier, out, sampler = "ddim", threshold = "none", variance = "small",
-                                      wanted;
+  std::string model, classifier, out, sampler = "ddim", threshold = "none", variance, wanted;
   SamplerOptions options;
   double scale = 1;
   int steps = 0;
@@ -38,8 +37,10 @@ struct Flags {
     flag("scale", &scale, "guidance scale s", {.least = 0});
     flag("sampler", &sampler, "how to walk", {.choices = {"ddim", "ddpm", "ode", "sde"}});
     flag("eta", &options.eta, "ddim: 0 deterministic to 1 ancestral", {.least = 0, .most = 1});
-    flag("variance", &variance, "ddpm: of the noise added: the posterior's, or the forward step's",
-         {.choices = {"small", "large"}});
+    flag("variance", &variance,
+         "ddpm: of the noise added: the posterior's, the forward step's, or the network's own",
+         {.choices = {"small", "large", "learnt"},
+          .otherwise = "learnt where the network has learnt it, else small"});
     flag("threshold", &threshold, "of the predicted clean image",
          {.choices = {"none", "clip", "dynamic"}});
     flag("steps", &steps, "levels of the chain",
@@ -79,12 +80,18 @@ std::vector<int64_t> wanted_classes(const std::string& text, int64_t count,
 void run(Common& common, Flags flags) {
   flags.options.kind = parse_sampler_kind(flags.sampler);
   flags.options.threshold.kind = parse_threshold(flags.threshold);
-  flags.options.variance = parse_ddpm_variance(flags.variance);
   flags.options.seed = common.seed;
+  const bool chosen = !flags.variance.empty();
+  flags.options.variance = parse_ddpm_variance(chosen ? flags.variance : "small");
+  flags.options.learnt = [] { return Tensor(); };  // of the model, once it is there
   as_usage([&] { validate(flags.options); });
   if (!flags.classifier.empty() && flags.wanted.empty())
     throw UsageError("--classifier guides to a class: give --class too");
   const DiffusionModel model(flags.model, common.target(), flags.steps, common.layers());
+  if (!chosen && flags.options.kind == SamplerKind::ddpm && model.learns_variance())
+    flags.options.variance = DdpmVariance::learnt;
+  if (flags.options.variance == DdpmVariance::learnt)
+    flags.options.learnt = model.learnt_variance();
   std::optional<AntiCausalPredictor> predictor;
   std::vector<int64_t> targets;
   int64_t classes = 0;

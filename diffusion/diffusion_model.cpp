@@ -30,8 +30,13 @@ DiffusionModel::DiffusionModel(LoadedModel<UNet> loaded, Target target, int step
       layers_(layers),
       unet_(std::make_shared<const UNet>(std::move(loaded.model))) {
   network_ = std::make_shared<const EpsilonModel::Body>(
-      [unet = unet_](const Tensor& x, const Tensor& t, const EpsilonModel::Bound& features) {
-        return unet->predict(x, t, features.empty() ? Tensor() : features[0]);
+      [unet = unet_, variance = variance_](const Tensor& x, const Tensor& t,
+                                           const EpsilonModel::Bound& bound) {
+        const Tensor features = bound.empty() ? Tensor() : bound[0];
+        if (!variance->wanted) return unet->predict(x, t, features);
+        const UNet::Outputs outputs = unet->outputs(x, t, features);
+        variance->v = outputs.v;
+        return outputs.eps;
       });
   if (steps == 0) steps = entry<int>(info_, info_.diffusion, "sampling_steps");
   chain_ = std::make_shared<const Chain>(schedule(), steps);
@@ -62,6 +67,12 @@ DifferentiableEpsilon DiffusionModel::differentiable_epsilon(
     backward(eps, v);
     return EpsilonProduct{eps.value(), input.gradient()};
   };
+}
+
+std::function<Tensor()> DiffusionModel::learnt_variance() const {
+  require(learns_variance(), "{} has not learnt the variance of its steps", info_.path);
+  variance_->wanted = true;
+  return [variance = variance_] { return variance->v; };
 }
 
 Shape DiffusionModel::image_shape(int64_t n) const {

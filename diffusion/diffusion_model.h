@@ -1,6 +1,7 @@
 // A trained U-Net as the functions that the causal procedures ask for, with the chain it walks.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -38,6 +39,10 @@ class DiffusionModel {
   // The same networks with their Jacobian's products, for likelihoods; empty `parents`: told
   // nothing.
   DifferentiableEpsilon differentiable_epsilon(std::span<const data::Assignment> parents) const;
+  // Whether ddpm can use a learnt variance (SamplerOptions::learnt), and that: v of the images that
+  // any of the functions above was last asked about. They say it from the first call on.
+  bool learns_variance() const { return unet_->config().learns_variance(); }
+  std::function<Tensor()> learnt_variance() const;
   bool is_conditional() const { return !conditions().empty(); }
   const std::vector<Condition>& conditions() const { return unet_->config().conditions; }
   // Throws Error unless the data set's images fit.
@@ -50,6 +55,11 @@ class DiffusionModel {
   Target target_;
   Dtype layers_;
   std::shared_ptr<const UNet> unet_;
+  struct Variance {
+    bool wanted = false;
+    Tensor v;
+  };
+  std::shared_ptr<Variance> variance_ = std::make_shared<Variance>();
   EpsilonModel::Network network_;  // unet_'s predict
   std::shared_ptr<const Chain> chain_;
 };

@@ -37,7 +37,8 @@ SamplerKind parse_sampler_kind(std::string_view name) {
 DdpmVariance parse_ddpm_variance(std::string_view name) {
   if (name == "small") return DdpmVariance::fixed_small;
   if (name == "large") return DdpmVariance::fixed_large;
-  fail("unknown variance '{}': choose small or large", name);
+  if (name == "learnt") return DdpmVariance::learnt;
+  fail("unknown variance '{}': choose small, large or learnt", name);
 }
 
 void validate(const SamplerOptions& o) {
@@ -45,7 +46,10 @@ void validate(const SamplerOptions& o) {
   require(o.eta == 0 || o.kind == SamplerKind::ddim, "eta {} is for the ddim sampler, not {}",
           o.eta, name_of(o.kind));
   require(o.variance == DdpmVariance::fixed_small || o.kind == SamplerKind::ddpm,
-          "the large variance is for the ddpm sampler, not {}", name_of(o.kind));
+          "the {} variance is for the ddpm sampler, not {}",
+          o.variance == DdpmVariance::learnt ? "learnt" : "large", name_of(o.kind));
+  require(o.variance != DdpmVariance::learnt || o.learnt,
+          "the network has not learnt the variance: choose small or large");
   validate(o.threshold);
   require(o.threshold.kind == Threshold::none || o.kind == SamplerKind::ddpm ||
               o.kind == SamplerKind::ddim,
@@ -103,6 +107,33 @@ StepNoise step_noise(const Chain& chain, int level, const SamplerOptions& o) {
   return {};
 }
 
+// x times what each element of it is worth, y = factor(e) x[e], on the host.
+template <class F>
+Tensor times_each(const Tensor& x, const F& factor) {
+  std::vector<float> values = x.to_vector();
+  for (size_t e = 0; e < values.size(); ++e) values[e] *= static_cast<float>(factor(e));
+  return Tensor::from(values, x.shape(), x.target());
+}
+
+// Ancestral, with the variance that the network has learnt, in the noise and in guidance. The last
+// step adds no noise; its posterior variance, which is 0, is the level above's, as in
+// guided-diffusion.
+void use_learnt_variance(const Chain& chain, int level, const Tensor& learnt, Step& step,
+                         Prediction& prediction) {
+  const double beta = 1 - step.from / step.to;
+  const double least = chain.posterior_variance(std::min(std::max(level, 2), chain.levels()));
+  const std::vector<float> v = learnt.slice(0, prediction.eps.dim(0)).to_vector();
+  const auto variance = [&](size_t e) {
+    const double share = (double{v[e]} + 1) / 2;
+    return least > 0 ? std::exp(share * std::log(beta) + (1 - share) * std::log(least)) : beta;
+  };
+  if (step.noise)
+    step.noise =
+        times_each(step.noise, [&](size_t e) { return std::sqrt(variance(e)) / step.sigma; });
+  if (prediction.gradient) prediction.gradient = times_each(prediction.gradient, variance);
+  step.guided_variance = 1;
+}
+
 Tensor noisy_step(const Denoiser& denoiser, const Chain& chain, int level, const Tensor& x,
                   const SamplerOptions& options, std::span<const int64_t> index) {
   const StepNoise noise = step_noise(chain, level, options);
@@ -116,8 +147,11 @@ Tensor noisy_step(const Denoiser& denoiser, const Chain& chain, int level, const
     if (noise.noise != noise.spread)
       step.noise = combine(noise.noise / noise.spread, step.noise, 0, step.noise);
   }
+  Prediction prediction = denoiser(x, chain.timestep(level));
+  if (options.variance == DdpmVariance::learnt)
+    use_learnt_variance(chain, level, options.learnt(), step, prediction);
   Tensor out(x.shape(), x.target());
-  take(step, denoiser(x, chain.timestep(level)), x, out);
+  take(step, prediction, x, out);
   return out;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string_view>
 
@@ -18,17 +19,21 @@ const char* name_of(SamplerKind kind);
 SamplerKind parse_sampler_kind(std::string_view name);
 
 // Variance of an ancestral step: the posterior's (exact for a point mass), or the forward step's
-// own beta (exact for a standard normal). Ho et al. 2020, section 3.2.
-enum class DdpmVariance { fixed_small, fixed_large };
-// "small" or "large"; throws Error naming the choices.
+// own beta (exact for a standard normal): Ho et al. 2020, section 3.2. Or what the network learnt,
+// for each pixel, between the two: Nichol & Dhariwal 2021, eq. 15.
+enum class DdpmVariance { fixed_small, fixed_large, learnt };
+// "small", "large" or "learnt"; throws Error naming the choices.
 DdpmVariance parse_ddpm_variance(std::string_view name);
 
 struct SamplerOptions {
   SamplerKind kind = SamplerKind::ddim;
   double eta = 0;                                     // ddim only: 0 deterministic .. 1 ancestral
   DdpmVariance variance = DdpmVariance::fixed_small;  // ddpm only
-  ThresholdOptions threshold{};                       // ddpm and ddim only
-  uint64_t seed = 0;                                  // of the noise added on the way
+  // What the network said of it when it was last asked: v, of at least as many images as there are,
+  // -1 for the posterior's and 1 for beta. Needed by `learnt`.
+  std::function<Tensor()> learnt{};
+  ThresholdOptions threshold{};  // ddpm and ddim only
+  uint64_t seed = 0;             // of the noise added on the way
 };
 // Throws Error naming the value that cannot be used.
 void validate(const SamplerOptions& options);

@@ -141,6 +141,44 @@ TEST(Sampler, PerPixelVariance) {
   }
 }
 
+// v = -1 is the posterior's variance and v = 1 the forward step's, in the noise and in guidance; 0
+// lies between, on the scale of logarithms.
+TEST(Sampler, LearntVarianceEndsAreTheFixedOnes) {
+  const size_t elements = 16;
+  const Mixture world{{std::vector<double>(elements, -0.6), std::vector<double>(elements, 0.6)},
+                      std::vector<double>(elements, 0.04)};
+  const EpsilonModel epsilon = epsilon_of(world, linear());
+  const GuidanceGradient towards = posterior_gradient(world, linear(), std::vector<int64_t>(8, 1));
+  const Chain chain(linear(), 20);
+  const Tensor start = initial_noise({8, 4, 4, 1}, {}, 1);
+  const auto walk = [&](SamplerOptions options) {
+    options.kind = SamplerKind::ddpm;
+    return sample(epsilon, {.gradients = {{towards, 2}}}, chain, 0, start, options).to_vector();
+  };
+  const auto learnt = [&](float v) {  // of a larger batch than is asked about
+    return walk({.variance = DdpmVariance::learnt, .learnt = [v] {
+                   return Tensor::full({16, 4, 4, 1}, v);
+                 }});
+  };
+  const auto expect_near = [](const std::vector<float>& a, const std::vector<float>& b) {
+    for (size_t i = 0; i < a.size(); ++i) ASSERT_NEAR(a[i], b[i], 2e-5) << i;
+  };
+  expect_near(learnt(1), walk({.variance = DdpmVariance::fixed_large}));
+  EXPECT_NE(learnt(0), learnt(1));
+  EXPECT_THROW(walk({.variance = DdpmVariance::learnt}), Error);
+
+  const auto unguided = [&](const SamplerOptions& options) {
+    return sample(epsilon, {}, chain, 0, start, options).to_vector();
+  };
+  expect_near(unguided({.kind = SamplerKind::ddpm,
+                        .variance = DdpmVariance::learnt,
+                        .learnt =
+                            [] {
+                              return Tensor::full({8, 4, 4, 1}, -1);
+                            }}),
+              unguided({.kind = SamplerKind::ddpm}));
+}
+
 // The error of DDIM against the exact flow halves when S doubles; that of Heun falls fourfold.
 // Every grid has timestep 0 at level 1, so the last step, Euler for both, is the same map on all
 // and is left out.
