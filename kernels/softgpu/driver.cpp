@@ -7,8 +7,6 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "kernels/error.h"
-
 namespace diffscm::softgpu {
 namespace {
 
@@ -141,17 +139,6 @@ void Driver::reset() {
     void* block = reinterpret_cast<void*>(a.begin);
     a.host ? memory.release_host(block) : memory.release(block);
   }
-}
-
-int driver_version() {
-  static const int version = [] {
-    const char* wish = std::getenv("DIFFSCM_SOFTGPU_DRIVER");
-    int major = CUDART_VERSION / 1000, minor = CUDART_VERSION % 1000 / 10;
-    require(wish == nullptr || std::sscanf(wish, "%d.%d", &major, &minor) == 2,
-            "DIFFSCM_SOFTGPU_DRIVER={}: give a version of CUDA, e.g. 12.2", wish ? wish : "");
-    return 1000 * major + 10 * minor;
-  }();
-  return version;
 }
 
 // None of these is ever destroyed: destructors of static objects may come here last.
