@@ -7,12 +7,14 @@
 // --target cpu|cuda|emu (default cpu), then Google Benchmark's own flags: --benchmark_list_tests,
 // --benchmark_format=json ... Shapes: the cases of tests/op_cases.h marked `timed`, and every
 // convolution of the MNIST models; names are operator/case, with _bf16 after the operator for bf16
-// storage. On cuda kCalls calls are recorded as one graph, so that the time is that of the kernels
-// and not of launching them.
+// storage. On cuda 20 calls (--calls) are recorded as one graph, so that the time is that of the
+// kernels and not of launching them. With --yardsticks no nothing is compared with copies and large
+// matrix products.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <random>
@@ -24,12 +26,12 @@
 namespace diffscm::kernels {
 namespace {
 
-constexpr int kCalls = 20;  // in a recorded graph
-
 struct Target {
   const OperatorTable* table;
   const Runtime* runtime;
-  double largest;  // work() of the largest case that is run
+  double largest;   // work() of the largest case that is run
+  int calls;        // in a recorded graph
+  bool yardsticks;  // whether copies and large products are measured, to compare with
 
   bool is(std::string_view name) const { return runtime->target == name; }
 };
@@ -41,7 +43,7 @@ Target target_named(std::string_view name) {
   const std::string reason = built.runtime->unusable();
   require(reason.empty(), "--target {}: {}", name, reason);
   const double largest = name == "cuda" ? 1e12 : name == "cpu" ? 1e9 : 2e6;
-  return {built.operators, built.runtime, largest};
+  return {built.operators, built.runtime, largest, 20, true};
 }
 
 // An array in the target's memory; null when empty. Contents: standard normal numbers (a block of
@@ -94,12 +96,12 @@ double seconds(const F& f) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-// Bytes read and written per second when copying blocks far larger than the caches; 0 on emu, where
-// it would say nothing.
+// Bytes read and written per second when copying blocks far larger than the caches; 0 where
+// that would say nothing.
 double copy_bandwidth() {
   static const double bandwidth = [] {
     constexpr int64_t kBlocks = 64, kBytes = 4 << 20;
-    if (target.is("emu")) return 0.0;
+    if (target.is("emu") || !target.yardsticks) return 0.0;
     const Array<float> from(kBlocks * kBytes / 4), to(kBlocks * kBytes / 4);
     double best = 0;
     for (int round = 0; round < 5; ++round) {
@@ -110,23 +112,24 @@ double copy_bandwidth() {
 #pragma omp parallel for schedule(static)
           for (int64_t b = 0; b < kBlocks; ++b) std::memcpy(y + b * kBytes, x + b * kBytes, kBytes);
         } else {
-          for (int i = 0; i < kCalls; ++i)
+          for (int i = 0; i < target.calls; ++i)
             target.runtime->copy(to, from, kBlocks * kBytes, Copy::within, {});
           target.runtime->synchronize({});
         }
       });
-      best = std::max(best, (target.is("cpu") ? 2.0 : 2.0 * kCalls) * kBlocks * kBytes / elapsed);
+      best = std::max(best,
+                      (target.is("cpu") ? 2.0 : 2.0 * target.calls) * kBlocks * kBytes / elapsed);
     }
     return best;
   }();
   return bandwidth;
 }
 
-// FLOPs per second of a large matrix product (cuBLAS on cuda where it is found); 0 on emu.
+// FLOPs per second of a large matrix product (cuBLAS on cuda where it is found), or 0.
 template <class T>
 double matrix_peak() {
   static const double peak = [] {
-    if (target.is("emu")) return 0.0;
+    if (target.is("emu") || !target.yardsticks) return 0.0;
     const int64_t size = target.is("cuda") ? 8192 : 1024;
     const Array<T> a(size * size), b(size * size), c(size * size);
     const auto& op = pick<T>(target.table->matmul, target.table->matmul_bf16);
@@ -161,9 +164,9 @@ void measure(benchmark::State& state, const Work& work, const F& call) {
   if (target.is("cuda")) {
     runtime.synchronize({});
     runtime.begin_recording({});
-    for (int i = 0; i < kCalls; ++i) call();
+    for (int i = 0; i < target.calls; ++i) call();
     const Recording recording = runtime.end_recording({});
-    while (state.KeepRunningBatch(kCalls)) {
+    while (state.KeepRunningBatch(target.calls)) {
       runtime.replay(recording, {});
       runtime.synchronize({});
     }
@@ -391,27 +394,30 @@ void add_typed(const std::string& suffix) {
         [pass](State& s, const ConvCase& k) { conv2d<T>(s, k, pass); });
 }
 
-// Takes "--target NAME" or "--target=NAME" out of the arguments.
-std::string take_target(int& argc, char** argv) {
-  std::string name = "cpu";
+// Takes "--NAME VALUE" or "--NAME=VALUE" out of the arguments; `value` if it is not there.
+std::string take(int& argc, char** argv, const std::string& name, std::string value) {
   int kept = 0;
   for (int i = 0; i < argc; ++i) {
     const std::string_view argument = argv[i];
-    if (argument == "--target") {
-      require(i + 1 < argc, "--target: give cpu, cuda or emu");
-      name = argv[++i];
-    } else if (argument.starts_with("--target=")) {
-      name = argument.substr(9);
+    if (argument == name) {
+      require(i + 1 < argc, "{}: a value is missing", name);
+      value = argv[++i];
+    } else if (argument.starts_with(name + "=")) {
+      value = argument.substr(name.size() + 1);
     } else {
       argv[kept++] = argv[i];
     }
   }
   argc = kept;
-  return name;
+  return value;
 }
 
 int run(int argc, char** argv) {
-  target = target_named(take_target(argc, argv));
+  target = target_named(take(argc, argv, "--target", "cpu"));
+  const std::string calls = take(argc, argv, "--calls", "20");
+  target.calls = std::atoi(calls.c_str());
+  target.yardsticks = take(argc, argv, "--yardsticks", "yes") != "no";
+  require(target.calls > 0, "--calls {}: give a number from 1 on", calls);
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
   benchmark::AddCustomContext("target", target.runtime->target);

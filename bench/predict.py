@@ -1,0 +1,99 @@
+#!/usr/bin/env python3
+"""Times of the operators' benchmark on a GPU, predicted by the CUDA device in software, beside measured ones.
+
+  bench/predict.py build/bin/bench_operators_softgpu --device H200 \\
+      --measured bench/results/nvidia-h200/report.json --out bench/results/predicted/h200.md
+
+Every case runs once, twice in a row in a recorded graph: the second call finds the caches as a repetition on a GPU would.
+No time is measured here; what the table calls measured comes from the report."""
+import argparse
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+CALLS = 2
+ROW = re.compile(r"^\s*\d+\s+[\d.]+\s+([\d.]+) r (\w+)\s+(\d\S*) of (\S+)\s+(.*)$")
+
+
+def predicted(program, case, device, seconds):
+    """[(microseconds, limit, kernel)] of one call, or None if it took too long or failed."""
+    with tempfile.NamedTemporaryFile("r", suffix=".txt") as profile:
+        environment = dict(os.environ, DIFFSCM_SOFTGPU=device, DIFFSCM_SOFTGPU_PROFILE=profile.name, DIFFSCM_GEMM="own")
+        command = [program, "--target", "cuda", f"--calls={CALLS}", "--yardsticks=no", f"--benchmark_filter=^{re.escape(case)}(/real_time)?$",
+                   "--benchmark_min_time=0.000000001"]
+        try:
+            subprocess.run(command, env=environment, check=True, timeout=seconds, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        except subprocess.TimeoutExpired:
+            print(f"{case}: not within {seconds} s", file=sys.stderr)
+            return None
+        except subprocess.CalledProcessError as error:
+            print(f"{case}: exit {error.returncode}", file=sys.stderr)
+            return None
+        rows = [(float(m[1]), m[2], m[5]) for m in map(ROW.match, profile.read().splitlines()) if m]
+    return rows[-(len(rows) // CALLS):] if rows else None
+
+
+def cases(program, pattern):
+    listed = subprocess.run([program, "--target", "cuda", "--benchmark_list_tests", f"--benchmark_filter={pattern}"],
+                            check=True, capture_output=True, text=True).stdout
+    return [name.removesuffix("/real_time") for name in listed.split()]
+
+
+def report_times(report):
+    """case -> measured microseconds; matrix products by our own kernels, as in the prediction."""
+    rows = {**report.get("operators", {}), **report.get("own_gemm", {})}
+    return {name: row["real_time"] / 1e3 for name, row in rows.items() if "real_time" in row}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("program")
+    parser.add_argument("--device", default="H100")
+    parser.add_argument("--filter", default=".")
+    parser.add_argument("--measured", help="report.json of scripts/gpu_report.sh")
+    parser.add_argument("--seconds", type=float, default=120, help="for each case")
+    parser.add_argument("--out", default="-")
+    o = parser.parse_args()
+
+    report = json.load(open(o.measured)) if o.measured else {}
+    measured = report_times(report)
+    lines, ratios = [], []
+    for case in cases(o.program, o.filter):
+        rows = predicted(o.program, case, o.device, o.seconds)
+        if not rows:
+            continue
+        us = sum(row[0] for row in rows)
+        longest = max(rows)
+        known = measured.get(case)
+        if known:
+            ratios.append(us / known)
+        lines.append(f"| {case} | {us:.2f} | {f'{known:.2f}' if known else ''} | {f'{us / known:.2f}' if known else ''} | "
+                     f"{len(rows)} | {longest[1]} | `{longest[2]}` |")
+        print(lines[-1], flush=True)
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    head = [f"# Predicted times, {o.device}", "",
+            f"By `bench/predict.py` at {commit}, from counters of the PTX and the model in `kernels/softgpu/predict.h`. "
+            "**Nothing in the column `predicted` was measured.**"]
+    if ratios:
+        logs = sorted(abs(math.log(r)) for r in ratios)
+        mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
+        head += [f"Measured: {report.get('device', 'see the report')}, programs of {report.get('commit', 'another commit')}. "
+                 f"Of {len(ratios)} cases with both, half lie within a factor of {math.exp(logs[len(logs) // 2]):.2f}, nine of ten "
+                 f"within {math.exp(logs[int(len(logs) * 0.9)]):.2f}; the mean ratio is {mean:.2f}."]
+    head += ["", "| operator/case | predicted us | measured us | ratio | kernels | limit of the longest | longest kernel |",
+             "|---|---:|---:|---:|---:|---|---|"]
+    text = "\n".join(head + lines) + "\n"
+    if o.out == "-":
+        print(text)
+    else:
+        os.makedirs(os.path.dirname(o.out) or ".", exist_ok=True)
+        with open(o.out, "w") as file:
+            file.write(text)
+
+
+if __name__ == "__main__":
+    main()
