@@ -10,9 +10,10 @@
 //   l2       sectors that the L2 moves
 //   memory   bytes of main memory: what the L2 does not hold
 //   latency  the time of one warp from begin to end, for as many rounds of blocks as there are
-// None of them is ever used fully: the shares that are reached (kReached in predict.cpp) come from
-// measurements on an H200 (bench/results/predicted). Launches with less work than multiprocessors
-// leave some idle; a last round of blocks that is not full does, too.
+// None of them is ever used fully: kReached in predict.cpp holds the shares that are reached,
+// chosen from experience and not fitted; bench/results/predicted sets the times beside those
+// measured on an H200. Launches of fewer blocks than multiprocessors leave some idle; a last round
+// of blocks that is not full does, too.
 #pragma once
 
 #include <array>

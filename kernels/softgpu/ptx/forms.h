@@ -22,7 +22,6 @@ struct Form {
   //   label   of a branch;   call   (results), function, (arguments)
   // Two forms of one opcode differ in these: ld.param.s8 into 2 bytes or into 4.
   std::string operands;
-  uint8_t bytes = 0;  // of one value in memory
 };
 
 class Forms {

@@ -85,8 +85,8 @@ template <uint32_t bytes>
 void add_size(Forms& f, const std::string& opcode) {
   const auto kind = InstructionClass::async_copy;
   const std::string n = std::to_string(bytes);
-  f.add(opcode, {issue<bytes, false>, kind, "= s a #" + n, bytes});
-  f.add(opcode, {issue<bytes, true>, kind, "= s a #" + n + " 4", bytes});
+  f.add(opcode, {issue<bytes, false>, kind, "= s a #" + n});
+  f.add(opcode, {issue<bytes, true>, kind, "= s a #" + n + " 4"});
 }
 
 }  // namespace

@@ -59,12 +59,11 @@ void add_operation(Forms& f, const std::string& operation, const std::string& ty
   const std::string n = std::to_string(sizeof(T)), b = sources == 1 ? " " + n : " " + n + " " + n;
   const std::string end = "." + operation + "." + type;
   for (const std::string space : {".global", ""}) {
-    f.add("atom" + space + end,
-          {atomic<T, op, false, true, sources>, kind, n + " = a" + b, sizeof(T)});
-    f.add("red" + space + end, {atomic<T, op, false, false, sources>, kind, "= a" + b, sizeof(T)});
+    f.add("atom" + space + end, {atomic<T, op, false, true, sources>, kind, n + " = a" + b});
+    f.add("red" + space + end, {atomic<T, op, false, false, sources>, kind, "= a" + b});
   }
-  f.add("atom.shared" + end, {atomic<T, op, true, true, sources>, kind, n + " = s" + b, sizeof(T)});
-  f.add("red.shared" + end, {atomic<T, op, true, false, sources>, kind, "= s" + b, sizeof(T)});
+  f.add("atom.shared" + end, {atomic<T, op, true, true, sources>, kind, n + " = s" + b});
+  f.add("red.shared" + end, {atomic<T, op, true, false, sources>, kind, "= s" + b});
 }
 
 template <class T>

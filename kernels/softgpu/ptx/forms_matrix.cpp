@@ -98,12 +98,12 @@ void add_matrix_forms(Forms& f) {
   const auto kind = InstructionClass::load_matrix;
   const std::string begin = "ldmatrix.sync.aligned.m8n8.x";
   for (const std::string space : {".shared.b16", ".shared::cta.b16"}) {
-    f.add(begin + "1" + space, {load_matrix<1, false>, kind, "v1x4 = s", 16});
-    f.add(begin + "2" + space, {load_matrix<2, false>, kind, "v2x4 = s", 16});
-    f.add(begin + "4" + space, {load_matrix<4, false>, kind, "v4x4 = s", 16});
-    f.add(begin + "1.trans" + space, {load_matrix<1, true>, kind, "v1x4 = s", 16});
-    f.add(begin + "2.trans" + space, {load_matrix<2, true>, kind, "v2x4 = s", 16});
-    f.add(begin + "4.trans" + space, {load_matrix<4, true>, kind, "v4x4 = s", 16});
+    f.add(begin + "1" + space, {load_matrix<1, false>, kind, "v1x4 = s"});
+    f.add(begin + "2" + space, {load_matrix<2, false>, kind, "v2x4 = s"});
+    f.add(begin + "4" + space, {load_matrix<4, false>, kind, "v4x4 = s"});
+    f.add(begin + "1.trans" + space, {load_matrix<1, true>, kind, "v1x4 = s"});
+    f.add(begin + "2.trans" + space, {load_matrix<2, true>, kind, "v2x4 = s"});
+    f.add(begin + "4.trans" + space, {load_matrix<4, true>, kind, "v4x4 = s"});
   }
   f.add("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32",
         {Cloned<Mma::leaf>::chosen(), InstructionClass::matrix, "v4x4 = v4x4 v2x4 v4x4"});

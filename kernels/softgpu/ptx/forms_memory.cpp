@@ -128,7 +128,7 @@ template <In in, class T, class D, int n>
 void add_load(Forms& f, const std::string& opcode, InstructionClass kind) {
   const std::string operands =
       fmt::format("{} = {}", registers(n, sizeof(D)), in == In::shared ? 's' : 'a');
-  f.add(opcode, {Cloned<Load<in, T, D, n>::leaf>::chosen(), kind, operands, sizeof(T) * n});
+  f.add(opcode, {Cloned<Load<in, T, D, n>::leaf>::chosen(), kind, operands});
 }
 
 // T, extended as its sign says to `bytes`.
@@ -153,8 +153,7 @@ void add_width(Forms& f, const std::string& space, const std::string& type, Inst
     const std::string operands =
         fmt::format("= {} {}", in == In::shared ? 's' : 'a', registers(n, own));
     f.add(fmt::format("st{}{}", space, end),
-          {Cloned<Store<in, std::make_unsigned_t<T>, n>::leaf>::chosen(), store, operands,
-           sizeof(T) * n});
+          {Cloned<Store<in, std::make_unsigned_t<T>, n>::leaf>::chosen(), store, operands});
   }
 }
 

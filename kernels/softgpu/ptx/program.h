@@ -34,7 +34,6 @@ struct Instruction {
   Slot guard = 0;                 // a predicate, if guarded
   bool guarded = false, guard_negated = false;
   InstructionClass kind = InstructionClass::integer;
-  uint8_t bytes = 0;         // memory: of one value
   int64_t immediate = 0;     // memory: offset of the address; wait_group: groups that may remain
   uint32_t target = 0;       // branch, call: the instruction
   uint32_t extra = 0;        // vectors: the first of their slots in Program::slots
