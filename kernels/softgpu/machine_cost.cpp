@@ -35,10 +35,15 @@ constexpr Cost kCosts[] = {
     {"mad.lo.s64", 4},
     {"shl.b64", 0.5},
     {"shr.s64", 2},
-    {"shr.u64", 2},
-    {"and.b64", 2},
-    {"or.b64", 2},
-    {"xor.b64", 2},
+    // The upper half is often known to be 0, and a shift by 32 only names another register; logic
+    // has three operands (LOP3).
+    {"shr.u64", 0.5},
+    {"and.b64", 1},
+    {"or.b64", 1},
+    {"xor.b64", 1},
+    {"xor.b32", 0.6},
+    {"or.b32", 0.6},
+    {"mul.hi.u32", 0.6},  // IMAD.WIDE gives both halves
     {"setp.eq.s64", 2},
     {"setp.ge.s64", 2},
     {"setp.lt.s64", 2},
