@@ -1,5 +1,8 @@
 #include "models/checkpoint.h"
 
+#include <fmt/ranges.h>
+
+#include <algorithm>
 #include <cmath>
 #include <future>
 
@@ -105,17 +108,41 @@ void copy_from_file_layout(const std::string& name, const Tensor& given, Paramet
   looked_at(given);
 }
 
+std::vector<std::string> differences(
+    const std::vector<std::pair<std::string, Parameter*>>& parameters,
+    const NamedTensors& tensors) {
+  std::vector<std::string> missing, misshapen, extra;
+  NamedTensors rest = tensors;
+  for (const auto& [name, parameter] : parameters) {
+    const Shape expected = file_shape(parameter->variable.shape(), parameter->layout);
+    const auto found = rest.find(name);
+    if (found == rest.end()) {
+      missing.push_back(fmt::format("{} is missing", io::show(name)));
+      continue;
+    }
+    if (found->second.shape() != expected || found->second.dtype() != Dtype::f32)
+      misshapen.push_back(fmt::format("{} is {} {}, not f32 {}", io::show(name),
+                                      name_of(found->second.dtype()),
+                                      to_string(found->second.shape()), to_string(expected)));
+    rest.erase(found);
+  }
+  for (const auto& [name, tensor] : rest)
+    extra.push_back(fmt::format("{} {} has no place", io::show(name), to_string(tensor.shape())));
+  missing.insert(missing.end(), misshapen.begin(), misshapen.end());
+  missing.insert(missing.end(), extra.begin(), extra.end());
+  return missing;
+}
+
 void load_state(const std::vector<std::pair<std::string, Parameter*>>& parameters,
                 const NamedTensors& state) {
-  for (const auto& [name, parameter] : parameters) {
-    const auto found = state.find(name);
-    require(found != state.end(), "tensor '{}' is missing", name);
-    copy_from_file_layout(name, found->second, *parameter);
-  }
-  if (state.size() == parameters.size()) return;
-  std::map<std::string, const Parameter*> known(parameters.begin(), parameters.end());
-  for (const auto& [name, tensor] : state)
-    require(known.count(name) == 1, "unexpected tensor '{}' {}", name, to_string(tensor.shape()));
+  std::vector<std::string> found = differences(parameters, state);
+  const size_t count = found.size();
+  found.resize(std::min<size_t>(count, 3));
+  require(count == 0,
+          "its tensors are not those of the network that it describes ({} difference{}): {}", count,
+          count == 1 ? "" : "s", fmt::join(found, "; "));
+  for (const auto& [name, parameter] : parameters)
+    copy_from_file_layout(name, state.at(name), *parameter);
 }
 
 void write_model(const std::filesystem::path& path, const ModelInfo& info,

@@ -60,8 +60,12 @@ NamedTensors state_dict(Model& model) {
   return state;
 }
 
-// Strict: every tensor must be used and every parameter found, else Error naming the first that is
-// not.
+// How `tensors` differ from what the network's parameters need: one line each of the missing, then
+// those of another shape or dtype, then those left over.
+std::vector<std::string> differences(
+    const std::vector<std::pair<std::string, Parameter*>>& parameters, const NamedTensors& tensors);
+
+// Strict: throws Error with the number of differences and the first three, if there are any.
 void load_state(const std::vector<std::pair<std::string, Parameter*>>& parameters,
                 const NamedTensors& state);
 

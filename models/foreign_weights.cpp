@@ -291,31 +291,6 @@ ForeignNetwork recognise_network(const NamedTensors& tensors, const json& told) 
   return {"classifier", classifier_config(names, told)};
 }
 
-std::vector<std::string> differences(
-    const std::vector<std::pair<std::string, Parameter*>>& parameters,
-    const NamedTensors& tensors) {
-  std::vector<std::string> missing, misshapen, extra;
-  NamedTensors rest = tensors;
-  for (const auto& [name, parameter] : parameters) {
-    const Shape expected = file_shape(parameter->variable.shape(), parameter->layout);
-    const auto found = rest.find(name);
-    if (found == rest.end()) {
-      missing.push_back(fmt::format("{} is missing", io::show(name)));
-      continue;
-    }
-    if (found->second.shape() != expected || found->second.dtype() != Dtype::f32)
-      misshapen.push_back(fmt::format("{} is {} {}, not f32 {}", io::show(name),
-                                      name_of(found->second.dtype()),
-                                      to_string(found->second.shape()), to_string(expected)));
-    rest.erase(found);
-  }
-  for (const auto& [name, tensor] : rest)
-    extra.push_back(fmt::format("{} {} has no place", io::show(name), to_string(tensor.shape())));
-  missing.insert(missing.end(), misshapen.begin(), misshapen.end());
-  missing.insert(missing.end(), extra.begin(), extra.end());
-  return missing;
-}
-
 Tensor chunked_from_per_head(const Tensor& projection, int64_t heads) {
   return swap_first_two(projection, heads, 3);
 }

@@ -25,11 +25,6 @@ struct ForeignNetwork {
 // networks, or what of guided-diffusion's networks diffscm does not have.
 ForeignNetwork recognise_network(const NamedTensors& tensors, const nlohmann::json& told);
 
-// How `tensors` differ from what the network's parameters need: one line each of the missing, then
-// those of another shape or dtype, then those left over.
-std::vector<std::string> differences(
-    const std::vector<std::pair<std::string, Parameter*>>& parameters, const NamedTensors& tensors);
-
 // Rearranges rows of a query-key-value projection, [3C,C,1] or [3C], in `heads` heads: between
 // [q k v] head by head, as attention blocks have them, and [q of all heads, k .., v ..], as the
 // attention pool does and guided-diffusion's use_new_attention_order.
