@@ -7,6 +7,8 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "kernels/error.h"
+
 namespace diffscm::softgpu {
 namespace {
 

@@ -158,7 +158,7 @@ class World {
     for (const auto& [kind, out] :
          {std::pair{"diffusion", unet()}, std::pair{"classifier", classifier()}}) {
       const Result r = Program(path(), {"train", kind, "--preset", preset(), "--data", data(),
-                                        "--out", out, "--quiet"})
+                                        "--out", out, "--device", "cpu", "--quiet"})
                            .wait();
       if (r.code != 0) throw std::runtime_error("cannot train the models of these tests: " + r.err);
     }
