@@ -4,7 +4,11 @@
   bench/predict.py build/bin/bench_operators_softgpu --device H200 \\
       --measured bench/results/nvidia-h200/report.json --out bench/results/predicted/h200.md
 
-Every case runs once, twice in a row in a recorded graph: the second call finds the caches as a repetition on a GPU would.
+  bench/predict.py --profile FILE --containing adamw --device H200
+
+The second prints a recorded step by kernels: the last graph of a profile (DIFFSCM_SOFTGPU_PROFILE=FILE) with such a kernel.
+
+In the first every case runs once, twice in a row in a recorded graph: the second call finds the caches as a repetition on a GPU would.
 No time is measured here; what the table calls measured comes from the report."""
 import argparse
 import json
@@ -16,7 +20,34 @@ import sys
 import tempfile
 
 CALLS = 2
-ROW = re.compile(r"^\s*\d+\s+[\d.]+\s+([\d.]+) r (\w+)\s+(\d\S*) of (\S+)\s+(.*)$")
+ROW = re.compile(r"^\s*\d+\s+[\d.]+\s+([\d.]+) ([r ]) (\w+)\s+\d\S* of \S+\s+(.*)$")
+
+
+def timeline(text):
+    """[(microseconds, limit, kernel, whether it is a node of a graph)] of a profile."""
+    return [(float(m[1]), m[3], m[4], m[2] == "r") for m in map(ROW.match, text.splitlines()) if m]
+
+
+def step(path, kernel, device):
+    """The table of the last run of graph nodes that holds such a kernel."""
+    rows = timeline(open(path).read())
+    at = max((n for n, row in enumerate(rows) if row[3] and kernel in row[2]), default=None)
+    if at is None:
+        sys.exit(f"{path}: no recorded launch of a kernel named '{kernel}'")
+    begin, end = at, at + 1
+    while begin > 0 and rows[begin - 1][3]:
+        begin -= 1
+    while end < len(rows) and rows[end][3]:
+        end += 1
+    kernels = {}
+    for us, limit, name, _ in rows[begin:end]:
+        kernels.setdefault(name, []).append((us, limit))
+    total = sum(row[0] for row in rows[begin:end])
+    lines = [f"Predicted for {device}: {total:.0f} us, {end - begin} graph nodes.", "",
+             "| kernel | calls | predicted us | limit of the longest |", "|---|---:|---:|---|"]
+    for name, calls in sorted(kernels.items(), key=lambda k: -sum(us for us, _ in k[1])):
+        lines.append(f"| `{name}` | {len(calls)} | {sum(us for us, _ in calls):.1f} | {max(calls)[1]} |")
+    return "\n".join(lines)
 
 
 def predicted(program, case, device, seconds):
@@ -33,7 +64,7 @@ def predicted(program, case, device, seconds):
         except subprocess.CalledProcessError as error:
             print(f"{case}: exit {error.returncode}", file=sys.stderr)
             return None
-        rows = [(float(m[1]), m[2], m[5]) for m in map(ROW.match, profile.read().splitlines()) if m]
+        rows = [row[:3] for row in timeline(profile.read()) if row[3]]
     return rows[-(len(rows) // CALLS):] if rows else None
 
 
@@ -51,13 +82,20 @@ def report_times(report):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("program")
+    parser.add_argument("program", nargs="?", help="bench_operators_softgpu")
+    parser.add_argument("--profile", help="print a step of this profile instead")
+    parser.add_argument("--containing", default="", help="a kernel of that step")
     parser.add_argument("--device", default="H100")
     parser.add_argument("--filter", default=".")
     parser.add_argument("--measured", help="report.json of scripts/gpu_report.sh")
     parser.add_argument("--seconds", type=float, default=120, help="for each case")
     parser.add_argument("--out", default="-")
     o = parser.parse_args()
+    if o.profile:
+        print(step(o.profile, o.containing, o.device))
+        return
+    if not o.program:
+        parser.error("give bench_operators_softgpu or --profile")
 
     report = json.load(open(o.measured)) if o.measured else {}
     measured = report_times(report)
