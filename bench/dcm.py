@@ -8,11 +8,13 @@
 Per model and seed: 5000 rows of the truth, a fit, and `diffscm scm evaluate --truth`: 1000 against
 1000 rows as they are; do() of every node with descendants to 20 values, 100 against 100 rows; 100
 factual rows under each. Tables show medians over seeds. DCM's own are decoded from its figures.
-Finished fits and evaluations in --out are not repeated.
+Finished fits and evaluations in --out are not repeated, and seeds are the outer loop: a run that was
+stopped goes on where it was, or gives its table of the seeds that it has with --seeds.
 """
 import argparse
 import json
 import random
+import resource
 import statistics
 import subprocess
 import sys
@@ -82,22 +84,29 @@ def run(program, *arguments):
 
 
 def one(program, graph, form, seed, rows, out, extra):
-    """summary.json of one fit, and the seconds that the fit took."""
+    """summary.json of one fit, and the seconds and CPU seconds that the fit took."""
     data = out / f"{graph.stem}-{seed}" / "data"
     if "ladder" in graph.stem:
         graph = out / f"{graph.stem}-{seed}.toml"
         graph.write_text(ladder(graph.stem.rsplit("-")[2], seed))
     fit, judged = data.parent / form, data.parent / f"{form}-judged"
+    cpu = data.parent / f"{form}-cpu.json"
     if not (judged / "summary.json").exists():
         if not (data / "run.json").exists():
             run(program, "scm", "sample", graph, "--count", rows, "--seed", seed, "--out", data,
                 "--quiet")
-        run(program, "scm", "fit", graph, "--data", data / "samples.csv", "--seed", seed,
-            *FORMS[form], "--out", fit, "--resume", "--quiet")
+        if not (fit / "run.json").exists():
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            run(program, "scm", "fit", graph, "--data", data / "samples.csv", "--seed", seed,
+                *FORMS[form], "--out", fit, "--resume", "--quiet")
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            cpu.write_text(json.dumps(after.ru_utime + after.ru_stime
+                                      - before.ru_utime - before.ru_stime))
         run(program, "scm", "evaluate", fit, "--truth", graph, "--seed", seed, "--out", judged,
             "--quiet", *extra)
     summary = json.loads((judged / "summary.json").read_text())
     summary["fit_seconds"] = json.loads((fit / "run.json").read_text())["summary"]["seconds"]
+    summary["fit_cpu_seconds"] = json.loads(cpu.read_text())
     return summary
 
 
@@ -116,36 +125,41 @@ def main():
     if a.write_ladder:
         return print(ladder(a.write_ladder, 0), end="")
     a.out.mkdir(parents=True, exist_ok=True)
+    graphs = [f"{model}-{kind}" for model in a.models.split(",") for kind in ("nlin", "nadd")]
+    forms = a.forms.split(",")
+    runs = {}
+    for seed in range(a.seeds):
+        for name in graphs:
+            # Of the ladder DCM sets x01 and x04 only.
+            extra = ["--do", "x01,x04"] if name.startswith("ladder") else []
+            for form in forms:
+                runs.setdefault((name, form), []).append(
+                    one(a.program, root / "graphs" / f"dcm-{name}.toml", form, seed, a.rows, a.out,
+                        extra))
     table = []
     print("| model | form | observed (floor) | do() (floor) | counterfactual error | of the first "
-          "| DCM: observed, do(), first | fit s |\n|---|---|---|---|---|---|---|---|")
-    for model in a.models.split(","):
-        for kind in ("nlin", "nadd"):
-            graph = root / "graphs" / f"dcm-{model}-{kind}.toml"
-            # Of the ladder DCM sets x01 and x04 only.
-            extra = ["--do", "x01,x04"] if model == "ladder" else []
-            dcm = DCM[f"{model}-{kind}"]
-            for form in a.forms.split(","):
-                runs = [one(a.program, graph, form, seed, a.rows, a.out, extra)
-                        for seed in range(a.seeds)]
-                def median(get):
-                    return statistics.median(map(get, runs))
-                row = {
-                    "model": f"{model}-{kind}", "form": form, "seeds": a.seeds,
-                    "observed": median(lambda r: r["observational_mmd"]["model"]),
-                    "observed_floor": median(lambda r: r["observational_mmd"]["floor"]),
-                    "do": median(lambda r: r["interventional_mmd"]["model"]),
-                    "do_floor": median(lambda r: r["interventional_mmd"]["floor"]),
-                    "counterfactual": median(lambda r: r["counterfactual_mse"]),
-                    "first": median(lambda r: r["counterfactual_mse_first_descendant"]),
-                    "fit_seconds": median(lambda r: r["fit_seconds"]),
-                }
-                table.append(row)
-                print(f"| {row['model']} | {form} | {row['observed']:.4f} "
-                      f"({row['observed_floor']:.4f}) | {row['do']:.4f} ({row['do_floor']:.4f}) "
-                      f"| {row['counterfactual']:.4f} | {row['first']:.4f} "
-                      f"| {dcm[0]:.4f}, {dcm[1]:.4f}, {dcm[2]:.4f} | {row['fit_seconds']:.1f} |",
-                      flush=True)
+          "| DCM: observed, do(), first | fit s | CPU s |\n|---|---|---|---|---|---|---|---|---|")
+    for (name, form), results in runs.items():
+        def median(get):
+            return statistics.median(map(get, results))
+        row = {
+            "model": name, "form": form, "seeds": a.seeds,
+            "observed": median(lambda r: r["observational_mmd"]["model"]),
+            "observed_floor": median(lambda r: r["observational_mmd"]["floor"]),
+            "do": median(lambda r: r["interventional_mmd"]["model"]),
+            "do_floor": median(lambda r: r["interventional_mmd"]["floor"]),
+            "counterfactual": median(lambda r: r["counterfactual_mse"]),
+            "first": median(lambda r: r["counterfactual_mse_first_descendant"]),
+            "first_by_seed": [r["counterfactual_mse_first_descendant"] for r in results],
+            "fit_seconds": median(lambda r: r["fit_seconds"]),
+            "fit_cpu_seconds": median(lambda r: r["fit_cpu_seconds"]),
+        }
+        table.append(row)
+        dcm = DCM[name]
+        print(f"| {name} | {form} | {row['observed']:.4f} ({row['observed_floor']:.4f}) "
+              f"| {row['do']:.4f} ({row['do_floor']:.4f}) | {row['counterfactual']:.4f} "
+              f"| {row['first']:.4f} | {dcm[0]:.4f}, {dcm[1]:.4f}, {dcm[2]:.4f} "
+              f"| {row['fit_seconds']:.1f} | {row['fit_cpu_seconds']:.1f} |", flush=True)
     if a.json:
         a.json.write_text(json.dumps(table, indent=1) + "\n")
 

@@ -72,6 +72,7 @@ void fit_scm(const Graph& graph, const NodeValues& data, const std::filesystem::
       read_mechanism(path, role_of(graph, i));  // or throws
       continue;
     }
+    const auto training = folder / "training" / path.stem();
     Mechanism& mechanism = model.mechanism(i);
     const auto report = [&](double done, const std::string& note, bool finished = false) {
       if (options.progress) options.progress({i, graph.size(), name, note, done, finished});
@@ -83,7 +84,7 @@ void fit_scm(const Graph& graph, const NodeValues& data, const std::filesystem::
                       {.seed = seed_of(options.seed, name),
                        .target = options.target,
                        .layers = options.layers,
-                       .folder = folder / "training" / path.stem(),
+                       .folder = training,
                        .stop = options.stop,
                        .progress = [&](double done, double total, const std::string& note) {
                          report(done / total, note);
@@ -93,8 +94,13 @@ void fit_scm(const Graph& graph, const NodeValues& data, const std::filesystem::
       }
     }
     write_mechanism(path, role_of(graph, i), mechanism);
+    // Of an image it is the run that made it, with its log; of the others, all is in the file.
+    if (graph[i].kind != NodeKind::image) std::filesystem::remove_all(training);
     report(1, "", true);
   }
+  if (std::filesystem::exists(folder / "training") &&
+      std::filesystem::is_empty(folder / "training"))
+    std::filesystem::remove(folder / "training");
 }
 
 }  // namespace diffscm::causal

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <memory>
+#include <numeric>
+#include <optional>
 #include <vector>
 
 #include "causal/expression.h"
@@ -10,6 +12,8 @@
 
 namespace diffscm::causal {
 namespace {
+
+constexpr std::string_view kNatural = "natural";
 
 std::string trimmed(std::string_view text) {
   const size_t begin = text.find_first_not_of(" \t"), end = text.find_last_not_of(" \t");
@@ -33,9 +37,58 @@ std::vector<std::string> split(std::string_view text) {
   return parts;
 }
 
+// "(no->yes, *->natural)": for each natural state, what it becomes.
+std::vector<double> state_map(const data::Attribute& attribute, std::string_view text) {
+  std::vector<double> becomes(attribute.states.size());
+  std::iota(becomes.begin(), becomes.end(), 0.0);
+  if (text == kNatural) return becomes;
+  std::vector<bool> named(becomes.size());
+  std::optional<std::string> others;
+  for (const std::string& part : split(text.substr(1, text.size() - 2))) {
+    const size_t arrow = part.find("->");
+    require(arrow != std::string::npos, "{}: give STATE->STATE", io::show(trimmed(part)));
+    const std::string from = trimmed(std::string_view(part).substr(0, arrow));
+    const std::string to = trimmed(std::string_view(part).substr(arrow + 2));
+    const bool is_others =
+        from == "*" && std::ranges::find(attribute.states, "*") == attribute.states.end();
+    if (is_others) {
+      require(!others, "* twice");
+      others = to;
+      continue;
+    }
+    const auto state = static_cast<size_t>(attribute.parse(from));
+    require(!named[state], "{} twice", io::show(from));
+    named[state] = true;
+    if (to != kNatural) becomes[state] = attribute.parse(to);
+  }
+  if (others && *others != kNatural) {
+    const double to = attribute.parse(*others);
+    for (size_t k = 0; k < becomes.size(); ++k)
+      if (!named[k]) becomes[k] = to;
+  }
+  return becomes;
+}
+
+Setting state_setting_of(const Node& node, const std::string& text) {
+  const auto& states = node.attribute.states;
+  const bool is_map = text == kNatural || (text.front() == '(' && text.back() == ')');
+  if (!is_map || std::ranges::find(states, text) != states.end())
+    return set_to(node, node.attribute.parse(text));
+  const std::vector<double> becomes = state_map(node.attribute, text);
+  if (std::ranges::all_of(becomes, [&](double b) { return b == becomes[0]; }))
+    return set_to(node, becomes[0]);
+  return {[becomes](const Values& natural) {
+            Values values = natural;
+            for (double& v : values.numbers) v = becomes[static_cast<size_t>(v)];
+            return values;
+          },
+          text};
+}
+
 Setting setting_of(const Node& node, const std::string& text) {
-  if (node.is_discrete()) return set_to(node, node.attribute.parse(text));
-  require(node.kind == NodeKind::continuous, "do({}): an image cannot be set, its causes can", node.name());
+  if (node.is_discrete()) return state_setting_of(node, text);
+  require(node.kind == NodeKind::continuous, "do({}): an image cannot be set, its causes can",
+          node.name());
   const auto f = std::make_shared<const Expression>(text, std::vector<std::string>{"natural"});
   if (!f->mentions(0)) {
     const double nothing = 0;

@@ -31,10 +31,11 @@ Noised noised(double z, uint64_t seed, int64_t step, int64_t row) {
   return {cosine * z + sine * eps, sine, cosine, cosine * eps - sine * z};
 }
 
-// The same options for part `part` of `parts`, with a seed of its own.
+// The same options for part `part` of `parts`, with a seed and a folder of its own.
 FitOptions part_of(const FitOptions& options, size_t part, size_t parts) {
   FitOptions own = options;
   own.seed = options.seed + 0x9E3779B97F4A7C15u * part;
+  if (!own.folder.empty()) own.folder /= std::to_string(part);
   if (options.progress)
     own.progress = [progress = options.progress, part, parts](double done, double total,
                                                               const std::string& note) {
@@ -49,17 +50,23 @@ DiffusionMechanism::DiffusionMechanism(const Role& role)
     : DiffusionMechanism(role, Parameters(role.node.mechanism.parameters)) {}
 
 DiffusionMechanism::DiffusionMechanism(const Role& role, Parameters parameters)
-    : parents_(role.node.parents),
-      conditional_(is_conditional(parameters)),
-      velocity_(conditional_ ? std::span<const Node>(role.parents) : std::span<const Node>(), kOwn,
-                1, network_settings(parameters, {.hidden = {64, 64, 64}, .fit = {.steps = 4000}})) {
+    : attribute_(role.node.attribute),
+      parents_(role.node.parents),
+      conditional_(is_conditional(parameters)) {
   require_continuous(role);
+  const int members = parameters.get("members", 1);
+  require(members >= 1 && members <= 100, "members is {}: give 1 to 100", members);
+  const auto told = conditional_ ? std::span<const Node>(role.parents) : std::span<const Node>();
+  const NetworkSettings of_member =
+      network_settings(parameters, {.hidden = {64, 64, 64}, .fit = {.steps = 4000}});
+  for (int m = 0; m < members; ++m) members_.emplace_back(told, kOwn, 1, of_member);
+  score_share_ = parameters.number("score_share", 0.7, 0, 1);
   const NetworkSettings settings = network_settings(parameters, {.fit = {.steps = 2000}});
   flow_steps_ = parameters.get("flow_steps", 40);
   require(flow_steps_ >= 1 && flow_steps_ <= 10000, "flow_steps is {}: give 1 to 10000",
           flow_steps_);
   if (conditional_) {
-    if (parameters.get("location_scale", false) && !role.parents.empty())
+    if (parameters.get("location_scale", true) && !role.parents.empty())
       location_scale_.emplace(role.parents, 0, affine_.outputs(), settings);
   } else {
     encode_factual_ = parameters.choice("encode", {"factual", "unconditional"}) == "factual";
@@ -92,7 +99,7 @@ std::vector<double> DiffusionMechanism::to_standard(const Values& value,
                                                     std::span<const float> outputs) const {
   std::vector<double> z;
   for (size_t row = 0; row < value.numbers.size(); ++row) {
-    z.push_back(standard_.to(value.numbers[row]));
+    z.push_back(marginal_.to(value.numbers[row]));
     if (location_scale_) z.back() = affine_.to_noise(z.back(), outputs.subspan(2 * row, 2));
   }
   return z;
@@ -113,7 +120,7 @@ Values DiffusionMechanism::predict(const Values& noise, Parents parents) const {
   for (size_t row = 0; row < x.size(); ++row) {
     if (location_scale_)
       x[row] = affine_.to_value(x[row], std::span<const float>(outputs).subspan(2 * row, 2));
-    x[row] = standard_.from(x[row]);
+    x[row] = nearest_within(attribute_, marginal_.from(x[row]));
   }
   return Values(std::move(x));
 }
@@ -133,7 +140,7 @@ std::vector<double> DiffusionMechanism::log_density(const Values& value, Parents
   integrate_flow(velocity(parents, rows, true), 0, kPureNoise, flow_steps_, x, log_p);
   for (size_t row = 0; row < x.size(); ++row) {
     log_p[row] -= x[row] * x[row] / 2 + std::log(2 * std::numbers::pi) / 2;
-    log_p[row] -= std::log(standard_.deviation);
+    log_p[row] += marginal_.log_slope(value.numbers[row]);
     // The normal density of an affine noise of 0, but for its constant, is -log scale.
     if (location_scale_) {
       const auto here = std::span<const float>(outputs).subspan(2 * row, 2);
@@ -145,7 +152,8 @@ std::vector<double> DiffusionMechanism::log_density(const Values& value, Parents
 }
 
 Velocity DiffusionMechanism::velocity(Parents parents, int64_t rows, bool guided) const {
-  std::vector<float> inputs = velocity_.inputs(conditional_ ? parents : Parents{}, rows);
+  // The features of all members are the same: they saw the same rows.
+  std::vector<float> inputs = members_[0].inputs(conditional_ ? parents : Parents{}, rows);
   std::vector<std::vector<float>> predicted;
   if (guided && scale_ > 0)
     for (size_t k = 0; k < predictors_.size(); ++k)
@@ -161,19 +169,23 @@ Velocity DiffusionMechanism::velocity(Parents parents, int64_t rows, bool guided
       network.set_own(own, 1, sines);
       network.set_own(own, 2, cosines);
     };
-    tell(velocity_, inputs, x);
-    std::vector<float> outputs;
-    if (slope.empty()) {
-      outputs = evaluate(velocity_.mlp(), inputs);
-    } else {
-      const auto both = evaluate_with_gradient(velocity_.mlp(), inputs, [](auto, auto weights) {
+    tell(members_[0], inputs, x);
+    std::fill(v.begin(), v.end(), 0.0);
+    std::fill(slope.begin(), slope.end(), 0.0);
+    const double share = 1 / static_cast<double>(members_.size());
+    const auto width = static_cast<size_t>(members_[0].width());
+    for (const ParentNetwork& member : members_) {
+      if (slope.empty()) {
+        const std::vector<float> outputs = evaluate(member.mlp(), inputs);
+        for (size_t i = 0; i < v.size(); ++i) v[i] += share * outputs[i];
+        continue;
+      }
+      const auto both = evaluate_with_gradient(member.mlp(), inputs, [](auto, auto weights) {
         std::fill(weights.begin(), weights.end(), 1.0f);
       });
-      outputs = both.outputs;
-      for (size_t i = 0; i < slope.size(); ++i)
-        slope[i] = both.gradient[i * static_cast<size_t>(velocity_.width()) + 1];
+      for (size_t i = 0; i < v.size(); ++i) v[i] += share * both.outputs[i];
+      for (size_t i = 0; i < v.size(); ++i) slope[i] += share * both.gradient[i * width + 1];
     }
-    std::copy(outputs.begin(), outputs.end(), v.begin());
 
     // A predictor sees cos(theta) x, so that its gradient vanishes where x_theta says nothing any
     // more, and tan(theta) times it is finite.
@@ -183,12 +195,12 @@ Velocity DiffusionMechanism::velocity(Parents parents, int64_t rows, bool guided
     for (size_t k = 0; k < predicted.size(); ++k) {
       const Predictor& p = predictors_[k];
       tell(p.network, predicted[k], seen);
-      const auto width = static_cast<size_t>(p.network.outputs());
+      const auto outputs = static_cast<size_t>(p.network.outputs());
       const auto both = evaluate_with_gradient(
           p.network.mlp(), predicted[k], [&](std::span<const float> out, std::span<float> weights) {
             for (size_t i = 0; i < x.size(); ++i)
-              p.loss(parents[k]->numbers[i], out.subspan(i * width, width),
-                     weights.subspan(i * width, width));
+              p.loss(parents[k]->numbers[i], out.subspan(i * outputs, outputs),
+                     weights.subspan(i * outputs, outputs));
           });
       // d loss / dx is cos(theta) times that of the input, and -d log p / dx.
       for (size_t i = 0; i < x.size(); ++i)
@@ -198,11 +210,12 @@ Velocity DiffusionMechanism::velocity(Parents parents, int64_t rows, bool guided
 }
 
 void DiffusionMechanism::fit(const Values& value, Parents parents, const FitOptions& options) {
-  standard_ = Standard::of(value.numbers);
-  const size_t parts = 1 + (location_scale_ ? 1 : 0) + predictors_.size();
+  marginal_ = MarginalTransform::of(value.numbers, score_share_);
+  const size_t before = (location_scale_ ? 1 : 0) + predictors_.size();
+  const size_t parts = before + members_.size();
   if (location_scale_) {
     std::vector<double> z;
-    for (const double x : value.numbers) z.push_back(standard_.to(x));
+    for (const double x : value.numbers) z.push_back(marginal_.to(x));
     location_scale_->fit(
         parents, value.rows(), {},
         [&](std::span<const int64_t> rows, int64_t, std::span<const float> outputs,
@@ -221,13 +234,15 @@ void DiffusionMechanism::fit(const Values& value, Parents parents, const FitOpti
     fit_predictor(predictors_[k], z, *parents[k], told(parents, k), part_of(options, k, parts),
                   fmt::format("predictor of {}", parents_[k]));
   }
-  fit_velocity(z, conditional_ ? parents : Parents{}, part_of(options, parts - 1, parts));
+  for (size_t m = 0; m < members_.size(); ++m)
+    fit_velocity(members_[m], z, conditional_ ? parents : Parents{},
+                 part_of(options, before + m, parts));
 }
 
-void DiffusionMechanism::fit_velocity(std::span<const double> z, Parents parents,
-                                      const FitOptions& options) {
+void DiffusionMechanism::fit_velocity(ParentNetwork& member, std::span<const double> z,
+                                      Parents parents, const FitOptions& options) {
   std::vector<double> target;
-  velocity_.fit(
+  member.fit(
       parents, std::ssize(z),
       [&](std::span<const int64_t> rows, int64_t step, std::span<float> own) {
         target.clear();
@@ -280,19 +295,21 @@ void DiffusionMechanism::fit_predictor(Predictor& predictor, std::span<const dou
 
 MechanismState DiffusionMechanism::state() const {
   MechanismState state;
-  velocity_.save(state, "velocity");
+  for (size_t m = 0; m < members_.size(); ++m)
+    members_[m].save(state, fmt::format("velocity.{}", m));
   if (location_scale_) location_scale_->save(state, "location_scale");
   for (size_t k = 0; k < predictors_.size(); ++k) {
     predictors_[k].network.save(state, fmt::format("predictor.{}", k));
     state.values["parents"].push_back(predictors_[k].standard);
   }
-  state.values["standard"] = standard_;
+  state.values["transform"] = marginal_;
   return state;
 }
 
 void DiffusionMechanism::load(const MechanismState& given) {
   MechanismState state = given;
-  velocity_.load(state, "velocity");
+  for (size_t m = 0; m < members_.size(); ++m)
+    members_[m].load(state, fmt::format("velocity.{}", m));
   if (location_scale_) location_scale_->load(state, "location_scale");
   const auto taken = [&](const char* name) {
     require(state.values.contains(name), "the entry {} is missing", name);
@@ -309,7 +326,7 @@ void DiffusionMechanism::load(const MechanismState& given) {
       standards[k].get_to(predictors_[k].standard);
     }
   }
-  taken("standard").get_to(standard_);
+  taken("transform").get_to(marginal_);
   require_empty(state);
 }
 

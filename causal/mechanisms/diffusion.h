@@ -4,15 +4,18 @@
 #include <optional>
 
 #include "causal/mechanisms/flow_head.h"
+#include "causal/mechanisms/marginal_transform.h"
 #include "causal/mechanisms/mixture_head.h"
 #include "causal/mechanisms/parent_network.h"
 #include "causal/mechanisms/probability_flow.h"
 
 namespace diffscm::causal {
 
-// A network estimates v (causal/mechanisms/probability_flow.h) of the standardised number; the
+// A network estimates v (causal/mechanisms/probability_flow.h) of the number's transform
+// (causal/mechanisms/marginal_transform.h); the
 // noise of a value is where the probability flow ends. The flow of one number is monotone, so that
-// an exact network couples value and noise by their quantiles: Phi(noise) = F(value | parents).
+// an exact network couples value and noise by their quantiles: Phi(noise) = F(value | parents). A
+// value beyond the node's range becomes the nearest within it.
 //
 // Parameters, besides the networks':
 //   form = "conditional" | "anti-causal"
@@ -25,10 +28,14 @@ namespace diffscm::causal {
 //   1,
 //     so that the predictors multiply to p(parents | x_theta). false: from x_theta alone, as
 //     published, which takes the parents for independent given x_theta; they are not
+//   members = 1              networks that estimate v, each with a start and held-out rows of its
+//   own;
+//     their mean is taken
+//   score_share = 0.7        of the transform; 0: the number is only standardised
 //   flow_steps = 40          Runge-Kutta steps of the flow
-//   location_scale = false   conditional: the network sees (x - location) / scale, both fitted
+//   location_scale = true    conditional: the network sees (z - location) / scale, both fitted
 //     beforehand as functions of the parents, which leaves to the diffusion what is not normal. No
-//     quantile moves by it; it helps where noise adds and harms where tails are heavy
+//     quantile moves by it
 //   encode = "factual" | "unconditional"    anti-causal: whether abduction is guided by the factual
 //     parents, so that prediction walks the same way back, or not, as published. Then predict() of
 //     abduct() is not the value
@@ -45,7 +52,7 @@ class DiffusionMechanism : public Mechanism {
   bool has_log_density() const override { return conditional_; }
   std::vector<double> log_density(const Values& value, Parents parents) const override;
   void fit(const Values& value, Parents parents, const FitOptions& options) override;
-  bool is_fitted() const override { return velocity_.is_fitted(); }
+  bool is_fitted() const override { return members_.back().is_fitted(); }
   MechanismState state() const override;
   void load(const MechanismState& state) override;
   std::string description() const override;
@@ -63,7 +70,8 @@ class DiffusionMechanism : public Mechanism {
 
   DiffusionMechanism(const Role& role, Parameters parameters);
 
-  void fit_velocity(std::span<const double> z, Parents parents, const FitOptions& options);
+  void fit_velocity(ParentNetwork& member, std::span<const double> z, Parents parents,
+                    const FitOptions& options);
   void fit_predictor(Predictor& predictor, std::span<const double> z, const Values& parent,
                      Parents told, const FitOptions& options, const std::string& name);
   // The parents that predictor k is told.
@@ -74,15 +82,17 @@ class DiffusionMechanism : public Mechanism {
   std::vector<float> location_scale(Parents parents, int64_t rows) const;
   std::vector<double> to_standard(const Values& value, std::span<const float> outputs) const;
 
+  data::Attribute attribute_;
   std::vector<std::string> parents_;
   bool conditional_, encode_factual_ = true, chained_ = true;
   double scale_ = 1;
   int flow_steps_;
   FlowHead affine_;
   std::optional<ParentNetwork> location_scale_;
-  ParentNetwork velocity_;
+  std::vector<ParentNetwork> members_;  // estimate v
   std::vector<Predictor> predictors_;
-  Standard standard_;
+  double score_share_ = 0.7;
+  MarginalTransform marginal_;
 };
 
 std::unique_ptr<Mechanism> make_diffusion(const Role& role);

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "causal/mechanisms/features.h"
 #include "causal/mechanisms/parameters.h"
 #include "engine/io/file.h"
 #include "kernels/error.h"
@@ -206,8 +207,14 @@ Values EquationMechanism::abduct(const Values& value, Parents parents,
 double EquationMechanism::checked(double value) const {
   require(!std::isnan(value), "the equation {} has no value for some parents and noise",
           io::show(value_.text()));
-  if (role_.node.is_discrete()) role_.node.attribute.check(value);
-  return value;
+  const data::Attribute& a = role_.node.attribute;
+  if (role_.node.is_discrete()) a.check(value);
+  const double within = nearest_within(a, value);
+  require(
+      role_.node.is_discrete() || std::abs(value - within) <= 1e-9 * (1 + std::abs(within)),
+      "the equation {} makes {} {}, and its range is {} to {}: widen it, or give min() and max()",
+      io::show(value_.text()), a.name, value, a.low, a.high);
+  return role_.node.is_discrete() ? value : within;
 }
 
 Values EquationMechanism::predict(const Values& noise, Parents parents) const {

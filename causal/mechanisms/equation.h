@@ -21,7 +21,8 @@ namespace diffscm::causal {
 // is said that is tried, for 200 draws of standard normal parents and states; a row where it does
 // not hold all the same is refused. Of a discrete node the noise is drawn until it makes the state:
 // an exact draw from the posterior, refused after a million draws. Without noise, a value other
-// than the equation's has probability zero.
+// than the equation's has probability zero. predict() throws Error for a value beyond the node's
+// range by more than rounding.
 class EquationMechanism : public Mechanism {
  public:
   explicit EquationMechanism(const Role& role);

@@ -32,6 +32,10 @@ void from_json(const json& j, Standard& s) {
           "a mean and a deviation cannot be {}", io::show(j.dump()));
 }
 
+double nearest_within(const data::Attribute& attribute, double value) {
+  return std::min(std::max(value, attribute.low), attribute.high);
+}
+
 Features::Features(std::span<const Node> parents) : standards_(parents.size()) {
   for (const Node& parent : parents) {
     require(parent.kind != NodeKind::image, "its parent {} is an image", io::show(parent.name()));

@@ -22,6 +22,9 @@ struct Standard {
 void to_json(nlohmann::json& json, const Standard& standard);
 void from_json(const nlohmann::json& json, Standard& standard);
 
+// The nearest to a number within the attribute's range.
+double nearest_within(const data::Attribute& attribute, double value);
+
 // The parents of a node as the inputs of a network.
 class Features {
  public:

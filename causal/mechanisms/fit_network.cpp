@@ -1,10 +1,17 @@
 #include "causal/mechanisms/fit_network.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
+#include <map>
+#include <nlohmann/json.hpp>
 #include <numbers>
+#include <string>
 
 #include "autograd/adamw.h"
+#include "engine/io/file.h"
+#include "engine/io/safetensors.h"
+#include "kernels/error.h"
 #include "models/checkpoint.h"
 #include "training/epoch_order.h"
 
@@ -12,6 +19,8 @@ namespace diffscm::causal {
 namespace {
 
 constexpr int64_t kFewRows = 50, kLooks = 40, kRowsAtOnce = 4096;
+constexpr const char* kFormat = "diffscm.network-fit.v1";
+constexpr std::chrono::seconds kBetweenWrites{5};
 
 std::vector<float> inputs_of(const Mlp& network, const NetworkTask& task,
                              std::span<const int64_t> rows, int64_t step) {
@@ -30,6 +39,53 @@ double mean_loss(const Mlp& network, const NetworkTask& task, std::span<const in
   return sum / static_cast<double>(rows.size());
 }
 
+// The weights that were best so far, and all that the next step depends on.
+struct FitState {
+  Adamw& optimiser;
+  NetworkFit best{};
+  Tensor best_weights{};
+
+  std::map<std::string, Tensor> arenas() {
+    return {{"values", optimiser.values()},
+            {"m", optimiser.m()},
+            {"v", optimiser.v()},
+            {"ema", optimiser.ema()},
+            {"best", best_weights}};
+  }
+
+  void write(const std::filesystem::path& file, int64_t steps) {
+    std::filesystem::create_directories(file.parent_path());
+    const nlohmann::json state = {{"step", optimiser.steps()},
+                                  {"steps", steps},
+                                  {"best_loss", best.loss},
+                                  {"best_step", best.kept_step}};
+    io::write_safetensors(file, {arenas(), {{"format", kFormat}, {"state", state.dump()}}});
+  }
+
+  void read(const std::filesystem::path& path, int64_t steps) {
+    io::Safetensors file = io::read_safetensors(path);
+    const auto state = nlohmann::json::parse(file.metadata["state"], nullptr, false);
+    const auto whole = [&](const char* key) {
+      return state.is_object() && state.contains(key) && state[key].is_number_unsigned();
+    };
+    const bool ours = file.metadata["format"] == kFormat && whole("step") && whole("steps") &&
+                      whole("best_step") && state.contains("best_loss") &&
+                      state["best_loss"].is_number() && state["steps"] == steps &&
+                      state["step"] <= steps;
+    require(ours, "{} is no checkpoint of this fit: remove it to begin again", io::show(path));
+    best_weights = optimiser.values().clone();
+    for (auto& [name, tensor] : arenas()) {
+      const auto found = file.tensors.find(name);
+      require(found != file.tensors.end() && found->second.shape() == tensor.shape(),
+              "{}: the tensor {} is missing or of another size: remove the file to begin again",
+              io::show(path), name);
+      tensor.copy_from(found->second);
+    }
+    optimiser.set_steps(state["step"]);
+    best = {state["best_loss"], state["best_step"]};
+  }
+};
+
 }  // namespace
 
 void validate(const NetworkFitOptions& o) {
@@ -41,7 +97,7 @@ void validate(const NetworkFitOptions& o) {
 }
 
 NetworkFit fit_network(Mlp& network, const NetworkTask& task, const NetworkFitOptions& options,
-                       const NetworkProgress& progress) {
+                       const NetworkProgress& progress, const NetworkCheckpoint& checkpoint) {
   validate(options);
   require(task.rows >= 1, "a fit to no rows: the table is empty");
   std::vector<int64_t> rows = permutation(task.rows, {options.seed, kernels::Purpose::split, 0}, 0);
@@ -58,11 +114,14 @@ NetworkFit fit_network(Mlp& network, const NetworkTask& task, const NetworkFitOp
   const int64_t look_every = std::max<int64_t>(1, options.steps / kLooks);
   std::vector<int64_t> chosen(static_cast<size_t>(batch));
   std::vector<float> gradient(chosen.size() * static_cast<size_t>(network.config().outputs));
-  NetworkFit best;
-  Tensor best_weights;
+  FitState state{optimiser};
+  if (!checkpoint.file.empty() && std::filesystem::exists(checkpoint.file))
+    state.read(checkpoint.file, options.steps);
+  using Clock = std::chrono::steady_clock;
+  auto written = Clock::now();
   double since_look = 0;
   int64_t steps_since_look = 0;
-  for (int64_t step = 0; step < options.steps; ++step) {
+  for (int64_t step = optimiser.steps(); step < options.steps; ++step) {
     for (int64_t i = 0; i < batch; ++i)
       chosen[static_cast<size_t>(i)] = rows[static_cast<size_t>(order.at(step * batch + i))];
     const std::vector<float> inputs = inputs_of(network, task, chosen, step);
@@ -83,22 +142,28 @@ NetworkFit fit_network(Mlp& network, const NetworkTask& task, const NetworkFitOp
     if ((step + 1) % look_every != 0 && step + 1 != options.steps) continue;
     optimiser.swap_ema();
     const double judgement = mean_loss(network, task, judged);
-    if (!best_weights || judgement < best.loss) {
-      best = {judgement, step + 1};
-      best_weights = optimiser.values().clone();
+    if (!state.best_weights || judgement < state.best.loss) {
+      state.best = {judgement, step + 1};
+      state.best_weights = optimiser.values().clone();
     }
     optimiser.swap_ema();
+    const bool due = step + 1 == options.steps || Clock::now() - written > kBetweenWrites ||
+                     (checkpoint.stop && checkpoint.stop());
+    if (due && !checkpoint.file.empty()) {
+      state.write(checkpoint.file, options.steps);
+      written = Clock::now();
+    }
     if (progress)
       progress(step + 1, options.steps, since_look / static_cast<double>(steps_since_look));
     since_look = 0;
     steps_since_look = 0;
   }
-  optimiser.values().copy_from(best_weights);
+  optimiser.values().copy_from(state.best_weights);
   // The arena goes with the optimiser's other memory: each parameter gets its own again, and wants
   // no gradient any more.
   network.visit(
       [](const std::string&, Parameter& p) { p.variable = Variable(p.variable.value().clone()); });
-  return best;
+  return state.best;
 }
 
 namespace {

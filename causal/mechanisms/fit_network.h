@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <span>
 
@@ -37,15 +38,24 @@ struct NetworkFit {
   int64_t kept_step = 0;  // after which the weights were best on them
 };
 
+// From where a fit goes on that was interrupted.
+struct NetworkCheckpoint {
+  std::filesystem::path file;       // of this fit alone; empty: none is kept
+  std::function<bool()> stop = {};  // true: write it, then ask `progress` once more
+};
+
 // After so many of so many steps, with the mean loss since the last call. What it throws ends the
 // fit.
 using NetworkProgress = std::function<void(int64_t done, int64_t steps, double loss)>;
 
 // AdamW on batches of shuffled rows. The network is left with the moving average of its weights
 // that was best on the held-out rows, which were looked at 40 times; with fewer than 50 rows none
-// are held out. Throws Error when the loss stops being finite.
+// are held out. The checkpoint is written where it is looked at, at most every few seconds, and at
+// the end; a fit that finds one goes on there and ends in the same bits. Throws Error when the loss
+// stops being finite, and for a checkpoint of another fit.
 NetworkFit fit_network(Mlp& network, const NetworkTask& task, const NetworkFitOptions& options,
-                       const NetworkProgress& progress = {});
+                       const NetworkProgress& progress = {},
+                       const NetworkCheckpoint& checkpoint = {});
 
 // The network on inputs [N, network inputs] -> [N, network outputs], without a tape.
 std::vector<float> evaluate(const Mlp& network, std::span<const float> inputs);

@@ -47,12 +47,15 @@ NetworkFit ParentNetwork::fit(Parents parents, int64_t rows, const OwnInputs& ow
   };
   NetworkFitOptions fit = settings_.fit;
   fit.seed = options.seed;
-  const NetworkFit result =
-      fit_network(mlp_, task, fit, [&](int64_t done, int64_t steps, double mean_loss) {
+  const NetworkFit result = fit_network(
+      mlp_, task, fit,
+      [&](int64_t done, int64_t steps, double mean_loss) {
         if (options.progress)
           options.progress(static_cast<double>(done), static_cast<double>(steps),
                            fmt::format("{} {:.4f}", what, mean_loss));
-      });
+      },
+      {.file = options.folder.empty() ? options.folder : options.folder / "network.safetensors",
+       .stop = options.stop});
   fitted_ = true;
   return result;
 }

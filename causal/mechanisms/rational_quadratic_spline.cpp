@@ -129,8 +129,36 @@ RationalQuadraticSpline::RationalQuadraticSpline(std::span<const double> raw,
   }
 }
 
+RationalQuadraticSpline::RationalQuadraticSpline(std::vector<double> x, std::vector<double> y)
+    : x_(std::move(x)), y_(std::move(y)) {
+  const size_t n = x_.size();
+  require(n >= 2 && y_.size() == n, "a spline through {} and {} knots", n, y_.size());
+  std::vector<double> secant;
+  for (size_t i = 0; i + 1 < n; ++i) {
+    secant.push_back((y_[i + 1] - y_[i]) / (x_[i + 1] - x_[i]));
+    require(x_[i] < x_[i + 1] && std::isfinite(secant[i]) && secant[i] > 0,
+            "a spline's knots do not rise");
+  }
+  slope_.push_back(secant.front());
+  for (size_t i = 0; i + 1 < secant.size(); ++i)
+    slope_.push_back(2 / (1 / secant[i] + 1 / secant[i + 1]));
+  slope_.push_back(secant.back());
+}
+
+// Beyond the knots a spline with a shape is the identity, to the bit, another one a line.
+std::optional<RationalQuadraticSpline::Value> RationalQuadraticSpline::beyond(
+    double v, const std::vector<double>& from, const std::vector<double>& to, double sign) const {
+  if (v > from.front() && v < from.back()) return {};
+  if (shape_.bins > 0 || std::isnan(v)) return Value{v, 0};
+  const bool low = v <= from.front();
+  const double log_slope = sign * std::log(low ? slope_.front() : slope_.back());
+  return Value{(low ? to.front() : to.back()) +
+                   std::exp(log_slope) * (v - (low ? from.front() : from.back())),
+               log_slope};
+}
+
 RationalQuadraticSpline::Value RationalQuadraticSpline::forward(double x) const {
-  if (!(std::abs(x) < shape_.bound)) return {x, 0};
+  if (const auto outside = beyond(x, x_, y_, 1)) return *outside;
   const size_t k = bin_of(x_, x);
   const auto [y, l] =
       rational_quadratic(x, x_[k], x_[k + 1], y_[k], y_[k + 1], slope_[k], slope_[k + 1]);
@@ -138,7 +166,7 @@ RationalQuadraticSpline::Value RationalQuadraticSpline::forward(double x) const 
 }
 
 RationalQuadraticSpline::Value RationalQuadraticSpline::inverse(double y) const {
-  if (!(std::abs(y) < shape_.bound)) return {y, 0};
+  if (const auto outside = beyond(y, y_, x_, -1)) return *outside;
   const size_t k = bin_of(y_, y);
   const double width = x_[k + 1] - x_[k], height = y_[k + 1] - y_[k], s = height / width;
   const double d0 = slope_[k], d1 = slope_[k + 1], e = y - y_[k], bend = d1 + d0 - 2 * s;
@@ -153,6 +181,7 @@ RationalQuadraticSpline::Value RationalQuadraticSpline::inverse(double y) const 
 double RationalQuadraticSpline::backward(double x, double dy, double dlog_derivative,
                                          std::span<double> raw_gradient) const {
   const auto bins = static_cast<size_t>(shape_.bins);
+  require(bins > 0, "a spline through knots has no parameters");
   require(raw_gradient.size() == 3 * bins - 1, "a spline's gradient has {} entries, not {}",
           3 * bins - 1, raw_gradient.size());
   if (!(std::abs(x) < shape_.bound)) return dy;

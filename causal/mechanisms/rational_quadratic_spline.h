@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -22,6 +23,10 @@ void validate(const SplineShape& shape);
 class RationalQuadraticSpline {
  public:
   RationalQuadraticSpline(std::span<const double> raw, const SplineShape& shape);
+  // Through knots, x and y both rising, two or more: the slope at a knot is the harmonic mean of
+  // its neighbours' secants, at an end the secant, with which it goes on as a line. Throws Error
+  // for other knots.
+  RationalQuadraticSpline(std::vector<double> x, std::vector<double> y);
 
   struct Value {
     double value, log_derivative;  // y and log dy/dx of forward(); x and log dx/dy of inverse()
@@ -30,13 +35,19 @@ class RationalQuadraticSpline {
   // The other root form of eq. 29-31, which is stable where the quadratic's leading term vanishes.
   Value inverse(double y) const;
 
-  // Gradients of a loss L(y, l) with y, l = forward(x): adds dL/d raw to `raw_gradient` [3K - 1]
-  // and returns dL/dx, given dL/dy and dL/dl.
+  // Of a spline with a shape. Gradients of a loss L(y, l) with y, l = forward(x): adds dL/d raw to
+  // `raw_gradient` [3K - 1] and returns dL/dx, given dL/dy and dL/dl.
   double backward(double x, double dy, double dlog_derivative,
                   std::span<double> raw_gradient) const;
 
+  const std::vector<double>& x() const { return x_; }
+  const std::vector<double>& y() const { return y_; }
+
  private:
-  SplineShape shape_;
+  std::optional<Value> beyond(double v, const std::vector<double>& from,
+                              const std::vector<double>& to, double sign) const;
+
+  SplineShape shape_{.bins = 0};        // 0: through knots
   std::vector<double> width_, height_;  // softmax shares [K]
   std::vector<double> x_, y_, slope_;   // knots [K + 1]
   std::vector<double> slope_gate_;      // d slope / d raw [K - 1]: sigmoid(raw)

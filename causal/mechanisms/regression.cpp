@@ -13,7 +13,8 @@ void require_continuous(const Role& role) {
 
 RegressionMechanism::RegressionMechanism(const Role& role, int64_t outputs,
                                          NetworkSettings settings)
-    : network_(role.parents, /*own=*/0, outputs, std::move(settings)) {
+    : attribute_(role.node.attribute),
+      network_(role.parents, /*own=*/0, outputs, std::move(settings)) {
   require_continuous(role);
 }
 
@@ -37,7 +38,7 @@ Values RegressionMechanism::abduct(const Values& value, Parents parents, const R
 
 Values RegressionMechanism::predict(const Values& noise, Parents parents) const {
   return Values(per_row(noise, parents, [this](double u, std::span<const float> outputs) {
-    return standard_.from(to_value(u, outputs));
+    return nearest_within(attribute_, standard_.from(to_value(u, outputs)));
   }));
 }
 

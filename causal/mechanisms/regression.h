@@ -7,7 +7,8 @@
 
 namespace diffscm::causal {
 
-// Abduction is exact: the function is inverted in closed form, in double.
+// Abduction is exact: the function is inverted in closed form, in double. A value beyond the node's
+// range becomes the nearest within it.
 class RegressionMechanism : public Mechanism {
  public:
   Abduction abduction() const override { return Abduction::exact; }
@@ -37,6 +38,7 @@ class RegressionMechanism : public Mechanism {
   template <class F>
   std::vector<double> per_row(const Values& values, Parents parents, F&& f) const;
 
+  data::Attribute attribute_;
   ParentNetwork network_;
   Standard standard_;
 };

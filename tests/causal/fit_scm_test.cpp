@@ -62,19 +62,26 @@ TEST(FitScm, AStoppedFitGoesOnAndEndsTheSame) {
                                             EXPECT_EQ(p.nodes, 3u);
                                           }});
   EXPECT_EQ(order, (std::vector<std::string>{"a", "b", "c"}));
+  bool stopping = false;
   EXPECT_THROW(fit_scm(quick(), data(), stopped.path(),
                        {.seed = 1,
                         .progress =
-                            [](const ScmFitProgress& p) {
-                              if (p.name == "c" && p.done > 0.5) throw Stop{};
-                            }}),
+                            [&](const ScmFitProgress& p) {
+                              if (stopping) throw Stop{};
+                              stopping = p.name == "c" && p.done > 0.5;
+                            },
+                        .stop = [&] { return stopping; }}),
                Stop);
   EXPECT_THROW(load_model(stopped.path()), Error);
   order.clear();
+  double begun = 1;  // where in the middle of its node the fit goes on
   fit_scm(quick(), data(), stopped.path(), {.seed = 1, .progress = [&](const ScmFitProgress& p) {
                                               if (p.finished) order.push_back(p.name);
+                                              if (p.done > 0) begun = std::min(begun, p.done);
                                             }});
   EXPECT_EQ(order, (std::vector<std::string>{"c"}));
+  EXPECT_GT(begun, 0.5);
+  EXPECT_FALSE(std::filesystem::exists(stopped.path() / "training"));
   for (const char* node : {"a", "b", "c"})
     EXPECT_EQ(testing::get(mechanism_path(stopped.path(), node)),
               testing::get(mechanism_path(whole.path(), node)))

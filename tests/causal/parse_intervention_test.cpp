@@ -30,12 +30,42 @@ TEST(ParseIntervention, TakesStatesNumbersAndFunctions) {
   EXPECT_TRUE(parse_intervention("", graph()).empty());
 }
 
+TEST(ParseIntervention, TakesWhatEachNaturalStateBecomes) {
+  EXPECT_EQ(applied("flu=natural", {0, 1}), (std::vector<double>{0, 1}));
+  EXPECT_EQ(applied("flu=(no -> yes, yes -> no)", {0, 1}), (std::vector<double>{1, 0}));
+
+  Node severity = number("severity");
+  severity.kind = NodeKind::categorical;
+  severity.attribute.states = {"low", "medium", "high"};
+  const Graph severities({severity});
+  const auto becomes = [&](const std::string& text) {
+    return parse_intervention(text, severities).at(0);
+  };
+  const Values all(std::vector<double>{0, 1, 2});
+  EXPECT_EQ(becomes("severity=(high->low)").set(all).numbers, (std::vector<double>{0, 1, 0}));
+  EXPECT_EQ(becomes("severity=(low->natural, *->high)").set(all).numbers,
+            (std::vector<double>{0, 2, 2}));
+  EXPECT_TRUE(becomes("severity=(high->low)").uses_natural);
+  // Whatever is natural, the same: no edge is left.
+  EXPECT_FALSE(becomes("severity=(*->high)").uses_natural);
+  EXPECT_EQ(becomes("severity=(*->high)").text, "high");
+
+  severity.attribute.states = {"natural", "(a->b)"};
+  const Graph odd({severity});
+  EXPECT_FALSE(parse_intervention("severity=natural", odd).at(0).uses_natural);
+  EXPECT_FALSE(parse_intervention("severity=(a->b)", odd).at(0).uses_natural);
+}
+
 TEST(ParseIntervention, RefusesWhatItCannotUse) {
   for (const auto& [text, why] :
        std::vector<std::pair<std::string, std::string>>{{"flu", "give NODE=VALUE"},
                                                         {"flu=", "give a value"},
                                                         {"flu=maybe", "do(flu=maybe)"},
-                                                        {"flu=natural", "do(flu=natural)"},
+                                                        {"flu=(no)", "give STATE->STATE"},
+                                                        {"flu=(no->maybe)", "maybe"},
+                                                        {"flu=(maybe->no)", "maybe"},
+                                                        {"flu=(no->yes, no->no)", "twice"},
+                                                        {"flu=(*->yes, *->no)", "* twice"},
                                                         {"income=-1", "do(income=-1)"},
                                                         {"income=flu", "do(income=flu)"},
                                                         {"income=1,income=2", "do(income) twice"},

@@ -91,6 +91,28 @@ TEST(Query, seeing_doing_and_imagining_in_one_syntax) {
   EXPECT_NEAR(all.lines[3].value, 0.8 * (0.9 * 0.9 + 0.1 * 0.99), 1e-12);
 }
 
+// do() as a function of the natural state: p(natural) is that of the graph, and what becomes of it
+// is what the children see.
+TEST(Query, soft_interventions_on_states_are_exact) {
+  const auto m = shipped("sprinkler.toml");
+  EXPECT_NEAR(answer(m, {.of = "wet=1", .set = "sprinkler=natural"}).lines[0].value, .6471, 1e-12);
+  const double swapped =  // 1 with 0.5 where it is clear, 0.9 where cloudy
+      0.5 * (0.5 * (0.8 * 0.9 + 0.2 * 0.99) + 0.5 * 0.2 * 0.9) +
+      0.5 * (0.9 * (0.2 * 0.9 + 0.8 * 0.99) + 0.1 * 0.8 * 0.9);
+  const Answer a = answer(m, {.of = "wet=1", .set = "sprinkler=(0->1, 1->0)"});
+  EXPECT_TRUE(a.exact);
+  EXPECT_EQ(a.question, "P(wet=1 | do(sprinkler=(0->1, 1->0)))");
+  EXPECT_NEAR(a.lines[0].value, swapped, 1e-12);
+  // The sprinkler was on; had it been the other way, off: as do(sprinkler=0).
+  EXPECT_NEAR(
+      answer(m, {.of = "wet=1", .observed = "sprinkler=1,wet=1", .set = "sprinkler=(0->1, 1->0)"})
+          .lines[0]
+          .value,
+      .2912621359, 1e-9);
+  // Whatever is natural, off.
+  EXPECT_NEAR(answer(m, {.of = "wet=1", .set = "sprinkler=(*->0)"}).lines[0].value, .45, 1e-12);
+}
+
 // The exact answers by samples, for each rung; intervals that hold them.
 TEST(Query, samples_agree_with_exact_answers) {
   for (const char* file : {"sprinkler.toml", "asia.bif"}) {
@@ -107,6 +129,8 @@ TEST(Query, samples_agree_with_exact_answers) {
             : std::vector<QueryText>{
                   {.of = "rain=1", .given = "wet=1"},
                   {.of = "wet=1", .set = "sprinkler=0"},
+                  {.of = "wet=1", .set = "sprinkler=(0->1,1->0)"},
+                  {.of = "rain=1", .observed = "wet=1", .set = "cloudy=(0->1,1->0)"},
                   {.of = "wet=1", .observed = "sprinkler=1,wet=1", .set = "sprinkler=0"},
                   {.of = "rain=1", .given = "wet=1", .observed = "cloudy=0", .set = "sprinkler=0"}};
     for (const QueryText& text : texts) {

@@ -110,8 +110,8 @@ TEST(Diffusion, TheNoiseIsTheQuantileOfTheValue) {
   const std::vector<const Values*> parents{&world.x};
   for (const nlohmann::json& parameters :
        {nlohmann::json{{"form", "conditional"}},
-        nlohmann::json{{"form", "conditional"}, {"location_scale", true}},
-        nlohmann::json{{"form", "anti-causal"}}}) {
+        nlohmann::json{{"form", "conditional"}, {"location_scale", false}},
+        nlohmann::json{{"members", 2}}, nlohmann::json{{"form", "anti-causal"}}}) {
     const auto mechanism = fitted(world, parameters);
     const Values noise = mechanism->abduct(world.y, parents, {});
     EXPECT_LT(rms(noise, world.u), 0.25) << parameters;
@@ -198,6 +198,8 @@ TEST(Diffusion, RefusesWhatItCannotUse) {
   };
   expect_error(make({{"form", "causal"}}), "form \"causal\"");
   expect_error(make({{"flow_steps", 0}}), "flow_steps is 0");
+  expect_error(make({{"members", 0}}), "members is 0");
+  expect_error(make({{"score_share", 1.5}}), "score_share is 1.5");
   expect_error(make({{"form", "anti-causal"}, {"scale", -1}}), "scale is -1");
   expect_error(make({{"encode", "factual"}}), "no parameter \"encode\"");
 }

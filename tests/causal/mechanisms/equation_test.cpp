@@ -84,6 +84,19 @@ TEST(Equation, SaysWhatCannotBeInverted) {
                "probability zero");
 }
 
+TEST(Equation, ARangeIsKeptOrRefused) {
+  Role within = role({{"value", "x + u"}, {"noise", kNormal}});
+  within.node.attribute.low = 0;
+  within.node.attribute.high = 1;
+  const EquationMechanism mechanism(within);
+  Values x({0.25});
+  const std::vector<const Values*> parents{&x};
+  EXPECT_EQ(mechanism.predict(Values({0.5}), parents).numbers[0], 0.75);
+  EXPECT_EQ(mechanism.predict(Values({0.75 + 1e-15}), parents).numbers[0], 1);  // but for rounding
+  expect_error([&] { mechanism.predict(Values({-0.5}), parents); },
+               "makes y -0.25, and its range is 0 to 1");
+}
+
 TEST(Equation, HasTheDensityOfItsNoise) {
   const Batch batch(50);
   const EquationMechanism mechanism = equation("x + exp(u)");

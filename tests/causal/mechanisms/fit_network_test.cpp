@@ -6,6 +6,7 @@
 #include <random>
 
 #include "kernels/error.h"
+#include "tests/engine/io_testing.h"
 
 namespace diffscm::causal {
 namespace {
@@ -53,6 +54,51 @@ TEST(FitNetwork, LearnsAFunction) {
   const std::vector<float> at{-1, 0, 0.5};
   const std::vector<float> y = evaluate(network, at);
   for (size_t i = 0; i < at.size(); ++i) EXPECT_NEAR(y[i], std::sin(3 * at[i]), 0.1);
+}
+
+TEST(FitNetwork, GoesOnFromItsCheckpointToTheSameBits) {
+  const Sine sine(300, 0.1);
+  const NetworkFitOptions options{.steps = 200, .lr = 1e-2, .seed = 3};
+  const MlpConfig config{.inputs = 1, .outputs = 1, .hidden = {8}};
+  const std::vector<float> at{-1, 0, 0.5};
+  Mlp whole(config, 0);
+  const NetworkFit expected = fit_network(whole, sine.task(), options);
+
+  struct Stop {};
+  const testing::TemporaryFolder folder;
+  const auto file = folder.path() / "x" / "fit.safetensors";
+  int64_t stopped_at = 0, first_seen = 0;
+  Mlp begun(config, 0);
+  EXPECT_THROW(fit_network(begun, sine.task(), options,
+                           [&](int64_t done, int64_t, double) {
+                             if (done >= 100) stopped_at = done;
+                             if (done > 100) throw Stop{};
+                           },
+                           {.file = file, .stop = [&] { return stopped_at > 0; }}),
+               Stop);
+  Mlp resumed(config, 0);
+  const auto resume = [&](const NetworkFitOptions& how) {
+    return fit_network(
+        resumed, sine.task(), how,
+        [&](int64_t done, int64_t, double) { first_seen = first_seen > 0 ? first_seen : done; },
+        {.file = file});
+  };
+  const NetworkFit fit = resume(options);
+  EXPECT_GT(first_seen, stopped_at);
+  EXPECT_EQ(fit.loss, expected.loss);
+  EXPECT_EQ(fit.kept_step, expected.kept_step);
+  EXPECT_EQ(evaluate(resumed, at), evaluate(whole, at));
+  // And what is done is not done again.
+  first_seen = 0;
+  EXPECT_EQ(resume(options).loss, expected.loss);
+  EXPECT_EQ(first_seen, 0);
+  EXPECT_EQ(evaluate(resumed, at), evaluate(whole, at));
+
+  testing::expect_error([&] { resume({.steps = 300}); }, "no checkpoint of this fit");
+  resumed = Mlp({.inputs = 1, .outputs = 1, .hidden = {32}}, 0);
+  testing::expect_error([&] { resume(options); }, "of another size");
+  testing::put(file, "nothing");
+  EXPECT_THROW(resume(options), Error);
 }
 
 TEST(FitNetwork, KeepsWhatIsBestOnHeldOutRows) {

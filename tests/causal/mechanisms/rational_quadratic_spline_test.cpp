@@ -71,10 +71,35 @@ TEST(RationalQuadraticSpline, GradientIsThatOfDifferences) {
   }
 }
 
+TEST(RationalQuadraticSpline, GoesThroughKnotsAndOnAsALine) {
+  const std::vector<double> x{-1, 0, 0.5, 4}, y{-3, -2, 2, 2.5};
+  const RationalQuadraticSpline spline(x, y);
+  for (size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(spline.forward(x[i]).value, y[i], 1e-12);
+  EXPECT_NEAR(spline.forward(-3).value, -5, 1e-12);  // the first secant is 1
+  EXPECT_NEAR(spline.forward(4 + 7).value, 3.5, 1e-12);
+  double last = -INFINITY;
+  for (double at = -3; at < 8; at += 0.01) {
+    const auto there = spline.forward(at);
+    EXPECT_GT(there.value, last);
+    last = there.value;
+    const auto back = spline.inverse(there.value);
+    EXPECT_NEAR(back.value, at, 1e-9);
+    EXPECT_NEAR(back.log_derivative, -there.log_derivative, 1e-9);
+    const double h = 1e-6, slope = spline.forward(at + h).value - spline.forward(at - h).value;
+    EXPECT_NEAR(std::log(slope / (2 * h)), there.log_derivative, 1e-4) << at;
+  }
+}
+
 TEST(RationalQuadraticSpline, RefusesWhatItCannotUse) {
   EXPECT_THROW(RationalQuadraticSpline(kRaw, {.bins = 5, .bound = 3}), Error);
-  EXPECT_THROW(RationalQuadraticSpline({}, {.bins = 0, .bound = 3}), Error);
+  EXPECT_THROW(
+      RationalQuadraticSpline(std::span<const double>(), SplineShape{.bins = 0, .bound = 3}),
+      Error);
   EXPECT_THROW(RationalQuadraticSpline(kRaw, {.bins = 4, .bound = 0}), Error);
+  using Knots = std::vector<double>;
+  for (const auto& [x, y] : std::vector<std::pair<Knots, Knots>>{
+           {{0}, {0}}, {{0, 1}, {0}}, {{0, 0}, {0, 1}}, {{0, 1}, {1, 1}}, {{0, 1}, {0, NAN}}})
+    EXPECT_THROW(RationalQuadraticSpline(x, y), Error);
 }
 
 }  // namespace
