@@ -198,8 +198,16 @@ void run(Common& common, Flags flags) {
   const NodeRows rows = read_rows(common, flags.rows, graph);
   if (flags.report && !rows.dataset)
     throw UsageError("--report shows images, and the graph has none");
-  const OutputFolder folder(flags.out, "scm counterfactual");
   const std::filesystem::path out = flags.out;
+  std::optional<OutputFolder> folder;
+  std::optional<io::JsonlWriter> lines;
+  const auto open = [&] {
+    folder.emplace(flags.out, "scm counterfactual");
+    lines.emplace(out / "results.jsonl");
+  };
+  // Images take long, and begin with a folder that can be written to. Of rows that have no answer
+  // nothing is written.
+  if (rows.dataset) open();
   std::optional<ImageAnswers> images;
   if (rows.dataset) images.emplace(graph, rows, flags.interventions);
 
@@ -209,7 +217,6 @@ void run(Common& common, Flags flags) {
   };
   const auto total = std::ssize(rows.index), size = images ? flags.batch : total;
   std::set<std::string> warnings;
-  io::JsonlWriter lines(out / "results.jsonl");
   for (int64_t begin = 0; begin < total; begin += size) {
     const int64_t end = std::min(total, begin + size);
     const auto report = [&](size_t part) {
@@ -226,10 +233,15 @@ void run(Common& common, Flags flags) {
     const causal::Rows which{common.seed, {rows.index.begin() + begin, rows.index.begin() + end}};
     report(0);
     const causal::NodeValues noise = model.abduct(factual, which);
+    std::vector<causal::Prediction> answers;
+    for (const Question& question : questions) {
+      report(1 + answers.size());
+      answers.push_back(model.counterfactual(factual, noise, question.set));
+    }
+    if (!folder) open();
     for (size_t q = 0; q < questions.size(); ++q) {
       Question& question = questions[q];
-      report(1 + q);
-      causal::Prediction answer = model.counterfactual(factual, noise, question.set);
+      causal::Prediction& answer = answers[q];
       for (size_t i = 0; i < graph.size(); ++i)
         for (const std::string& w :
              model.mechanism(i).warnings(model.parent_values(i, answer.value)))
@@ -241,7 +253,7 @@ void run(Common& common, Flags flags) {
         if (questions.size() > 1) line["do"] = question.text;
         line["nodes"] = line_of(graph, factual, noise, answer, row);
         if (images) add_distance(distances[row], line, question);
-        lines.write(line);
+        lines->write(line);
       }
       question.changed += changed_values(factual, answer.value);
       for (causal::Values& v : answer.value) v.images = {};

@@ -35,7 +35,8 @@ struct Flags {
     flag("set", &settings, "a parameter of --mechanism, as often as needed",
          {.value = "KEY=VALUE", .otherwise = "its own"});
     flag("out", &out, "the model's folder", {.required = true, .value = "DIR"});
-    flag("resume", &resume, "go on with the next node of the fit in --out");
+    flag("resume", &resume,
+         "go on where the fit in --out was stopped, in the middle of a node too");
   }
 };
 

@@ -31,7 +31,7 @@ struct Flags {
     flag("observed", &text.observed,
          "what was seen before do(): age=27,flu=0, or a table's rows: .csv or .npz",
          {.value = "NODE=VALUE,..|FILE", .otherwise = "nothing"});
-    flag("do", &text.set, "what is set: vaccinated=0,income=natural*1.1",
+    flag("do", &text.set, "what is set: vaccinated=0,income=natural*1.1,'severity=(high->low)'",
          {.value = "NODE=VALUE,..", .otherwise = "nothing"});
     flag("samples", &samples, "draw so many, and do not look for an exact answer",
          {.least = 1, .most = 1e9, .otherwise = "exact, or 100000"});

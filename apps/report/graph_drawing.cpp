@@ -11,6 +11,7 @@ namespace diffscm::apps {
 namespace {
 
 constexpr double kHeight = 40, kBetween = 54, kGap = 26, kMargin = 16;
+constexpr double kMostLean = 14;  // of an edge that passes a row
 constexpr double kFont = 13, kSmallFont = 10.5, kPadding = 22, kLeast = 70;
 constexpr size_t kLongest = 28;  // characters of a label
 
@@ -78,24 +79,36 @@ std::string draw_box(const causal::Node& node, const Box& box, bool set, double 
   return svg;
 }
 
-// From the bottom of the cause through the bends to the top of the effect, upright at each.
+// How far a bend leans over half a row, to the side to which the edge goes on; upright where it
+// turns back. Less than the gap that boxes keep from it.
+double lean(double before, double x, double after) {
+  if ((x - before) * (after - x) <= 0) return 0;
+  const double slope = (after - before) / (2 * (kHeight + kBetween));
+  return std::clamp(slope * kHeight / 2, -kMostLean, kMostLean);
+}
+
+// From the bottom of the cause through the bends to the top of the effect, upright at both.
 std::string draw_edge(double from, size_t from_layer, const std::vector<double>& bends, double to,
                       bool cut) {
-  double x = from, y = top_of(from_layer) + kHeight;
+  double x = from, y = top_of(from_layer) + kHeight, leaning = 0;
   std::string path = fmt::format("M{:.1f} {:.1f}", x, y);
-  const auto curve_to = [&](double to_x, double to_y) {
-    const double middle = (y + to_y) / 2;
-    path += fmt::format(" C{:.1f} {:.1f} {:.1f} {:.1f} {:.1f} {:.1f}", x, middle, to_x, middle,
-                        to_x, to_y);
+  const auto curve_to = [&](double to_x, double to_y, double to_leaning) {
+    const double middle = (y + to_y) / 2, reach = (to_y - y) / kHeight;
+    path += fmt::format(" C{:.1f} {:.1f} {:.1f} {:.1f} {:.1f} {:.1f}", x + leaning * reach, middle,
+                        to_x - to_leaning * reach, middle, to_x, to_y);
     x = to_x;
     y = to_y;
+    leaning = to_leaning;
   };
-  for (const double bend : bends) {
-    curve_to(bend, y + kBetween);
+  for (size_t k = 0; k < bends.size(); ++k) {
+    const double d =
+        lean(k == 0 ? from : bends[k - 1], bends[k], k + 1 == bends.size() ? to : bends[k + 1]);
+    curve_to(bends[k] - d, y + kBetween, d);
+    x += 2 * d;
     y += kHeight;
-    path += fmt::format(" V{:.1f}", y);
+    path += fmt::format(" L{:.1f} {:.1f}", x, y);
   }
-  curve_to(to, y + kBetween - 6);  // the arrow's head ends at the box
+  curve_to(to, y + kBetween - 6, 0);  // the arrow's head ends at the box
   return fmt::format("<path d=\"{}\" {} marker-end=\"url(#{})\"/>\n", path,
                      cut ? "stroke=\"#dc2626\" stroke-dasharray=\"5 4\"" : "stroke=\"#6b7a8d\"",
                      cut ? "cut" : "arrow");

@@ -54,11 +54,11 @@ DiffusionMechanism::DiffusionMechanism(const Role& role, Parameters parameters)
       parents_(role.node.parents),
       conditional_(is_conditional(parameters)) {
   require_continuous(role);
-  const int members = parameters.get("members", 1);
+  const int members = parameters.get("members", 4);
   require(members >= 1 && members <= 100, "members is {}: give 1 to 100", members);
   const auto told = conditional_ ? std::span<const Node>(role.parents) : std::span<const Node>();
   const NetworkSettings of_member =
-      network_settings(parameters, {.hidden = {64, 64, 64}, .fit = {.steps = 4000}});
+      network_settings(parameters, {.hidden = {64, 64, 64}, .fit = {.steps = 2000}});
   for (int m = 0; m < members; ++m) members_.emplace_back(told, kOwn, 1, of_member);
   score_share_ = parameters.number("score_share", 0.7, 0, 1);
   const NetworkSettings settings = network_settings(parameters, {.fit = {.steps = 2000}});

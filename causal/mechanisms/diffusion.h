@@ -1,6 +1,7 @@
 // A diffusion model of one number given its parents.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 
 #include "causal/mechanisms/flow_head.h"
@@ -28,7 +29,7 @@ namespace diffscm::causal {
 //   1,
 //     so that the predictors multiply to p(parents | x_theta). false: from x_theta alone, as
 //     published, which takes the parents for independent given x_theta; they are not
-//   members = 1              networks that estimate v, each with a start and held-out rows of its
+//   members = 4              networks that estimate v, each with a start and held-out rows of its
 //   own;
 //     their mean is taken
 //   score_share = 0.7        of the transform; 0: the number is only standardised
@@ -52,7 +53,9 @@ class DiffusionMechanism : public Mechanism {
   bool has_log_density() const override { return conditional_; }
   std::vector<double> log_density(const Values& value, Parents parents) const override;
   void fit(const Values& value, Parents parents, const FitOptions& options) override;
-  bool is_fitted() const override { return members_.back().is_fitted(); }
+  bool is_fitted() const override {
+    return std::ranges::all_of(members_, &ParentNetwork::is_fitted);
+  }
   MechanismState state() const override;
   void load(const MechanismState& state) override;
   std::string description() const override;

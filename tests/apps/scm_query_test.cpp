@@ -1,6 +1,10 @@
 // diffscm scm show and scm query.
+#include <regex>
+#include <sstream>
+
 #include "apps/report/graph_drawing.h"
 #include "apps/report/layers.h"
+#include "causal/formats/graph_file.h"
 #include "data/table.h"
 #include "tests/apps/commands.h"
 
@@ -156,6 +160,76 @@ TEST(Layers, a_tree_has_no_crossing) {
   const bool left = l.centre[1] < l.centre[2];
   for (const size_t of1 : {4, 6})
     for (const size_t of2 : {3, 5}) EXPECT_EQ(l.centre[of1] < l.centre[of2], left);
+}
+
+// Points of all curves of a drawing, and its boxes.
+struct Drawing {
+  struct Box {
+    double x, y, width, height;
+    bool holds(double px, double py) const {
+      return px > x && px < x + width && py > y && py < y + height;
+    }
+  };
+  std::vector<Box> boxes;
+  std::vector<std::vector<std::pair<double, double>>> edges;
+
+  explicit Drawing(const std::string& svg) {
+    const std::regex box(
+        R"re(<rect x="([^"]+)" y="([^"]+)" width="([^"]+)" height="([^"]+)" rx)re");
+    const std::regex path(R"re(<path d="M([^"z]+)" stroke)re");
+    for (std::sregex_iterator i(svg.begin(), svg.end(), box), end; i != end; ++i)
+      boxes.push_back(
+          {std::stod((*i)[1]), std::stod((*i)[2]), std::stod((*i)[3]), std::stod((*i)[4])});
+    for (std::sregex_iterator i(svg.begin(), svg.end(), path), end; i != end; ++i)
+      edges.push_back(points((*i)[1]));
+  }
+
+ private:
+  static std::vector<std::pair<double, double>> points(const std::string& path) {
+    std::istringstream text(path);
+    std::vector<std::pair<double, double>> all(1);
+    text >> all[0].first >> all[0].second;
+    for (char kind; text >> kind;) {
+      const auto [x0, y0] = all.back();
+      double x[3] = {}, y[3] = {};
+      for (int k = kind == 'C' ? 0 : 2; k < 3; ++k) text >> x[k] >> y[k];
+      if (kind == 'L') {
+        x[0] = x0 + (x[2] - x0) / 3, x[1] = x0 + (x[2] - x0) * 2 / 3;
+        y[0] = y0 + (y[2] - y0) / 3, y[1] = y0 + (y[2] - y0) * 2 / 3;
+      }
+      for (int i = 1; i <= 20; ++i) {
+        const double t = i / 20.0, r = 1 - t;
+        const auto at = [&](double a, const double* b) {
+          return r * r * r * a + 3 * r * r * t * b[0] + 3 * r * t * t * b[1] + t * t * t * b[2];
+        };
+        all.emplace_back(at(x0, x), at(y0, y));
+      }
+    }
+    return all;
+  }
+};
+
+TEST(GraphDrawing, long_edges_pass_between_the_boxes) {
+  for (const char* name : {"alarm.bif", "sachs.bif", "dcm-ladder-nlin.toml"}) {
+    const causal::Graph graph =
+        causal::read_graph(fs::path(DIFFSCM_WEIGHTS) / "../graphs" / name).graph;
+    size_t edges = 0;
+    for (size_t i = 0; i < graph.size(); ++i) edges += graph.parents(i).size();
+    const Drawing drawing(apps::draw_graph(graph));
+    ASSERT_EQ(drawing.boxes.size(), graph.size()) << name;
+    ASSERT_EQ(drawing.edges.size(), edges) << name;
+    for (const auto& edge : drawing.edges)
+      for (const auto& [x, y] : edge)
+        for (const Drawing::Box& box : drawing.boxes)
+          ASSERT_FALSE(box.holds(x, y)) << name << ": " << x << ", " << y;
+  }
+}
+
+TEST(ScmShow, refuses_mechanisms_that_cannot_be) {
+  const fs::path file = world() / "sum.toml";
+  testing::put(file,
+               "[nodes.a]\nstates = [\"x\", \"y\"]\nmechanism = \"table\"\nrows = [[0.5, 0.6]]\n");
+  expect_failure(diffscm({"scm", "show", file}), 1, "the probabilities sum to 1.1");
 }
 
 TEST(GraphDrawing, shows_what_do_sets_and_cuts) {

@@ -121,6 +121,12 @@ TEST(Scm, CounterfactualsOfATable) {
   const Result same = diffscm(query + Arguments{"--do", "x=natural"});
   ASSERT_EQ(same.code, 0) << same.err;
   EXPECT_EQ(run_of(out)["summary"]["changed_values"], 0);
+  // Only known when it is computed; then nothing has been written.
+  const std::string none = world() / "scm-no-counterfactual";
+  expect_failure(diffscm({"scm", "counterfactual", small().model, "--observed", small().data,
+                          "--do", "x=log(natural - 1000)", "--out", none}),
+                 1, "do(x=log(natural - 1000))");
+  EXPECT_FALSE(fs::exists(none));
 }
 
 TEST(Scm, IsJudgedAgainstTheTruth) {
