@@ -66,7 +66,7 @@ DiffusionMechanism::DiffusionMechanism(const Role& role, Parameters parameters)
   require(flow_steps_ >= 1 && flow_steps_ <= 10000, "flow_steps is {}: give 1 to 10000",
           flow_steps_);
   if (conditional_) {
-    if (parameters.get("location_scale", true) && !role.parents.empty())
+    if (parameters.get("location_scale", false) && !role.parents.empty())
       location_scale_.emplace(role.parents, 0, affine_.outputs(), settings);
   } else {
     encode_factual_ = parameters.choice("encode", {"factual", "unconditional"}) == "factual";

@@ -34,9 +34,9 @@ namespace diffscm::causal {
 //     their mean is taken
 //   score_share = 0.7        of the transform; 0: the number is only standardised
 //   flow_steps = 40          Runge-Kutta steps of the flow
-//   location_scale = true    conditional: the network sees (z - location) / scale, both fitted
+//   location_scale = false   conditional: the network sees (z - location) / scale, both fitted
 //     beforehand as functions of the parents, which leaves to the diffusion what is not normal. No
-//     quantile moves by it
+//     quantile moves by it; it helps where the scale changes, and harms where the location is sharp
 //   encode = "factual" | "unconditional"    anti-causal: whether abduction is guided by the factual
 //     parents, so that prediction walks the same way back, or not, as published. Then predict() of
 //     abduct() is not the value

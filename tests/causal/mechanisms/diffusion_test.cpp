@@ -110,7 +110,7 @@ TEST(Diffusion, TheNoiseIsTheQuantileOfTheValue) {
   const std::vector<const Values*> parents{&world.x};
   for (const nlohmann::json& parameters :
        {nlohmann::json{{"form", "conditional"}},
-        nlohmann::json{{"form", "conditional"}, {"location_scale", false}},
+        nlohmann::json{{"form", "conditional"}, {"location_scale", true}},
         nlohmann::json{{"members", 2}}, nlohmann::json{{"form", "anti-causal"}}}) {
     const auto mechanism = fitted(world, parameters);
     const Values noise = mechanism->abduct(world.y, parents, {});
