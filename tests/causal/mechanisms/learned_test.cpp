@@ -167,8 +167,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{.mechanism = "diffusion", .precision = 1e-4},
         Case{.mechanism = "diffusion", .root = true, .precision = 1e-4},
         Case{.mechanism = "diffusion", .parameters = {{"members", 2}}, .precision = 1e-4},
-        Case{
-            .mechanism = "diffusion", .parameters = {{"location_scale", true}}, .precision = 1e-4},
+        Case{.mechanism = "diffusion", .parameters = {{"location_scale", true}}, .precision = 1e-4},
         Case{.mechanism = "diffusion", .parameters = {{"form", "anti-causal"}}, .precision = 1e-3},
         Case{.mechanism = "empirical", .root = true},
         Case{.mechanism = "empirical", .discrete = true, .root = true}));
