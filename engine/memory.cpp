@@ -63,10 +63,9 @@ void* MemoryPool::allocate(int64_t bytes) {
   const auto system_allocate = [&] { return runtime(target_).allocate(static_cast<size_t>(size)); };
   auto& [mutex, statistics, needed] = account(target_);
   std::unique_lock lock(mutex);
-  void* block = nullptr;
-  if (auto& blocks = free_[size]; !blocks.empty()) {
-    block = blocks.back();
-    blocks.pop_back();
+  void* block = take_free(size);
+  if (block == nullptr) block = general_pool(target_)->take_free(size);
+  if (block != nullptr) {
     statistics.cached_bytes -= size;
   } else {
     if (target_ == Target::cpu) make_room_locked(size);
@@ -89,25 +88,32 @@ void* MemoryPool::allocate(int64_t bytes) {
   return block;
 }
 
+// The last of that size class to be freed, or null. The caller holds the account's mutex.
+void* MemoryPool::take_free(int64_t size) {
+  auto& blocks = free_[size];
+  if (blocks.empty()) return nullptr;
+  void* block = blocks.back();
+  blocks.pop_back();
+  return block;
+}
+
 void MemoryPool::deallocate(void* block, int64_t bytes) {
   const int64_t size = size_class(bytes);
   auto& [mutex, statistics, needed] = account(target_);
   const std::lock_guard lock(mutex);
-  free_[size].push_back(block);
+  (retired_ ? general_pool(target_)->free_ : free_)[size].push_back(block);
   statistics.in_use_bytes -= size;
   statistics.cached_bytes += size;
-  if (retired_) release_locked();
 }
 
 void MemoryPool::release() {
-  const std::lock_guard lock(account(target_).mutex);
-  release_locked();
-}
-
-void MemoryPool::retire() {
-  const std::lock_guard lock(account(target_).mutex);
-  retired_ = true;
-  release_locked();
+  auto& [mutex, statistics, needed] = account(target_);
+  const std::lock_guard lock(mutex);
+  for (auto& [size, blocks] : free_) {
+    for (void* block : blocks) runtime(target_).release(block);
+    statistics.cached_bytes -= size * static_cast<int64_t>(blocks.size());
+    blocks.clear();
+  }
 }
 
 void MemoryPool::make_room_locked(int64_t size) {
@@ -121,10 +127,12 @@ void MemoryPool::make_room_locked(int64_t size) {
     }
 }
 
-void MemoryPool::release_locked() {
+void MemoryPool::retire() {
+  const std::lock_guard lock(account(target_).mutex);
+  retired_ = true;
   for (auto& [size, blocks] : free_) {
-    for (void* block : blocks) runtime(target_).release(block);
-    account(target_).statistics.cached_bytes -= size * static_cast<int64_t>(blocks.size());
+    auto& general = general_pool(target_)->free_[size];
+    general.insert(general.end(), blocks.begin(), blocks.end());
     blocks.clear();
   }
 }

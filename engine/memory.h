@@ -43,12 +43,13 @@ class MemoryPool {
   void deallocate(void* block, int64_t bytes);
   // Gives the free blocks back to the system.
   void release();
-  // The same, and from now on every block as soon as it is freed.
+  // Hands the free blocks over to the target's general pool, and from now on every block as soon as
+  // it is freed: the next pool takes from there before it asks the system.
   void retire();
 
  private:
-  void release_locked();
   void make_room_locked(int64_t size);
+  void* take_free(int64_t size);
 
   Target target_;
   bool retired_ = false;

@@ -2,6 +2,8 @@
 // one stream.
 #include "kernels/runtime.h"
 
+#include <fstream>
+
 #include "kernels/cuda/runtime.h"
 #include "kernels/cuda/transfer.h"
 #include "kernels/error.h"
@@ -16,6 +18,17 @@ std::string version_text(int version) {  // 13000 -> 13.0
   return fmt::format("{}.{}", version / 1000, version % 1000 / 10);
 }
 
+// Source: "CUDA Toolkit and Corresponding Driver Versions" in the release notes of CUDA; within a
+// major version any driver will do that serves its first release.
+constexpr const char* kOldestDriver = CUDART_VERSION >= 13000 ? "580.65" : "525.60";
+
+// " 535.129.03", or "" where the kernel's module does not say.
+std::string driver_number() {
+  std::ifstream file("/sys/module/nvidia/version");
+  std::string number;
+  return file >> number ? " " + number : "";
+}
+
 std::string unusable() {
   int driver = 0, count = 0;
   if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) {
@@ -26,8 +39,10 @@ std::string unusable() {
   cudaGetLastError();
   if (status == cudaErrorInsufficientDriver)
     return fmt::format(
-        "the NVIDIA driver is too old: it supports CUDA {}, this program needs {}; update it",
-        version_text(driver), version_text(CUDART_VERSION));
+        "the NVIDIA driver{} is too old: it supports CUDA {}, this program was built with CUDA {}, "
+        "which needs driver {} or later; update the driver, or build with the toolkit of CUDA {}",
+        driver_number(), version_text(driver), version_text(CUDART_VERSION), kOldestDriver,
+        driver / 1000);
   if (status == cudaErrorNoDevice || (status == cudaSuccess && count == 0))
     return "no NVIDIA GPU was found (is CUDA_VISIBLE_DEVICES set?)";
   if (status != cudaSuccess)

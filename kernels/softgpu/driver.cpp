@@ -143,6 +143,17 @@ void Driver::reset() {
   }
 }
 
+int driver_version() {
+  static const int version = [] {
+    const char* wish = std::getenv("DIFFSCM_SOFTGPU_DRIVER");
+    int major = CUDART_VERSION / 1000, minor = CUDART_VERSION % 1000 / 10;
+    require(wish == nullptr || std::sscanf(wish, "%d.%d", &major, &minor) == 2,
+            "DIFFSCM_SOFTGPU_DRIVER={}: give a version of CUDA, e.g. 12.2", wish ? wish : "");
+    return 1000 * major + 10 * minor;
+  }();
+  return version;
+}
+
 // None of these is ever destroyed: destructors of static objects may come here last.
 Driver& driver() {
   static Driver& value = *new Driver;

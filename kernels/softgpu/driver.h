@@ -55,6 +55,10 @@ class Driver {
   std::shared_ptr<Stream> default_stream_ = std::make_shared<Stream>(true);
 };
 
+// The CUDA version that the driver supports, e.g. 13000: the runtime's, unless
+// DIFFSCM_SOFTGPU_DRIVER says another, e.g. 12.2. An older one than the program's serves no call.
+int driver_version();
+
 // Made by the first call. Throws Error when DIFFSCM_SOFTGPU names no device.
 Driver& driver();
 // Registered before main, and so apart from the driver.
@@ -84,6 +88,8 @@ cudaError_t call(const char* name, F&& body, Checked checked) {
     return remember(name, code, why);
   };
   try {
+    demand(driver_version() / 1000 >= CUDART_VERSION / 1000, cudaErrorInsufficientDriver,
+           "the driver is of version {}", driver_version());
     Driver& d = driver();
     if (d.fault) return remember(name, cudaErrorLaunchFailure, "earlier work failed: " + *d.fault);
     d.current_call = name;

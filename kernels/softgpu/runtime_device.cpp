@@ -52,7 +52,7 @@ int attribute(const Device& d, cudaDeviceAttr which) {
 }  // namespace
 
 cudaError_t cudaDriverGetVersion(int* version) {
-  *version = CUDART_VERSION;
+  *version = driver_version();
   return cudaSuccess;
 }
 

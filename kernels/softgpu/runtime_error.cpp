@@ -19,6 +19,8 @@ constexpr Words kWords[] = {
     WORDS(cudaErrorMemoryAllocation, "out of memory"),
     WORDS(cudaErrorInvalidConfiguration, "invalid configuration argument"),
     WORDS(cudaErrorInvalidDeviceFunction, "invalid device function"),
+    WORDS(cudaErrorInsufficientDriver,
+          "CUDA driver version is insufficient for CUDA runtime version"),
     WORDS(cudaErrorInvalidDevice, "invalid device ordinal"),
     WORDS(cudaErrorInvalidPtx, "a PTX JIT compilation failed"),
     WORDS(cudaErrorNoKernelImageForDevice,

@@ -214,6 +214,20 @@ TEST_P(CapturedStepTest, ReturnsItsMemory) {
   EXPECT_EQ(memory_statistics(GetParam()).in_use_bytes, before);
 }
 
+// Walks and trainings come one after the other: memory is asked for once.
+TEST_P(CapturedStepTest, TheNextStepTakesTheMemoryOfTheLast) {
+  if (!records_steps(GetParam())) GTEST_SKIP() << "nothing is recorded here";
+  const Tensor x = Tensor::full({1 << 16}, 1, GetParam());
+  const auto left_while_it_lives = [&] {
+    CapturedStep step(GetParam(), [&] { combine(1, combine(2, x, 0, x), 1, x); });
+    for (int i = 0; i < 3; ++i) step.run();
+    return runtime(GetParam()).memory().free_bytes;
+  };
+  const size_t left = left_while_it_lives();
+  EXPECT_EQ(runtime(GetParam()).memory().free_bytes, left);
+  EXPECT_EQ(left_while_it_lives(), left);
+}
+
 TEST_P(CapturedStepTest, ABodyThatNeedsTheHostIsRefusedAndLeavesTheTargetUsable) {
   if (!records_steps(GetParam())) GTEST_SKIP() << "nothing is recorded here";
   const Tensor x = of({1, 2});

@@ -47,3 +47,14 @@ target_compile_definitions(commands_tests_softgpu PRIVATE
 diffscm_use_softgpu(commands_tests_softgpu)
 add_dependencies(commands_tests_softgpu diffscm-softgpu)
 add_softgpu_tests(commands commands_tests */cuda)
+
+# A driver that is older than the program, and a device that does not exist: one line that says what
+# to do.
+function(add_softgpu_refusal name setting pattern)
+  add_test(NAME softgpu.${name} COMMAND diffscm-softgpu targets)
+  set_tests_properties(softgpu.${name} PROPERTIES
+    ENVIRONMENT ${setting} PASS_REGULAR_EXPRESSION "${pattern}")
+endfunction()
+add_softgpu_refusal(old_driver DIFFSCM_SOFTGPU_DRIVER=11.8
+  "too old: it supports CUDA 11.8, this program was built with CUDA 1[0-9.]+, which needs driver [0-9.]+ or later")
+add_softgpu_refusal(unknown_device DIFFSCM_SOFTGPU=K20 "K20: unknown device, choose H100, H200 or A100")
