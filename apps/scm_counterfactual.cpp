@@ -195,6 +195,8 @@ void run(Common& common, Flags flags) {
     require(!node.is_latent(), "node {} is latent: a counterfactual needs every factual value",
             node.name());
   std::vector<Question> questions = parse_questions(flags, graph);
+  std::vector<causal::Intervention> asked;
+  for (const Question& q : questions) asked.push_back(q.set);
   const NodeRows rows = read_rows(common, flags.rows, graph);
   if (flags.report && !rows.dataset)
     throw UsageError("--report shows images, and the graph has none");
@@ -232,7 +234,7 @@ void run(Common& common, Flags flags) {
     const causal::NodeValues factual = causal::select_rows(rows.values, places);
     const causal::Rows which{common.seed, {rows.index.begin() + begin, rows.index.begin() + end}};
     report(0);
-    const causal::NodeValues noise = model.abduct(factual, which);
+    const causal::NodeValues noise = model.abduct(factual, which, asked);
     std::vector<causal::Prediction> answers;
     for (const Question& question : questions) {
       report(1 + answers.size());

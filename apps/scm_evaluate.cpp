@@ -20,7 +20,8 @@ using Json = nlohmann::ordered_json;
 
 struct Flags {
   std::string model, truth, out;
-  std::vector<std::string> variants, judges;  // of graphs with an image
+  std::string vae, oracle, compat;  // of graphs with an image, as are
+  std::vector<std::string> variants, judges;
   int64_t batch = 32, cycled = 10;
   RowFlags rows;
   ScmEvaluationOptions options;
@@ -45,8 +46,17 @@ struct Flags {
     flag("variant", &variants,
          "images: the model changed so, as often as there are variants to compare",
          {.value = "NODE.KEY=VALUE ..", .otherwise = "as fitted"});
-    flag("judge", &judges, "images: a classifier of clean ones that reads a node off them",
-         {.value = "NODE=MODEL", .otherwise = "what the world of the data measures"});
+    flag("judge", &judges,
+         "images: an oracle, classifier or regressor that reads a node off them, beside what the "
+         "world of the data measures",
+         {.value = "NODE=MODEL"});
+    const std::string shipped = "the data's own, where one came along";
+    flag("vae", &vae, "images: the VAE of CLD", {.otherwise = shipped, .model = true});
+    flag("oracle", &oracle, "images: whose features tell how real they look",
+         {.otherwise = shipped, .model = true});
+    flag("compat", &compat,
+         "images: also print the metrics of counterfactual-benchmark as its code computes them",
+         {.choices = {"benchmark"}, .otherwise = "ours alone"});
     flag("batch", &batch, "images at once", {.least = 1, .most = 1e6});
     flag("cycled", &cycled, "images that make ten round trips", {.least = 0, .most = 1e6});
     flag("out", &out, "output folder", {.required = true, .value = "DIR"});
@@ -159,14 +169,17 @@ void run(Common& common, Flags flags) {
   if (causal::has_image(model.graph())) {
     if (!flags.truth.empty())
       throw UsageError("--truth: of images it is the world of their data, if that knows it");
-    evaluate_image_graph(common, model,
-                         {flags.model, flags.out, flags.rows, flags.options.interventions,
-                          flags.variants, flags.judges, flags.batch, flags.cycled},
-                         echo(flags));
+    evaluate_image_graph(
+        common, model,
+        {flags.model, flags.vae, flags.oracle, flags.compat, flags.out, flags.rows,
+         flags.options.interventions, flags.variants, flags.judges, flags.batch, flags.cycled},
+        echo(flags));
     return;
   }
-  if (!flags.variants.empty() || !flags.judges.empty())
-    throw UsageError("--variant and --judge are for graphs with an image");
+  if (!flags.variants.empty() || !flags.judges.empty() || !flags.vae.empty() ||
+      !flags.oracle.empty() || !flags.compat.empty())
+    throw UsageError(
+        "--variant, --judge, --vae, --oracle and --compat are for graphs with an image");
   if (flags.rows.data.empty() && flags.truth.empty())
     throw UsageError("give --data, or --truth to draw it from");
   std::optional<causal::StructuralCausalModel> truth;

@@ -35,14 +35,14 @@ void add_film(Document& page, causal::StructuralCausalModel& model, const NodeRo
   const size_t image = causal::DatasetNodes(graph, *rows.dataset).image();
   std::vector<io::GridRow> strips;
   std::vector<std::string> columns{"image"};
-  for (int64_t row = 0; row < std::min<int64_t>(kFilms, std::ssize(rows.index)); ++row) {
+  for (int64_t row = 0; row < std::ssize(rows.index) && std::ssize(strips) < 2 * kFilms; ++row) {
     const causal::NodeValues factual = causal::select_rows(rows.values, std::vector{row});
     Walk up, down;
     model.mechanism(image).watch([&](bool predicting, int level, const Tensor& x) {
       (predicting ? down : up)[level] = x.to(Target::cpu).clone();
     });
     const causal::NodeValues noise =
-        model.abduct(factual, {seed, {rows.index[static_cast<size_t>(row)]}});
+        model.abduct(factual, {seed, {rows.index[static_cast<size_t>(row)]}}, {{question.second}});
     const causal::NodeValues answer = model.counterfactual(factual, noise, question.second).value;
     model.mechanism(image).watch({});
     if (up.empty() || down.empty()) continue;  // do() did not reach this image

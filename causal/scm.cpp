@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <set>
 
 #include "engine/io/file.h"
 #include "kernels/error.h"
@@ -31,6 +32,22 @@ std::vector<int64_t> rows_with_changed_parents(const std::vector<const Values*>&
         break;
       }
   return changed;
+}
+
+// Rows `places` of `rows` rows, the others zeros.
+Values scattered(const Values& part, std::span<const int64_t> places, int64_t rows) {
+  if (part.rows() == rows) return part;
+  Values all;
+  all.width = part.width;
+  if (part.is_image()) {
+    Shape shape = part.images.shape();
+    shape[0] = rows;
+    all.images = Tensor::zeros(shape);
+  } else {
+    all.numbers.assign(static_cast<size_t>(rows * part.width), 0);
+  }
+  all.assign(places, part);
+  return all;
 }
 
 NodeValues select(const std::vector<const Values*>& values, std::span<const int64_t> rows) {
@@ -103,34 +120,60 @@ NodeValues StructuralCausalModel::draw_noise(const Rows& rows) const {
   return noise;
 }
 
+Values StructuralCausalModel::abduct(size_t i, const NodeValues& factual, const Rows& rows) const {
+  const Node& node = graph_[i];
+  require(factual[i].rows() == std::ssize(rows.index), "node {} has {} values for {} rows",
+          io::show(node.name()), factual[i].rows(), rows.index.size());
+  for (size_t row = 0; row < factual[i].numbers.size(); ++row)
+    if (std::isnan(factual[i].numbers[row]))
+      fail("node {} has no value in row {}", io::show(node.name()), rows.index[row]);
+  check_values(node, factual[i], "a factual value");
+  if (mechanisms_[i]->abduction() == Abduction::impossible) return {};
+  return mechanisms_[i]->abduct(factual[i], parent_values(i, factual),
+                                random(i, kernels::Purpose::abduction, rows));
+}
+
 NodeValues StructuralCausalModel::abduct(const NodeValues& factual, const Rows& rows) const {
   NodeValues noise;
+  for (size_t i = 0; i < graph_.size(); ++i) noise.push_back(abduct(i, factual, rows));
+  return noise;
+}
+
+NodeValues StructuralCausalModel::abduct(const NodeValues& factual, const Rows& rows,
+                                         std::span<const Intervention> interventions) const {
+  NodeValues noise;
   for (size_t i = 0; i < graph_.size(); ++i) {
-    const Node& node = graph_[i];
-    require(factual[i].rows() == std::ssize(rows.index), "node {} has {} values for {} rows",
-            io::show(node.name()), factual[i].rows(), rows.index.size());
-    for (size_t row = 0; row < factual[i].numbers.size(); ++row)
-      if (std::isnan(factual[i].numbers[row]))
-        fail("node {} has no value in row {}", io::show(node.name()), rows.index[row]);
-    check_values(node, factual[i], "a factual value");
-    noise.push_back(mechanisms_[i]->abduction() == Abduction::impossible
-                        ? Values()
-                        : mechanisms_[i]->abduct(factual[i], parent_values(i, factual),
-                                                 random(i, kernels::Purpose::abduction, rows)));
+    if (graph_[i].kind != NodeKind::image) {
+      noise.push_back(abduct(i, factual, rows));
+      continue;
+    }
+    std::set<int64_t> reached;
+    for (const Intervention& intervention : interventions) {
+      const NodeValues before = predict(noise, intervention, &factual, i).value;
+      const auto changed = rows_with_changed_parents(
+          parent_values(i, factual), parent_values(i, before), std::ssize(rows.index));
+      reached.insert(changed.begin(), changed.end());
+    }
+    const std::vector<int64_t> places(reached.begin(), reached.end());
+    Rows which{rows.seed, {}};
+    for (const int64_t place : places)
+      which.index.push_back(rows.index[static_cast<size_t>(place)]);
+    noise.push_back(places.empty() ? Values() : abduct(i, select_rows(factual, places), which));
+    if (noise[i].rows() > 0) noise[i] = scattered(noise[i], places, std::ssize(rows.index));
   }
   return noise;
 }
 
 Prediction StructuralCausalModel::predict(const NodeValues& noise,
                                           const Intervention& intervention) const {
-  return predict(noise, intervention, nullptr);
+  return predict(noise, intervention, nullptr, graph_.size());
 }
 
 // With the factual values, what no changed parent reaches stays as it was, and is not computed.
 Prediction StructuralCausalModel::predict(const NodeValues& noise, const Intervention& intervention,
-                                          const NodeValues* factual) const {
+                                          const NodeValues* factual, size_t count) const {
   Prediction prediction;
-  for (size_t i = 0; i < graph_.size(); ++i) {
+  for (size_t i = 0; i < count; ++i) {
     const Node& node = graph_[i];
     const auto parents = parent_values(i, prediction.value);
     Values natural;
@@ -170,7 +213,7 @@ CounterfactualRows StructuralCausalModel::counterfactual(const NodeValues& factu
                                                          const Intervention& intervention,
                                                          const Rows& rows) const {
   CounterfactualRows result{.factual = factual, .noise = abduct(factual, rows)};
-  Prediction prediction = predict(result.noise, intervention, &factual);
+  Prediction prediction = counterfactual(factual, result.noise, intervention);
   result.natural = std::move(prediction.natural);
   result.counterfactual = std::move(prediction.value);
   return result;

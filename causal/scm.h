@@ -71,6 +71,10 @@ class StructuralCausalModel {
   NodeValues draw_noise(const Rows& rows) const;
   // No noise for a node whose mechanism cannot abduct. Throws Error on a missing value.
   NodeValues abduct(const NodeValues& factual, const Rows& rows) const;
+  // Enough for the counterfactuals under these interventions: of an image, which takes long, only
+  // the rows where one of them changes a parent, zeros elsewhere; where there is no such row, none.
+  NodeValues abduct(const NodeValues& factual, const Rows& rows,
+                    std::span<const Intervention> interventions) const;
   // In topological order. Throws Error when do() sets a value outside the node's range.
   Prediction predict(const NodeValues& noise, const Intervention& intervention) const;
 
@@ -84,15 +88,17 @@ class StructuralCausalModel {
   // The same from noise that was abducted before.
   Prediction counterfactual(const NodeValues& factual, const NodeValues& noise,
                             const Intervention& intervention) const {
-    return predict(noise, intervention, &factual);
+    return predict(noise, intervention, &factual, graph_.size());
   }
 
   // log p(x) = sum of log p(x_i | parents), per row. Throws Error naming a node without density.
   std::vector<double> log_density(const NodeValues& values) const;
 
  private:
+  // The first `count` nodes.
   Prediction predict(const NodeValues& noise, const Intervention& intervention,
-                     const NodeValues* factual) const;
+                     const NodeValues* factual, size_t count) const;
+  Values abduct(size_t i, const NodeValues& factual, const Rows& rows) const;
 
   Graph graph_;
   std::vector<std::unique_ptr<Mechanism>> mechanisms_;

@@ -7,7 +7,7 @@
 #include <numeric>
 
 #include "diffusion/batch.h"
-#include "engine/io/file.h"
+#include "evaluation/metrics/realism.h"
 #include "kernels/error.h"
 
 namespace diffscm {
@@ -36,49 +36,6 @@ class Mean {
  private:
   double sum_ = 0;
   int64_t count_ = 0;
-};
-
-// The rows of a reference set by their attributes.
-class Nearest {
- public:
-  Nearest(const causal::Graph& graph, const data::Dataset& dataset, size_t image)
-      : graph_(graph), image_(image) {
-    std::vector<int64_t> all(static_cast<size_t>(std::min<int64_t>(dataset.size(), 5000)));
-    std::iota(all.begin(), all.end(), int64_t{0});
-    values_ = causal::DatasetNodes(graph, dataset).values(all);
-    for (size_t i = 0; i < graph.size(); ++i) {
-      double mean = 0, square = 0;
-      for (const double x : values_[i].numbers) mean += x / static_cast<double>(all.size());
-      for (const double x : values_[i].numbers) square += (x - mean) * (x - mean);
-      scale_.push_back(std::sqrt(square / static_cast<double>(all.size())) + 1e-12);
-    }
-  }
-  // The image of the row whose attributes are nearest to those of row `row`.
-  std::span<const float> image(const NodeValues& wanted, int64_t row) const {
-    const Tensor& images = values_[image_].images;
-    double least = std::numeric_limits<double>::infinity();
-    int64_t best = 0;
-    for (int64_t r = 0; r < images.dim(0); ++r) {
-      double distance = 0;
-      for (size_t i = 0; i < graph_.size(); ++i) {
-        if (values_[i].numbers.empty()) continue;
-        const double a = values_[i].numbers[static_cast<size_t>(r)],
-                     b = wanted[i].numbers[static_cast<size_t>(row)];
-        distance += graph_[i].is_discrete() ? 100.0 * (a != b) : std::pow((a - b) / scale_[i], 2);
-      }
-      if (distance < least) {
-        least = distance;
-        best = r;
-      }
-    }
-    return image_of(images, best);
-  }
-
- private:
-  const causal::Graph& graph_;
-  size_t image_;
-  NodeValues values_;
-  std::vector<double> scale_;  // by node
 };
 
 // What do() sets the node to, by row.
@@ -123,23 +80,66 @@ double agreement(const causal::Node& node, double read, double wanted) {
   return node.is_discrete() ? static_cast<double>(read == wanted) : std::abs(read - wanted);
 }
 
-// The readings of one attribute over all rows.
+double mean_of(const std::vector<double>& values) {
+  Mean mean;
+  for (const double x : values) mean.add(x);
+  return mean.value();
+}
+
+// The readings of one attribute by one reader over all rows.
 struct Readings {
   Mean score, floor, unchanged;
 };
 
+// What all readers say, and of an unknown image (empty) nothing.
+std::vector<std::vector<double>> read_all(std::span<const ImageReader> readers, size_t nodes,
+                                          int64_t i, std::span<const float> image) {
+  std::vector<std::vector<double>> read;
+  for (const ImageReader& reader : readers)
+    read.push_back(image.empty() ? std::vector<double>(nodes, kNaN) : reader.read(i, image));
+  return read;
+}
+
+// CLD of each row's image, between the reference images where `node` is what it was and those where
+// it is what it was set to. NaN: there are none.
+double latent_divergence(const ImageReference& reference, size_t node, const Gaussians& factual,
+                         const Gaussians& image, const std::vector<double>& was,
+                         const std::vector<double>& is) {
+  Mean mean;
+  for (int64_t row = 0; row < image.mean.rows; ++row) {
+    const std::vector<double> all = reference.divergences(factual, row);
+    const auto of = [&](double value) {
+      std::vector<double> some;
+      for (const size_t r : reference.members(node, value)) some.push_back(all[r]);
+      return some;
+    };
+    const auto target = of(is[static_cast<size_t>(row)]),
+               before = of(was[static_cast<size_t>(row)]);
+    if (target.empty() || before.empty()) continue;
+    const double divergence = gaussian_kl(image.mean.row(row), image.log_variance.row(row),
+                                          factual.mean.row(row), factual.log_variance.row(row));
+    mean.add(diffscm::latent_divergence(share_at_most(target, divergence),
+                                        share_at_least(before, divergence)));
+  }
+  return mean.value();
+}
+
+double realism(const ImageReference& reference, const Matrix& features) {
+  return features.rows < 2 ? kNaN : frechet_distance(features, reference.seen().features);
+}
+
 class Evaluator {
  public:
   Evaluator(const causal::StructuralCausalModel& model, const data::Dataset& dataset,
-            std::span<const int64_t> index, const data::Dataset& reference,
-            const AttributeReader& reader, const ImageEvaluationOptions& options)
+            std::span<const int64_t> index, const ImageReference& reference,
+            std::span<const ImageReader> readers, const ImageEvaluationOptions& options)
       : model_(model),
         graph_(model.graph()),
         nodes_(graph_, dataset),
         image_(nodes_.image()),
         index_(index),
-        nearest_(graph_, reference, image_),
-        reader_(reader),
+        reference_(reference),
+        readers_(readers),
         options_(options),
         set_(nodes_to_set(graph_, image_, options.interventions)) {}
 
@@ -150,7 +150,13 @@ class Evaluator {
     for (const size_t i : set_)
       targets.push_back(draw_targets(graph_[i], i, all[i], options_.seed));
     distances_.resize(set_.size());
-    readings_.resize(set_.size(), std::vector<Readings>(graph_.size()));
+    readings_.resize(set_.size(),
+                     std::vector(readers_.size(), std::vector<Readings>(graph_.size())));
+    records_.set = set_;
+    records_.factual = all;
+    records_.factual[image_].images = {};
+    records_.answers.resize(set_.size());
+    for (ImageRecords::Answer& answer : records_.answers) answer.read.resize(readers_.size());
     const int64_t cycled = std::min(total, options_.cycled_rows);
     parts_ = (total + options_.batch - 1) / options_.batch * std::ssize(set_) +
              10 * ((cycled + options_.batch - 1) / options_.batch);
@@ -159,10 +165,11 @@ class Evaluator {
 
     ImageEvaluation result;
     result.rows = total;
-    result.composition_1 = composition_1_.value();
-    result.composition_10 = composition_10_.value();
+    result.composition_1 = mean_of(records_.composition_1);
+    result.composition_10 = mean_of(records_.composition_10);
     result.seconds_per_image = seconds_ / static_cast<double>(total * std::ssize(set_));
     for (size_t d = 0; d < set_.size(); ++d) result.interventions.push_back(score(d));
+    result.records = std::move(records_);
     return result;
   }
 
@@ -188,10 +195,11 @@ class Evaluator {
     };
     const NodeValues noise = model_.abduct(factual, rows);
     const double abduction = seconds();
-    std::vector<std::vector<double>> read_before;
+    std::vector<std::vector<std::vector<double>>> read_before;
     for (int64_t row = 0; row < end - begin; ++row)
-      read_before.push_back(
-          reader_(rows.index[static_cast<size_t>(row)], image_of(factual[image_].images, row)));
+      read_before.push_back(read_all(readers_, graph_.size(), rows.index[static_cast<size_t>(row)],
+                                     image_of(factual[image_].images, row)));
+    records_.seen.append(reference_.judges().see(factual[image_].images));
     for (size_t d = 0; d < set_.size(); ++d) {
       const double before = seconds();
       const std::vector<double> wanted(targets[d].begin() + begin, targets[d].begin() + end);
@@ -199,38 +207,59 @@ class Evaluator {
           {set_[d], {[&](const Values&) { return Values(wanted); }, "drawn", false}}};
       const NodeValues answer = model_.counterfactual(factual, noise, intervention).value;
       seconds_ += seconds() - before + abduction;
-      for (int64_t row = 0; row < end - begin; ++row)
-        judge(d, rows.index[static_cast<size_t>(row)], factual, answer, row,
-              read_before[static_cast<size_t>(row)]);
+      std::vector<float> truths;
+      for (int64_t row = 0; row < end - begin; ++row) {
+        const std::vector<float> truth = judge(d, rows.index[static_cast<size_t>(row)], factual,
+                                               answer, row, read_before[static_cast<size_t>(row)]);
+        truths.insert(truths.end(), truth.begin(), truth.end());
+      }
+      record(d, answer, truths);
       report();
     }
     if (begin < cycled) cycle(factual, rows, std::min(end, cycled) - begin);
   }
 
-  void judge(size_t d, int64_t i, const NodeValues& factual, const NodeValues& answer, int64_t row,
-             const std::vector<double>& read_before) {
+  void record(size_t d, const NodeValues& answer, const std::vector<float>& truths) {
+    ImageRecords::Answer& to = records_.answers[d];
+    to.values.resize(graph_.size());
+    for (size_t k = 0; k < graph_.size(); ++k)
+      to.values[k].numbers.insert(to.values[k].numbers.end(), answer[k].numbers.begin(),
+                                  answer[k].numbers.end());
+    const Tensor& images = answer[image_].images;
+    to.seen.append(reference_.judges().see(images));
+    if (std::ssize(truths) == images.numel())
+      to.truth.append(reference_.judges().see(Tensor::from(truths, images.shape())));
+  }
+
+  // Returns the true image, or nothing.
+  std::vector<float> judge(size_t d, int64_t i, const NodeValues& factual, const NodeValues& answer,
+                           int64_t row, const std::vector<std::vector<double>>& read_before) {
     const auto was = image_of(factual[image_].images, row),
                is = image_of(answer[image_].images, row);
-    const std::vector<float> truth = nodes_.true_image(i, answer, row);
+    std::vector<float> truth = nodes_.true_image(i, answer, row);
     Sums& sums = distances_[d];
     sums.factual.add(l1_grey_levels(is, was));
     if (!truth.empty()) {
       sums.truth.add(l1_grey_levels(is, truth));
       sums.nothing.add(l1_grey_levels(was, truth));
-      sums.random.add(l1_grey_levels(nearest_.image(answer, row), truth));
+      sums.random.add(l1_grey_levels(reference_.nearest(answer, row), truth));
     }
-    const auto read = reader_(i, is),
-               read_truth = truth.empty() ? std::vector<double>() : reader_(i, truth);
+    const auto read = read_all(readers_, graph_.size(), i, is),
+               read_truth = read_all(readers_, graph_.size(), i, truth);
     const auto place = static_cast<size_t>(row);
-    for (size_t k = 0; k < graph_.size(); ++k) {
-      if (answer[k].numbers.empty()) continue;
-      const double wanted = answer[k].numbers[place], before = factual[k].numbers[place];
-      Readings& readings = readings_[d][k];
-      readings.score.add(agreement(graph_[k], read[k], wanted));
-      readings.unchanged.add(agreement(graph_[k], read_before[k], wanted));
-      readings.floor.add(truth.empty() ? agreement(graph_[k], read_before[k], before)
-                                       : agreement(graph_[k], read_truth[k], wanted));
+    for (size_t r = 0; r < readers_.size(); ++r) {
+      records_.answers[d].read[r].push_back(read[r]);
+      for (size_t k = 0; k < graph_.size(); ++k) {
+        if (answer[k].numbers.empty()) continue;
+        const double wanted = answer[k].numbers[place], before = factual[k].numbers[place];
+        Readings& readings = readings_[d][r][k];
+        readings.score.add(agreement(graph_[k], read[r][k], wanted));
+        readings.unchanged.add(agreement(graph_[k], read_before[r][k], wanted));
+        readings.floor.add(truth.empty() ? agreement(graph_[k], read_before[r][k], before)
+                                         : agreement(graph_[k], read_truth[r][k], wanted));
+      }
     }
+    return truth;
   }
 
   // Ten times there and back under the factual parents, through the mechanism: the model itself
@@ -248,30 +277,43 @@ class Evaluator {
           image, parents, model_.random(image_, kernels::Purpose::abduction, which));
       image = mechanism.predict(noise, parents);
       for (int64_t row = 0; row < count && (round == 1 || round == 10); ++row)
-        (round == 1 ? composition_1_ : composition_10_)
-            .add(l1_grey_levels(image_of(image.images, row), image_of(chosen[image_].images, row)));
+        (round == 1 ? records_.composition_1 : records_.composition_10)
+            .push_back(
+                l1_grey_levels(image_of(image.images, row), image_of(chosen[image_].images, row)));
       report();
     }
   }
 
   ImageInterventionScore score(size_t d) const {
     const Sums& sums = distances_[d];
-    ImageInterventionScore result{.node = graph_[set_[d]].name(),
-                                  .distance = {sums.factual.value(), sums.truth.value(),
-                                               sums.nothing.value(), sums.random.value()},
-                                  .attributes = {}};
+    ImageInterventionScore result;
+    result.node = graph_[set_[d]].name();
+    result.distance = {sums.factual.value(), sums.truth.value(), sums.nothing.value(),
+                       sums.random.value()};
     const auto moved = graph_.descendants(std::vector<size_t>{set_[d]});
-    for (size_t k = 0; k < graph_.size(); ++k) {
-      if (k == image_ || graph_[k].is_latent()) continue;
-      const Readings& r = readings_[d][k];
-      result.attributes.push_back({.node = graph_[k].name(),
-                                   .category = graph_[k].is_discrete(),
-                                   .set = k == set_[d],
-                                   .moved = std::ranges::count(moved, k) > 0,
-                                   .score = r.score.value(),
-                                   .floor = r.floor.value(),
-                                   .unchanged = r.unchanged.value()});
-    }
+    for (size_t k = 0; k < graph_.size(); ++k)
+      for (size_t r = 0; r < readers_.size(); ++r) {
+        const Readings& readings = readings_[d][r][k];
+        if (k == image_ || graph_[k].is_latent() || std::isnan(readings.score.value())) continue;
+        result.attributes.push_back({.node = graph_[k].name(),
+                                     .reader = readers_[r].name,
+                                     .category = graph_[k].is_discrete(),
+                                     .set = k == set_[d],
+                                     .moved = std::ranges::count(moved, k) > 0,
+                                     .score = readings.score.value(),
+                                     .floor = readings.floor.value(),
+                                     .unchanged = readings.unchanged.value()});
+      }
+    const ImageRecords::Answer& answer = records_.answers[d];
+    const auto divergence = [&](const SeenImages& images) {
+      return latent_divergence(reference_, set_[d], records_.seen.latent, images.latent,
+                               records_.factual[set_[d]].numbers, answer.values[set_[d]].numbers);
+    };
+    const bool known = answer.truth.features.rows == answer.seen.features.rows &&
+                       answer.truth.latent.mean.rows == answer.seen.latent.mean.rows;
+    result.cld = {divergence(answer.seen), known ? divergence(answer.truth) : kNaN};
+    result.realism = {realism(reference_, answer.seen.features),
+                      realism(reference_, (known ? answer.truth : records_.seen).features)};
     return result;
   }
 
@@ -280,13 +322,13 @@ class Evaluator {
   causal::DatasetNodes nodes_;
   size_t image_;
   std::span<const int64_t> index_;
-  Nearest nearest_;
-  const AttributeReader& reader_;
+  const ImageReference& reference_;
+  std::span<const ImageReader> readers_;
   const ImageEvaluationOptions& options_;
   std::vector<size_t> set_;
-  std::vector<Sums> distances_;                  // by node that is set
-  std::vector<std::vector<Readings>> readings_;  // and by node that is read
-  Mean composition_1_, composition_10_;
+  std::vector<Sums> distances_;                               // by node that is set
+  std::vector<std::vector<std::vector<Readings>>> readings_;  // and by reader and node that is read
+  ImageRecords records_;
   double seconds_ = 0;
   int64_t done_ = 0, parts_ = 0;
 };
@@ -297,42 +339,13 @@ nlohmann::ordered_json number(double x) {
 
 }  // namespace
 
-AttributeReader world_reader(const causal::Graph& graph, const data::Dataset& dataset,
-                             const causal::DatasetNodes& nodes) {
-  return [&](int64_t i, std::span<const float> image) {
-    std::vector<double> read(graph.size(), kNaN);
-    data::Assignment measured;
-    if (dataset.world != nullptr) try {
-        measured = dataset.world->measure(i, image);
-      } catch (const Error&) {
-        // This world has no way to measure: a judge must read.
-      }
-    for (size_t k = 0; k < graph.size(); ++k)
-      if (const data::Attribute* a = nodes.attribute(k); a != nullptr)
-        if (const auto found = measured.find(a->name); found != measured.end())
-          read[k] = nodes.to_node(k, found->second);
-    return read;
-  };
-}
-
-AttributeReader either(AttributeReader first, AttributeReader second) {
-  return [first = std::move(first), second = std::move(second)](int64_t i,
-                                                                std::span<const float> image) {
-    std::vector<double> read = first(i, image);
-    if (std::ranges::none_of(read, [](double x) { return std::isnan(x); })) return read;
-    const std::vector<double> other = second(i, image);
-    for (size_t k = 0; k < read.size(); ++k)
-      if (std::isnan(read[k])) read[k] = other[k];
-    return read;
-  };
-}
-
 ImageEvaluation evaluate_images(const causal::StructuralCausalModel& model,
                                 const data::Dataset& dataset, std::span<const int64_t> index,
-                                const data::Dataset& reference, const AttributeReader& reader,
+                                const ImageReference& reference,
+                                std::span<const ImageReader> readers,
                                 const ImageEvaluationOptions& options) {
   require(!index.empty(), "there are no images to judge by");
-  return Evaluator(model, dataset, index, reference, reader, options).run();
+  return Evaluator(model, dataset, index, reference, readers, options).run();
 }
 
 nlohmann::ordered_json to_json(const ImageEvaluation& e) {
@@ -345,6 +358,7 @@ nlohmann::ordered_json to_json(const ImageEvaluation& e) {
     nlohmann::ordered_json attributes = nlohmann::ordered_json::array();
     for (const AttributeScore& a : s.attributes)
       attributes.push_back({{"node", a.node},
+                            {"read_by", a.reader},
                             {"measure", a.category ? "accuracy" : "mean absolute error"},
                             {"set", a.set},
                             {"moved", a.moved},
@@ -356,6 +370,10 @@ nlohmann::ordered_json to_json(const ImageEvaluation& e) {
                                      {"l1_truth", number(s.distance.truth)},
                                      {"l1_truth_of_doing_nothing", number(s.distance.nothing)},
                                      {"l1_truth_of_random_image", number(s.distance.random)},
+                                     {"cld", number(s.cld.value)},
+                                     {"cld_of_the_truth", number(s.cld.floor)},
+                                     {"frechet", number(s.realism.value)},
+                                     {"frechet_floor", number(s.realism.floor)},
                                      {"attributes", attributes}});
   }
   return json;

@@ -6,26 +6,15 @@
 #include <cstdint>
 #include <functional>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
-#include "causal/dataset_nodes.h"
 #include "causal/scm.h"
+#include "evaluation/scm/image_readers.h"
+#include "evaluation/scm/image_reference.h"
 
 namespace diffscm {
-
-// Reads attributes off an image that descends from image i of the data: one number per node of the
-// graph, NaN where it cannot tell.
-using AttributeReader = std::function<std::vector<double>(int64_t i, std::span<const float> image)>;
-
-// What the world of the data measures (data/world.h), under the graph's names and states. Refers
-// to all three.
-AttributeReader world_reader(const causal::Graph& graph, const data::Dataset& dataset,
-                             const causal::DatasetNodes& nodes);
-// The first of two that can tell.
-AttributeReader either(AttributeReader first, AttributeReader second);
 
 struct ImageEvaluationOptions {
   uint64_t seed = 0;
@@ -45,9 +34,9 @@ struct ImageDistances {
 };
 
 // Whether an attribute reads as it should after do(): of numbers the mean absolute error, of states
-// the share that is right. NaN: nobody can read it.
+// the share that is right. NaN: this reader cannot tell.
 struct AttributeScore {
-  std::string node;
+  std::string node, reader;
   bool category = false, set = false;  // by do()
   bool moved = false;                  // a descendant of what was set
   double score = 0;
@@ -55,10 +44,37 @@ struct AttributeScore {
   double unchanged = 0;  // of the factual image against the counterfactual's values
 };
 
+// NaN: no network tells it.
+struct SetScore {
+  double value = 0;
+  double floor = 0;  // of the true counterfactuals; of realism, where nobody knows them, of the
+                     // factual images
+};
+
 struct ImageInterventionScore {
   std::string node;
   ImageDistances distance;
   std::vector<AttributeScore> attributes;
+  // CLD, the mean over rows (evaluation/metrics/cld.h), with the reference images where the node is
+  // as it was and as it was set (ImageReference::members).
+  SetScore cld;
+  // Squared Frechet distance of the oracle's features to those of the reference images. Biased
+  // upwards for few rows, as its floor is.
+  SetScore realism;
+};
+
+// All that was judged, by row.
+struct ImageRecords {
+  struct Answer {
+    causal::NodeValues values{};                         // under do(), without the images
+    std::vector<std::vector<std::vector<double>>> read;  // by reader, row and node
+    SeenImages seen, truth{};                            // truth: of all rows, or of none
+  };
+  std::vector<size_t> set;  // nodes, one Answer each
+  causal::NodeValues factual;
+  SeenImages seen;
+  std::vector<Answer> answers;
+  std::vector<double> composition_1, composition_10;  // by row
 };
 
 struct ImageEvaluation {
@@ -66,15 +82,17 @@ struct ImageEvaluation {
   double composition_1 = 0, composition_10 = 0;  // of the mechanism alone, under factual parents
   double seconds_per_image = 0;                  // abduction and one prediction
   std::vector<ImageInterventionScore> interventions;
+  ImageRecords records;
 };
 
 // do() on one node at a time: states change to another one, drawn uniformly, numbers to the value
-// of another row. `reference`: rows of the data that the random image is taken from. The same seed
+// of another row. `reference`: of the same graph; the random image comes from it. The same seed
 // draws the same interventions for every model. Throws Error for a node that is no tabular ancestor
 // of the image.
 ImageEvaluation evaluate_images(const causal::StructuralCausalModel& model,
                                 const data::Dataset& dataset, std::span<const int64_t> index,
-                                const data::Dataset& reference, const AttributeReader& reader,
+                                const ImageReference& reference,
+                                std::span<const ImageReader> readers,
                                 const ImageEvaluationOptions& options);
 
 nlohmann::ordered_json to_json(const ImageEvaluation& evaluation);

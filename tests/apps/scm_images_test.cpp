@@ -116,6 +116,42 @@ TEST(ScmImages, SampleAndEvaluate) {
     EXPECT_TRUE(fs::exists(fs::path(judged) / file)) << file;
 }
 
+// By networks, none of which had a part in the answers, and by the benchmark's definitions.
+TEST(ScmImages, NetworksJudge) {
+  const std::string vae = fresh(), oracle = fresh(), judged = fresh();
+  expect_success(diffscm(train_judge("vae", vae)));
+  expect_success(diffscm(train_judge("oracle", oracle)));
+  const Arguments ask{
+      "scm",   "evaluate", Blobs::get().model, "--data", world().data(), "--index", "0:3",
+      "--vae", vae,        "--oracle",         oracle,   "--cycled",     "2"};
+  const Result r = diffscm(ask + Arguments{"--judge", "class=" + oracle, "--judge",
+                                           "class=" + world().classifier(), "--compat", "benchmark",
+                                           "--out", judged, "--json"});
+  ASSERT_EQ(r.code, 0) << r.err;
+  const json variant = json::parse(r.out)["variants"][0], asked = variant["interventions"][0];
+  EXPECT_GE(asked["cld"].get<double>(), std::log(2.0));
+  EXPECT_LE(asked["cld"].get<double>(), 1 + std::log(2.0));
+  EXPECT_GT(asked["frechet"].get<double>(), 0);
+  EXPECT_EQ(asked["attributes"][0]["read_by"], "judged");
+  const json& benchmark = variant["benchmark"];
+  EXPECT_EQ(benchmark["effectiveness"][0]["metric"], "accuracy");
+  EXPECT_EQ(benchmark["effectiveness"][0]["value"]["mean"], asked["attributes"][0]["value"]);
+  EXPECT_LE(benchmark["minimality"]["mean"].get<double>(), 1);
+  EXPECT_EQ(benchmark["composition_1"]["mean"], variant["composition_1"]);  // 8 x 8: no frame
+  EXPECT_EQ(benchmark["frechet"], asked["frechet"]);  // there is one attribute
+  const std::string page = testing::get(fs::path(judged) / "report.html");
+  for (const char* part : {"Minimality and realism", "counterfactual-benchmark", "581dbb4"})
+    EXPECT_NE(page.find(part), std::string::npos) << part;
+
+  const auto fails = [&](const Arguments& more, int code, std::string_view part) {
+    expect_failure(diffscm(ask + more + Arguments{"--out", fresh(), "--quiet"}), code, part);
+  };
+  fails({"--judge", "class"}, 2, "NODE=MODEL");
+  fails({"--judge", "image=" + oracle}, 1, "the graph has 0");
+  fails({"--judge", "class=" + vae}, 1, "give an oracle, a classifier or a regressor");
+  fails({"--compat", "paper"}, 2, "benchmark");
+}
+
 TEST(ScmImages, SayWhatIsWrong) {
   const std::string& model = Blobs::get().model;
   const auto fails = [](const Arguments& arguments, int code, std::string_view part) {

@@ -92,6 +92,67 @@ TEST(Scm, do_of_the_factual_value_changes_nothing) {
   for (size_t i = 0; i < 3; ++i) EXPECT_EQ(result.counterfactual[i].numbers, factual[i].numbers);
 }
 
+// An image whose pixel is its noise plus its parent; counts what it abducts.
+class Pixel : public Mechanism {
+ public:
+  Abduction abduction() const override { return Abduction::exact; }
+  Values abduct(const Values& value, Parents parents, const RowRandom&) const override {
+    abducted += value.rows();
+    return moved(value, parents, -1);
+  }
+  Values predict(const Values& noise, Parents parents) const override {
+    return moved(noise, parents, 1);
+  }
+  Values draw_noise(const RowRandom&) const override { return {}; }
+  void fit(const Values&, Parents, const FitOptions&) override {}
+  bool is_fitted() const override { return true; }
+  MechanismState state() const override { return {}; }
+  void load(const MechanismState&) override {}
+  std::string description() const override { return "pixel"; }
+
+  mutable int64_t abducted = 0;
+
+ private:
+  static Values moved(const Values& from, Parents parents, float sign) {
+    Values to(from.images.clone());
+    for (size_t row = 0; row < parents[0]->numbers.size(); ++row)
+      to.images.mutable_data()[row] += sign * static_cast<float>(parents[0]->numbers[row]);
+    return to;
+  }
+};
+
+TEST(Scm, images_are_abducted_in_the_rows_that_do_reaches) {
+  Node image = number("image", {"smoke"});
+  image.kind = NodeKind::image;
+  const Graph graph({binary("smoke", {}, json::array({{0.5, 0.5}})),
+                     binary("other", {}, json::array({{0.5, 0.5}})), image});
+  auto pixel = std::make_unique<Pixel>();
+  const Pixel& counts = *pixel;
+  std::vector<std::unique_ptr<Mechanism>> mechanisms;
+  for (size_t i = 0; i < 2; ++i) mechanisms.push_back(make_mechanism(role_of(graph, i)));
+  mechanisms.push_back(std::move(pixel));
+  const StructuralCausalModel scm(graph, std::move(mechanisms));
+  const NodeValues factual{Values(std::vector<double>{0, 1, 0, 1}),
+                           Values(std::vector<double>{0, 0, 1, 1}),
+                           Values(Tensor::from(std::vector<float>{1, 2, 3, 4}, {4, 1, 1, 1}))};
+  const auto asked = [&](std::vector<Intervention> questions, int64_t abducted) {
+    const int64_t before = counts.abducted;
+    const NodeValues noise = scm.abduct(factual, first_rows(0, 4), questions),
+                     all = scm.abduct(factual, first_rows(0, 4));
+    EXPECT_EQ(counts.abducted - before, abducted + 4);
+    for (const Intervention& question : questions)
+      EXPECT_EQ(scm.counterfactual(factual, noise, question).value[2].images.to_vector(),
+                scm.counterfactual(factual, all, question).value[2].images.to_vector());
+    return noise;
+  };
+  const Intervention yes{{0, set_to(graph[0], 1)}}, no{{0, set_to(graph[0], 0)}},
+      other{{1, set_to(graph[1], 0)}};
+  EXPECT_EQ(asked({yes}, 2)[2].images.to_vector(), (std::vector<float>{1, 0, 3, 0}));
+  asked({yes, no}, 4);
+  asked({yes, other}, 2);
+  EXPECT_EQ(asked({other}, 0)[2].rows(), 0);
+}
+
 TEST(Scm, do_is_a_function_of_the_natural_value_under_all_of_do) {
   const StructuralCausalModel scm(chain());
   const Rows rows = first_rows(2, 2000);

@@ -2,6 +2,8 @@
 
 #include <cmath>
 #include <memory>
+#include <optional>
+#include <set>
 
 #include "tests/causal/scm_testing.h"
 
@@ -126,10 +128,19 @@ class Halves : public ::testing::Test {
     const causal::DatasetNodes found(scm.graph(), data_);
     std::vector<int64_t> index;
     for (int64_t i = 0; i < kRows; ++i) index.push_back(i);
-    return evaluate_images(scm, data_, index, data_, world_reader(scm.graph(), data_, found),
+    const std::vector<ImageReader> readers{{"measured", world_reader(scm.graph(), data_, found)},
+                                           {"blind", [](int64_t, std::span<const float>) {
+                                              return std::vector<double>(3, std::nan(""));
+                                            }}};
+    reference_.emplace(graph_, data_, ImageJudges{vae_, oracle_});
+    return evaluate_images(scm, data_, index, *reference_, readers,
                            {.interventions = std::move(nodes), .batch = 7});
   }
   data::Dataset data_ = dataset();
+  const causal::Graph graph_ = model(true).graph();
+  const Vae* vae_ = nullptr;
+  const Oracle* oracle_ = nullptr;
+  std::optional<ImageReference> reference_;
 };
 
 TEST_F(Halves, NothingMovesUnderAMechanismThatIgnoresItsParents) {
@@ -175,6 +186,42 @@ TEST_F(Halves, DistancesAreMeanAbsoluteGreyLevels) {
   EXPECT_NEAR(e.interventions[0].distance.nothing, expected, 1e-4);
   // Of another ground at most, and of the next shade.
   EXPECT_LT(e.interventions[0].distance.random, 0.15 * expected);
+}
+
+// Networks of random weights: what counts is which images they are asked about.
+TEST_F(Halves, CrowdsAreThoseOfTheAttribute) {
+  const Vae vae({.image_size = 2, .in_channels = 1, .channels = {8}, .latent = 3}, 1);
+  const Oracle oracle({.image_size = 2, .in_channels = 1, .classes = 2, .channels = {8}}, 2);
+  vae_ = &vae;
+  oracle_ = &oracle;
+  const ImageEvaluation nothing = evaluate(true), truth = evaluate(false);
+  for (const ImageInterventionScore& s : nothing.interventions) {
+    // An unchanged image has divergence 0: no image of the target is as near, all of its own class
+    // are as far.
+    EXPECT_NEAR(s.cld.value, std::log(1 + std::exp(1.0)), s.node == "side" ? 1e-9 : 0.1) << s.node;
+    EXPECT_NE(s.cld.floor, s.cld.value) << s.node;
+  }
+  for (size_t d = 0; d < truth.interventions.size(); ++d) {
+    const ImageInterventionScore& s = truth.interventions[d];
+    EXPECT_NEAR(s.cld.value, s.cld.floor, 1e-9) << s.node;
+    EXPECT_EQ(s.cld.floor, nothing.interventions[d].cld.floor) << s.node;
+    EXPECT_NEAR(s.realism.value, s.realism.floor, 1e-9) << s.node;
+    EXPECT_GT(s.realism.floor, 0) << s.node;
+  }
+  // The factual images are the reference images.
+  EXPECT_NEAR(nothing.interventions[0].realism.value, 0, 1e-6);
+
+  EXPECT_EQ(reference_->members(1, kRight).size(), 15u);
+  const std::vector<size_t> near = reference_->members(0, shade_of(10));
+  EXPECT_EQ(std::set<size_t>(near.begin(), near.end()), (std::set<size_t>{9, 10, 11}));
+}
+
+TEST_F(Halves, WithoutNetworksOnlyDistancesAreKnown) {
+  const ImageEvaluation e = evaluate(false);
+  for (const ImageInterventionScore& s : e.interventions) {
+    EXPECT_TRUE(std::isnan(s.cld.value) && std::isnan(s.realism.value)) << s.node;
+    for (const AttributeScore& a : s.attributes) EXPECT_EQ(a.reader, "measured");
+  }
 }
 
 TEST_F(Halves, RefusesWhatDoesNotReachTheImage) {

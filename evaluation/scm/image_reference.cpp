@@ -1,0 +1,110 @@
+#include "evaluation/scm/image_reference.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "kernels/error.h"
+
+namespace diffscm {
+namespace {
+
+constexpr int64_t kBatch = 200;
+
+template <class Config>
+void check_fits(const Config& config, const char* flag, const data::Dataset& dataset) {
+  const int64_t side = config.image_size;
+  require(side == dataset.height && side == dataset.width && config.in_channels == dataset.channels,
+          "{} sees images of {}x{}x{}, these are {}x{}x{}", flag, side, side, config.in_channels,
+          dataset.height, dataset.width, dataset.channels);
+}
+
+}  // namespace
+
+void SeenImages::append(const SeenImages& more) {
+  latent.mean.append(more.latent.mean);
+  latent.log_variance.append(more.latent.log_variance);
+  features.append(more.features);
+}
+
+SeenImages ImageJudges::see(const Tensor& images) const {
+  const NoGrad no_grad;
+  SeenImages all;
+  in_batches(images.dim(0), kBatch, [&](int64_t begin, int64_t end) {
+    const Tensor x = images.slice(begin, end).to(target);
+    SeenImages seen;
+    if (vae != nullptr) seen.latent = posteriors(*vae, x);
+    if (oracle != nullptr) seen.features = to_matrix(oracle->features(x).value());
+    all.append(seen);
+  });
+  return all;
+}
+
+ImageReference::ImageReference(const causal::Graph& graph, const data::Dataset& dataset,
+                               const ImageJudges& judges)
+    : graph_(graph), judges_(judges) {
+  if (judges.vae != nullptr) check_fits(judges.vae->config(), "the VAE", dataset);
+  if (judges.oracle != nullptr) check_fits(judges.oracle->config(), "the oracle", dataset);
+  std::vector<int64_t> all(static_cast<size_t>(std::min(dataset.size(), kMost)));
+  std::iota(all.begin(), all.end(), int64_t{0});
+  const causal::DatasetNodes nodes(graph, dataset);
+  image_ = nodes.image();
+  values_ = nodes.values(all);
+  for (size_t i = 0; i < graph.size(); ++i) {
+    double mean = 0, square = 0;
+    for (const double x : values_[i].numbers) mean += x / static_cast<double>(all.size());
+    for (const double x : values_[i].numbers) square += (x - mean) * (x - mean);
+    scale_.push_back(std::sqrt(square / static_cast<double>(all.size())) + 1e-12);
+  }
+  seen_ = judges.see(values_[image_].images);
+}
+
+std::span<const float> ImageReference::nearest(const causal::NodeValues& wanted,
+                                               int64_t row) const {
+  constexpr double kOtherState = 100;
+  const Tensor& images = values_[image_].images;
+  double least = std::numeric_limits<double>::infinity();
+  int64_t best = 0;
+  for (int64_t r = 0; r < images.dim(0); ++r) {
+    double distance = 0;
+    for (size_t i = 0; i < graph_.size(); ++i) {
+      if (values_[i].numbers.empty()) continue;
+      const double a = values_[i].numbers[static_cast<size_t>(r)],
+                   b = wanted[i].numbers[static_cast<size_t>(row)];
+      distance +=
+          graph_[i].is_discrete() ? kOtherState * (a != b) : std::pow((a - b) / scale_[i], 2);
+    }
+    if (distance < least) {
+      least = distance;
+      best = r;
+    }
+  }
+  const int64_t pixels = images.numel() / images.dim(0);
+  return {images.data() + best * pixels, static_cast<size_t>(pixels)};
+}
+
+std::vector<size_t> ImageReference::members(size_t node, double value) const {
+  const std::vector<double>& numbers = values_[node].numbers;
+  std::vector<size_t> rows(numbers.size());
+  std::iota(rows.begin(), rows.end(), size_t{0});
+  if (graph_[node].is_discrete()) {
+    std::erase_if(rows, [&](size_t r) { return numbers[r] != value; });
+    return rows;
+  }
+  const size_t tenth = std::max<size_t>(1, rows.size() / 10);
+  std::ranges::nth_element(rows, rows.begin() + static_cast<std::ptrdiff_t>(tenth) - 1, {},
+                           [&](size_t r) { return std::abs(numbers[r] - value); });
+  rows.resize(tenth);
+  return rows;
+}
+
+std::vector<double> ImageReference::divergences(const Gaussians& posteriors, int64_t row) const {
+  std::vector<double> d;
+  for (int64_t r = 0; r < seen_.latent.mean.rows; ++r)
+    d.push_back(gaussian_kl(seen_.latent.mean.row(r), seen_.latent.log_variance.row(r),
+                            posteriors.mean.row(row), posteriors.log_variance.row(row)));
+  return d;
+}
+
+}  // namespace diffscm
