@@ -74,7 +74,7 @@ void run(Common& common, Flags flags) {
                                   ? causal::with_mechanisms(given)
                                   : causal::with_mechanisms(given, mechanism_of(flags));
   const causal::StructuralCausalModel model(graph);  // says now what the mechanisms cannot use
-  const NodeRows rows = read_rows(common, flags.rows, graph);
+  NodeRows rows = read_rows(common, flags.rows, graph);
   say_what_is_kept(common, model);
 
   const fs::path out = flags.out;
@@ -84,6 +84,7 @@ void run(Common& common, Flags flags) {
                          {"index", flags.rows.index},
                          {"rows", rows.index.size()},
                          {"seed", common.seed}};
+  rows.dataset.reset();  // its images are among the values
   require(flags.resume || !fs::exists(out / "fit.json"),
           "--out {} holds a fit: give --resume to go on with it, or another folder", io::show(out));
   const OutputFolder folder(out, "scm fit");

@@ -61,6 +61,8 @@ Dataset load_source(const std::string& spec, Split split, uint64_t seed) {
   if (spec == "mnist") return load_mnist(split);
   if (spec == "digits") return load_digits(split, seed);
   if (spec == "faces") return load_faces(split, seed);
+  if (spec.starts_with("faces:"))
+    return load_faces(split, seed, parse_face_side(std::string_view(spec).substr(6)));
   if (spec == "pendulum") return load_pendulum(split, seed);
   if (spec == "morpho") return morpho::load_morpho(split, seed);
   const fs::path path = spec;

@@ -75,6 +75,7 @@ constexpr const char* kSources =
 // spec is one of
 //   mnist                   data/mnist.h
 //   digits, faces, pendulum data/digits.h, ..; `seed` selects the world, other sources ignore it
+//   faces:size=64           data/faces.h
 //   morpho                  data/morpho/morpho.h; `seed` as well
 //   FOLDER                  of IDX files, data/idx_folder.h
 //   FOLDER[:size=N,..]      of PNG, JPEG and WebP files, data/image_folder.h, data/image_source.h

@@ -1,5 +1,5 @@
-// How a face of the world `faces` is drawn. Lengths are pixels of a face in the middle of the
-// picture, the origin between eyes and nose.
+// How a face of the world `faces` is drawn. Lengths are pixels of a face in the middle of a picture
+// of 32 x 32, the origin between eyes and nose.
 #include <array>
 
 #include "data/drawing/canvas.h"
@@ -36,8 +36,11 @@ std::vector<Point> mirrored(std::vector<Point> right) {
 
 class Portrait {
  public:
-  Portrait(const FaceParents& parents, const FaceNoise& noise)
-      : is_(parents), noise_(noise), canvas_(kFaceSide, kFaceSide) {
+  Portrait(const FaceParents& parents, const FaceNoise& noise, int64_t side)
+      : is_(parents),
+        noise_(noise),
+        unit_(static_cast<double>(side) / kFaceSide),
+        canvas_(side, side) {
     skin_ = along(kSkin, noise.skin);
     // Dark skin goes with dark hair: beards stand out from faces.
     hair_ = along(kHair, noise.hair * (1 - 0.85 * noise.skin));
@@ -52,10 +55,9 @@ class Portrait {
 
   void draw(std::span<float> image) {
     background();
-    canvas_.set_frame(
-        {{16 + 0.6 * noise_.shift_x, 14.6 + noise_.shift_y}, 0.3 * noise_.tilt, noise_.scale});
+    turn(0.6, 0.3);
     shoulders();
-    canvas_.set_frame({{16 + noise_.shift_x, 14.6 + noise_.shift_y}, noise_.tilt, noise_.scale});
+    turn(1, 1);
     if (!is_.male && !is_.bald) back_hair();
     neck();
     ears();
@@ -75,10 +77,18 @@ class Portrait {
   }
 
  private:
+  // How much of the head's shift and tilt what comes next follows.
+  void turn(double shift, double tilt) {
+    canvas_.set_frame({{unit_ * (16 + shift * noise_.shift_x), unit_ * (14.6 + noise_.shift_y)},
+                       tilt * noise_.tilt,
+                       unit_ * noise_.scale});
+  }
+
   void background() {
     const Colour deep = from_hsv(noise_.background, 0.22 + 0.22 * noise_.background_depth,
                                  0.88 - 0.32 * noise_.background_depth);
-    canvas_.change([&](Colour, Point p) { return mix(deep, kWhite, 0.25 * (1 - p.y / 32)); });
+    canvas_.change(
+        [&](Colour, Point p) { return mix(deep, kWhite, 0.25 * (1 - p.y / (32 * unit_))); });
   }
 
   void shoulders() {
@@ -109,14 +119,14 @@ class Portrait {
     canvas_.paint(skull, shaded(skin_));
     for (const double side : {-1.0, 1.0})
       canvas_.paint(Ellipse{{side * 4.4, 2.6}, 2.4, 1.9}, Colour{0.90, 0.42, 0.38},
-                    is_.young ? 0.30 : 0.16, 3);
+                    is_.young ? 0.30 : 0.16, 3 * unit_);
   }
 
   void bald_head() {
     for (const double side : {-1.0, 1.0})
       canvas_.paint(Stroke({{side * (half_ - 0.1), -4.6}, {side * (half_ + 0.1), -1.6}}, 2.0),
                     hair_);
-    canvas_.paint(Ellipse{{3.0 * noise_.light_x, -8.2}, 2.6, 1.2}, kWhite, 0.45, 2);
+    canvas_.paint(Ellipse{{3.0 * noise_.light_x, -8.2}, 2.6, 1.2}, kWhite, 0.45, 2 * unit_);
   }
 
   void wrinkles() {
@@ -158,7 +168,7 @@ class Portrait {
 
   void nose() {
     canvas_.paint(Stroke({{-0.9, 2.5}, {0, 3.0}, {0.9, 2.5}}, 0.8), times(skin_, 0.72));
-    canvas_.paint(Ellipse{{0, 1.3}, 0.7, 1.5}, mix(skin_, kWhite, 0.4), 0.5, 1.5);
+    canvas_.paint(Ellipse{{0, 1.3}, 0.7, 1.5}, mix(skin_, kWhite, 0.4), 0.5, 1.5 * unit_);
   }
 
   void eye(double side) {
@@ -253,6 +263,7 @@ class Portrait {
 
   const FaceParents is_;
   const FaceNoise& noise_;
+  double unit_;  // pixels of the canvas for one of the small drawing
   Canvas canvas_;
   Colour skin_, hair_;
   double half_, jaw_, chin_;  // half widths at the temples and the jaw; the height of the chin
@@ -260,8 +271,9 @@ class Portrait {
 
 }  // namespace
 
-void render(const FaceParents& parents, const FaceNoise& noise, std::span<float> image) {
-  Portrait(parents, noise).draw(image);
+void render(const FaceParents& parents, const FaceNoise& noise, int64_t side,
+            std::span<float> image) {
+  Portrait(parents, noise, side).draw(image);
 }
 
 }  // namespace diffscm::data

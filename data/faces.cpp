@@ -19,7 +19,7 @@ Assignment assignment(const FaceParents& p) {
 
 class FacesWorld : public World {
  public:
-  FacesWorld(Split split, uint64_t seed) : split_(split), seed_(seed) {}
+  FacesWorld(Split split, uint64_t seed, int64_t side) : split_(split), seed_(seed), side_(side) {}
 
   Assignment attributes(int64_t i, const Assignment& set) const override {
     return assignment(face_parents(noise_of(i), set));
@@ -42,8 +42,7 @@ class FacesWorld : public World {
             {"smile", noise.smile}};
   }
   Assignment measure(int64_t i, std::span<const float> image) const override {
-    require(std::ssize(image) == kFacePixels, "a face has {} values, not {}", kFacePixels,
-            image.size());
+    require(std::ssize(image) == pixels(), "a face has {} values, not {}", pixels(), image.size());
     const FaceNoise noise = noise_of(i);
     FaceParents best;
     double least = std::numeric_limits<double>::infinity();
@@ -68,14 +67,16 @@ class FacesWorld : public World {
     require_image("faces", split_, i, size_of(split_));
     return sample_face_noise(seed_, world_index(split_, i));
   }
-  static std::vector<float> drawn(const FaceParents& parents, const FaceNoise& noise) {
-    std::vector<float> image(kFacePixels);
-    render(parents, noise, image);
+  int64_t pixels() const { return side_ * side_ * 3; }
+  std::vector<float> drawn(const FaceParents& parents, const FaceNoise& noise) const {
+    std::vector<float> image(static_cast<size_t>(pixels()));
+    render(parents, noise, side_, image);
     return image;
   }
 
   Split split_;
   uint64_t seed_;
+  int64_t side_;
 };
 
 }  // namespace
@@ -140,16 +141,22 @@ FaceParents face_parents(const FaceNoise& noise, const Assignment& set) {
   return p;
 }
 
-Dataset load_faces(Split split, uint64_t seed) {
-  Dataset set = render_dataset("faces", {kFaceSide, kFaceSide, 3}, size_of(split),
-                               face_attributes(), [&](int64_t i, std::span<float> image) {
+int64_t parse_face_side(std::string_view options) {
+  if (options == "size=32") return kFaceSide;
+  require(options == "size=64", "faces:{}: give faces or faces:size=64", options);
+  return kLargeFaceSide;
+}
+
+Dataset load_faces(Split split, uint64_t seed, int64_t side) {
+  Dataset set = render_dataset("faces", {side, side, 3}, size_of(split), face_attributes(),
+                               [&](int64_t i, std::span<float> image) {
                                  const FaceNoise noise =
                                      sample_face_noise(seed, world_index(split, i));
                                  const FaceParents parents = face_parents(noise);
-                                 render(parents, noise, image);
+                                 render(parents, noise, side, image);
                                  return assignment(parents);
                                });
-  set.world = std::make_shared<FacesWorld>(split, seed);
+  set.world = std::make_shared<FacesWorld>(split, seed, side);
   return set;
 }
 

@@ -267,7 +267,7 @@ Values ImageDiffusion::draw_noise(const RowRandom& random) const {
 void ImageDiffusion::fit(const Values& value, Parents parents, const FitOptions& options) {
   require(role_.node.mechanism.parameters.value("model", "").empty(),
           "the model's file cannot be found from here: fit the graph where its file lies");
-  const data::Dataset dataset = image_dataset(role_, value, parents);
+  data::Dataset dataset = image_dataset(role_, value, parents);
   std::vector<std::string> names;
   for (const Node& parent : role_.parents) names.push_back(parent.name());
   Part part{0, conditional_ ? 1 : 1 + static_cast<int>(names.size())};
@@ -278,10 +278,12 @@ void ImageDiffusion::fit(const Values& value, Parents parents, const FitOptions&
   };
   keep(kUNet, train_unet(dataset, conditional_ ? names : std::vector<std::string>(), training_,
                          options, options.folder, part));
-  for (const std::string& name : names)
-    if (!conditional_)
-      keep(prefix_of(name), train_predictor(dataset, name, training_, options,
+  if (!conditional_) {
+    const data::Dataset rest = keep_apart(dataset);
+    for (const std::string& name : names)
+      keep(prefix_of(name), train_predictor(dataset, rest, name, training_, options,
                                             options.folder / prefix_of(name), part));
+  }
   state_ = std::move(state);
   target_ = options.target;
   layers_ = options.layers;

@@ -80,17 +80,13 @@ std::filesystem::path train_model(
   return folder / "model.safetensors";
 }
 
-// Rows [begin, end).
-data::Dataset part_of(const data::Dataset& all, int64_t begin, int64_t end) {
+// A data set like that one, without rows.
+data::Dataset empty_like(const data::Dataset& all) {
   data::Dataset part;
   part.name = all.name;
   part.height = all.height;
   part.width = all.width;
   part.channels = all.channels;
-  const int64_t pixels = all.height * all.width * all.channels;
-  part.pixels.assign(all.pixels.begin() + begin * pixels, all.pixels.begin() + end * pixels);
-  for (size_t a = 0; a < all.attributes.size(); ++a)
-    part.add(all.attributes[a], {all.values[a].begin() + begin, all.values[a].begin() + end});
   return part;
 }
 
@@ -140,11 +136,26 @@ std::filesystem::path train_unet(const data::Dataset& dataset, const std::vector
       training, options, folder, part);
 }
 
-std::filesystem::path train_predictor(const data::Dataset& dataset, const std::string& attribute,
-                                      const ImageTraining& training, const FitOptions& options,
+data::Dataset keep_apart(data::Dataset& dataset) {
+  const int64_t seen = dataset.size() - std::min<int64_t>(dataset.size() / 10, 1000),
+                pixels = dataset.height * dataset.width * dataset.channels;
+  data::Dataset rest = empty_like(dataset), rows = empty_like(dataset);
+  rest.pixels.assign(dataset.pixels.begin() + seen * pixels, dataset.pixels.end());
+  rows.pixels = std::move(dataset.pixels);  // in place: images are large
+  rows.pixels.resize(static_cast<size_t>(seen * pixels));
+  for (size_t a = 0; a < dataset.attributes.size(); ++a) {
+    const std::vector<double>& values = dataset.values[a];
+    rows.add(dataset.attributes[a], {values.begin(), values.begin() + seen});
+    rest.add(dataset.attributes[a], {values.begin() + seen, values.end()});
+  }
+  dataset = std::move(rows);
+  return rest;
+}
+
+std::filesystem::path train_predictor(const data::Dataset& rows, const data::Dataset& rest,
+                                      const std::string& attribute, const ImageTraining& training,
+                                      const FitOptions& options,
                                       const std::filesystem::path& folder, Part part) {
-  const int64_t seen = dataset.size() - std::min<int64_t>(dataset.size() / 10, 1000);
-  const data::Dataset rows = part_of(dataset, 0, seen);
   const Condition condition = conditions_of(rows, {{attribute}}).front();
   const NoiseSchedule noise = schedule();
   const NoisyBatches batches(rows, noise, training.batch, options.seed, options.target);
@@ -152,12 +163,12 @@ std::filesystem::path train_predictor(const data::Dataset& dataset, const std::s
   if (condition.is_category()) {
     json config = ClassifierConfig{};
     config.merge_patch(usual);
-    config = configuration(config, training.predictor, "predictor", dataset,
+    config = configuration(config, training.predictor, "predictor", rows,
                            {"image_size", "in_channels", "classes"});
     config["classes"] = condition.classes;
     Classifier classifier(config.get<ClassifierConfig>(), options.seed);
     // A classifier's data name what it learns first.
-    data::Dataset named = part_of(rows, 0, 0);
+    data::Dataset named = empty_like(rows);
     named.attributes = {data::find_attribute(rows.attributes, attribute)};
     named.classes = condition.classes;
     return train_model(
@@ -179,7 +190,7 @@ std::filesystem::path train_predictor(const data::Dataset& dataset, const std::s
   plain.attribute = condition;
   json config = plain;
   config.merge_patch(usual);
-  config = configuration(config, training.predictor, "predictor", dataset,
+  config = configuration(config, training.predictor, "predictor", rows,
                          {"image_size", "in_channels", "attribute", "sigma"});
   Regressor regressor(config.get<RegressorConfig>(), options.seed);
   const std::filesystem::path file = train_model(
@@ -198,10 +209,9 @@ std::filesystem::path train_predictor(const data::Dataset& dataset, const std::s
   load_state(named_parameters(regressor), state);
   for (const auto& [name, p] : named_parameters(regressor))
     p->variable = Variable(p->variable.value().to(options.target));
-  const data::Dataset rest =
-      seen < dataset.size() ? part_of(dataset, seen, dataset.size()) : part_of(dataset, 0, seen);
-  regressor.set_sigma(
-      noise_level_errors(regressor, rest, noise, rest.size(), 21, options.seed, options.target));
+  const data::Dataset& measured = rest.size() > 0 ? rest : rows;
+  regressor.set_sigma(noise_level_errors(regressor, measured, noise, measured.size(), 21,
+                                         options.seed, options.target));
   info.config = regressor.config();
   write_model(file, info, state);
   return file;

@@ -30,13 +30,18 @@ struct Part {
 };
 // Each trains one network in `folder`, or goes on where it stopped, and returns its model file. The
 // U-Net is told the attributes `told`; a predictor of states is a classifier, of numbers a
-// regressor, whose error is measured on the tenth of the images that it has not seen. Throw Error
-// when they were stopped, after what FitOptions::progress throws.
+// regressor, whose error is measured on `rest`, or, without any, on its training images. Throw
+// Error when they were stopped, after what FitOptions::progress throws.
 std::filesystem::path train_unet(const data::Dataset& dataset, const std::vector<std::string>& told,
                                  const ImageTraining& training, const FitOptions& options,
                                  const std::filesystem::path& folder, Part part);
-std::filesystem::path train_predictor(const data::Dataset& dataset, const std::string& attribute,
-                                      const ImageTraining& training, const FitOptions& options,
+std::filesystem::path train_predictor(const data::Dataset& rows, const data::Dataset& rest,
+                                      const std::string& attribute, const ImageTraining& training,
+                                      const FitOptions& options,
                                       const std::filesystem::path& folder, Part part);
+
+// Takes the last tenth of the images, 1000 at most, out of `dataset`: those that predictors are not
+// to see.
+data::Dataset keep_apart(data::Dataset& dataset);
 
 }  // namespace diffscm::causal

@@ -107,6 +107,18 @@ Bits brushed(const Bits& bits, const std::vector<int>& brush) {
   return out;
 }
 
+// Pixel (x, y) is the one nearest to (from(x, y), y), black outside.
+template <class From>
+Mask warped(const Mask& mask, const From& from) {
+  Mask out = mask;
+  for (int y = 0; y < out.height; ++y)
+    for (int x = 0; x < out.width; ++x) {
+      const double nearest = std::floor(from(x, y) + 0.5);
+      out.row(y)[x] = nearest >= 0 && nearest < out.width && mask.row(y)[static_cast<int>(nearest)];
+    }
+  return out;
+}
+
 }  // namespace
 
 std::vector<int> brush(int radius) {
@@ -143,13 +155,17 @@ Mask with_thickness(const Morphology& digit, double thickness) {
 Mask with_slant(const Morphology& digit, double radians) {
   const Moments m = moments_of(digit.stroke);
   const double shear = -std::tan(radians) - m.u11 / m.u02;
-  Mask out = digit.stroke;
-  for (int y = 0; y < out.height; ++y)
-    for (int x = 0; x < out.width; ++x) {
-      const double from = std::floor(x - shear * (y - m.y) + 0.5);
-      out.row(y)[x] = from >= 0 && from < out.width && digit.stroke.row(y)[static_cast<int>(from)];
-    }
-  return out;
+  return warped(digit.stroke, [&](int x, int y) { return x - shear * (y - m.y); });
+}
+
+Mask with_width(const Morphology& digit, double width) {
+  require(width > 0, "a digit cannot be {} wide: give more than 0", width);
+  const Moments m = moments_of(digit.stroke);
+  const double factor = width_of(digit.hires) / (width * digit.stroke.scale);
+  return warped(digit.stroke, [&](int x, int y) {
+    const double middle = m.x + m.u11 / m.u02 * (y - m.y);
+    return middle + factor * (x - middle);
+  });
 }
 
 GreyImage with_intensity(const GreyImage& digit, double intensity) {

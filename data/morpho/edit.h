@@ -1,5 +1,6 @@
 // Changing the shape of handwritten digits: Morpho-MNIST's perturbations that take a target
-// (morphomnist/perturb.py, and SetThickness, SetSlant of Pawlowski, Castro and Glocker 2020).
+// (morphomnist/perturb.py, and SetThickness, SetSlant and SetWidth of Pawlowski, Castro and Glocker
+// 2020).
 #pragma once
 
 #include "data/morpho/morphometry.h"
@@ -22,6 +23,9 @@ Mask eroded(const Mask& mask, const std::vector<int>& brush);
 Mask with_thickness(const Morphology& digit, double thickness);
 // Leaning to the right by that many radians, about the centre of the stroke.
 Mask with_slant(const Morphology& digit, double radians);
+// As wide as that, in the digit's pixels (Morphometrics::width), by stretching along the slant;
+// above 0.
+Mask with_width(const Morphology& digit, double width);
 
 // The digit with its median level (intensity_of) moved to `intensity`, 0 to 255. A black
 // image stays black.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <utility>
 
 #include "data/morpho/medial_axis.h"
 #include "kernels/error.h"
@@ -51,6 +52,14 @@ std::vector<double> cumulative(const GreyImage& image, int size, const Position&
   double so_far = 0;
   for (double& c : count) c = (so_far += c) / sum;
   return count;
+}
+
+// Between which columns the image lies along its slant, at the height of its centre.
+std::pair<double, double> sides(const GreyImage& image, const Moments& moments) {
+  const double shear = moments.u11 / moments.u02;
+  const auto horizontal = cumulative(
+      image, image.width, [&](int x, int y) { return x + 0.5 - shear * (y - moments.y); });
+  return {where(kOutside / 2, horizontal), where(1 - kOutside / 2, horizontal)};
 }
 
 // Each pair of neighbours once: to the right and down 1, diagonally sqrt 2. Every fourth pixel adds
@@ -123,17 +132,19 @@ std::optional<Morphometrics> measure(const GreyImage& digit, int scale) {
   const Moments moments = moments_of(m->hires);
   const double shear = moments.u11 / moments.u02;
   out.slant = std::atan(-shear);
-  const auto horizontal = cumulative(
-      m->hires, m->hires.width, [&](int x, int y) { return x + 0.5 - shear * (y - moments.y); });
+  const auto [left, right] = sides(m->hires, moments);
   const auto vertical = cumulative(m->hires, m->hires.height, [](int, int y) { return y; });
   const double top = where(kOutside / 2, vertical), bottom = where(1 - kOutside / 2, vertical);
   // Between the upper corners of the parallelogram.
   const double lean = shear * (top - moments.y);
-  out.width =
-      ((where(1 - kOutside / 2, horizontal) + lean) - (where(kOutside / 2, horizontal) + lean)) /
-      scale;
+  out.width = ((right + lean) - (left + lean)) / scale;
   out.height = (bottom - top) / scale;
   return out;
+}
+
+double width_of(const GreyImage& image) {
+  const auto [left, right] = sides(image, moments_of(image));
+  return right - left;
 }
 
 double intensity_of(const GreyImage& digit) {

@@ -37,6 +37,10 @@ struct Moments {
 };
 Moments moments_of(const GreyImage& image);
 
+// Morphometrics::width of an enlarged image, in its own pixels: along its slant, without the 2% of
+// its levels that lie furthest out.
+double width_of(const GreyImage& image);
+
 // The median of the levels in the upper half of their range.
 double intensity_of(const GreyImage& digit);
 

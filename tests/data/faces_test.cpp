@@ -11,9 +11,10 @@ namespace {
 
 using diffscm::testing::expect_error;
 
-std::vector<float> drawn(const FaceParents& parents, const FaceNoise& noise) {
-  std::vector<float> image(kFacePixels);
-  render(parents, noise, image);
+std::vector<float> drawn(const FaceParents& parents, const FaceNoise& noise,
+                         int64_t side = kFaceSide) {
+  std::vector<float> image(static_cast<size_t>(side * side * 3));
+  render(parents, noise, side, image);
   return image;
 }
 
@@ -122,6 +123,32 @@ TEST(Faces, measuring_finds_the_attributes) {
   }
 }
 
+// Twice as large, the same faces: their 2 x 2 means are the small ones but for the edges.
+TEST(Faces, large_faces_are_the_same_faces) {
+  for (uint64_t i = 0; i < 10; ++i) {
+    const FaceNoise noise = sample_face_noise(5, i);
+    const FaceParents parents = face_parents(noise);
+    const auto small = drawn(parents, noise), large = drawn(parents, noise, kLargeFaceSide);
+    double difference = 0;
+    for (size_t y = 0; y < 32; ++y)
+      for (size_t x = 0; x < 32; ++x)
+        for (size_t c = 0; c < 3; ++c) {
+          const auto at = [&](size_t dy, size_t dx) {
+            return large[((2 * y + dy) * 64 + 2 * x + dx) * 3 + c];
+          };
+          difference += std::abs((at(0, 0) + at(0, 1) + at(1, 0) + at(1, 1)) / 4 -
+                                 small[(y * 32 + x) * 3 + c]);
+        }
+    EXPECT_LT(127.5 * difference / (32 * 32 * 3), 3) << i;
+  }
+  const Dataset set = load_dataset("faces:size=64", Split::test, 3);
+  EXPECT_EQ(set.height, 64);
+  EXPECT_EQ(set.values, test_faces().values);
+  EXPECT_EQ(set.world->image(4, {}), image_of(set, 4));
+  EXPECT_EQ(set.world->measure(4, image_of(set, 4)), set.factual(4));
+  expect_error([] { load_dataset("faces:size=48", Split::test, 3); }, "faces:size=64");
+}
+
 // A network's image is not exact: what an attribute changes must stand out from such errors.
 TEST(Faces, every_attribute_shows) {
   for (uint64_t i = 0; i < 15; ++i) {
@@ -167,7 +194,7 @@ TEST(Faces, images_are_in_range) {
     for (const float v : drawn(face_parents(noise), noise)) ASSERT_TRUE(v >= -1 && v <= 1);
   }
   std::vector<float> small(10);
-  expect_error([&] { render(FaceParents{}, sample_face_noise(0, 0), small); }, "10");
+  expect_error([&] { render(FaceParents{}, sample_face_noise(0, 0), kFaceSide, small); }, "10");
 }
 
 }  // namespace
