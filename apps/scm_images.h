@@ -32,6 +32,7 @@ class ImageAnswers {
   // The first rows: factual, then for each intervention the counterfactual and, where it is known,
   // the truth. columns(): the images' numbers.
   std::vector<io::GridRow> rows() const;
+  bool has_truth() const { return has_truth_; }
   std::vector<std::string> columns() const;
   // OUT/images.npz: factual [N,H,W,C], counterfactual and truth [D,N,H,W,C] (truth NaN where nobody
   // knows it). OUT/grid.png: the first rows.

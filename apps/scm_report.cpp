@@ -80,9 +80,11 @@ void write_scm_report(const std::filesystem::path& out, causal::StructuralCausal
   const std::string& name = model.graph().name();
   Document page(name.empty() ? "What would it have been?" : name + ": what would it have been?");
   page.facts(facts);
-  page.images(images.rows(), images.columns(),
-              "Attributes that changed have a star. The truth is the image that the data's own "
-              "world makes of the same attributes and noise.");
+  std::string caption = "Attributes that changed have a star.";
+  if (images.has_truth())
+    caption +=
+        " The truth is the image that the data's own world makes of the same attributes and noise.";
+  page.images(images.rows(), images.columns(), caption);
   add_film(page, model, rows, questions.front(), seed);
   page.section("The graph under do()");
   for (const auto& [text, intervention] : questions)

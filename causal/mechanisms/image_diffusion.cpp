@@ -319,19 +319,25 @@ void ImageDiffusion::configure(const json& changes) {
   if (model_) build();
 }
 
+const Condition* ImageDiffusion::seen(size_t p) const {
+  if (role_.parents[p].is_discrete() || !model_) return nullptr;
+  return conditional_ ? &model_->conditions()[condition_[p]] : &predictors_[p].number();
+}
+
 std::vector<std::string> ImageDiffusion::warnings(Parents parents) const {
-  constexpr double kFar = 4;  // standard deviations
+  constexpr double kFar = 4, kMost = 2;  // standard deviations
   std::vector<std::string> all;
-  for (size_t p = 0; p < condition_.size() && model_; ++p) {
-    const Condition& c = model_->conditions()[condition_[p]];
-    if (c.is_category()) continue;
+  for (size_t p = 0; p < parents.size(); ++p) {
+    const Condition* c = seen(p);
+    if (c == nullptr) continue;
     const auto far = std::ranges::max_element(
-        parents[p]->numbers, {}, [&](double value) { return std::abs(value - c.mean); });
-    if (far != parents[p]->numbers.end() && std::abs(*far - c.mean) > kFar * c.deviation)
+        parents[p]->numbers, {}, [&](double value) { return std::abs(value - c->mean); });
+    if (far != parents[p]->numbers.end() && std::abs(*far - c->mean) > kFar * c->deviation)
       all.push_back(
-          fmt::format("{}={:g} is far from the images that the model has seen: {:.3g} on average, "
-                      "deviation {:.2g}",
-                      role_.parents[p].name(), *far, c.mean, c.deviation));
+          fmt::format("{}={:g} is far from the images that the model has seen: most were between "
+                      "{:.3g} and {:.3g}",
+                      role_.parents[p].name(), *far, c->mean - kMost * c->deviation,
+                      c->mean + kMost * c->deviation));
   }
   return all;
 }

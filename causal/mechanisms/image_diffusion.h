@@ -74,6 +74,8 @@ class ImageDiffusion : public Mechanism {
   void add_predictor(const Node& parent);
   int levels() const { return model_->chain().levels(); }
   const DiffusionModel& model() const;
+  // Which numbers of parent p the networks were trained on; null: states.
+  const Condition* seen(size_t p) const;
   Shape noise_shape(int64_t rows) const;
   Observer observer(bool predicting) const;
   // How rows [begin, end) are pulled towards these parents.

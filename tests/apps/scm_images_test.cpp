@@ -67,6 +67,7 @@ TEST(ScmImages, AnswerSeveralQuestionsInOneRun) {
   const std::string page = testing::get(fs::path(out) / "report.html");
   for (const char* part : {"do(class=3)", "#0, up", "<svg"})
     EXPECT_NE(page.find(part), std::string::npos) << part;
+  EXPECT_EQ(page.find("The truth is"), std::string::npos);  // nobody knows it
 
   const auto lines = io::read_jsonl(fs::path(out) / "results.jsonl");
   ASSERT_EQ(lines.size(), 8u);

@@ -171,6 +171,11 @@ TEST(ImageDiffusion, AntiCausalPredictorsOfNumbersAndStatesGuide) {
     EXPECT_LT(error, 0.9 * before) << encode;
   }
   expect_error([&] { again.configure({{"scales", {{"colour", 2}}}}); }, "colour");
+  const Values far(std::vector<double>(16, 30));
+  const std::vector<const Values*> unseen{&far, &side};
+  ASSERT_EQ(again.warnings(unseen).size(), 1u);
+  EXPECT_NE(again.warnings(unseen)[0].find("level=30"), std::string::npos);
+  EXPECT_TRUE(again.warnings(parents).empty());
 }
 
 TEST(ImageDiffusion, ARowDependsOnItselfAlone) {
@@ -247,6 +252,7 @@ TEST(ImageDiffusion, WarnsOfWhatItHasNotSeen) {
   const std::vector<std::string> warnings = trained().warnings(parents);
   ASSERT_EQ(warnings.size(), 1u);
   EXPECT_NE(warnings[0].find("level=30"), std::string::npos) << warnings[0];
+  EXPECT_NE(warnings[0].find("most were between -0.9"), std::string::npos) << warnings[0];
   EXPECT_TRUE(trained().warnings(World(1).parents()).empty());
 }
 
