@@ -66,6 +66,10 @@ TEST(PtxInteger, ShiftsBeyondTheWidth) {
 
 TEST(PtxInteger, BitsAndExtremes) {
   EXPECT_EQ(on_words("clz.b32 %r9, %r0;", {{0}, {1}, {kMin}}), (Words{32, 31, 0}));
+  EXPECT_EQ(on_words("bfi.b32 %r9, %r0, %r1, %r2, 3;", {{5, 0xffff, 4}, {15, 0, 30}, {1, 9, 32}}),
+            (Words{0xffdf, 0xc0000000, 9}));
+  EXPECT_EQ(on_words("bfi.b32 %r9, %r0, 7, 8, %r1;", {{1, 0}, {3, 24}, {3, 99}}),
+            (Words{7, 0x307, 0x307}));
   EXPECT_EQ(on_words("popc.b32 %r9, %r0;", {{0xf0f0}}), (Words{8}));
   EXPECT_EQ(on_words("min.s32 %r9, %r0, %r1;", {{kOnes, 1}}), (Words{kOnes}));
   EXPECT_EQ(on_words("min.u32 %r9, %r0, %r1;", {{kOnes, 1}}), (Words{1}));

@@ -48,6 +48,13 @@ constexpr auto kShiftRight = [](auto a, uint32_t n) {
 };
 constexpr auto kLeadingZeros = [](auto a) { return std::countl_zero(a); };
 constexpr auto kPopulation = [](auto a) { return std::popcount(a); };
+// b with its `length` bits from `first` on taken from a; of both counts the low eight bits count.
+constexpr auto kInsertBits = [](uint32_t a, uint32_t b, uint32_t first, uint32_t length) {
+  first &= 255, length &= 255;
+  if (first > 31) return b;
+  const uint32_t mask = (length > 31 ? ~0u : (1u << length) - 1) << first;
+  return (b & ~mask) | (a << first & mask);
+};
 // What division by zero gives is not specified; the machine gives all ones.
 constexpr auto kDiv = [](auto a, auto b) {
   using T = decltype(a);
@@ -147,6 +154,8 @@ void add_integer_forms(Forms& f) {
 
   const auto kind = InstructionClass::integer;
   using enum Product;
+  f.add("bfi.b32", {lanewise<kInsertBits, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t>(), kind,
+                    spec(4, 4)});
   f.add("add.cc.u32", {with_carry<none, false, true, false>, kind, "4 = 4 4"});
   f.add("addc.cc.u32", {with_carry<none, true, true, false>, kind, "4 = 4 4"});
   f.add("addc.u32", {with_carry<none, true, false, false>, kind, "4 = 4 4"});
