@@ -49,10 +49,7 @@ EpsilonModel epsilon_of(const DiffusionModel& model, const Selection& selection,
   if (encoding == Encoding::unconditional) return model.epsilon();
   std::vector<Assignment> factual;
   for (const int64_t i : index) factual.push_back(selection.dataset.factual(i));
-  for (const Condition& c : model.conditions())
-    for (const Assignment& known : factual)
-      require(known.contains(c.name), "--encode factual: the data do not say the '{}' of an image",
-              c.name);
+  for (const Condition& c : model.conditions()) require_factual({&c.name, 1}, factual);
   return model.epsilon(factual);
 }
 

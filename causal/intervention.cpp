@@ -75,20 +75,6 @@ std::vector<std::string> parents_of(const Intervention& intervention) {
   return parents;
 }
 
-// Throws Error unless the parents that the networks know are known of every image.
-void require_factual(const ParentNetworks& networks, const Intervention& intervention) {
-  const size_t n = intervention.targets.size();
-  require(intervention.factual.size() == n, "the parents of {} images are known, of {} asked about",
-          intervention.factual.size(), n);
-  std::vector<std::string> needed = networks.conditions;
-  for (const auto& [parent, gradient] : networks.predictors) needed.push_back(parent);
-  for (const Assignment& known : intervention.factual)
-    for (const std::string& name : needed)
-      require(known.contains(name),
-              "factual encoding: the data do not say the '{}' of an image; encode unconditionally",
-              name);
-}
-
 // Of each predictor whose parent is among them.
 std::vector<Guidance::Term> gradients_to(const ParentNetworks& networks,
                                          std::span<const Assignment> parents) {
@@ -104,6 +90,14 @@ std::vector<Guidance::Term> gradients_to(const ParentNetworks& networks,
 
 }  // namespace
 
+void require_factual(std::span<const std::string> parents, std::span<const Assignment> factual) {
+  for (const Assignment& known : factual)
+    for (const std::string& name : parents)
+      require(known.contains(name),
+              "factual encoding: the data do not say the '{}' of an image; encode unconditionally",
+              name);
+}
+
 Action act(const ParentNetworks& networks, const Intervention& intervention, Encoding encoding) {
   const std::vector<std::string> parents = parents_of(intervention);
   const auto is_condition = [&](const std::string& name) {
@@ -118,8 +112,13 @@ Action act(const ParentNetworks& networks, const Intervention& intervention, Enc
 
   std::vector<Assignment> before(intervention.targets.size());  // what encoding is told
   if (encoding == Encoding::factual) {
-    require_factual(networks, intervention);
+    require(intervention.factual.size() == before.size(),
+            "the parents of {} images are known, of {} asked about", intervention.factual.size(),
+            before.size());
     before = intervention.factual;
+    require_factual(networks.conditions, before);
+    for (const auto& [parent, gradient] : networks.predictors)
+      require_factual({&parent, 1}, before);
   }
   std::vector<Assignment> after = before;
   for (size_t i = 0; i < after.size(); ++i)

@@ -57,6 +57,9 @@ ParentNetworks guiding_networks(
     GuidanceKind kind, const DiffusionModel& model,
     const std::map<std::string, const AntiCausalPredictor*>& predictors);
 
+// Throws Error unless these parents are known of every image.
+void require_factual(std::span<const std::string> parents, std::span<const Assignment> factual);
+
 // Every network that knows a parent. Encoding::factual encodes with all factual
 // parents, by conditions and gradients alike, and predicts with those that do() leaves alone still
 // in place; unconditional encodes with none and predicts with the parents of do() alone. Throws

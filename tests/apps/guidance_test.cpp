@@ -6,6 +6,22 @@
 namespace diffscm {
 namespace {
 
+// Of the conditional model and a classifier, in two levels.
+Arguments counterfactual_by_both(const std::string& out) {
+  return {"counterfactual",
+          "--model",
+          conditional_unet(),
+          "--classifier",
+          world().classifier(),
+          "--data",
+          world().data(),
+          "--steps",
+          "2",
+          "--quiet",
+          "--out",
+          out};
+}
+
 TEST(Evaluate, ComparesKindsOfGuidanceAndEncodingOfAConditionalModel) {
   const std::string out = fresh();
   const std::vector<std::string> arms{"diff-scm", "diff-scm-implicit", "diff-scm-factual",
@@ -35,30 +51,11 @@ TEST(Evaluate, ComparesKindsOfGuidanceAndEncodingOfAConditionalModel) {
     const json first = io::read_jsonl(out + "/records/0-of-1.jsonl").at(3 * a);
     const std::string one = fresh();
     ASSERT_EQ(first["arm"], arms[a]);
-    expect_success(diffscm({"counterfactual",
-                            "--model",
-                            conditional_unet(),
-                            "--classifier",
-                            world().classifier(),
-                            "--data",
-                            world().data(),
-                            "--steps",
-                            "2",
-                            "--device",
-                            "cpu",
-                            "--index",
-                            std::to_string(first["index"].get<int>()),
-                            "--do",
-                            "class=" + std::to_string(first["set"]["class"].get<int>()),
-                            "--guidance",
-                            guidance[a],
-                            "--encode",
-                            encode[a],
-                            "--abduction",
-                            abduction[a],
-                            "--quiet",
-                            "--out",
-                            one}));
+    expect_success(diffscm(
+        counterfactual_by_both(one) +
+        Arguments{"--device", "cpu", "--index", std::to_string(first["index"].get<int>()), "--do",
+                  "class=" + std::to_string(first["set"]["class"].get<int>()), "--guidance",
+                  guidance[a], "--encode", encode[a], "--abduction", abduction[a]}));
     const Tensor again = tensor(io::read_npz(one + "/counterfactuals.npz").at("counterfactual"));
     EXPECT_LT(l1(images_of(out, arms[a]), again, 0), 0.01);
   }
@@ -121,26 +118,9 @@ TEST(Abduct, EncodesWithTheFactualParents) {
 TEST(Counterfactual, ClassifiersHaveAScaleOfTheirOwn) {
   const auto answer = [](const Arguments& more) {
     const std::string out = fresh();
-    expect_success(diffscm(Arguments{"counterfactual",
-                                     "--model",
-                                     conditional_unet(),
-                                     "--classifier",
-                                     world().classifier(),
-                                     "--data",
-                                     world().data(),
-                                     "--steps",
-                                     "2",
-                                     "--index",
-                                     "0:3",
-                                     "--do",
-                                     "class=2",
-                                     "--abduction",
-                                     "ddim",
-                                     "--encode",
-                                     "unconditional",
-                                     "--quiet",
-                                     "--out",
-                                     out} +
+    expect_success(diffscm(counterfactual_by_both(out) +
+                           Arguments{"--index", "0:3", "--do", "class=2", "--abduction", "ddim",
+                                     "--encode", "unconditional"} +
                            more));
     return io::read_npz(out + "/counterfactuals.npz").at("counterfactual").bytes;
   };
