@@ -30,8 +30,11 @@ enum class InstructionClass : uint8_t {
   local,  // ld.local, st.local
   param   // ld.param, ld.const
 };
-inline constexpr size_t kInstructionClasses = size_t(InstructionClass::param) + 1;
-const char* name(InstructionClass c);
+// Whether its requests go to global memory.
+inline bool is_global(InstructionClass c) {
+  return c == InstructionClass::load_global || c == InstructionClass::store_global ||
+         c == InstructionClass::async_copy;
+}
 
 // Of one PTX instruction, summed over the warps that executed it.
 struct InstructionCounters {

@@ -59,8 +59,11 @@ void KernelFiles::remove(KernelFile* file) {
 }
 
 void KernelFiles::add_kernel(KernelFile* file, const void* stub, std::string name) {
-  kernels_[stub] = std::make_unique<Kernel>(Kernel{
-      .file = file, .name = std::move(name), .resources = {}, .allowed_dynamic_shared_bytes = 0});
+  kernels_[stub] = std::make_unique<Kernel>(Kernel{.file = file,
+                                                   .name = std::move(name),
+                                                   .title = {},
+                                                   .resources = {},
+                                                   .allowed_dynamic_shared_bytes = 0});
 }
 
 Kernel& KernelFiles::find(const void* function, int architecture) {
@@ -82,6 +85,7 @@ Kernel& KernelFiles::find(const void* function, int architecture) {
   }
   demand(kernel.entry != nullptr, cudaErrorInvalidDeviceFunction, "kernel {}: its file has none",
          demangled(kernel.name));
+  kernel.title = demangled(kernel.name);
   if (const auto r = kernel.file->resources.find(kernel.name); r != kernel.file->resources.end())
     kernel.resources = r->second;
   kernel.allowed_dynamic_shared_bytes =

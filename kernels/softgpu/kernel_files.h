@@ -19,6 +19,7 @@ struct Kernel {
   KernelFile* file;
   std::string name;  // mangled
   // Filled in when the kernel is first used:
+  std::string title;  // the name, for people
   const Entry* entry = nullptr;
   KernelResources resources;
   size_t allowed_dynamic_shared_bytes;  // cudaFuncAttributeMaxDynamicSharedMemorySize

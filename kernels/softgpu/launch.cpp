@@ -20,7 +20,7 @@ size_t registers_per_block(const Kernel& kernel, size_t threads) {
 
 void check_limits(const Device& device, const Kernel& kernel, dim3 grid, dim3 block,
                   size_t dynamic_shared_bytes) {
-  const std::string name = demangled(kernel.name);
+  const std::string& name = kernel.title;
   const auto within = [&](const char* what, unsigned value, int limit) {
     demand(value >= 1 && value <= static_cast<unsigned>(limit), cudaErrorInvalidConfiguration,
            "kernel {}: {} is {}, the limit {}", name, what, value, limit);
@@ -65,7 +65,7 @@ void profiled(const Driver& driver, const Kernel& kernel, const LaunchShape& sha
   counters.l1_bytes = profile.l1_bytes(
       side_by_side, kernel.entry->static_shared_bytes + shape.dynamic_shared_bytes);
   run(&counters);
-  profile.add({.kernel = demangled(kernel.name),
+  profile.add({.kernel = kernel.title,
                .program = kernel.entry->program,
                .shape = shape,
                .registers = kernel.resources.registers,
@@ -86,7 +86,7 @@ void launch(Driver& driver, Kernel& kernel, dim3 grid, dim3 block, void** args,
       .block = {block.x, block.y, block.z},
       .dynamic_shared_bytes = static_cast<uint32_t>(rounded_up(dynamic_shared_bytes, 16))};
   Profile* profile = Profile::of_process(driver.device);
-  driver.submit(stream, demangled(kernel.name),
+  driver.submit(stream, kernel.title,
                 [&kernel, &driver, shape, profile, replayed = stream.capture != nullptr,
                  params = pack(*kernel.entry, args)] {
                   driver.memory.open();

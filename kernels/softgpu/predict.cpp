@@ -57,11 +57,6 @@ double special_cycles(const Device& device, InstructionClass c) {
   return 0;
 }
 
-bool is_global(InstructionClass c) {
-  return c == InstructionClass::load_global || c == InstructionClass::store_global ||
-         c == InstructionClass::async_copy;
-}
-
 }  // namespace
 
 const char* name(Limit limit) {

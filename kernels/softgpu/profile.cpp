@@ -20,11 +20,6 @@ double ratio(double a, double b) {
   return b == 0 ? 0 : a / b;
 }
 
-bool reaches_global(InstructionClass c) {
-  return c == InstructionClass::load_global || c == InstructionClass::store_global ||
-         c == InstructionClass::async_copy;
-}
-
 std::string shape_name(const LaunchShape& s) {
   const auto extent = [](const Extent& e) {
     if (e.z > 1) return fmt::format("{}x{}x{}", e.x, e.y, e.z);
@@ -77,7 +72,6 @@ void Profile::add(const Launch& launch, const KernelCounters& counters) {
   Total& t = totals_[launch.kernel];
   ++t.launches;
   t.us += p.us;
-  for (size_t l = 0; l < kLimits; ++l) t.us_of[l] += p.us_of[l];
   t.us_limited[static_cast<size_t>(p.limit)] += p.us;
   t.instructions += d.instructions;
   t.l2_bytes += d.l2_bytes;
@@ -93,15 +87,13 @@ void Profile::add(const Launch& launch, const KernelCounters& counters) {
     const InstructionCounters& c = counters.instructions[i];
     if (c.executed == 0) continue;
     const InstructionClass kind = program.code[i].kind;
-    const uint64_t requests = reaches_global(kind) ? c.executed : 0;
+    const uint64_t requests = is_global(kind) ? c.executed : 0;
     t.executed += c.executed;
     t.lanes += c.lanes;
-    t.sectors += reaches_global(kind) ? c.sectors : 0;
+    t.sectors += is_global(kind) ? c.sectors : 0;
     t.requests += requests;
     t.wavefronts += c.wavefronts;
     t.ideal_wavefronts += c.ideal_wavefronts;
-    t.of_class[static_cast<size_t>(kind)] += c.executed;
-    if (kind == InstructionClass::barrier) t.barriers += c.executed;
     Line& line = lines[program.where(static_cast<uint32_t>(i))];
     line.instructions +=
         static_cast<double>(c.executed) * machine_instructions(program.origins[i].opcode);

@@ -54,14 +54,11 @@ class Profile {
   struct Total {
     uint64_t launches = 0;
     double us = 0, instructions = 0, l2_bytes = 0, memory_bytes = 0, mma = 0;
-    std::array<double, kLimits> us_of{};
     std::array<double, kLimits> us_limited{};
     uint64_t executed = 0, lanes = 0, sectors = 0, requests = 0, wavefronts = 0,
              ideal_wavefronts = 0;
-    uint64_t barriers = 0;
     int registers = 0;
     uint32_t warps_per_multiprocessor = 0;
-    std::array<uint64_t, kInstructionClasses> of_class{};
   };
   struct Line {
     double instructions = 0;

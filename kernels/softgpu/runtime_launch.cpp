@@ -103,8 +103,8 @@ cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute which, 
            static_cast<int>(which));
     const size_t most = d.device.shared_per_block_bytes - kernel.entry->static_shared_bytes;
     demand(value >= 0 && static_cast<size_t>(value) <= most, cudaErrorInvalidValue,
-           "kernel {}: {} bytes of dynamic shared memory, a block has at most {}",
-           demangled(kernel.name), value, most);
+           "kernel {}: {} bytes of dynamic shared memory, a block has at most {}", kernel.title,
+           value, most);
     kernel.allowed_dynamic_shared_bytes = static_cast<size_t>(value);
   });
 }

@@ -34,7 +34,6 @@ class Decoder {
 
   std::shared_ptr<Program> decode() {
     program_->name = name_;
-    program_->param_bytes = places_.param_bytes;
     program_->static_shared_bytes = places_.static_shared_bytes;
     program_->local_bytes = places_.local_bytes;
     // After the special registers, one more that takes what nobody wants.

@@ -28,7 +28,6 @@ class Forms {
  public:
   void add(std::string opcode, Form form) { forms_.emplace(std::move(opcode), std::move(form)); }
   auto find(const std::string& opcode) const { return forms_.equal_range(opcode); }
-  size_t size() const { return forms_.size(); }
 
  private:
   std::multimap<std::string, Form, std::less<>> forms_;

@@ -40,13 +40,6 @@ const Entry* Module::entry(std::string_view name) {
   return &entries_.emplace(f->name, std::move(entry)).first->second;
 }
 
-std::vector<std::string> Module::kernels() const {
-  std::vector<std::string> names;
-  for (const ptx::Function& f : tree_->functions)
-    if (f.entry) names.push_back(f.name);
-  return names;
-}
-
 const Variable* Module::variable(std::string_view name) const {
   const auto found = std::find_if(variables_.begin(), variables_.end(),
                                   [&](const Variable& v) { return v.name == name; });

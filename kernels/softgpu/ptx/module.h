@@ -52,7 +52,6 @@ class Module {
   // The kernel of that name, decoded when it is first asked for; null if there is none. Throws
   // Error that names line, kernel and form for an instruction that the interpreter does not know.
   const Entry* entry(std::string_view mangled_name);
-  std::vector<std::string> kernels() const;  // their names
 
   const Variable* variable(std::string_view name) const;  // null if there is none
   const std::vector<Variable>& variables() const { return variables_; }

@@ -100,7 +100,8 @@ void Places::place_locals() {
   for (const Function& f : functions) {
     const uint32_t passed = f.returned + f.params;
     if (f.entry) {
-      const std::vector<uint32_t> offsets = param_offsets(f, &param_bytes);
+      uint32_t bytes = 0;
+      const std::vector<uint32_t> offsets = param_offsets(f, &bytes);
       for (uint32_t v = 0; v < passed; ++v) places_[{&f, v}] = offsets[v];
     }
     for (uint32_t v = f.entry ? passed : 0; v < f.variables.size(); ++v) {

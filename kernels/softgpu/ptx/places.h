@@ -38,7 +38,7 @@ class Places {
   // The kernel first, then all that it calls, each once, each with one return at its end, where
   // diverged lanes meet before they go back to the caller together.
   std::list<Function> functions;
-  uint32_t param_bytes = 0, static_shared_bytes = 0;
+  uint32_t static_shared_bytes = 0;
   uint32_t local_bytes = 0;  // of a lane
 
   // What a symbol stands for, in its state space. `f` is one of `functions`. Throws Error if it

@@ -77,7 +77,6 @@ class Program {
   std::vector<Line64> constants;
   uint32_t register_bytes = 0;  // of a warp
   uint32_t local_bytes = 0;     // of a lane
-  uint32_t param_bytes = 0;
   uint32_t static_shared_bytes = 0;
 
   // Where an instruction comes from.
