@@ -141,10 +141,14 @@ void run_batch(Common& common, const Flags& flags, const Query& query, int64_t b
   if (report) report->add(query, images, std::span(outcomes).subspan(begin));
 }
 
-// [N,H,W,C] of one, [S,N,H,W,C] of several.
-io::NpyArray stacked(const std::vector<std::vector<Tensor>>& batches) {
+std::vector<Tensor> joined(const std::vector<std::vector<Tensor>>& batches) {
   std::vector<Tensor> all;
   for (const std::vector<Tensor>& one : batches) all.push_back(concatenate(one));
+  return all;
+}
+
+// [N,H,W,C] of one, [S,N,H,W,C] of several.
+io::NpyArray stacked(const std::vector<Tensor>& all) {
   Shape shape = all[0].shape();
   if (all.size() > 1) shape.insert(shape.begin(), static_cast<int64_t>(all.size()));
   return io::NpyArray::from(concatenate(all).reshape(shape));
@@ -157,10 +161,9 @@ Json or_null(const std::optional<T>& value) {
 
 void write_images(const Flags& flags, const Query& query, const Images& images,
                   const std::vector<Outcome>& outcomes) {
-  const Tensor factual = concatenate(images.factual),
-               reconstruction = concatenate(images.reconstruction[0]);
-  std::vector<Tensor> by_scale;
-  for (const auto& batches : images.counterfactual) by_scale.push_back(concatenate(batches));
+  const Tensor factual = concatenate(images.factual);
+  const std::vector<Tensor> reconstruction = joined(images.reconstruction),
+                            by_scale = joined(images.counterfactual);
   std::vector<int64_t> labels;
   std::vector<float> scales(flags.options.scales.begin(), flags.options.scales.end());
   for (const Outcome& o : outcomes) labels.push_back(o.label);
@@ -169,9 +172,9 @@ void write_images(const Flags& flags, const Query& query, const Images& images,
   const std::vector<int64_t> target(static_cast<size_t>(n), query.target_class());
   io::write_npz(std::filesystem::path(flags.out) / "counterfactuals.npz",
                 {{"factual", io::NpyArray::from(factual)},
-                 {"reconstruction", stacked(images.reconstruction)},
-                 {"counterfactual", stacked(images.counterfactual)},
-                 {"latent", stacked(images.latent)},
+                 {"reconstruction", stacked(reconstruction)},
+                 {"counterfactual", stacked(by_scale)},
+                 {"latent", stacked(joined(images.latent))},
                  {"label", io::NpyArray::from(labels, {n})},
                  {"target", io::NpyArray::from(target, {n})},
                  {"scale", io::NpyArray::from(scales, {static_cast<int64_t>(scales.size())})}});
@@ -187,7 +190,7 @@ void write_images(const Flags& flags, const Query& query, const Images& images,
     const Outcome& o = outcomes[static_cast<size_t>(i)];
     grid.columns.push_back(o.label >= 0 ? fmt::format("{}", o.label) : fmt::format("#{}", o.index));
     rows[0].images.push_back(io::grid_image(factual, i));
-    rows[1].images.push_back(io::grid_image(reconstruction, i));
+    rows[1].images.push_back(io::grid_image(reconstruction[0], i));
     for (size_t s = 0; s < by_scale.size(); ++s)
       rows[2 + s].images.push_back(io::grid_image(by_scale[s], i));
   }

@@ -208,7 +208,8 @@ void run(Common& common, Flags flags) {
     input.pictures.push_back(best_median_worst(evaluation, first, "cld", 4));
     if (first.name.starts_with("diff-scm"))
       input.pictures.push_back(film_strip(
-          evaluation, diff_scm_options(first.name, evaluation.diff_scm_options({flags.scale})), 2, 10));
+          evaluation, diff_scm_options(first.name, evaluation.diff_scm_options({flags.scale})), 2,
+          10));
     list_failures(evaluation, first, input);
   }
   evaluation.write(input);

@@ -106,7 +106,7 @@ def one(program, graph, form, seed, rows, out, extra):
             "--quiet", *extra)
     summary = json.loads((judged / "summary.json").read_text())
     summary["fit_seconds"] = json.loads((fit / "run.json").read_text())["summary"]["seconds"]
-    summary["fit_cpu_seconds"] = json.loads(cpu.read_text())
+    summary["fit_cpu_seconds"] = json.loads(cpu.read_text()) if cpu.exists() else float("nan")  # a fit of an earlier run
     return summary
 
 

@@ -71,9 +71,7 @@ std::vector<std::unique_ptr<Mechanism>> make_mechanisms(const Graph& graph) {
 }  // namespace
 
 NodeValues select_rows(const NodeValues& values, std::span<const int64_t> rows) {
-  NodeValues selected;
-  for (const Values& v : values) selected.push_back(v.select(rows));
-  return selected;
+  return select(addresses(values), rows);
 }
 
 Setting set_to(const Node& node, double value) {
@@ -158,8 +156,10 @@ NodeValues StructuralCausalModel::abduct(const NodeValues& factual, const Rows& 
     Rows which{rows.seed, {}};
     for (const int64_t place : places)
       which.index.push_back(rows.index[static_cast<size_t>(place)]);
-    noise.push_back(places.empty() ? Values() : abduct(i, select_rows(factual, places), which));
-    if (noise[i].rows() > 0) noise[i] = scattered(noise[i], places, std::ssize(rows.index));
+    Values part;
+    if (!places.empty()) part = abduct(i, select_rows(factual, places), which);
+    if (part.rows() > 0) part = scattered(part, places, std::ssize(rows.index));
+    noise.push_back(std::move(part));
   }
   return noise;
 }

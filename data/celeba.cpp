@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <optional>
 #include <unordered_map>
 
@@ -25,13 +24,6 @@ constexpr uint64_t kListLimit = uint64_t{1} << 28;
 constexpr int64_t kWidth = 178, kHeight = 218, kCrop = 150, kSmallest = 8;
 constexpr const char *kAttributeList = "list_attr_celeba.txt",
                      *kPartitionList = "list_eval_partition.txt", *kImages = "img_align_celeba";
-
-std::optional<int64_t> as_number(std::string_view word) {
-  int64_t value = 0;
-  const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
-  return error == std::errc() && end == word.data() + word.size() ? std::optional(value)
-                                                                  : std::nullopt;
-}
 
 // The lines of a list, as words between spaces.
 class List {

@@ -1,9 +1,9 @@
 #include "data/listing.h"
 
 #include <algorithm>
-#include <charconv>
 
 #include "data/attribute_column.h"
+#include "data/options.h"
 #include "engine/io/file.h"
 #include "kernels/error.h"
 
@@ -52,11 +52,9 @@ void TextColumn::add(std::string_view cell) {
 }
 
 std::optional<int64_t> class_number(const std::string& name) {
-  int64_t value = -1;
-  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), value);
-  const bool plain = error == std::errc() && end == name.data() + name.size() &&
-                     std::to_string(value) == name && value >= 0 && value < kMaxStates;
-  return plain ? std::optional(value) : std::nullopt;
+  const auto value = as_number(name);
+  const bool plain = value && *value >= 0 && *value < kMaxStates && std::to_string(*value) == name;
+  return plain ? value : std::nullopt;
 }
 
 void add_columns(Dataset& set, const Listing& own, const Listing& other, const Listing& train) {

@@ -2,20 +2,12 @@
 
 #include <algorithm>
 #include <charconv>
-#include <optional>
 
 #include "engine/io/file.h"
 #include "kernels/error.h"
 
 namespace diffscm::data {
 namespace {
-
-std::optional<int64_t> as_number(std::string_view word) {
-  int64_t value = 0;
-  const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
-  return error == std::errc() && end == word.data() + word.size() ? std::optional(value)
-                                                                  : std::nullopt;
-}
 
 std::string in_words(std::span<const Option> options) {
   std::string text;
@@ -26,6 +18,13 @@ std::string in_words(std::span<const Option> options) {
 }
 
 }  // namespace
+
+std::optional<int64_t> as_number(std::string_view word) {
+  int64_t value = 0;
+  const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
+  return error == std::errc() && end == word.data() + word.size() ? std::optional(value)
+                                                                  : std::nullopt;
+}
 
 void parse_options(std::string_view text, std::string_view where, std::span<const Option> options) {
   for (bool more = true; more;) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -13,6 +14,9 @@ struct Option {
   int64_t* value;
   std::string_view meaning;  // "pixels on each side": for the message
 };
+
+// A whole number and nothing else.
+std::optional<int64_t> as_number(std::string_view word);
 
 // Sets the values of those that `text` names. Throws Error naming the one that is none, or out of
 // its range, and those there are.

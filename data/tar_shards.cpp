@@ -1,7 +1,6 @@
 #include "data/tar_shards.h"
 
 #include <algorithm>
-#include <charconv>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -9,6 +8,7 @@
 #include "data/attribute_column.h"
 #include "data/class_names.h"
 #include "data/listing.h"
+#include "data/options.h"
 #include "data/progress.h"
 #include "engine/io/json.h"
 #include "engine/io/picture_file.h"
@@ -285,10 +285,9 @@ std::vector<fs::path> expand_shards(std::string_view pattern) {
   const size_t dots = range.find("..");
   if (dots == std::string_view::npos) refuse();
   const auto number = [&](std::string_view text) {
-    int64_t value = -1;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc() || end != text.data() + text.size() || value < 0) refuse();
-    return value;
+    const auto value = as_number(text);
+    if (!value || *value < 0) refuse();
+    return *value;
   };
   const std::string_view low = range.substr(0, dots), high = range.substr(dots + 2);
   const int64_t first = number(low), last = number(high);

@@ -83,10 +83,6 @@ Square inverse(Square a, size_t n) {
   return result;
 }
 
-double sum_of_squares(std::span<const double> values) {
-  return std::inner_product(values.begin(), values.end(), values.begin(), 0.0);
-}
-
 }  // namespace
 
 LinearProbe::LinearProbe(std::span<const Tensor> features) {
@@ -151,16 +147,18 @@ double LinearProbe::r2(std::span<const double> numbers) const {
     best = std::min(best, squared_error(target, predictions(p, target)));
   // The mean of the other rows is off by n / (n - 1) times the distance to the mean of all.
   const double n = static_cast<double>(rows_), others = n / (n - 1);
-  const double nothing = sum_of_squares(target) * others * others;
+  const double nothing =
+      std::inner_product(target.begin(), target.end(), target.begin(), 0.0) * others * others;
   return nothing > 0 ? 1 - best / nothing : std::nan("");
 }
 
 double LinearProbe::accuracy(std::span<const double> labels, int64_t classes) const {
   require(labels.size() == rows_, "{} labels of {} images", labels.size(), rows_);
-  std::vector<std::vector<double>> indicators;
+  std::vector<std::vector<double>> indicators, targets;
   for (int64_t c = 0; c < classes; ++c) {
     std::vector<double> is(rows_);
     for (size_t i = 0; i < rows_; ++i) is[i] = labels[i] == static_cast<double>(c);
+    targets.push_back(centred(is));
     indicators.push_back(std::move(is));
   }
   double least = INFINITY, accuracy = 0;
@@ -169,7 +167,7 @@ double LinearProbe::accuracy(std::span<const double> labels, int64_t classes) co
     double error = 0;
     for (int64_t c = 0; c < classes; ++c) {
       const std::vector<double>& is = indicators[static_cast<size_t>(c)];
-      const std::vector<double> target = centred(is);
+      const std::vector<double>& target = targets[static_cast<size_t>(c)];
       const std::vector<double> predicted = predictions(p, target);
       error += squared_error(target, predicted);
       for (size_t i = 0; i < rows_; ++i)

@@ -37,12 +37,12 @@ class ConfigReader {
     }
   }
 
-  // An integer from 1 to `most`.
-  void count(const char* name, int64_t& field, int64_t most) {
+  // An integer from `least` to `most`.
+  void count(const char* name, int64_t& field, int64_t most, int64_t least = 1) {
     read(name, field);
-    require(source_.at(name).is_number_integer() && field >= 1 && field <= most,
-            "{} configuration: '{}' is {}, must be an integer from 1 to {}", what_, name,
-            io::dump(source_.at(name)), most);
+    require(source_.at(name).is_number_integer() && field >= least && field <= most,
+            "{} configuration: '{}' is {}, must be an integer from {} to {}", what_, name,
+            io::dump(source_.at(name)), least, most);
   }
   // `least` to 8 integers from 1 to `most`.
   void counts(const char* name, std::vector<int64_t>& field, size_t least, int64_t most) {
@@ -78,11 +78,7 @@ class ConfigReader {
   }
   // Or 0.
   void newer_count_or_none(const char* name, int64_t& field, int64_t most) {
-    if (!source_.contains(name)) return;
-    read(name, field);
-    require(source_.at(name).is_number_integer() && field >= 0 && field <= most,
-            "{} configuration: '{}' is {}, must be an integer from 0 to {}", what_, name,
-            io::dump(source_.at(name)), most);
+    if (source_.contains(name)) count(name, field, most, 0);
   }
   void newer_counts(const char* name, std::vector<int64_t>& field, int64_t most) {
     if (source_.contains(name)) counts(name, field, 0, most);

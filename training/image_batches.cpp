@@ -71,9 +71,12 @@ std::vector<int64_t> ImageBatches::index(int64_t step) const {
   return index;
 }
 
-// The draws of image i of a step: word 0 says whether it is mirrored, the others where it is cut.
-kernels::Philox ImageBatches::draw(int64_t step, int64_t i) const {
-  return philox({seed_, kernels::Purpose::timestep, static_cast<uint32_t>(step)}, 3,
+// What is drawn for image i of a step: where it is moved (words 0, 1); whether it is mirrored (word
+// 0) and where it is cut (the others).
+constexpr uint32_t kShift = 2, kCut = 3;
+
+kernels::Philox ImageBatches::draw(int64_t step, int64_t i, uint32_t which) const {
+  return philox({seed_, kernels::Purpose::timestep, static_cast<uint32_t>(step)}, which,
                 static_cast<uint32_t>(i));
 }
 
@@ -82,7 +85,7 @@ std::vector<ImageRequest> ImageBatches::requests(int64_t step) const {
   for (const int64_t image : index(step)) {
     ImageRequest request{image, {}};
     if (augmentation_.random_crop) {
-      const kernels::Philox drawn = draw(step, std::ssize(requests));
+      const kernels::Philox drawn = draw(step, std::ssize(requests), kCut);
       request.crop = {drawn.word[1], drawn.word[2], drawn.word[3]};
     }
     requests.push_back(request);
@@ -101,7 +104,7 @@ Tensor ImageBatches::images(int64_t step) const {
   }
   if (augmentation_.flip)
     for (int64_t i = 0; i < batch_; ++i)
-      if (draw(step, i).word[0] >> 31) mirror(x, i);
+      if (draw(step, i, kCut).word[0] >> 31) mirror(x, i);
   if (augmentation_.shift > 0) x = moved(x, shifts(step));
   return x;
 }
@@ -110,9 +113,7 @@ std::vector<std::array<int64_t, 2>> ImageBatches::shifts(int64_t step) const {
   const int64_t shift = augmentation_.shift;
   std::vector<std::array<int64_t, 2>> by(static_cast<size_t>(batch_));
   for (int64_t i = 0; i < batch_; ++i) {
-    const kernels::Philox drawn =
-        philox({seed_, kernels::Purpose::timestep, static_cast<uint32_t>(step)}, 2,
-               static_cast<uint32_t>(i));
+    const kernels::Philox drawn = draw(step, i, kShift);
     for (size_t axis = 0; axis < 2; ++axis)
       by[static_cast<size_t>(i)][axis] =
           static_cast<int64_t>((drawn.word[axis] * static_cast<uint64_t>(2 * shift + 1)) >> 32) -

@@ -37,7 +37,7 @@ class ImageBatches {
   Tensor images(int64_t step) const;
 
  private:
-  kernels::Philox draw(int64_t step, int64_t i) const;
+  kernels::Philox draw(int64_t step, int64_t i, uint32_t which) const;
   std::vector<ImageRequest> requests(int64_t step) const;
   std::vector<std::array<int64_t, 2>> shifts(int64_t step) const;
 

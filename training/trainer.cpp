@@ -239,21 +239,21 @@ class TrainingStep {
 
  private:
   void body() {
-    const int64_t n = options_.batch, micro = options_.micro_batch;
-    for (int64_t first = 0; first<n; first += micro> 0 ? micro : n)
-      gather_gradients(first, micro > 0 ? std::min(n, first + micro) : n);
+    const int64_t n = options_.batch, part = options_.micro_batch > 0 ? options_.micro_batch : n;
+    for (int64_t first = 0; first < n; first += part)
+      gather_gradients(first, std::min(n, first + part));
     optimiser_.apply_gradients();
     outcome_.slice(n, n + 1).copy_from(optimiser_.squared_gradient());
   }
 
   // Of images [first, last) of the batch.
   void gather_gradients(int64_t first, int64_t last) {
+    const bool whole = last - first == options_.batch;
     TrainingBatch part;
     for (const Tensor& input : inputs_) {
-      require(
-          last - first == options_.batch || (input.rank() > 0 && input.dim(0) == options_.batch),
-          "micro_batch {}: this training's batches cannot be cut", options_.micro_batch);
-      part.push_back(last - first == options_.batch ? input : input.slice(first, last));
+      require(whole || (input.rank() > 0 && input.dim(0) == options_.batch),
+              "micro_batch {}: this training's batches cannot be cut", options_.micro_batch);
+      part.push_back(whole ? input : input.slice(first, last));
     }
     ForwardContext context;
     context.training = true;

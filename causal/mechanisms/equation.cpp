@@ -208,13 +208,16 @@ double EquationMechanism::checked(double value) const {
   require(!std::isnan(value), "the equation {} has no value for some parents and noise",
           io::show(value_.text()));
   const data::Attribute& a = role_.node.attribute;
-  if (role_.node.is_discrete()) a.check(value);
+  if (role_.node.is_discrete()) {
+    a.check(value);
+    return value;
+  }
   const double within = nearest_within(a, value);
   require(
-      role_.node.is_discrete() || std::abs(value - within) <= 1e-9 * (1 + std::abs(within)),
+      std::abs(value - within) <= 1e-9 * (1 + std::abs(within)),
       "the equation {} makes {} {}, and its range is {} to {}: widen it, or give min() and max()",
       io::show(value_.text()), a.name, value, a.low, a.high);
-  return role_.node.is_discrete() ? value : within;
+  return within;
 }
 
 Values EquationMechanism::predict(const Values& noise, Parents parents) const {

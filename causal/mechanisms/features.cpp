@@ -32,6 +32,13 @@ void from_json(const json& j, Standard& s) {
           "a mean and a deviation cannot be {}", io::show(j.dump()));
 }
 
+double quantile(std::span<const double> sorted, double q) {
+  const double at = q * static_cast<double>(sorted.size() - 1);
+  const auto below = static_cast<size_t>(at);
+  const size_t above = std::min(below + 1, sorted.size() - 1);
+  return sorted[below] + (at - static_cast<double>(below)) * (sorted[above] - sorted[below]);
+}
+
 double nearest_within(const data::Attribute& attribute, double value) {
   return std::min(std::max(value, attribute.low), attribute.high);
 }

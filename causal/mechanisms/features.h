@@ -22,6 +22,9 @@ struct Standard {
 void to_json(nlohmann::json& json, const Standard& standard);
 void from_json(const nlohmann::json& json, Standard& standard);
 
+// Of sorted numbers, numpy's linear one; q in [0, 1].
+double quantile(std::span<const double> sorted, double q);
+
 // The nearest to a number within the attribute's range.
 double nearest_within(const data::Attribute& attribute, double value);
 

@@ -29,18 +29,12 @@ MarginalTransform MarginalTransform::of(std::span<const double> numbers, double 
   const Standard standard = Standard::of(numbers);
   std::vector<double> sorted(numbers.begin(), numbers.end());
   std::sort(sorted.begin(), sorted.end());
-  const auto quantile = [&](double p) {
-    const double at = p * static_cast<double>(sorted.size() - 1);
-    const auto below = static_cast<size_t>(at);
-    const size_t above = std::min(below + 1, sorted.size() - 1);
-    return sorted[below] + (at - static_cast<double>(below)) * (sorted[above] - sorted[below]);
-  };
   // Equal quantiles are one knot, with the mean of their scores.
   std::vector<double> x, y;
   size_t equal = 0;
   for (size_t k = 0; k < kKnots; ++k) {
     const double p = std::clamp(static_cast<double>(k) / (kKnots - 1), kRare, 1 - kRare);
-    const double at = quantile(p), score = normal_score(p);
+    const double at = quantile(sorted, p), score = normal_score(p);
     if (x.empty() || at - x.back() > 1e-9 * standard.deviation) {
       x.push_back(at);
       y.push_back(score);

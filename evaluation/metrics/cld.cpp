@@ -8,16 +8,6 @@ namespace {
 
 constexpr int64_t kBatch = 200;
 
-// D(x, factual) of every row of `set`.
-std::vector<double> divergences(const Gaussians& set, std::span<const double> mean,
-                                std::span<const double> log_variance) {
-  std::vector<double> d(static_cast<size_t>(set.mean.rows));
-  for (int64_t i = 0; i < set.mean.rows; ++i)
-    d[static_cast<size_t>(i)] =
-        gaussian_kl(set.mean.row(i), set.log_variance.row(i), mean, log_variance);
-  return d;
-}
-
 void require_sample(std::span<const double> sample) {
   require(!sample.empty(), "an empirical probability needs at least one value: the class is empty");
 }
@@ -27,6 +17,15 @@ double share(std::span<const double> sample, int64_t count) {
 }
 
 }  // namespace
+
+std::vector<double> divergences(const Gaussians& set, std::span<const double> mean,
+                                std::span<const double> log_variance) {
+  std::vector<double> d(static_cast<size_t>(set.mean.rows));
+  for (int64_t i = 0; i < set.mean.rows; ++i)
+    d[static_cast<size_t>(i)] =
+        gaussian_kl(set.mean.row(i), set.log_variance.row(i), mean, log_variance);
+  return d;
+}
 
 Gaussians posteriors(const Vae& vae, const Tensor& images) {
   const NoGrad no_grad;

@@ -30,6 +30,10 @@ Gaussians posteriors(const Vae& vae, const Tensor& images);
 double gaussian_kl(std::span<const double> mean_p, std::span<const double> log_variance_p,
                    std::span<const double> mean_q, std::span<const double> log_variance_q);
 
+// D(x, factual) of every row x of `set`, to a factual with this posterior.
+std::vector<double> divergences(const Gaussians& set, std::span<const double> mean,
+                                std::span<const double> log_variance);
+
 // Shares of `sample` that are <= value and >= value: what equals the value counts in both. Throws
 // Error for an empty sample.
 double share_at_most(std::span<const double> sample, double value);

@@ -72,9 +72,7 @@ class Benchmark {
  public:
   Benchmark(const causal::Graph& graph, const ImageEvaluation& evaluation,
             const ImageReference& reference, int64_t batch, uint64_t seed)
-      : graph_(graph),
-        records_(evaluation.records),
-        reference_(reference) {
+      : graph_(graph), records_(evaluation.records), reference_(reference) {
     for (size_t k = 0; k < graph.size(); ++k) {
       const std::vector<double>& values = reference.values()[k].numbers;
       scaling_.emplace_back(values.empty() || graph[k].is_discrete() ? std::vector<double>{0, 1}

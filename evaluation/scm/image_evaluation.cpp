@@ -107,7 +107,8 @@ double latent_divergence(const ImageReference& reference, size_t node, const Gau
                          const std::vector<double>& is) {
   Mean mean;
   for (int64_t row = 0; row < image.mean.rows; ++row) {
-    const std::vector<double> all = reference.divergences(factual, row);
+    const std::vector<double> all =
+        divergences(reference.seen().latent, factual.mean.row(row), factual.log_variance.row(row));
     const auto of = [&](double value) {
       std::vector<double> some;
       for (const size_t r : reference.members(node, value)) some.push_back(all[r]);

@@ -99,12 +99,4 @@ std::vector<size_t> ImageReference::members(size_t node, double value) const {
   return rows;
 }
 
-std::vector<double> ImageReference::divergences(const Gaussians& posteriors, int64_t row) const {
-  std::vector<double> d;
-  for (int64_t r = 0; r < seen_.latent.mean.rows; ++r)
-    d.push_back(gaussian_kl(seen_.latent.mean.row(r), seen_.latent.log_variance.row(r),
-                            posteriors.mean.row(row), posteriors.log_variance.row(row)));
-  return d;
-}
-
 }  // namespace diffscm

@@ -46,8 +46,6 @@ class ImageReference {
   std::span<const float> nearest(const causal::NodeValues& wanted, int64_t row) const;
   // The images where a node is `value`: states are the same; of numbers the nearest tenth.
   std::vector<size_t> members(size_t node, double value) const;
-  // The VAE's divergence of every image from one posterior (evaluation/metrics/cld.h).
-  std::vector<double> divergences(const Gaussians& posteriors, int64_t row) const;
 
  private:
   const causal::Graph& graph_;

@@ -5,6 +5,7 @@
 #include <limits>
 #include <numeric>
 
+#include "causal/mechanisms/features.h"
 #include "engine/io/file.h"
 #include "evaluation/scm/samples.h"
 
@@ -62,13 +63,7 @@ std::vector<double> values_to_set(const Node& node, std::vector<double> natural,
     return values;
   }
   std::sort(natural.begin(), natural.end());
-  const auto quantile = [&](double q) {  // numpy's linear one
-    const double at = q * static_cast<double>(natural.size() - 1);
-    const auto below = static_cast<size_t>(at);
-    const size_t above = std::min(below + 1, natural.size() - 1);
-    return natural[below] + (at - static_cast<double>(below)) * (natural[above] - natural[below]);
-  };
-  const double low = quantile(0.1), high = quantile(0.9);
+  const double low = causal::quantile(natural, 0.1), high = causal::quantile(natural, 0.9);
   for (int i = 0; i < count; ++i)
     values.push_back(count == 1 ? low : low + (high - low) * i / (count - 1));
   return values;
