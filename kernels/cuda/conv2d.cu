@@ -46,6 +46,9 @@ void check_conv_size(const char* operation, const ConvShape& s) {
   require(s.in_h() < kLimit / s.in_w() && s.c() < kLimit && s.k < kLimit,
           "{}: an image of {}x{} pixels, {} -> {} channels is too large, the limit is 2^30 each",
           operation, s.in_h(), s.in_w(), s.c(), s.k);
+  require(s.k < 2 * kLimit / (s.r * s.s * s.c() + 1),
+          "{}: a filter of {}x{}, {} -> {} channels has more than 2^31 weights", operation, s.r,
+          s.s, s.c(), s.k);
 }
 
 void require_conv_mma(bool supported, const char* operation, const ConvShape& s, const char* type) {

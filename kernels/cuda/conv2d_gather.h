@@ -129,7 +129,7 @@ struct ConvGather {
   int64_t n;
   int h, w;
   const T* weight;  // element (o, row, column, c) at o * out_stride + (row * filter + column) *
-  int64_t out_stride, tap_stride, in_stride;  // tap_stride + c * in_stride
+  int out_stride, tap_stride, in_stride;  // tap_stride + c * in_stride
   int filter;
   T *y0, *y1;  // result: [n, out_h, out_w, k0] and [n, out_h, out_w, k1]
   int k0, k1;
@@ -212,8 +212,8 @@ ConvGather<T> gather(const BasicConv2dArgs<T>& a) {
                   .h = static_cast<int>(s.h),
                   .w = static_cast<int>(s.w),
                   .weight = a.weight,
-                  .out_stride = s.r * s.s * s.c(),
-                  .tap_stride = s.c(),
+                  .out_stride = static_cast<int>(s.r * s.s * s.c()),
+                  .tap_stride = static_cast<int>(s.c()),
                   .in_stride = 1,
                   .filter = static_cast<int>(s.r),
                   .y0 = a.y,
@@ -244,8 +244,8 @@ ConvGather<T> gather(const BasicConv2dBackwardInputArgs<T>& a) {
                   .w = static_cast<int>(s.q()),
                   .weight = a.weight,
                   .out_stride = 1,
-                  .tap_stride = s.c(),
-                  .in_stride = s.r * s.s * s.c(),
+                  .tap_stride = static_cast<int>(s.c()),
+                  .in_stride = static_cast<int>(s.r * s.s * s.c()),
                   .filter = static_cast<int>(s.r),
                   .y0 = a.dx0,
                   .y1 = a.dx1,

@@ -16,14 +16,13 @@ namespace diffscm::kernels::DIFFSCM_TARGET {
 template <int threads, class B>
 __device__ inline void copy_weights(B& b, const ConvGather<bf16>& g, int row, int column,
                                     int column0, int channel, bool second) {
-  const int seam = second ? g.c0 : 0, channels = second ? g.c1 : g.c0, outs = g.k0 + g.k1;
-  const bf16* tap = g.weight + (row * g.filter + column) * g.tap_stride;
+  const int channels = second ? g.c1 : g.c0, outs = g.k0 + g.k1;
+  const bf16* tap = g.weight + (row * g.filter + column) * g.tap_stride +
+                    (channel + (second ? g.c0 : 0)) * g.in_stride;
   b.template each_chunk<threads>([&](bf16* to, int r, int c) {
-    const int out = column0 + (B::kAlongInner ? r : c);
-    const int source = channel + (B::kAlongInner ? c : r);
-    const bool inside = out < outs && source < channels;
-    const bf16* from = tap + out * g.out_stride + (source + seam) * g.in_stride;
-    async_copy_16(to, inside ? from : g.weight, inside);
+    const int out = column0 + (B::kAlongInner ? r : c), source = B::kAlongInner ? c : r;
+    async_copy_16(to, tap + (out * g.out_stride + source * g.in_stride),
+                  out < outs && channel + source < channels);
   });
 }
 

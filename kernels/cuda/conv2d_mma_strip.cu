@@ -18,10 +18,14 @@
 // or image) points at a row of zeros instead. Nearest-x2 enlargement only changes the address
 // again: the strip holds stored pixels, four outputs read each.
 //
-// A step is one tap of 32 channels. The weights of a step come through a ring of kStages stages;
-// the strips of successive channels alternate between two buffers. Rows of a strip are 64 bytes:
-// its four 16-byte chunks are permuted (XOR with the row number) so that the eight rows of a matrix
-// meet all banks, which saves the padding and lets more blocks share a multiprocessor.
+// A step is one tap of 32 channels. The taps are unrolled, so that what a tap means (where it
+// reads, which stage of the weights' ring is its own, which rows have it) is known to the compiler:
+// such a kernel is as fast as its warps can issue instructions, and what is not ldmatrix or mma is
+// in the way. Weights come two steps ahead, into a ring of three stages; the strips of successive
+// channels alternate between two buffers, and a part of the next strip is copied at every tap. Rows
+// of a strip are 64 bytes: its four 16-byte chunks are permuted (XOR with the row number) so that
+// the eight rows of a matrix meet all banks, which saves the padding and lets more blocks share a
+// multiprocessor.
 #include "kernels/cuda/conv2d_mma.h"
 
 namespace diffscm::kernels::DIFFSCM_TARGET {
@@ -29,36 +33,47 @@ namespace {
 
 constexpr int kTaps = 9;
 constexpr int kHalo = 2 * kStripWidth + 2;  // pixels
+// Pixels are counted through the batch in 32 bits.
+constexpr int64_t kStripOutputs = (int64_t{1} << 31) - 1024;
+constexpr int kPixelBytes = 64;  // 32 channels
 
 // Where a block's strip begins, counted through the batch's stored pixels (it may be before the
 // first), and how many pixels it has.
+template <bool kEnlarged>
 struct Strip {
-  int64_t first;
+  int first;
   int pixels;
 
-  __host__ __device__ static int length(int m, int w, int halvings) {
-    if (halvings == 0) return m + 2 * w + 2;
+  __host__ __device__ static int length(int m, int w) {
+    if (!kEnlarged) return m + 2 * w + 2;
     const int rows = (m - 2) / (2 * w) + 1;  // between the first and the last, of the large image
     return ((rows + 3) / 2 + 1) * w;
   }
-  __device__ Strip(const ConvGather<bf16>& g, const Phase& p, const Phase::Origin& origin,
-                   int64_t row0, int m) {
+  __device__ Strip(const ConvGather<bf16>& g, const Phase& p, const Phase::Origin& origin, int row0,
+                   int m) {
     const Phase::Place place = p.place(origin, 0);
-    const int64_t row = place.n * p.y.limit + place.y;  // of the large image, through the batch
-    first = p.y.halvings == 0 ? row0 - g.w - 1 : ((row - 1) >> 1) * g.w;
-    pixels = length(m, g.w, p.y.halvings);
+    const int row = static_cast<int>(place.n) * p.y.limit + place.y;  // through the batch
+    first = kEnlarged ? ((row - 1) >> 1) * g.w : row0 - g.w - 1;
+    pixels = length(m, g.w);
   }
 };
 
-template <int kM, int kN, int kWarpM, int kWarpN, bool weights_along_inner>
+template <int kM, int kN, int kWarpM, int kWarpN, bool backward, bool enlarged>
 struct StripTile {
-  using Tile = MmaTile<kM, kN, kWarpM, kWarpN, true, weights_along_inner>;
-  static constexpr int kStages = 4;
-  static constexpr int kPixels = kM + kHalo, kZeros = kPixels;  // the row of zeros
+  using Tile = MmaTile<kM, kN, kWarpM, kWarpN, true, !backward>;
+  static constexpr bool kEnlarged = enlarged;
+  static constexpr int kStages = 3;
+  static_assert(kTaps % kStages == 0, "a tap always has the same stage");
+  static constexpr int kAtOnce = Tile::kThreads / 4;  // pixels that the block's threads copy
+  // Chunks of a strip per thread, and of a thread at each tap but the last two: the steps that are
+  // a strip's copies must be over two steps before it is read.
+  static constexpr int kCopies = static_cast<int>(ceil_div(kM + kHalo, kAtOnce));
+  static constexpr int kCopiesAtTap = static_cast<int>(ceil_div(kCopies, kTaps - 2));
 
-  using Buffer = bf16[kPixels + 1][Tile::kStep];
+  using Buffer = bf16[kCopies * kAtOnce][Tile::kStep];
   struct Staged {
     alignas(128) Buffer strip[2];
+    bf16 zeros[Tile::kStep];
     typename Tile::B weight[kStages];
   };
   union Shared {
@@ -66,170 +81,288 @@ struct StripTile {
     typename Tile::Rows rows;  // results on their way out
   };
 
-  // Chunk `chunk` of eight channels of a pixel of the strip.
-  static __device__ bf16* chunk_at(Buffer& strip, int pixel, int chunk) {
-    return &strip[pixel][(chunk ^ (pixel >> 1 & 3)) * 8];
-  }
+  // The shift of a tap, in pixels: forward the filter is walked down, backward up.
+  static constexpr int shift(int i) { return backward ? 1 - i : i - 1; }
 };
 
-// What a lane knows of one of its rows of the tile: the pixel of the strip under the filter's
-// centre, which taps exist (bits 0 to 8), and the output's parities in an enlarged image.
-struct Row {
-  int centre, taps;
-};
-constexpr int kOddY = 1 << 9, kOddX = 1 << 10;
-
-__device__ inline Row strip_row(const ConvGather<bf16>& g, const Phase& p, const Phase::Place& at,
-                                int64_t strip_first) {
-  Row row{static_cast<int>((at.n * g.h + (at.y >> p.y.halvings)) * g.w + (at.x >> p.x.halvings) -
-                           strip_first),
-          0};
-#pragma unroll
-  for (int tap = 0; tap < kTaps; ++tap) {
-    int y, x;
-    if (p.y.find(at.y, p.y.tap(tap / 3), y) & p.x.find(at.x, p.x.tap(tap % 3), x))
-      row.taps |= 1 << tap;
-  }
-  if (at.y & p.y.halvings) row.taps |= kOddY;
-  if (at.x & p.x.halvings) row.taps |= kOddX;
-  return row;
+// Bytes from a buffer's beginning to chunk `chunk` of eight channels of a pixel.
+__device__ inline int chunk_at(int pixel, int chunk) {
+  return pixel * kPixelBytes + ((pixel << 3 & 0x30) ^ chunk << 4);
 }
+
+// At which edges of the image an output lies, and its parities in an enlarged one.
+constexpr int kTop = 1, kBottom = 2, kLeft = 4, kRight = 8, kOddY = 16, kOddX = 32;
+
+// What a lane knows of its rows of the tile, which are 16 apart: the pixel of the strip under the
+// filter's centre and, in one register, a byte of the above for each row. A plain image's pixels
+// are 16 apart as the rows are, and have the same permutation of chunks: one is enough.
+template <class S>
+struct Rows {
+  static constexpr int kRows = S::Tile::kTilesM;
+  static_assert(kRows <= 4);
+  static constexpr int kApart = 16 * kPixelBytes;
+  int centre[S::kEnlarged ? kRows : 1] = {};
+  int edges = 0;
+
+  __device__ Rows(const ConvGather<bf16>& g, const Phase& p, const Phase::Origin& origin,
+                  int strip_first) {
+    constexpr int kHalvings = S::kEnlarged;
+#pragma unroll
+    for (int i = 0; i < S::Tile::kTilesM; ++i) {
+      const auto at = p.place(origin, S::Tile::row() + 16 * i + S::Tile::lane() % 16);
+      int edge = (at.y == 0 ? kTop : 0) | (at.y == p.y.limit - 1 ? kBottom : 0) |
+                 (at.x == 0 ? kLeft : 0) | (at.x == p.x.limit - 1 ? kRight : 0);
+      if (S::kEnlarged) edge |= (at.y % 2 ? kOddY : 0) | (at.x % 2 ? kOddX : 0);
+      edges |= edge << 8 * i;
+      if (i > 0 && !S::kEnlarged) continue;
+      const int row = static_cast<int>(at.n) * g.h + (at.y >> kHalvings);
+      centre[i] = row * g.w + (at.x >> kHalvings) - strip_first;
+    }
+  }
+  __device__ bool has(int i, int bits) const {
+    return (edges & bits << 8 * i) != 0;
+  }
+
+  // Adds 0, which the compiler cannot know: otherwise it works out all taps' places ahead of the
+  // loop and has no registers for them.
+  __device__ void change(int not_negative) {
+    edges += not_negative >> 31;
+    for (int& c : centre) c += not_negative >> 31;
+  }
+
+  // Where ldmatrix reads a tap of row i, less i kApart, in bytes from the first buffer. In an
+  // enlarged image two neighbours are one stored pixel, and how far the tap reads depends on the
+  // row.
+  __device__ void places(int (&at)[kRows], int tap, int w, int buffer) {
+    const int dy = S::shift(tap / 3), dx = S::shift(tap % 3), chunk = S::Tile::lane() / 16;
+    const int missing =
+        (dy < 0 ? kTop : 0) | (dy > 0 ? kBottom : 0) | (dx < 0 ? kLeft : 0) | (dx > 0 ? kRight : 0);
+    int plain = 0;
+    if constexpr (!S::kEnlarged) {
+      forget_origin(centre[0]);
+      plain = buffer + chunk_at(centre[0] + dy * w + dx, chunk);
+    }
+#pragma unroll
+    for (int i = 0; i < kRows; ++i) {
+      forget_origin(edges);
+      int place = plain;
+      if constexpr (S::kEnlarged) {
+        forget_origin(centre[i]);
+        int pixel = centre[i];
+        if (dy != 0 && has(i, kOddY) == (dy > 0)) pixel += dy * w;
+        if (dx != 0 && has(i, kOddX) == (dx > 0)) pixel += dx;
+        place = buffer + chunk_at(pixel, chunk) - i * kApart;
+      }
+      constexpr int kZeros = 2 * sizeof(typename S::Buffer);
+      at[i] = has(i, missing) ? kZeros - i * kApart : place;
+    }
+  }
+};
+
+// The way of 32 channels of the source into a buffer. A thread's chunks are all of the same eight
+// channels, their pixels kApart apart, a multiple of eight: the permutation is the same for all.
+template <class S>
+struct StripCopy {
+  static constexpr int kApart = S::kAtOnce;
+  static_assert(kApart % 8 == 0);
+
+  int after;  // of the pixels that exist, the thread's first is the after-th
+
+  // The next chunk, of the channels that are copied next. The strip may begin before the batch
+  // does: from where nothing is, nothing is read.
+  const bf16* from;
+  unsigned exist;  // pixels, or none where the channels end before this chunk
+
+  static __device__ int begin(const Strip<S::kEnlarged>& strip) {
+    return strip.first < 0 ? -strip.first : 0;
+  }
+  __device__ explicit StripCopy(const Strip<S::kEnlarged>& strip) : after(slot() - begin(strip)) {}
+  static __device__ int slot() { return static_cast<int>(threadIdx.x) / 4; }
+  static __device__ int chunk() { return static_cast<int>(threadIdx.x) % 4; }
+
+  __device__ void aim(const Strip<S::kEnlarged>& strip, const bf16* source, int stored,
+                      int channels, int first) {
+    int t = static_cast<int>(threadIdx.x);
+    forget_origin(t);
+    const int channel = first + t % 4 * 8, left = stored - strip.first;
+    from = source + int64_t{strip.first} * channels + (t / 4 * channels + channel);
+    exist = static_cast<unsigned>(
+        channel < channels ? (left < strip.pixels ? left : strip.pixels) - begin(strip) : 0);
+  }
+  // Starts copies [first, last) of a thread's kCopies, of which `first` is the next. Where a pixel
+  // does not exist, zeros.
+  __device__ void start(typename S::Buffer& buffer, int channels, int first, int last) {
+    auto* bytes = reinterpret_cast<unsigned char*>(buffer) + chunk_at(slot(), chunk());
+#pragma unroll
+    for (int i = first; i < last; ++i) {
+      if (i >= S::kCopies) break;
+      async_copy_16(bytes + i * kApart * kPixelBytes, from,
+                    static_cast<unsigned>(after + i * kApart) < exist);
+      from += kApart * channels;
+    }
+  }
+};
+
+// The way of the filter to its ring, a tap of 32 channels at a time; a thread walks from tap to tap
+// with one pointer. How the filter lies is told at copy_weights.
+template <class S>
+struct WeightCopy {
+  using B = typename S::Tile::B;
+  static constexpr int kApart = S::Tile::kThreads / B::kChunks;  // rows, of a thread's chunks
+
+  const bf16* from;
+  int outs, channels;  // from the thread's first chunk to the end of either
+
+  __device__ void aim(const ConvGather<bf16>& g, int column0, int first, bool second) {
+    int t = static_cast<int>(threadIdx.x);
+    forget_origin(t);
+    const int row = t / B::kChunks, column = t % B::kChunks * 8;
+    const int out = column0 + (B::kAlongInner ? row : column);
+    const int channel = first + (B::kAlongInner ? column : row);
+    outs = g.k0 + g.k1 - out;
+    channels = (second ? g.c1 : g.c0) - channel;
+    from = g.weight + (out * g.out_stride + (channel + (second ? g.c0 : 0)) * g.in_stride);
+  }
+  __device__ void start(const ConvGather<bf16>& g, B& b) {
+    int further = 0;
+    b.template each_chunk<S::Tile::kThreads>([&](bf16* to, int, int) {
+      const bool exists =
+          B::kAlongInner ? outs > further && channels > 0 : outs > 0 && channels > further;
+      async_copy_16(to, from + further * (B::kAlongInner ? g.out_stride : g.in_stride), exists);
+      further += kApart;
+    });
+    from += g.tap_stride;
+  }
+};
 
 template <class S, int kBlocks>
 __global__ void __launch_bounds__(S::Tile::kThreads, kBlocks)
     conv2d_mma_strip_kernel(ConvGather<bf16> g) {
   using Tile = typename S::Tile;
-  auto& shared = shared_memory<typename S::Shared>();
-  auto& staged = shared.staged;
+  auto& staged = shared_memory<typename S::Shared>().staged;
   const Phase& p = g.phases.phase[0];
-  const int64_t outputs = g.n * p.image.value(), stored = g.n * g.h * g.w;
+  const int n = static_cast<int>(g.n), outputs = n * static_cast<int>(p.image.value());
   const int tiles_n = static_cast<int>(ceil_div(g.k0 + g.k1, Tile::kColumnsN));
-  const int64_t row0 = blockIdx.x / tiles_n * int64_t{Tile::kRowsM};
-  const int column0 = static_cast<int>(blockIdx.x % tiles_n) * Tile::kColumnsN;
-  const Phase::Origin origin = p.origin(row0);
-  const Strip strip(g, p, origin, row0, Tile::kRowsM);
-  const int t = static_cast<int>(threadIdx.x), lane = Tile::lane();
+  const int row0 = static_cast<int>(blockIdx.x) / tiles_n * Tile::kRowsM;
+  const int column0 = static_cast<int>(blockIdx.x) % tiles_n * Tile::kColumnsN;
+  const Phase::Origin origin{0, static_cast<uint32_t>(row0)};
+  const Strip<S::kEnlarged> strip(g, p, origin, row0, Tile::kRowsM);
+  const int t = static_cast<int>(threadIdx.x);
 
-  if (t < 2 * Tile::kStep) staged.strip[t / Tile::kStep][S::kZeros][t % Tile::kStep] = bf16{0};
-  Row rows[Tile::kTilesM];
-#pragma unroll
-  for (int i = 0; i < Tile::kTilesM; ++i) {
-    const int row = Tile::row() + 16 * i + lane % 16;
-    rows[i] = strip_row(g, p, p.place(origin, row), strip.first);
-    if (row0 + row >= outputs) rows[i].taps = 0;
-  }
+  Rows<S> rows(g, p, origin, strip.first);
 
-  // The channels that are copied next: their first, and in which tensor.
-  int next_tap = 0, next_channel = 0, next_buffer = 0;
-  bool second = false;
-  const auto copy = [&](int stage) {
-    const int channels = second ? g.c1 : g.c0;
-    if (next_tap == 0) {
-      const bf16* source = second ? g.x1 : g.x0;
-      for (int i = t; i < strip.pixels * 4; i += Tile::kThreads) {
-        const int64_t pixel = strip.first + i / 4;
-        const int channel = next_channel + i % 4 * 8;
-        const bool inside = pixel >= 0 && pixel < stored && channel < channels;
-        async_copy_16(S::chunk_at(staged.strip[next_buffer], i / 4, i % 4),
-                      inside ? source + pixel * channels + channel : source, inside);
-      }
-      next_buffer ^= 1;
-    }
-    copy_weights<Tile::kThreads>(staged.weight[stage], g, next_tap / 3, next_tap % 3, column0,
-                                 next_channel, second);
-    if (++next_tap < kTaps) return;
-    next_tap = 0;
-    next_channel += Tile::kStep;
-    if (next_channel < channels) return;
-    next_channel = 0;
-    second = true;
+  // The source's channels in groups of 32: those of x0, then those of x1.
+  const int groups0 = static_cast<int>(ceil_div(g.c0, Tile::kStep));
+  const int groups = groups0 + static_cast<int>(ceil_div(g.c1, Tile::kStep));
+  StripCopy<S> copy(strip);
+  WeightCopy<S> weights;
+  const auto aim = [&](auto to, int group) {
+    const bool second = group >= groups0;
+    to((second ? group - groups0 : group) * Tile::kStep, second);
   };
+  const auto aim_strip = [&](int first, bool second) {
+    copy.aim(strip, second ? g.x1 : g.x0, n * g.h * g.w, second ? g.c1 : g.c0, first);
+  };
+  const auto aim_weights = [&](int first, bool second) { weights.aim(g, column0, first, second); };
+
+  aim(aim_strip, 0);
+  copy.start(staged.strip[0], g.c0, 0, S::kCopies);
+  aim(aim_weights, 0);
+  weights.start(g, staged.weight[0]);
+  async_copy_commit();
+  weights.start(g, staged.weight[1]);
+  async_copy_commit();
+  if (t < Tile::kStep) staged.zeros[t] = bf16{0};
 
   Tile tile;
-  const int steps =
-      kTaps * static_cast<int>(ceil_div(g.c0, Tile::kStep) + ceil_div(g.c1, Tile::kStep));
+  const auto* strips = reinterpret_cast<const unsigned char*>(staged.strip);
+  for (int group = 0; group < groups; ++group) {
+    const int buffer = group % 2 * static_cast<int>(sizeof(typename S::Buffer));
+    const bool more = group + 1 < groups;
+    if (more) aim(aim_strip, group + 1);
+    rows.change(g.c1);
 #pragma unroll
-  for (int step = 0; step < S::kStages - 1; ++step) {
-    copy(step);  // there are at least nine steps
-    async_copy_commit();
-  }
-  int now = 0, tap = 0, buffer = 0;
-  for (int step = 0; step < steps; ++step) {
-    // This step's copies have arrived; and everyone is done with the stage of the step before,
-    // which is filled next, and long since with the strip before this one.
-    async_copy_wait<S::kStages - 2>();
-    __syncthreads();
-    if (step + S::kStages - 1 < steps) copy((now + S::kStages - 1) % S::kStages);
-    async_copy_commit();
+    for (int tap = 0; tap < kTaps; ++tap) {
+      // This step's copies have arrived; and everyone is done with the step before, whose stage is
+      // filled next, and with the strip before this one.
+      async_copy_wait<1>();
+      __syncthreads();
+      if (tap + 2 == kTaps && more) aim(aim_weights, group + 1);
+      if (tap + 2 < kTaps || more) weights.start(g, staged.weight[(tap + 2) % S::kStages]);
+      if (more)
+        copy.start(staged.strip[(group + 1) % 2], group + 1 < groups0 ? g.c0 : g.c1,
+                   tap * S::kCopiesAtTap, (tap + 1) * S::kCopiesAtTap);
+      async_copy_commit();
 
-    const int dy = p.y.tap(tap / 3).shift, dx = p.x.tap(tap % 3).shift;
-    int pixel[Tile::kTilesM];
+      int at[Tile::kTilesM];
+      rows.places(at, tap, g.w, buffer);
 #pragma unroll
-    for (int i = 0; i < Tile::kTilesM; ++i) {
-      const int odd_y = (rows[i].taps & kOddY) != 0, odd_x = (rows[i].taps & kOddX) != 0;
-      const int at =
-          rows[i].centre + ((odd_y + dy) >> p.y.halvings) * g.w + ((odd_x + dx) >> p.x.halvings);
-      pixel[i] = rows[i].taps >> tap & 1 ? at : S::kZeros;
-    }
+      for (int inner = 0; inner < Tile::kStep; inner += 16) {
+        uint32_t a[Tile::kTilesM][4];
 #pragma unroll
-    for (int inner = 0; inner < Tile::kStep; inner += 16) {
-      uint32_t a[Tile::kTilesM][4], b[Tile::kTilesN][2];
+        for (int i = 0; i < Tile::kTilesM; ++i)  // two chunks further is one bit of the address
+          ldmatrix_x4(a[i], strips + (at[i] ^ inner * 2) + i * Rows<S>::kApart);
 #pragma unroll
-      for (int i = 0; i < Tile::kTilesM; ++i)
-        ldmatrix_x4(a[i], S::chunk_at(staged.strip[buffer], pixel[i], inner / 8 + lane / 16));
+        for (int j = 0; j < Tile::kTilesN; j += 2) {
+          uint32_t b[4];
+          Tile::load_b(b, staged.weight[tap % S::kStages], Tile::column() + 8 * j, inner);
 #pragma unroll
-      for (int j = 0; j < Tile::kTilesN; j += 2) {
-        uint32_t pair[4];
-        Tile::load_b(pair, staged.weight[now], Tile::column() + 8 * j, inner);
-        b[j][0] = pair[0], b[j][1] = pair[1];
-        b[j + 1][0] = pair[2], b[j + 1][1] = pair[3];
+          for (int i = 0; i < Tile::kTilesM; ++i) {
+            mma_m16n8k16(tile.sum[i][j], a[i], {b[0], b[1]});
+            mma_m16n8k16(tile.sum[i][j + 1], a[i], {b[2], b[3]});
+          }
+        }
       }
-#pragma unroll
-      for (int i = 0; i < Tile::kTilesM; ++i)
-#pragma unroll
-        for (int j = 0; j < Tile::kTilesN; ++j) mma_m16n8k16(tile.sum[i][j], a[i], b[j]);
     }
-    now = (now + 1) % S::kStages;
-    if (++tap == kTaps) tap = 0, buffer ^= 1;
   }
   async_copy_wait<0>();
   __syncthreads();
 
-  tile.template each_run<kVector<bf16>>(shared, [&](int row, int column, const auto& sums) {
-    if (row0 + row < outputs && column0 + column < g.k0 + g.k1)
-      g.write(row0 + row, column0 + column, sums);
-  });
+  int block = static_cast<int>(blockIdx.x);
+  forget_origin(block);  // rather than keep the tile's place during the loop
+  const int first_row = block / tiles_n * Tile::kRowsM;
+  const int first_column = block % tiles_n * Tile::kColumnsN;
+  tile.template each_run<kVector<bf16>>(
+      shared_memory<typename S::Shared>(), [&](int row, int column, const auto& sums) {
+        if (first_row + row < outputs && first_column + column < g.k0 + g.k1)
+          g.write(first_row + row, first_column + column, sums);
+      });
 }
 
 template <int kM, int kN, int kWarpM, int kWarpN>
 void launch_tile(const ConvGather<bf16>& g, bool backward, Stream stream) {
   const int64_t tiles = ceil_div(g.outputs(0), kM) * ceil_div(g.outs(), kN);
-  const auto run = [&]<bool weights_along_inner>() {
-    using S = StripTile<kM, kN, kWarpM, kWarpN, weights_along_inner>;
+  const auto run = [&]<bool backward_, bool enlarged>() {
+    using S = StripTile<kM, kN, kWarpM, kWarpN, backward_, enlarged>;
     constexpr int kThreads = S::Tile::kThreads;
     // 512 threads of 128 registers fill a multiprocessor's register file.
     launch<conv2d_mma_strip_kernel<S, 512 / kThreads>>(static_cast<unsigned>(tiles), kThreads,
                                                        sizeof(typename S::Shared), stream, g);
   };
-  backward ? run.template operator()<false>() : run.template operator()<true>();
+  if (backward) return run.template operator()<true, false>();
+  if constexpr (kN == 32)
+    if (g.phases.phase[0].y.halvings > 0) return run.template operator()<false, true>();
+  run.template operator()<false, false>();
 }
 
 }  // namespace
 
 bool conv2d_strip_supports(const ConvGather<bf16>& g) {
   const Phase& p = g.phases.phase[0];
+  if (g.outputs(0) > kStripOutputs) return false;
   const bool by_one = g.phases.count == 1 && p.y.taps == 3 && p.y.scale == 1 && p.y.period == 3;
-  return by_one && Strip::length(64, g.w, p.y.halvings) <= 64 + kHalo &&
-         Strip::length(256, g.w, p.y.halvings) <= 256 + kHalo;
+  const auto fits = [&](int m) {
+    return (p.y.halvings ? Strip<true>::length(m, g.w) : Strip<false>::length(m, g.w)) <= m + kHalo;
+  };
+  return by_one && fits(64) && fits(256);
 }
 
 void conv2d_strip(const ConvGather<bf16>& g, bool backward, Stream stream) {
-  if (g.outs() <= 32) {
+  // An enlarged image's rows take more registers than the wide tile leaves.
+  if (g.outs() <= 32 || g.phases.phase[0].y.halvings > 0) {
     if (enough_tiles(g, 256, 32)) return launch_tile<256, 32, 64, 32>(g, backward, stream);
-  } else {
-    if (g.outs() > 64 && enough_tiles(g, 128, 128))
-      return launch_tile<128, 128, 64, 32>(g, backward, stream);
-    if (enough_tiles(g, 128, 64)) return launch_tile<128, 64, 64, 32>(g, backward, stream);
+  } else if (enough_tiles(g, 128, 64)) {
+    return launch_tile<128, 64, 64, 32>(g, backward, stream);
   }
   launch_tile<64, 32, 16, 32>(g, backward, stream);
 }

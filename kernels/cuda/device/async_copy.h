@@ -6,9 +6,10 @@
 
 namespace diffscm::kernels::DIFFSCM_TARGET {
 
-// Starts copying 16 bytes; where `valid` is false, 16 zeros are written and `global` is not read.
-// Both addresses must be multiples of 16. The data may be read after the thread's
-// async_copy_wait() for its group, and by other threads after a barrier following that.
+// Starts copying 16 bytes; where `valid` is false, 16 zeros are written and `global`, which may
+// then point anywhere, is not read. Both addresses must be multiples of 16. The data may be read
+// after the thread's async_copy_wait() for its group, and by other threads after a barrier
+// following that.
 __device__ inline void async_copy_16(void* shared, const void* global, bool valid) {
 #ifdef __CUDACC__
   const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(shared));

@@ -23,6 +23,15 @@ __device__ inline bf16 from_float<bf16>(float x) {
 #endif
 }
 
+// Hides from the compiler that x is what it was before, so that it computes what follows from x
+// again, a few instructions, instead of keeping dozens of results in registers that it does not
+// have.
+__device__ inline void forget_origin([[maybe_unused]] int& x) {
+#ifdef __CUDACC__
+  asm volatile("" : "+r"(x));
+#endif
+}
+
 // Two values in one 32-bit register, `low` in the lower half, as the tensor-core fragments want
 // them.
 __device__ inline uint32_t pack_bf16(float low, float high) {
