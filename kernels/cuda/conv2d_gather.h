@@ -14,6 +14,7 @@
 #pragma once
 
 #include "kernels/cuda/device/divisor.h"
+#include "kernels/cuda/device/elements.h"
 
 namespace diffscm::kernels::DIFFSCM_TARGET {
 
@@ -156,15 +157,16 @@ struct ConvGather {
     const int room = (second ? k0 + k1 : k0) - channel;
     const T* add = residual ? residual + pixel * k0 + channel : nullptr;
     if (vectored_result && room >= kWidth) {
-      float x[kWidth];
+      Numbers<kWidth> x;
+      if (bias) x = load_numbers<kWidth>(bias + channel);
 #pragma unroll
-      for (int i = 0; i < kWidth; ++i) x[i] = bias ? sums[i] + bias[channel + i] : sums[i];
+      for (int i = 0; i < kWidth; ++i) x[i] = sums[i] + x[i];
       if (add) {
-        const auto r = load<kWidth>(add);
+        const auto r = load_numbers<kWidth>(add);
 #pragma unroll
-        for (int i = 0; i < kWidth; ++i) x[i] += to_float(r[i]);
+        for (int i = 0; i < kWidth; ++i) x[i] += r[i];
       }
-      store(y, from_floats<T>(x));
+      store_numbers(y, x);
       return;
     }
 #pragma unroll
@@ -226,7 +228,8 @@ ConvGather<T> gather(const BasicConv2dArgs<T>& a) {
                   .residual = a.residual,
                   .vectored_source = (s.c0 | s.c1) % 4 == 0 && aligned16(a.x0) && aligned16(a.x1),
                   .vectored_weight = (s.c0 | s.c1) % 4 == 0 && aligned16(a.weight),
-                  .vectored_result = s.k % 4 == 0 && aligned16(a.y) && aligned16(a.residual),
+                  .vectored_result =
+                      s.k % 4 == 0 && aligned16(a.y) && aligned16(a.residual) && aligned16(a.bias),
                   .phases = {}};
   g.phases.add(forward_axis(s.p(), s.in_h(), s), forward_axis(s.q(), s.in_w(), s));
   return g;

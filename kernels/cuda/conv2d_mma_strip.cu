@@ -235,7 +235,15 @@ struct WeightCopy {
   }
 };
 
-template <class S, int kBlocks>
+// Blocks of 128 threads that a multiprocessor is to hold: with 128 registers a thread, four fill
+// its register file. The shared memory of an A100 has room for three.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+constexpr int kBlocks = 3;
+#else
+constexpr int kBlocks = 4;
+#endif
+
+template <class S>
 __global__ void __launch_bounds__(S::Tile::kThreads, kBlocks)
     conv2d_mma_strip_kernel(ConvGather<bf16> g) {
   using Tile = typename S::Tile;
@@ -334,10 +342,8 @@ void launch_tile(const ConvGather<bf16>& g, bool backward, Stream stream) {
   const int64_t tiles = ceil_div(g.outputs(0), kM) * ceil_div(g.outs(), kN);
   const auto run = [&]<bool backward_, bool enlarged>() {
     using S = StripTile<kM, kN, kWarpM, kWarpN, backward_, enlarged>;
-    constexpr int kThreads = S::Tile::kThreads;
-    // 512 threads of 128 registers fill a multiprocessor's register file.
-    launch<conv2d_mma_strip_kernel<S, 512 / kThreads>>(static_cast<unsigned>(tiles), kThreads,
-                                                       sizeof(typename S::Shared), stream, g);
+    launch<conv2d_mma_strip_kernel<S>>(static_cast<unsigned>(tiles), S::Tile::kThreads,
+                                       sizeof(typename S::Shared), stream, g);
   };
   if (backward) return run.template operator()<true, false>();
   if constexpr (kN == 32)
