@@ -158,14 +158,10 @@ struct ConvGather {
     const T* add = residual ? residual + pixel * k0 + channel : nullptr;
     if (vectored_result && room >= kWidth) {
       Numbers<kWidth> x;
-      if (bias) x = load_numbers<kWidth>(bias + channel);
 #pragma unroll
-      for (int i = 0; i < kWidth; ++i) x[i] = sums[i] + x[i];
-      if (add) {
-        const auto r = load_numbers<kWidth>(add);
-#pragma unroll
-        for (int i = 0; i < kWidth; ++i) x[i] += r[i];
-      }
+      for (int i = 0; i < kWidth; ++i) x[i] = sums[i];
+      if (bias) x += load_numbers<kWidth>(bias + channel);
+      if (add) x += load_numbers<kWidth>(add);
       store_numbers(y, x);
       return;
     }

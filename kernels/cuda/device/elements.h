@@ -17,6 +17,10 @@ struct Numbers {
   float v[width] = {};
   __device__ float& operator[](int i) { return v[i]; }
   __device__ const float& operator[](int i) const { return v[i]; }
+  __device__ void operator+=(const Numbers& x) {
+#pragma unroll
+    for (int i = 0; i < width; ++i) v[i] += x[i];
+  }
 };
 
 template <int width, class T>
