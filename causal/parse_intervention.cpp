@@ -7,35 +7,15 @@
 #include <vector>
 
 #include "causal/expression.h"
+#include "causal/node_text.h"
 #include "engine/io/file.h"
+#include "engine/io/trim.h"
 #include "kernels/error.h"
 
 namespace diffscm::causal {
 namespace {
 
 constexpr std::string_view kNatural = "natural";
-
-std::string trimmed(std::string_view text) {
-  const size_t begin = text.find_first_not_of(" \t"), end = text.find_last_not_of(" \t");
-  return begin == std::string_view::npos ? "" : std::string(text.substr(begin, end - begin + 1));
-}
-
-// At commas outside parentheses and backquotes.
-std::vector<std::string> split(std::string_view text) {
-  std::vector<std::string> parts{""};
-  int depth = 0;
-  bool quoted = false;
-  for (const char c : text) {
-    if (c == '`') quoted = !quoted;
-    if (!quoted) depth += (c == '(') - (c == ')');
-    if (c == ',' && depth <= 0 && !quoted) {
-      parts.emplace_back();
-    } else {
-      parts.back() += c;
-    }
-  }
-  return parts;
-}
 
 // "(no->yes, *->natural)": for each natural state, what it becomes.
 std::vector<double> state_map(const data::Attribute& attribute, std::string_view text) {
@@ -44,11 +24,15 @@ std::vector<double> state_map(const data::Attribute& attribute, std::string_view
   if (text == kNatural) return becomes;
   std::vector<bool> named(becomes.size());
   std::optional<std::string> others;
-  for (const std::string& part : split(text.substr(1, text.size() - 2))) {
-    const size_t arrow = part.find("->");
-    require(arrow != std::string::npos, "{}: give STATE->STATE", io::show(trimmed(part)));
-    const std::string from = trimmed(std::string_view(part).substr(0, arrow));
-    const std::string to = trimmed(std::string_view(part).substr(arrow + 2));
+  text = text.substr(1, text.size() - 2);
+  while (!io::trimmed(text).empty()) {
+    const std::string_view part = text;
+    const std::string from = take_name(text, "->");
+    require(text.starts_with("->"), "{}: give STATE->STATE", io::show(part));
+    text.remove_prefix(2);
+    const std::string to = take_name(text, ",");
+    require(text.empty() || text.front() == ',', "{}: give STATE->STATE", io::show(part));
+    text.remove_prefix(std::min<size_t>(text.size(), 1));
     const bool is_others =
         from == "*" && std::ranges::find(attribute.states, "*") == attribute.states.end();
     if (is_others) {
@@ -73,7 +57,7 @@ Setting state_setting_of(const Node& node, const std::string& text) {
   const auto& states = node.attribute.states;
   const bool is_map = text == kNatural || (text.front() == '(' && text.back() == ')');
   if (!is_map || std::ranges::find(states, text) != states.end())
-    return set_to(node, node.attribute.parse(text));
+    return set_to(node, parse_value(node, text));
   const std::vector<double> becomes = state_map(node.attribute, text);
   if (std::ranges::all_of(becomes, [&](double b) { return b == becomes[0]; }))
     return set_to(node, becomes[0]);
@@ -89,7 +73,12 @@ Setting setting_of(const Node& node, const std::string& text) {
   if (node.is_discrete()) return state_setting_of(node, text);
   require(node.kind == NodeKind::continuous, "do({}): an image cannot be set, its causes can",
           node.name());
-  const auto f = std::make_shared<const Expression>(text, std::vector<std::string>{"natural"});
+  const std::string arithmetic = unquoted(text);
+  for (const std::string& name : names_in(arithmetic))
+    require(name == kNatural, "{} is not a number: give one, or arithmetic as in natural * 1.1",
+            io::show(name));
+  const std::vector<std::string> names{std::string(kNatural)};
+  const auto f = std::make_shared<const Expression>(arithmetic, names);
   if (!f->mentions(0)) {
     const double nothing = 0;
     return set_to(node, (*f)({&nothing, 1}));
@@ -106,18 +95,16 @@ Setting setting_of(const Node& node, const std::string& text) {
 
 Intervention parse_intervention(std::string_view text, const Graph& graph) {
   Intervention intervention;
-  if (trimmed(text).empty()) return intervention;
-  for (const std::string& part : split(text)) {
-    const size_t equals = part.find('=');
-    require(equals != std::string::npos, "do() {}: give NODE=VALUE", io::show(trimmed(part)));
-    const size_t node = graph.find(trimmed(std::string_view(part).substr(0, equals)));
-    const std::string value = trimmed(std::string_view(part).substr(equals + 1));
-    require(!value.empty(), "do({}): give a value", graph[node].name());
-    require(!intervention.contains(node), "do({}) twice", graph[node].name());
+  if (io::trimmed(text).empty()) return intervention;
+  for (const NodeText& part : split_nodes(text, graph)) {
+    require(part.sign == "=", "do() {}: give NODE=VALUE", io::show(part.text));
+    const size_t node = graph.find(part.node);
+    require(!part.value.empty(), "do({}): give a value", part.node);
+    require(!intervention.contains(node), "do({}) twice", part.node);
     try {
-      intervention.emplace(node, setting_of(graph[node], value));
+      intervention.emplace(node, setting_of(graph[node], std::string(part.value)));
     } catch (const Error& e) {
-      fail("do({}={}): {}", graph[node].name(), value, e.what());
+      fail("do({}): {}", part.text, e.what());
     }
   }
   return intervention;

@@ -4,8 +4,10 @@
 #include <cmath>
 #include <set>
 
+#include "causal/node_text.h"
 #include "causal/parse_intervention.h"
 #include "engine/io/file.h"
+#include "engine/io/trim.h"
 #include "kernels/error.h"
 
 namespace diffscm::causal {
@@ -14,76 +16,24 @@ namespace {
 constexpr double kZ = 1.959963984540054;  // of a 95% interval
 
 struct Operator {
-  const char* text;
+  std::string_view text;
   Term::Is is;
 };
-// Longer ones first.
-constexpr Operator kOperators[] = {{"<=", Term::Is::at_most},
-                                   {">=", Term::Is::at_least},
-                                   {"<", Term::Is::less},
-                                   {">", Term::Is::more},
-                                   {"=", Term::Is::equal}};
+constexpr Operator kOperators[] = {{"", Term::Is::whatever}, {"=", Term::Is::equal},
+                                   {"<", Term::Is::less},    {"<=", Term::Is::at_most},
+                                   {">", Term::Is::more},    {">=", Term::Is::at_least}};
 
-std::string_view trimmed(std::string_view text) {
-  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.front())))
-    text.remove_prefix(1);
-  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back())))
-    text.remove_suffix(1);
-  return text;
-}
-
-// The longest name of a node that `text` begins with, up to an operator or its end.
-std::optional<size_t> leading_node(std::string_view text, const Graph& graph) {
-  std::optional<size_t> best;
-  for (size_t i = 0; i < graph.size(); ++i) {
-    const std::string& name = graph[i].name();
-    if (!text.starts_with(name)) continue;
-    const std::string_view rest = trimmed(text.substr(name.size()));
-    const bool ends = rest.empty() || rest.front() == ',' ||
-                      std::ranges::any_of(
-                          kOperators, [&](const Operator& o) { return rest.starts_with(o.text); });
-    if (ends && (!best || name.size() > graph[*best].name().size())) best = i;
-  }
-  return best;
-}
-
-// At commas after which a node's name begins, or one that is not known and says something: names
-// and states may hold commas too.
-std::vector<std::string_view> parts(std::string_view text, const Graph& graph) {
-  std::vector<std::string_view> all;
-  text = trimmed(text);
-  for (size_t comma = 0; comma != std::string_view::npos;) {
-    const auto node = leading_node(text, graph);
-    comma = text.find(',', node ? graph[*node].name().size() : 0);
-    for (; comma != std::string_view::npos; comma = text.find(',', comma + 1)) {
-      const std::string_view rest = trimmed(text.substr(comma + 1));
-      const size_t next = rest.find_first_of("=<>,");
-      if (leading_node(rest, graph) || (next != std::string_view::npos && rest[next] != ',')) break;
-    }
-    all.push_back(trimmed(text.substr(0, comma)));
-    if (comma != std::string_view::npos) text = trimmed(text.substr(comma + 1));
-  }
-  return all;
-}
-
-Term parse_term(std::string_view part, const Graph& graph) {
-  const auto known = leading_node(part, graph);
-  const size_t stop = std::min(part.find_first_of("=<>"), part.size());
-  const size_t node = known ? *known : graph.find(trimmed(part.substr(0, stop)));
-  const Node& n = graph[node];
+Term term_of(const NodeText& part, const Graph& graph) {
+  const Node& n = graph[graph.find(part.node)];
   require(!n.is_latent(),
           "node {} is latent: nobody observes it, so it cannot be asked for or known",
           io::show(n.name()));
-  Term term{node};
-  const std::string_view rest = trimmed(part.substr(known ? n.name().size() : stop));
-  if (rest.empty()) return term;
-  const auto op =
-      std::ranges::find_if(kOperators, [&](const Operator& o) { return rest.starts_with(o.text); });
-  term.is = op->is;
-  const std::string_view value = trimmed(rest.substr(std::string_view(op->text).size()));
+  Term term{graph.find(part.node)};
+  term.is = std::ranges::find(kOperators, part.sign, &Operator::text)->is;
+  if (term.is == Term::Is::whatever) return term;
   require(!n.is_discrete() || term.is == Term::Is::equal,
-          "{}: {} has states, which are equal or not", io::show(part), n.name());
-  term.value = n.attribute.parse(value);
+          "{}: {} has states, which are equal or not", io::show(part.text), n.name());
+  term.value = parse_value(n, part.value);
   return term;
 }
 
@@ -107,16 +57,16 @@ bool holds(const Term& term, double x) {
 
 std::string show(const Term& term, const Graph& graph) {
   const Node& node = graph[term.node];
-  for (const Operator& op : kOperators)
-    if (op.is == term.is) return node.name() + op.text + node.attribute.show(term.value);
-  return node.name();
+  if (term.is == Term::Is::whatever) return quoted(node.name());
+  const auto sign = std::ranges::find(kOperators, term.is, &Operator::is)->text;
+  return fmt::format("{}{}{}", quoted(node.name()), sign, show_value(node, term.value));
 }
 
 std::string show(const std::map<size_t, double>& values, const Graph& graph) {
   std::string text;
   for (const auto& [node, value] : values) {
     if (!text.empty()) text += ", ";
-    text += graph[node].name() + "=" + graph[node].attribute.show(value);
+    text += show({node, Term::Is::equal, value}, graph);
   }
   return text;
 }
@@ -128,7 +78,7 @@ std::string in_words(const std::vector<Term>& terms, const Question& question, c
   for (const Term& term : terms) of += (of.empty() ? "" : ", ") + show(term, graph);
   for (const auto& [node, setting] : question.intervention) {
     if (!set.empty()) set += ", ";
-    set += graph[node].name() + "=" + setting.text;
+    set += quoted(graph[node].name()) + "=" + setting.text;
   }
   const bool imagining = !set.empty() && !question.observed.empty();
   if (!set.empty()) conditions = "do(" + set + ")";
@@ -276,9 +226,8 @@ class Asker {
   std::string name(const std::vector<size_t>& states) const {
     std::string text;
     for (size_t k = 0; k < states.size(); ++k) {
-      const Node& node = graph_[terms_[k].node];
       if (k > 0) text += ", ";
-      text += node.name() + "=" + node.attribute.states[states[k]];
+      text += show({terms_[k].node, Term::Is::equal, static_cast<double>(states[k])}, graph_);
     }
     return text;
   }
@@ -303,11 +252,11 @@ const char* name_of(Rung rung) {
 }
 
 std::vector<Term> parse_terms(std::string_view text, const Graph& graph) {
-  require(!trimmed(text).empty(), "--of asks for nothing: give NODE, or NODE=VALUE");
+  require(!io::trimmed(text).empty(), "--of asks for nothing: give NODE, or NODE=VALUE");
   std::vector<Term> terms;
   std::set<size_t> seen;
-  for (const std::string_view part : parts(text, graph)) {
-    terms.push_back(parse_term(part, graph));
+  for (const NodeText& part : split_nodes(text, graph)) {
+    terms.push_back(term_of(part, graph));
     const Term& term = terms.back();
     const Node& node = graph[term.node];
     require(seen.insert(term.node).second, "{} asks for {} twice", io::show(text), node.name());
@@ -330,10 +279,10 @@ std::vector<Term> parse_terms(std::string_view text, const Graph& graph) {
 
 std::map<size_t, double> parse_evidence(std::string_view text, const Graph& graph) {
   std::map<size_t, double> values;
-  if (trimmed(text).empty()) return values;
-  for (const std::string_view part : parts(text, graph)) {
-    const Term term = parse_term(part, graph);
-    require(term.is == Term::Is::equal, "{}: what is known is NODE=VALUE", io::show(part));
+  if (io::trimmed(text).empty()) return values;
+  for (const NodeText& part : split_nodes(text, graph)) {
+    const Term term = term_of(part, graph);
+    require(term.is == Term::Is::equal, "{}: what is known is NODE=VALUE", io::show(part.text));
     require(values.emplace(term.node, term.value).second, "{} gives {} twice", io::show(text),
             graph[term.node].name());
   }

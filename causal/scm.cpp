@@ -5,6 +5,7 @@
 #include <numeric>
 #include <set>
 
+#include "causal/node_text.h"
 #include "engine/io/file.h"
 #include "kernels/error.h"
 
@@ -80,7 +81,7 @@ Setting set_to(const Node& node, double value) {
   return {[value](const Values& natural) {
             return Values(std::vector<double>(static_cast<size_t>(natural.rows()), value));
           },
-          node.attribute.show(value), false};
+          show_value(node, value), false};
 }
 
 Rows first_rows(uint64_t seed, int64_t count) {

@@ -9,6 +9,7 @@
 
 #include "causal/expression.h"
 #include "engine/io/file.h"
+#include "engine/io/trim.h"
 #include "kernels/error.h"
 
 namespace diffscm::causal {
@@ -31,11 +32,6 @@ constexpr std::array<Form, 9> kForms{{{"normal", "mean, deviation", 2},
                                       {"gamma", "shape, rate", 2},
                                       {"beta", "a, b", 2},
                                       {"bernoulli", "p", 1}}};
-
-std::string trimmed(const std::string& text) {
-  const size_t begin = text.find_first_not_of(" \t"), end = text.find_last_not_of(" \t");
-  return begin == std::string::npos ? "" : text.substr(begin, end - begin + 1);
-}
 
 // Split at commas outside parentheses.
 std::vector<std::string> split(const std::string& text) {
@@ -69,9 +65,9 @@ Distribution::Distribution(const std::string& text) : text_(text) {
   std::vector<std::string> names;
   for (const Form& form : kForms) names.push_back(fmt::format("{}({})", form.name, form.arguments));
   require(open != std::string::npos && close != std::string::npos && close > open &&
-              trimmed(text.substr(close + 1)).empty(),
+              io::trimmed(text.substr(close + 1)).empty(),
           "{} is not a distribution: give {}", io::show(text), fmt::join(names, ", "));
-  const std::string name = trimmed(text.substr(0, open));
+  const std::string name(io::trimmed(std::string_view(text).substr(0, open)));
   size_t kind = 0;
   while (kind < kForms.size() && name != kForms[kind].name) ++kind;
   require(kind < kForms.size(), "the distribution {} is unknown: give {}", io::show(name),

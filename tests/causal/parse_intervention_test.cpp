@@ -56,6 +56,37 @@ TEST(ParseIntervention, TakesWhatEachNaturalStateBecomes) {
   EXPECT_FALSE(parse_intervention("severity=(a->b)", odd).at(0).uses_natural);
 }
 
+// As questions have them (causal/query.h).
+TEST(ParseIntervention, TakesNamesWithCommasBetweenQuotesOrNot) {
+  Node city = number("city, or town"), size = number("size");
+  city.kind = size.kind = NodeKind::categorical;
+  city.attribute.states = {"Paris, France", "Paris, Texas", "the \"old\" town", "(-inf,5]"};
+  size.attribute.states = {"small", "large, mostly", "natural"};
+  const Graph graph({city, size, number("income")});
+  const auto states = [&](const std::string& text) {
+    std::vector<double> set;
+    for (const auto& [node, setting] : parse_intervention(text, graph))
+      set.push_back(setting.set(Values(std::vector<double>{0})).numbers[0]);
+    return set;
+  };
+  EXPECT_EQ(states(R"("city, or town"="Paris, Texas")"), std::vector<double>{1});
+  EXPECT_EQ(states("city, or town=Paris, Texas"), std::vector<double>{1});
+  EXPECT_EQ(states(R"(city, or town="the ""old"" town",size="large, mostly")"),
+            (std::vector<double>{2, 1}));
+  EXPECT_EQ(states("city, or town=Paris, France, size=large, mostly, income=max(1, natural)"),
+            (std::vector<double>{0, 1, 1}));
+  EXPECT_EQ(states("city, or town=(-inf,5], size=small"), (std::vector<double>{3, 0}));
+  EXPECT_EQ(states(R"(city, or town=("Paris, France" -> "Paris, Texas", * -> natural))"),
+            std::vector<double>{1});
+  EXPECT_EQ(states(R"(income="3")"), std::vector<double>{3});
+  // It can be given again.
+  EXPECT_EQ(parse_intervention("city, or town=Paris, Texas", graph).at(0).text,
+            R"("Paris, Texas")");
+  expect_error([&] { parse_intervention(R"(city, or town="Paris")", graph); },
+               R"("Paris" is unknown)");
+  expect_error([&] { parse_intervention(R"("city"=1)", graph); }, R"("city")");
+}
+
 TEST(ParseIntervention, RefusesWhatItCannotUse) {
   for (const auto& [text, why] :
        std::vector<std::pair<std::string, std::string>>{{"flu", "give NODE=VALUE"},
@@ -67,7 +98,8 @@ TEST(ParseIntervention, RefusesWhatItCannotUse) {
                                                         {"flu=(no->yes, no->no)", "twice"},
                                                         {"flu=(*->yes, *->no)", "* twice"},
                                                         {"income=-1", "do(income=-1)"},
-                                                        {"income=flu", "do(income=flu)"},
+                                                        {"income=flu", R"("flu" is not a number)"},
+                                                        {"income=natural*x", R"("x" is not a)"},
                                                         {"income=1,income=2", "do(income) twice"},
                                                         {"cold=1", "cold"},
                                                         {"income=1/0", "do(income=1/0)"},

@@ -226,6 +226,11 @@ TEST(Query, states_and_names_may_hold_commas_and_signs) {
   EXPECT_EQ(values, (std::map<size_t, double>{{0, 1}, {1, 1}}));
   EXPECT_EQ(parse_evidence("size, in cm=>=3", g).at(0), 2);
   EXPECT_EQ(parse_terms("a, size, in cm", g).size(), 2u);
+  EXPECT_EQ(parse_evidence(R"("size, in cm"="1, 2", a="yes")", g), values);
+  const QueryText text{.of = R"("size, in cm"="1, 2")", .given = "a=yes"};
+  const StructuralCausalModel m(g);
+  EXPECT_EQ(answer(m, text).question, R"(P("size, in cm"="1, 2" | a=yes))");
+  EXPECT_EQ(answer(m, text).lines[0].value, .25);
 }
 
 }  // namespace
