@@ -21,13 +21,17 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
+std::vector<int64_t> rows_asked(const RowFlags& flags, int64_t rows) {
+  const std::string first = fmt::format(":{}", std::min(rows, RowFlags::kFirst));
+  return as_usage(
+      [&] { return data::parse_index_range(flags.index.empty() ? first : flags.index, rows); });
+}
+
 NodeRows read_images(Common& common, const RowFlags& flags, const causal::Graph& graph) {
   auto dataset = std::make_shared<const data::Dataset>(
       data::load_dataset(flags.data, data::parse_split(flags.split), common.seed));
   say_notes(common, *dataset);
-  std::vector<int64_t> index =
-      as_usage([&] { return data::parse_index_range(flags.index, dataset->size()); });
-  require(!index.empty(), "{}: no image was asked for", io::show(flags.data));
+  std::vector<int64_t> index = rows_asked(flags, dataset->size());
   return {causal::DatasetNodes(graph, *dataset).values(index), std::move(index), dataset};
 }
 
@@ -37,8 +41,7 @@ NodeRows read_rows(Common& common, const RowFlags& flags, const causal::Graph& g
   if (causal::has_image(graph)) return read_images(common, flags, graph);
   const std::vector<data::Attribute> columns = graph.columns();
   const data::Table table = data::read_table(flags.data, columns);
-  const std::vector<int64_t> asked =
-      as_usage([&] { return data::parse_index_range(flags.index, table.rows()); });
+  const std::vector<int64_t> asked = rows_asked(flags, table.rows());
   const data::Table chosen = table.select(asked);
   const std::vector<int64_t> complete = chosen.complete_rows();
   const auto missing = asked.size() - complete.size();
@@ -60,6 +63,16 @@ causal::Graph read_graph_for(Common& common, const std::string& path) {
       causal::read_graph(std::filesystem::is_directory(found) ? found / "graph.json" : found);
   for (const std::string& note : file.notes) common.console.say(note);
   return std::move(file.graph);
+}
+
+void check_mechanisms(const causal::Graph& graph, const std::string& path) {
+  try {
+    for (size_t i = 0; i < graph.size(); ++i)
+      if (!graph[i].mechanism.name.empty() && graph[i].kind != causal::NodeKind::image)
+        causal::make_mechanism(causal::role_of(graph, i));
+  } catch (const Error& e) {
+    fail("{}: {}", io::show(path), e.what());
+  }
 }
 
 std::pair<std::string, nlohmann::json> parse_setting(const std::string& text) {

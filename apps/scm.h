@@ -24,6 +24,7 @@ void add_scm_evaluate(CLI::App& scm, Common& common);
 
 // The data of a graph: a table of its columns or, where it has an image, images with attributes.
 struct RowFlags {
+  static constexpr int64_t kFirst = 100;  // rows, where index is empty
   std::string data{}, split = "test", index = ":";
   bool drop_missing = false;
   // Of a command that reads its rows from --NAME.
@@ -36,8 +37,14 @@ struct RowFlags {
              .c_str(),
          traits);
     flag("split", &split, "which part of the images", {.choices = {"train", "test"}});
-    flag("index", &index, "which rows: 7  0:100  :", {.value = "RANGE"});
+    visit_index(flag);
     flag("drop-missing", &drop_missing, "leave out rows that lack a value");
+  }
+  template <class V>
+  void visit_index(V&& flag) {
+    flag("index", &index, "which rows: 7  0:100  :",
+         {.value = "RANGE",
+          .otherwise = index.empty() ? fmt::format("the first {}", kFirst) : "all"});
   }
 };
 
@@ -54,6 +61,9 @@ NodeRows read_rows(Common& common, const RowFlags& flags, const causal::Graph& g
 // A graph from a file, the folder of a model, or the name of one that came along ("asia"); what a
 // person should know about how it was read is said.
 causal::Graph read_graph_for(Common& common, const std::string& path);
+// Throws Error for a mechanism that its node cannot have, naming the file. Those of images are
+// files, and large: they are made when they are needed.
+void check_mechanisms(const causal::Graph& graph, const std::string& path);
 // The model as it was fitted but for `settings`, NODE.KEY=VALUE each. Throws UsageError for one
 // that is not understood or may not be changed.
 void apply_settings(causal::StructuralCausalModel& model, const std::vector<std::string>& settings);

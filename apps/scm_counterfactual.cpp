@@ -24,7 +24,7 @@ using Json = nlohmann::ordered_json;
 struct Flags {
   std::string model, format = "csv", out;
   std::vector<std::string> interventions, settings;
-  RowFlags rows{.index = "0:100"};
+  RowFlags rows{.index = ""};
   int64_t batch = 16;
   bool report = false;
   template <class V>

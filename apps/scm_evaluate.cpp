@@ -9,8 +9,10 @@
 #include "apps/report/document.h"
 #include "apps/scm_evaluate.h"
 #include "causal/dataset_nodes.h"
+#include "causal/node_text.h"
 #include "engine/io/file.h"
 #include "engine/io/json.h"
+#include "evaluation/scm/nodes_to_set.h"
 #include "evaluation/scm/scm_evaluation.h"
 
 namespace diffscm::apps {
@@ -21,7 +23,7 @@ using Json = nlohmann::ordered_json;
 struct Flags {
   std::string model, truth, out;
   std::string vae, oracle, compat;  // of graphs with an image, as are
-  std::vector<std::string> variants, judges;
+  std::vector<std::string> interventions, variants, judges;
   int64_t batch = 32, cycled = 10;
   RowFlags rows;
   ScmEvaluationOptions options;
@@ -34,8 +36,8 @@ struct Flags {
     flag("truth", &truth,
          "the equations that made the data: a graph that says everything, by file or name",
          {.value = "FILE", .otherwise = "nobody knows"});
-    flag("do", &options.interventions, "nodes that are set",
-         {.value = "NODE", .otherwise = "all that have descendants", .commas = true});
+    flag("do", &interventions, "nodes that are set, separated by commas",
+         {.value = "NODE,..", .otherwise = "all on which others depend"});
     flag("values", &options.values, "values that each is set to", {.least = 1, .most = 1e4});
     flag("observational", &options.observational_rows, "rows of the observational discrepancy",
          {.least = 10, .most = 1e5});
@@ -62,6 +64,22 @@ struct Flags {
     flag("out", &out, "output folder", {.required = true, .value = "DIR"});
   }
 };
+
+// Throws UsageError for what cannot be set.
+std::vector<std::string> parse_names(const std::vector<std::string>& texts,
+                                     const causal::Graph& graph) {
+  std::vector<std::string> names;
+  return as_usage([&] {
+    for (const std::string& text : texts)
+      for (const causal::NodeText& part : causal::split_nodes(text, graph)) {
+        require(part.sign.empty(), "--do {}: give the node alone, its values come from the data",
+                part.text);
+        names.push_back(part.node);
+      }
+    nodes_to_set(graph, names);
+    return names;
+  });
+}
 
 std::string shown(double value) {
   return std::isfinite(value) ? fmt::format("{:.4f}", value) : "-";
@@ -166,6 +184,7 @@ std::string report_of(const Flags& flags, const ScmEvaluation& e) {
 
 void run(Common& common, Flags flags) {
   causal::StructuralCausalModel model = read_model_for(common, flags.model);
+  flags.options.interventions = parse_names(flags.interventions, model.graph());
   if (causal::has_image(model.graph())) {
     if (!flags.truth.empty())
       throw UsageError("--truth: of images it is the world of their data, if that knows it");

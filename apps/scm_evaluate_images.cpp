@@ -60,8 +60,6 @@ void evaluate_image_graph(Common& common, causal::StructuralCausalModel& model,
   const causal::Graph& graph = model.graph();
   const std::vector<std::string> names =
       flags.variants.empty() ? std::vector<std::string>{"as fitted"} : flags.variants;
-  const OutputFolder folder(flags.out, "scm evaluate");
-  const std::filesystem::path out = flags.out;
   const NodeRows rows = read_rows(common, flags.rows, graph);
   const causal::DatasetNodes nodes(graph, *rows.dataset);
   const Target target = common.target();
@@ -71,6 +69,8 @@ void evaluate_image_graph(Common& common, causal::StructuralCausalModel& model,
   const ImageReference reference(
       graph, data::load_dataset(flags.rows.data, data::Split::train, common.seed),
       {vae ? &vae->model : nullptr, oracle ? &oracle->model : nullptr, target});
+  const OutputFolder folder(flags.out, "scm evaluate");
+  const std::filesystem::path out = flags.out;
   std::vector<ImageVariant> variants;
   const auto start = std::chrono::steady_clock::now();
   const auto elapsed = [&] {

@@ -70,6 +70,7 @@ void run(Common& common, Flags flags) {
   if (!flags.settings.empty() && flags.mechanism.empty())
     throw UsageError("--set is about --mechanism: give it too");
   const causal::Graph given = read_graph_for(common, flags.graph);
+  check_mechanisms(given, flags.graph);
   const causal::Graph graph = flags.mechanism.empty()
                                   ? causal::with_mechanisms(given)
                                   : causal::with_mechanisms(given, mechanism_of(flags));

@@ -18,7 +18,7 @@ using Json = nlohmann::ordered_json;
 struct Flags {
   std::string graph, out;
   causal::QueryText text;
-  RowFlags table{.index = "0:100"};
+  RowFlags table{.index = ""};
   int64_t samples = 0;
   template <class V>
   void visit(V&& flag) {
@@ -35,7 +35,7 @@ struct Flags {
          {.value = "NODE=VALUE,..", .otherwise = "nothing"});
     flag("samples", &samples, "draw so many, and do not look for an exact answer",
          {.least = 1, .most = 1e9, .otherwise = "exact, or 100000"});
-    flag("index", &table.index, "which rows of a table", {.value = "RANGE"});
+    table.visit_index(flag);
     flag("drop-missing", &table.drop_missing, "leave out rows that lack a value");
     flag("out", &out, "write the answers to a table: .csv or .npz",
          {.value = "FILE", .otherwise = "to the screen"});

@@ -7,7 +7,6 @@
 #include "apps/scm.h"
 #include "causal/factorisation.h"
 #include "causal/formats/graph_file.h"
-#include "causal/mechanism.h"
 #include "causal/parse_intervention.h"
 #include "engine/io/file.h"
 #include "engine/io/json.h"
@@ -61,16 +60,9 @@ void print(const causal::Graph& graph, const causal::Intervention& intervention)
   if (!intervention.empty()) fmt::print("{}\n", causal::factorisation(graph, intervention));
 }
 
-// Throws Error for a mechanism that its node cannot have. Those of images are files, and large.
-void check_mechanisms(const causal::Graph& graph) {
-  for (size_t i = 0; i < graph.size(); ++i)
-    if (!graph[i].mechanism.name.empty() && graph[i].kind != causal::NodeKind::image)
-      causal::make_mechanism(causal::role_of(graph, i));
-}
-
 void run(Common& common, Flags flags) {
   const causal::Graph graph = read_graph_for(common, flags.graph);
-  check_mechanisms(graph);
+  check_mechanisms(graph, flags.graph);
   const causal::Intervention intervention =
       as_usage([&] { return causal::parse_intervention(flags.set, graph); });
   if (!flags.out.empty()) {

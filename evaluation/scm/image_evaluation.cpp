@@ -8,6 +8,7 @@
 
 #include "diffusion/batch.h"
 #include "evaluation/metrics/realism.h"
+#include "evaluation/scm/nodes_to_set.h"
 #include "kernels/error.h"
 
 namespace diffscm {
@@ -56,23 +57,6 @@ std::vector<double> draw_targets(const causal::Node& node, size_t i, const Value
     }
   }
   return targets;
-}
-
-std::vector<size_t> nodes_to_set(const causal::Graph& graph, size_t image,
-                                 const std::vector<std::string>& names) {
-  const auto ancestors = graph.ancestors(std::vector<size_t>{image});
-  std::vector<size_t> all;
-  if (names.empty()) {
-    for (const size_t i : ancestors)
-      if (!graph[i].is_latent() && i != image) all.push_back(i);
-  } else {
-    for (const std::string& name : names) {
-      all.push_back(graph.find(name));
-      require(std::ranges::count(ancestors, all.back()) > 0 && all.back() != image,
-              "do({}) cannot reach the image", name);
-    }
-  }
-  return all;
 }
 
 double agreement(const causal::Node& node, double read, double wanted) {
@@ -142,7 +126,7 @@ class Evaluator {
         reference_(reference),
         readers_(readers),
         options_(options),
-        set_(nodes_to_set(graph_, image_, options.interventions)) {}
+        set_(nodes_to_set(graph_, options.interventions)) {}
 
   ImageEvaluation run() {
     const int64_t total = std::ssize(index_);

@@ -7,6 +7,7 @@
 
 #include "causal/mechanisms/features.h"
 #include "engine/io/file.h"
+#include "evaluation/scm/nodes_to_set.h"
 #include "evaluation/scm/samples.h"
 
 namespace diffscm {
@@ -73,7 +74,12 @@ class Evaluation {
  public:
   Evaluation(const StructuralCausalModel& model, const StructuralCausalModel* truth,
              const NodeValues& data, const ScmEvaluationOptions& options)
-      : model_(model), graph_(model.graph()), truth_(truth), data_(data), options_(options) {
+      : model_(model),
+        graph_(model.graph()),
+        truth_(truth),
+        data_(data),
+        options_(options),
+        set_(nodes_to_set(graph_, options.interventions)) {
     for (size_t i = 0; i < graph_.size(); ++i)
       if (!graph_.parents(i).empty()) inner_.push_back(i);
     require(!inner_.empty(), "the graph has no edge: there is nothing causal to judge");
@@ -82,15 +88,6 @@ class Evaluation {
               io::show(graph_[i].name()));
       require(data_.at(i).rows() >= 10, "node {} has {} rows of data: give 10 or more",
               io::show(graph_[i].name()), data_.at(i).rows());
-    }
-    if (options.interventions.empty()) {
-      for (size_t i = 0; i < graph_.size(); ++i)
-        if (!graph_.children(i).empty()) set_.push_back(i);
-    } else {
-      for (const std::string& name : options.interventions) {
-        set_.push_back(graph_.find(name));
-        require(!graph_.children(set_.back()).empty(), "do({}): nothing descends from it", name);
-      }
     }
   }
 

@@ -121,6 +121,12 @@ TEST(Scm, CounterfactualsOfATable) {
   const Result same = diffscm(query + Arguments{"--do", "x=natural"});
   ASSERT_EQ(same.code, 0) << same.err;
   EXPECT_EQ(run_of(out)["summary"]["changed_values"], 0);
+  // Fewer rows than are asked without --index are all.
+  const fs::path few = world() / "few.csv";
+  testing::put(few, "x,y,on\n1,2,no\n0,1,yes\n");
+  const Result all = diffscm(
+      {"scm", "counterfactual", small().model, "--observed", few, "--do", "x=1", "--out", fresh()});
+  EXPECT_EQ(all.code, 0) << all.err;
   // Only known when it is computed; then nothing has been written.
   const std::string none = world() / "scm-no-counterfactual";
   expect_failure(diffscm({"scm", "counterfactual", small().model, "--observed", small().data,
@@ -160,6 +166,11 @@ TEST(Scm, BadInputIsOneLine) {
   expect_failure(diffscm(sample + Arguments{"on=maybe"}), 2, "do(on=maybe)");
   expect_failure(diffscm(sample + Arguments{"z=1"}), 2, "z");
   expect_failure(diffscm({"scm", "evaluate", small().model, "--out", out}), 2, "--truth");
+  const Arguments judge = {"scm",         "evaluate", small().model, "--truth",
+                           small().truth, "--out",    out,           "--do"};
+  expect_failure(diffscm(judge + Arguments{"z"}), 2, "there is no node \"z\"");
+  expect_failure(diffscm(judge + Arguments{"x,on"}), 2, "do(on): nothing depends on it");
+  expect_failure(diffscm(judge + Arguments{"x=3"}), 2, "give the node alone");
   EXPECT_FALSE(fs::exists(out));
 }
 

@@ -225,7 +225,7 @@ TEST_F(Halves, WithoutNetworksOnlyDistancesAreKnown) {
 }
 
 TEST_F(Halves, RefusesWhatDoesNotReachTheImage) {
-  causal::expect_error([&] { evaluate(true, {"image"}); }, "cannot reach the image");
+  causal::expect_error([&] { evaluate(true, {"image"}); }, "do(image): no image depends on it");
   causal::expect_error([&] { evaluate(true, {"colour"}); }, "colour");
 }
 

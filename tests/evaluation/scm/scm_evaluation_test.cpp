@@ -104,7 +104,7 @@ TEST(ScmEvaluation, RefusesWhatItCannotUse) {
   ScmEvaluationOptions options = quick();
   options.interventions = {"z"};
   testing::expect_error([&] { evaluate_scm(truth, &truth, data, options); },
-                        "do(z): nothing descends");
+                        "do(z): nothing depends on it");
   const auto few = truth.sample(causal::first_rows(77, 5)).value;
   testing::expect_error([&] { evaluate_scm(truth, &truth, few, quick()); }, "5 rows of data");
 }
