@@ -29,26 +29,32 @@ std::vector<int> evenly(const Walk& walk) {
   return levels;
 }
 
-void add_film(Document& page, causal::StructuralCausalModel& model, const NodeRows& rows,
-              const std::pair<std::string, causal::Intervention>& question, uint64_t seed) {
-  const causal::Graph& graph = model.graph();
-  const size_t image = causal::DatasetNodes(graph, *rows.dataset).image();
+// Of the first images that do() reaches.
+struct Film {
   std::vector<io::GridRow> strips;
   std::vector<std::string> columns{"image"};
-  for (int64_t row = 0; row < std::ssize(rows.index) && std::ssize(strips) < 2 * kFilms; ++row) {
+};
+
+Film film_of(causal::StructuralCausalModel& model, const NodeRows& rows,
+             const causal::Intervention& intervention, uint64_t seed) {
+  const causal::Graph& graph = model.graph();
+  const size_t image = causal::DatasetNodes(graph, *rows.dataset).image();
+  Film film;
+  for (int64_t row = 0; row < std::ssize(rows.index) && std::ssize(film.strips) < 2 * kFilms;
+       ++row) {
     const causal::NodeValues factual = causal::select_rows(rows.values, std::vector{row});
     Walk up, down;
     model.mechanism(image).watch([&](bool predicting, int level, const Tensor& x) {
       (predicting ? down : up)[level] = x.to(Target::cpu).clone();
     });
     const causal::NodeValues noise =
-        model.abduct(factual, {seed, {rows.index[static_cast<size_t>(row)]}}, {{question.second}});
-    const causal::NodeValues answer = model.counterfactual(factual, noise, question.second).value;
+        model.abduct(factual, {seed, {rows.index[static_cast<size_t>(row)]}}, {{intervention}});
+    const causal::NodeValues answer = model.counterfactual(factual, noise, intervention).value;
     model.mechanism(image).watch({});
     if (up.empty() || down.empty()) continue;  // do() did not reach this image
     const std::vector<int> levels = evenly(up);
-    if (columns.size() == 1)
-      for (const int level : levels) columns.push_back(fmt::format("level {}", level));
+    if (film.columns.size() == 1)
+      for (const int level : levels) film.columns.push_back(fmt::format("level {}", level));
     io::GridRow way_up{fmt::format("#{}, up", rows.index[static_cast<size_t>(row)]),
                        {io::grid_image(factual[image].images, 0)}},
         way_down{"down", {io::grid_image(answer[image].images, 0)}};
@@ -58,16 +64,10 @@ void add_film(Document& page, causal::StructuralCausalModel& model, const NodeRo
       way_down.images.push_back(
           io::grid_image(there == down.end() ? up.at(level) : there->second, 0));
     }
-    strips.push_back(std::move(way_up));
-    strips.push_back(std::move(way_down));
+    film.strips.push_back(std::move(way_up));
+    film.strips.push_back(std::move(way_down));
   }
-  if (strips.empty()) return;
-  page.section("Abduction and prediction");
-  page.images(strips, columns,
-              fmt::format("Upper row of each pair: abduction, from the image (left) to its noise "
-                          "(right). Lower row: prediction under do({}) from the same noise, read "
-                          "from right to left.",
-                          question.first));
+  return film;
 }
 
 }  // namespace
@@ -85,7 +85,17 @@ void write_scm_report(const std::filesystem::path& out, causal::StructuralCausal
     caption +=
         " The truth is the image that the data's own world makes of the same attributes and noise.";
   page.images(images.rows(), images.columns(), caption);
-  add_film(page, model, rows, questions.front(), seed);
+  page.section("Abduction and prediction");
+  page.paragraph(
+      "Upper row of each pair: abduction, from the image (left) to its noise (right). Lower row: "
+      "prediction under do() from the same noise, read from right to left.");
+  for (const auto& [text, intervention] : questions) {
+    const Film film = film_of(model, rows, intervention, seed);
+    if (film.strips.empty())
+      page.paragraph(fmt::format("do({}) changes no cause of these images.", text));
+    else
+      page.images(film.strips, film.columns, fmt::format("Under do({}).", text));
+  }
   page.section("The graph under do()");
   for (const auto& [text, intervention] : questions)
     page.svg(draw_graph(model.graph(), intervention), fmt::format("do({})", text));
