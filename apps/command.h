@@ -69,6 +69,7 @@ void add_inspect(CLI::App& app, Common& common);
 void add_import(CLI::App& app, Common& common);
 void add_export(CLI::App& app, Common& common);
 void add_targets(CLI::App& app, Common& common);
+void add_profile(CLI::App& app, Common& common);
 void add_generate(CLI::App& app, Common& common);
 
 }  // namespace diffscm::apps

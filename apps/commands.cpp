@@ -16,6 +16,7 @@ void add_commands(CLI::App& app, Common& common) {
   add_import(app, common);
   add_export(app, common);
   add_targets(app, common);
+  add_profile(app, common);
   add_generate(app, common);
 }
 

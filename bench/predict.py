@@ -4,9 +4,9 @@
   bench/predict.py build/bin/bench_operators_softgpu --device H200 \\
       --measured bench/results/nvidia-h200/report.json --out bench/results/predicted/h200.md
 
-  bench/predict.py --profile FILE --containing adamw --device H200
+  bench/predict.py --profile FILE.json --containing adamw --device H200
 
-The second prints a recorded step by kernels: the last graph of a profile (DIFFSCM_SOFTGPU_PROFILE=FILE) with such a kernel.
+The second prints a recorded step by kernels: the last graph of a profile (DIFFSCM_SOFTGPU_PROFILE=FILE.json) with such a kernel.
 
 In the first every case runs once, twice in a row in a recorded graph: the second call finds the caches as a repetition on a GPU would.
 No time is measured here; what the table calls measured comes from the report."""
@@ -20,17 +20,17 @@ import sys
 import tempfile
 
 CALLS = 2
-ROW = re.compile(r"^\s*\d+\s+[\d.]+\s+([\d.]+) ([r ]) (\w+)\s+\d\S* of \S+\s+(.*)$")
 
 
-def timeline(text):
+def timeline(path):
     """[(microseconds, limit, kernel, whether it is a node of a graph)] of a profile."""
-    return [(float(m[1]), m[3], m[4], m[2] == "r") for m in map(ROW.match, text.splitlines()) if m]
+    with open(path) as file:
+        return [(n["predicted_us"], n["limit"], n["kernel"], n["replayed"]) for n in json.load(file)["launches"]]
 
 
 def step(path, kernel, device):
     """The table of the last run of graph nodes that holds such a kernel."""
-    rows = timeline(open(path).read())
+    rows = timeline(path)
     at = max((n for n, row in enumerate(rows) if row[3] and kernel in row[2]), default=None)
     if at is None:
         sys.exit(f"{path}: no recorded launch of a kernel named '{kernel}'")
@@ -57,7 +57,7 @@ def only(case):
 
 def predicted(program, case, device, seconds):
     """[(microseconds, limit, kernel)] of one call, or None if it took too long or failed."""
-    with tempfile.NamedTemporaryFile("r", suffix=".txt") as profile:
+    with tempfile.NamedTemporaryFile(suffix=".json") as profile:
         environment = dict(os.environ, DIFFSCM_SOFTGPU=device, DIFFSCM_SOFTGPU_PROFILE=profile.name, DIFFSCM_GEMM="own")
         command = [program, "--target", "cuda", f"--calls={CALLS}", "--yardsticks=no", f"--benchmark_filter={only(case)}",
                    "--benchmark_min_time=0.000000001"]
@@ -69,7 +69,7 @@ def predicted(program, case, device, seconds):
         except subprocess.CalledProcessError as error:
             print(f"{case}: exit {error.returncode}", file=sys.stderr)
             return None
-        rows = [row[:3] for row in timeline(profile.read()) if row[3]]
+        rows = [row[:3] for row in timeline(profile.name) if row[3]]
     if not rows:
         print(f"{case}: no recorded launch", file=sys.stderr)
     return rows[-(len(rows) // CALLS):] if rows else None
@@ -118,7 +118,7 @@ def main():
             ratios.append(us / known)
         lines.append(f"| {case} | {us:.2f} | {f'{known:.2f}' if known else ''} | {f'{us / known:.2f}' if known else ''} | "
                      f"{len(rows)} | {longest[1]} | `{longest[2]}` |")
-        print(lines[-1], flush=True)
+        print(lines[-1], file=sys.stderr, flush=True)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     head = [f"# Predicted times, {o.device}", "",
             f"By `bench/predict.py` at {commit}, from counters of the PTX and the model in `kernels/softgpu/predict.h`. "

@@ -85,15 +85,15 @@ void launch(Driver& driver, Kernel& kernel, dim3 grid, dim3 block, void** args,
       .grid = {grid.x, grid.y, grid.z},
       .block = {block.x, block.y, block.z},
       .dynamic_shared_bytes = static_cast<uint32_t>(rounded_up(dynamic_shared_bytes, 16))};
-  Profile* profile = Profile::of_process(driver.device);
   driver.submit(stream, kernel.title,
-                [&kernel, &driver, shape, profile, replayed = stream.capture != nullptr,
+                [&kernel, &driver, shape, replayed = stream.capture != nullptr,
                  params = pack(*kernel.entry, args)] {
                   driver.memory.open();
                   const auto run = [&](KernelCounters* counters) {
                     execute(*kernel.file->module, *kernel.entry, shape, params, driver.memory,
                             counters);
                   };
+                  Profile* profile = Profile::current(driver.device);
                   profile ? profiled(driver, kernel, shape, replayed, *profile, run) : run(nullptr);
                 });
 }

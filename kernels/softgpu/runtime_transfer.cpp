@@ -48,15 +48,13 @@ void copy(Driver& d, void* to_address, const void* from_address, size_t bytes, c
     });
     return;
   }
-  Profile* profile = from.kind() == Kind::device && to.kind() == Kind::device
-                         ? Profile::of_process(d.device)
-                         : nullptr;
-  d.submit(stream, "copy",
-           [&memory = d.memory, to, from, profile, replayed = stream.capture != nullptr] {
-             memory.open();
-             std::memmove(to.get(memory), from.get(memory), to.bytes());
-             if (profile != nullptr) profile->add_copy("copy", 2 * to.bytes(), replayed);
-           });
+  const bool within = from.kind() == Kind::device && to.kind() == Kind::device;
+  d.submit(stream, "copy", [&d, to, from, within, replayed = stream.capture != nullptr] {
+    d.memory.open();
+    std::memmove(to.get(d.memory), from.get(d.memory), to.bytes());
+    Profile* profile = within ? Profile::current(d.device) : nullptr;
+    if (profile != nullptr) profile->add_copy("copy", 2 * to.bytes(), replayed);
+  });
   // The host's memory has been written when the call returns.
   if (to.kind() == Kind::pageable) stream.run_all();
 }
@@ -66,13 +64,12 @@ void fill(Driver& d, void* address, int value, size_t bytes, Stream& stream) {
   const Region to(d.memory, address, bytes, "it writes");
   demand(to.kind() != Kind::pageable, cudaErrorInvalidValue, "{} is not device memory",
          fmt::ptr(address));
-  Profile* profile = Profile::of_process(d.device);
-  d.submit(stream, "fill",
-           [&memory = d.memory, to, value, profile, replayed = stream.capture != nullptr] {
-             memory.open();
-             std::memset(to.get(memory), value, to.bytes());
-             if (profile != nullptr) profile->add_copy("fill", to.bytes(), replayed);
-           });
+  d.submit(stream, "fill", [&d, to, value, replayed = stream.capture != nullptr] {
+    d.memory.open();
+    std::memset(to.get(d.memory), value, to.bytes());
+    Profile* profile = Profile::current(d.device);
+    if (profile != nullptr) profile->add_copy("fill", to.bytes(), replayed);
+  });
 }
 
 }  // namespace

@@ -40,13 +40,14 @@ add_softgpu_tests(networks models_tests */cuda)
 add_softgpu_tests(replays causal_tests *ReplayTest*/cuda)
 
 # The program, as a user runs it.
-add_executable(commands_tests_softgpu apps/devices_test.cpp)
+add_executable(commands_tests_softgpu apps/devices_test.cpp softgpu/commands/profile_test.cpp)
 target_link_libraries(commands_tests_softgpu PRIVATE diffscm_models GTest::gtest GTest::gtest_main)
 target_compile_definitions(commands_tests_softgpu PRIVATE
   DIFFSCM_PROGRAM="$<TARGET_FILE:diffscm-softgpu>")
 diffscm_use_softgpu(commands_tests_softgpu)
 add_dependencies(commands_tests_softgpu diffscm-softgpu)
 add_softgpu_tests(commands commands_tests */cuda)
+add_softgpu_tests(profile commands_tests Profile.*)
 
 # A driver that is older than the program, and a device that does not exist: one line that says what
 # to do.
