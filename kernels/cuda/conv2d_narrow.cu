@@ -1,237 +1,285 @@
 // Convolution and backward to input where one side has few channels: the image itself (1 or 3).
 //
 // Such a convolution is bound by memory: 9 multiplications for each element of the wide side. A
-// matrix tile would spend most of itself on channels that do not exist. Two kernels instead:
-//   - few source channels (the first layer; backward, the last one's): a thread makes 8
-//   neighbouring
-//     channels of 4 pixels, so that the wide result leaves in whole vectors;
-//   - few result channels (the last layer; backward, the first one's): 8 lanes share a pixel, each
-//     taking every eighth vector of 4 channels of the wide source, and add up at the end.
-// Both keep the filter in shared memory as f32. Either way a pixel's sums are taken in an order
-// that depends on nothing but the channels.
+// matrix tile would spend most of itself on channels that do not exist. Two kernels instead, for
+// 3x3 filters that move by one pixel:
+//   - few source channels (the first layer; backward, the last one's): a block's source pixels wait
+//     in shared memory; a thread makes 8 channels of 4 pixels, in runs of four that leave in whole
+//     sectors;
+//   - few result channels (the last layer; backward, the first one's): a thread reads a pixel of
+//     the wide source once and multiplies it by the weights of all nine taps; the products wait in
+//     shared memory, where an output pixel adds up those of its neighbours.
+//
+// What waits lies in the order of padded images: a column of zeros before each row, a row of zeros
+// before each image.
+//
+//   0 0 0 0 0      position = (row + 1) * (w + 1) + column + 1, counted on from image to image
+//   0 a b c d
+//   0 e f g h
+//   0 0 0 0 0      of the next image
+//
+// A neighbour is then always the same number of positions away, and nobody asks whether it exists:
+// after a row's last pixel comes the next row's zero. Either way a pixel's sums are taken in an
+// order that depends on nothing but the channels.
 #include "kernels/cuda/conv2d_narrow.h"
-
-#include <algorithm>
-
-#include "kernels/cuda/register_tile.h"
 
 namespace diffscm::kernels::DIFFSCM_TARGET {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kPixels = 4;  // per thread: each weight read from shared memory serves them all
-constexpr int kNarrow = 4;  // channels
+constexpr int kTaps = 9;
+constexpr int kNarrow = 4;                // channels
+constexpr size_t kSharedMost = 96 << 10;  // bytes; every architecture has them for a block
 
-// The pixels of a block are kThreads / sharing neighbours, kPixels times; those past the end get a
-// position that no tap reaches.
-template <int sharing>
-struct Pixels {
-  static constexpr int kApart = kThreads / sharing, kBlock = kApart * kPixels;
-  int64_t first, end;
-  Phase::Place place[kPixels];
+struct PaddedImages {
+  Divisor image, row;  // positions
+  int64_t images;
+  int h, w;
 
-  __device__ Pixels(const Phase& p, int64_t outputs)
-      : first(blockIdx.x * int64_t{kBlock} + threadIdx.x / sharing), end(outputs) {
-    const Phase::Origin origin = p.origin(blockIdx.x * int64_t{kBlock});
-#pragma unroll
-    for (int i = 0; i < kPixels; ++i) {
-      place[i] = p.place(origin, static_cast<int>(threadIdx.x) / sharing + i * kApart);
-      if (!inside(i)) place[i].y = -p.y.limit - 2;
-    }
+  template <class T>
+  explicit PaddedImages(const ConvGather<T>& g)
+      : image(int64_t{g.h + 1} * (g.w + 1)), row(g.w + 1), images(g.n), h(g.h), w(g.w) {}
+
+  // From a pixel to its neighbour above on the left, or below on the right.
+  __host__ __device__ int reach() const { return w + 2; }
+  // Blocks of `outputs` positions for all pixels: block b's begin at position b * outputs + reach.
+  int64_t blocks(int outputs) const {
+    return ceil_div(images * (h + 1) * (w + 1) - reach(), outputs);
   }
-  __device__ bool inside(int i) const {
-    return first + i * kApart < end;
+
+  struct Origin {
+    int64_t n;
+    uint32_t rest;
+  };
+  __device__ Origin origin(int64_t position) const {
+    return {position / image.value(), static_cast<uint32_t>(position % image.value())};
+  }
+  // The pixel that is `distance` positions further, counted through the batch; -1 for a zero.
+  __device__ int64_t pixel(const Origin& origin, int distance) const {
+    const uint32_t i = origin.rest + static_cast<uint32_t>(distance), n = image.quotient(i);
+    const uint32_t in_image = image.remainder(i, n), y = row.quotient(in_image);
+    const uint32_t x = row.remainder(in_image, y);
+    if (x == 0 || y == 0 || origin.n + n >= images) return -1;
+    return (origin.n + n) * h * w + static_cast<int>(y - 1) * w + static_cast<int>(x - 1);
   }
 };
 
-// The weight of the tap-th tap of a phase.
+// The weight of a tap; taps are counted over the source from above on the left, which backward is
+// the filter's end.
 template <class T>
-__device__ float weight_at(const ConvGather<T>& g, const Phase& p, int out, int tap, int channel) {
-  const int row = p.y.tap(tap / p.x.taps).row, column = p.x.tap(tap % p.x.taps).row;
-  return to_float(g.weight[out * g.out_stride + (row * g.filter + column) * g.tap_stride +
-                           channel * g.in_stride]);
+__device__ float weight_at(const ConvGather<T>& g, int out, int tap, int channel) {
+  const int in_filter = g.phases.phase[0].y.direction < 0 ? kTaps - 1 - tap : tap;
+  return to_float(g.weight[out * g.out_stride + in_filter * g.tap_stride + channel * g.in_stride]);
 }
 
-constexpr int kFewTerms = 64;  // taps times source channels
-constexpr int kOuts = 32;      // result channels of a block
-constexpr int kEachOut = 8;    // and of a thread
+constexpr int kOuts = 32;                               // result channels of a block
+constexpr int kRun = 4, kRuns = 2;                      // and of a thread
+constexpr int kSharing = kOuts / (kRun * kRuns);        // threads that share a pixel
+constexpr int kEach = 4, kApart = kThreads / kSharing;  // pixels of a thread, and between two
+constexpr int kOutputs = kEach * kApart;                // positions of a block's results
 
-struct FewSources {
-  float weight[kFewTerms][kOuts];
-};
-
+// Shared memory: weights [channel][tap][kOuts], source [channel][position], f32.
 template <class T>
-__global__ void __launch_bounds__(kThreads, 2) conv2d_few_sources_kernel(ConvGather<T> g) {
-  auto& shared = shared_memory<FewSources>();
-  const Phase& p = g.phases.phase[blockIdx.z];
-  const int64_t outputs = g.n * p.image.value();
+__global__ void __launch_bounds__(kThreads, 2)
+    conv2d_few_sources_kernel(ConvGather<T> g, PaddedImages images) {
+  const int t = static_cast<int>(threadIdx.x), channels = g.c0 + g.c1, below = images.w + 1;
+  const int strip = kOutputs + 2 * images.reach();
+  float* weight = &shared_memory<float>();
+  float* source = weight + channels * kTaps * kOuts;
+  const auto origin = images.origin(blockIdx.x * int64_t{kOutputs});
   const int out0 = static_cast<int>(blockIdx.y) * kOuts;
-  const int channels = g.c0 + g.c1, taps = p.y.taps * p.x.taps;
-  for (int i = static_cast<int>(threadIdx.x); i < taps * channels * kOuts; i += kThreads) {
-    const int term = i / kOuts, out = out0 + i % kOuts;
-    shared.weight[term][i % kOuts] =
-        out < g.outs() ? weight_at(g, p, out, term / channels, term % channels) : 0.0f;
+
+  const int out = out0 + t % kOuts;
+  for (int row = t / kOuts; row < channels * kTaps; row += kThreads / kOuts)
+    weight[row * kOuts + t % kOuts] =
+        out < g.outs() ? weight_at(g, out, row % kTaps, row / kTaps) : 0.0f;
+  for (int i = t; i < strip; i += kThreads) {
+    const int64_t pixel = images.pixel(origin, i);
+    for (int c = 0; c < channels; ++c) {
+      float x = 0;
+      if (pixel >= 0)
+        x = to_float(c < g.c0 ? g.x0[pixel * g.c0 + c] : g.x1[pixel * g.c1 + (c - g.c0)]);
+      source[c * strip + i] = x;
+    }
   }
   __syncthreads();
 
-  constexpr int kSharing = kOuts / kEachOut;
-  const Pixels<kSharing> pixels(p, outputs);
-  const int out = static_cast<int>(threadIdx.x) % kSharing * kEachOut;
-  float sum[kPixels][kEachOut] = {};
-  int term = 0;
-  for (int i = 0; i < p.y.taps; ++i) {
-    for (int j = 0; j < p.x.taps; ++j) {
-      const Axis::Tap tap_y = p.y.tap(i), tap_x = p.x.tap(j);
-      bool inside[kPixels];
-      int64_t at[kPixels];
+  const int first = t / kSharing, run0 = t % kSharing * kRun;
+  float sum[kEach][kRuns][kRun] = {};
+  for (int c = 0; c < channels; ++c) {
 #pragma unroll
-      for (int k = 0; k < kPixels; ++k) {
-        const Phase::Place& place = pixels.place[k];
-        int y, x;
-        inside[k] = p.y.find(place.y, tap_y, y) & p.x.find(place.x, tap_x, x);
-        at[k] = (place.n * g.h + y) * g.w + x;
-      }
-      for (int c = 0; c < channels; ++c, ++term) {
-        const T* source = c < g.c0 ? g.x0 + c : g.x1 + (c - g.c0);
-        const int stride = c < g.c0 ? g.c0 : g.c1;
-        float x[kPixels];
+    for (int tap = 0; tap < kTaps; ++tap) {
+      const float* x = source + c * strip + first + tap / 3 * below + tap % 3;
 #pragma unroll
-        for (int k = 0; k < kPixels; ++k)
-          x[k] = inside[k] ? to_float(source[at[k] * stride]) : 0.0f;
+      for (int run = 0; run < kRuns; ++run) {
+        const auto w = load<kRun>(&weight[(c * kTaps + tap) * kOuts + run0 + run * kOuts / kRuns]);
 #pragma unroll
-        for (int part = 0; part < kEachOut; part += 4) {
-          const auto w = load<4>(&shared.weight[term][out + part]);
+        for (int k = 0; k < kEach; ++k)
 #pragma unroll
-          for (int k = 0; k < kPixels; ++k)
-#pragma unroll
-            for (int l = 0; l < 4; ++l) sum[k][part + l] = fmaf(x[k], w[l], sum[k][part + l]);
-        }
+          for (int i = 0; i < kRun; ++i) sum[k][run][i] = fmaf(x[k * kApart], w[i], sum[k][run][i]);
       }
     }
   }
 #pragma unroll
-  for (int k = 0; k < kPixels; ++k) {
-    if (!pixels.inside(k)) break;
-    const int64_t pixel = g.pixel(p, pixels.place[k]);
+  for (int k = 0; k < kEach; ++k) {
+    const int64_t pixel = images.pixel(origin, first + k * kApart + images.reach());
+    if (pixel < 0) continue;
 #pragma unroll
-    for (int part = 0; part < kEachOut; part += 4) {
-      const float x[4] = {sum[k][part], sum[k][part + 1], sum[k][part + 2], sum[k][part + 3]};
-      if (out0 + out + part < g.outs()) g.write(pixel, out0 + out + part, x);
+    for (int run = 0; run < kRuns; ++run) {
+      const int channel = out0 + run0 + run * kOuts / kRuns;
+      if (channel < g.outs()) g.write(pixel, channel, sum[k][run]);
     }
   }
 }
 
-constexpr int kLanes = 8;            // that share a pixel
-constexpr int kFewWeights = 9 << 9;  // such as a 3x3 filter of 512 channels
+constexpr int kVectorChannels = 8;              // of the source, read at once
+constexpr int kPixels = 2;                      // of a thread
+constexpr int kStripUnit = kPixels * kThreads;  // positions that a block's threads take at once
 
-struct FewResults {
-  alignas(16) float weight[kFewWeights];  // [out][tap][channels, up to a multiple of 4]
-};
-
-template <int kResults, class T>
-__global__ void __launch_bounds__(kThreads, 2) conv2d_few_results_kernel(ConvGather<T> g) {
-  auto& shared = shared_memory<FewResults>();
-  const Phase& p = g.phases.phase[blockIdx.z];
-  const int64_t outputs = g.n * p.image.value();
-  const int taps = p.y.taps * p.x.taps, channels = g.c0, padded = (channels + 3) / 4 * 4;
-  const int outs = g.outs();
-  for (int i = static_cast<int>(threadIdx.x); i < outs * taps * padded; i += kThreads) {
-    const int c = i % padded, out = i / padded / taps;
-    shared.weight[i] = c < channels ? weight_at(g, p, out, i / padded % taps, c) : 0.0f;
+// p[0..7], zeros from `valid` on (which may be negative). `vectored`: all eight or none.
+template <bool vectored, class T>
+__device__ Numbers<kVectorChannels> load_channels(const T* p, int valid) {
+  if constexpr (vectored) {
+    return valid > 0 ? load_numbers<kVectorChannels>(p) : Numbers<kVectorChannels>{};
+  } else {
+    Numbers<kVectorChannels> x;
+#pragma unroll
+    for (int i = 0; i < kVectorChannels; ++i) x[i] = i < valid ? to_float(p[i]) : 0.0f;
+    return x;
   }
+}
+
+__host__ __device__ inline int whole_vectors(int channels) {
+  return (channels + kVectorChannels - 1) / kVectorChannels * kVectorChannels;
+}
+
+// Shared memory: weights [result][tap][channel, in whole vectors], products [result][tap][strip],
+// f32. `strip` positions, a multiple of kStripUnit, are read; those with all neighbours are
+// written.
+template <int kResults, bool vectored, class T>
+__global__ void __launch_bounds__(kThreads, 2)
+    conv2d_few_results_kernel(ConvGather<T> g, PaddedImages images, int strip) {
+  const int t = static_cast<int>(threadIdx.x), channels = g.c0, padded = whole_vectors(channels);
+  const int outs = g.outs(), rows = outs * kTaps, outputs = strip - 2 * images.reach();
+  float* weight = &shared_memory<float>();
+  float* products = weight + rows * padded;
+  const auto origin = images.origin(blockIdx.x * int64_t{outputs});
+
+  constexpr int kSide = 8;  // threads beside each other in a row of weights
+  for (int row = t / kSide; row < rows; row += kThreads / kSide)
+    for (int c = t % kSide; c < padded; c += kSide)
+      weight[row * padded + c] = c < channels ? weight_at(g, row / kTaps, row % kTaps, c) : 0.0f;
   __syncthreads();
 
-  const Pixels<kLanes> pixels(p, outputs);
-  const int lane = static_cast<int>(threadIdx.x) % kLanes;
-  float sum[kPixels][kResults] = {};
-  for (int tap = 0; tap < taps; ++tap) {
-    const Axis::Tap tap_y = p.y.tap(tap / p.x.taps), tap_x = p.x.tap(tap % p.x.taps);
-    bool inside[kPixels];
-    const T* source[kPixels];
+  for (int first = t; first < strip; first += kStripUnit) {
+    int64_t pixel[kPixels];
 #pragma unroll
-    for (int k = 0; k < kPixels; ++k) {
-      const Phase::Place& place = pixels.place[k];
-      int y, x;
-      inside[k] = p.y.find(place.y, tap_y, y) & p.x.find(place.x, tap_x, x);
-      source[k] = g.x0 + ((place.n * g.h + y) * g.w + x) * channels;
-    }
-    for (int c = 4 * lane; c < channels; c += 4 * kLanes) {
-      Vector<float, 4> x[kPixels];
+    for (int k = 0; k < kPixels; ++k) pixel[k] = images.pixel(origin, first + k * kThreads);
+    float sum[kResults * kTaps][kPixels] = {};
+#pragma unroll(kResults == 1 ? 2 : 1)
+    for (int c = 0; c < padded; c += kVectorChannels) {
+      Numbers<kVectorChannels> x[kPixels];
 #pragma unroll
       for (int k = 0; k < kPixels; ++k)
-        x[k] = load_four(source[k] + c, inside[k] ? channels - c : 0, g.vectored_source);
+        x[k] = load_channels<vectored>(g.x0 + pixel[k] * channels + c,
+                                       pixel[k] < 0 ? 0 : channels - c);
 #pragma unroll
-      for (int out = 0; out < kResults; ++out) {
-        if (out >= outs) break;
-        const auto w = load<4>(&shared.weight[(out * taps + tap) * padded + c]);
+      for (int row = 0; row < kResults * kTaps; ++row) {
+        if (row >= rows) break;
+        const auto w = load_numbers<kVectorChannels>(&weight[row * padded + c]);
 #pragma unroll
         for (int k = 0; k < kPixels; ++k)
 #pragma unroll
-          for (int l = 0; l < 4; ++l) sum[k][out] = fmaf(x[k][l], w[l], sum[k][out]);
+          for (int i = 0; i < kVectorChannels; ++i) sum[row][k] = fmaf(x[k][i], w[i], sum[row][k]);
       }
     }
+#pragma unroll
+    for (int row = 0; row < kResults * kTaps; ++row) {
+      if (row >= rows) break;
+#pragma unroll
+      for (int k = 0; k < kPixels; ++k) products[row * strip + first + k * kThreads] = sum[row][k];
+    }
   }
+  __syncthreads();
+
+  const int below = images.w + 1;
+  for (int i = t; i < outputs; i += kThreads) {
+    const int64_t pixel = images.pixel(origin, i + images.reach());
+    if (pixel < 0) continue;
+    for (int out = 0; out < outs; ++out) {
+      float sum[1] = {0};
 #pragma unroll
-  for (int k = 0; k < kPixels; ++k) {
-#pragma unroll
-    for (int out = 0; out < kResults; ++out)
-#pragma unroll
-      for (int offset = kLanes / 2; offset > 0; offset /= 2)
-        sum[k][out] += __shfl_xor_sync(kFullMask, sum[k][out], offset);
-    if (lane == 0 && pixels.inside(k)) {
-      const int64_t pixel = g.pixel(p, pixels.place[k]);
-#pragma unroll
-      for (int out = 0; out < kResults; ++out) {
-        const float x[1] = {sum[k][out]};
-        if (out < outs) g.write(pixel, out, x);
-      }
+      for (int tap = 0; tap < kTaps; ++tap)
+        sum[0] += products[(out * kTaps + tap) * strip + i + tap / 3 * below + tap % 3];
+      g.write(pixel, out, sum);
     }
   }
 }
 
 template <class T>
-int most_taps(const ConvGather<T>& g) {
-  int taps = 0;
-  for (int i = 0; i < g.phases.count; ++i)
-    taps = std::max(taps, g.phases.phase[i].y.taps * g.phases.phase[i].x.taps);
-  return taps;
+bool by_one(const ConvGather<T>& g) {
+  const Axis& y = g.phases.phase[0].y;
+  return g.phases.count == 1 && y.taps == 3 && y.period == 3 && y.scale == 1 && y.halvings == 0 &&
+         int64_t{g.h + 1} * (g.w + 1) < int64_t{1} << 30;
 }
 
+template <class T>
+size_t few_sources_bytes(const ConvGather<T>& g) {
+  const auto strip = static_cast<size_t>(kOutputs + 2 * (g.w + 2));
+  return static_cast<size_t>(g.channels()) * (kTaps * kOuts + strip) * sizeof(float);
+}
 template <class T>
 bool few_sources(const ConvGather<T>& g) {
-  return g.channels() <= kNarrow && most_taps(g) * g.channels() <= kFewTerms;
+  return g.channels() <= kNarrow && few_sources_bytes(g) <= kSharedMost;
+}
+
+// Positions that a block reads: at least twice those that it writes no result for.
+template <class T>
+int64_t strip_length(const ConvGather<T>& g) {
+  return ceil_div(4 * (g.w + 2), kStripUnit) * kStripUnit;
+}
+template <class T>
+size_t few_results_bytes(const ConvGather<T>& g) {
+  return static_cast<size_t>(g.outs()) * kTaps * sizeof(float) *
+         static_cast<size_t>(whole_vectors(g.c0) + strip_length(g));
 }
 template <class T>
 bool few_results(const ConvGather<T>& g) {
-  return g.outs() <= kNarrow && g.c1 == 0 &&
-         g.outs() * most_taps(g) * ceil_div(g.channels(), 4) * 4 <= kFewWeights;
+  return g.outs() <= kNarrow && g.c1 == 0 && few_results_bytes(g) <= kSharedMost;
+}
+
+template <int kResults, class T>
+void launch_few_results(const ConvGather<T>& g, const PaddedImages& images, Stream stream) {
+  const auto strip = static_cast<int>(strip_length(g));
+  const dim3 grid(static_cast<unsigned>(images.blocks(strip - 2 * images.reach())));
+  const size_t bytes = few_results_bytes(g);
+  if (aligned16(g.x0) && g.c0 % kVectorChannels == 0)
+    launch<conv2d_few_results_kernel<kResults, true, T>>(grid, kThreads, bytes, stream, g, images,
+                                                         strip);
+  else
+    launch<conv2d_few_results_kernel<kResults, false, T>>(grid, kThreads, bytes, stream, g, images,
+                                                          strip);
 }
 
 }  // namespace
 
 template <class T>
 bool conv2d_narrow_supports(const ConvGather<T>& g) {
-  return few_sources(g) || few_results(g);
+  return by_one(g) && (few_sources(g) || few_results(g));
 }
 
 template <class T>
 void conv2d_narrow(const ConvGather<T>& g, Stream stream) {
-  const auto phases = static_cast<unsigned>(g.phases.count);
-  const auto blocks = [&](int pixels) {
-    return static_cast<unsigned>(ceil_div(g.outputs(0), pixels));
-  };
+  const PaddedImages images(g);
   if (few_sources(g)) {
-    const auto slices = static_cast<unsigned>(ceil_div(g.outs(), kOuts));
-    launch<conv2d_few_sources_kernel<T>>(
-        dim3(blocks(Pixels<kOuts / kEachOut>::kBlock), slices, phases), kThreads,
-        sizeof(FewSources), stream, g);
-    return;
+    const dim3 grid(static_cast<unsigned>(images.blocks(kOutputs)),
+                    static_cast<unsigned>(ceil_div(g.outs(), kOuts)));
+    launch<conv2d_few_sources_kernel<T>>(grid, kThreads, few_sources_bytes(g), stream, g, images);
+  } else if (g.outs() == 1) {
+    launch_few_results<1>(g, images, stream);
+  } else {
+    launch_few_results<kNarrow>(g, images, stream);
   }
-  const dim3 grid(blocks(Pixels<kLanes>::kBlock), 1, phases);
-  if (g.outs() == 1)
-    launch<conv2d_few_results_kernel<1, T>>(grid, kThreads, sizeof(FewResults), stream, g);
-  else
-    launch<conv2d_few_results_kernel<kNarrow, T>>(grid, kThreads, sizeof(FewResults), stream, g);
 }
 
 template bool conv2d_narrow_supports(const ConvGather<float>&);

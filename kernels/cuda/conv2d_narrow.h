@@ -5,7 +5,8 @@
 
 namespace diffscm::kernels::DIFFSCM_TARGET {
 
-// Whether one side is that narrow, and the filter small enough for the kernels' shared memory.
+// Whether one side is that narrow, the filter 3x3 and moved by one pixel, and what a block needs
+// small enough for shared memory.
 template <class T>
 bool conv2d_narrow_supports(const ConvGather<T>& g);
 template <class T>
