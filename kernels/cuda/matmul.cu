@@ -27,6 +27,7 @@ constexpr int64_t kSlicesMax = 64;     // the partials must stay small beside a 
 constexpr int64_t kSliceMin = 128;     // inner indices
 constexpr int64_t kSliceUnit = 32;     // a multiple of every rung's step
 constexpr int kSumThreads = 256;
+constexpr int kSumWays = 8;  // threads that may share an element's slices
 
 Split split_for(int64_t m, int64_t n, int64_t k, bool transpose_a) {
   if (!transpose_a) return {1, k};
@@ -36,20 +37,40 @@ Split split_for(int64_t m, int64_t n, int64_t k, bool transpose_a) {
   return length >= k ? Split{1, k} : Split{static_cast<int>(ceil_div(k, length)), length};
 }
 
-// A thread adds up `kWidth` neighbouring elements.
+template <int kWidth>
+struct PartialSums {
+  Vector<float, kWidth> at[kSumThreads];
+};
+
+// A thread adds up `kWidth` neighbouring elements: of every blockDim.y-th slice; those that share
+// elements then add their sums in order.
 template <int kWidth, class U>
 __global__ void __launch_bounds__(kSumThreads)
     sum_partials(const float* partials, int slices, int64_t m, int64_t n, const float* bias,
                  const U* residual, U* c, int64_t ldc, bool vectored_c) {
-  const int64_t i = (static_cast<int64_t>(blockIdx.x) * kSumThreads + threadIdx.x) * kWidth;
-  if (i >= m * n) return;
+  auto& shared = shared_memory<PartialSums<kWidth>>();
+  const int64_t i = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * kWidth;
+  const int ways = static_cast<int>(blockDim.y);
   Vector<float, kWidth> sum{};
+  if (i < m * n) {
 #pragma unroll 4
-  for (int slice = 0; slice < slices; ++slice) {
-    const auto x = load<kWidth>(partials + slice * m * n + i);
+    for (int slice = static_cast<int>(threadIdx.y); slice < slices; slice += ways) {
+      const auto x = load<kWidth>(partials + slice * m * n + i);
 #pragma unroll
-    for (int j = 0; j < kWidth; ++j) sum[j] += x[j];
+      for (int j = 0; j < kWidth; ++j) sum[j] += x[j];
+    }
   }
+  if (ways > 1) {
+    shared.at[threadIdx.y * blockDim.x + threadIdx.x] = sum;
+    __syncthreads();
+    if (threadIdx.y > 0) return;
+    for (int way = 1; way < ways; ++way) {
+      const auto x = load<kWidth>(shared.at[way * blockDim.x + threadIdx.x].v);
+#pragma unroll
+      for (int j = 0; j < kWidth; ++j) sum[j] += x[j];
+    }
+  }
+  if (i >= m * n) return;
   const int64_t column = i % n, at = i / n * ldc + column;
   write_run(sum.v, column, n, bias, residual ? residual + at : nullptr, c + at, vectored_c);
 }
@@ -69,9 +90,12 @@ void sum_slices(const float* partials, int slices, int64_t m, int64_t n, const f
                 const U* residual, U* c, int64_t ldc, Stream stream) {
   const auto run = [&]<int kWidth>() {
     const bool vectored_c = aligned16(c) && aligned16(residual) && ldc % kWidth == 0;
-    const auto blocks = static_cast<unsigned>(ceil_div(m * n, kSumThreads * kWidth));
-    launch<sum_partials<kWidth, U>>(blocks, kSumThreads, 0, stream, partials, slices, m, n, bias,
-                                    residual, c, ldc, vectored_c);
+    // A weight gradient has few elements and many slices: several threads share an element's.
+    const int ways = slices >= 2 * kSumWays ? kSumWays : 1;
+    const dim3 threads(static_cast<unsigned>(kSumThreads / ways), static_cast<unsigned>(ways));
+    const auto blocks = static_cast<unsigned>(ceil_div(m * n, kSumThreads / ways * kWidth));
+    launch<sum_partials<kWidth, U>>(blocks, threads, sizeof(PartialSums<kWidth>), stream, partials,
+                                    slices, m, n, bias, residual, c, ldc, vectored_c);
   };
   n % 4 == 0 ? run.template operator()<4>() : run.template operator()<1>();
 }
