@@ -59,3 +59,17 @@ endfunction()
 add_softgpu_refusal(old_driver DIFFSCM_SOFTGPU_DRIVER=11.8
   "too old: it supports CUDA 11.8, this program was built with CUDA 1[0-9.]+, which needs driver [0-9.]+ or later")
 add_softgpu_refusal(unknown_device DIFFSCM_SOFTGPU=K20 "K20: unknown device, choose H100, H200 or A100")
+
+# What ptxas made of the hot kernels, where there is a disassembler (NVIDIA's nvdisasm).
+find_program(DIFFSCM_PYTHON python3)
+find_program(DIFFSCM_NVDISASM nvdisasm HINTS ${CUDAToolkit_BIN_DIR})
+if(DIFFSCM_PYTHON)
+  add_executable(softgpu_cubin softgpu/sass/cubin.cpp)
+  target_link_libraries(softgpu_cubin PRIVATE diffscm_softgpu)
+  add_test(NAME kernel_sass
+    COMMAND ${DIFFSCM_PYTHON} ${PROJECT_SOURCE_DIR}/scripts/kernel_sass.py --check ${PROJECT_BINARY_DIR})
+  set_tests_properties(kernel_sass PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
+  if(DIFFSCM_NVDISASM)
+    set_tests_properties(kernel_sass PROPERTIES ENVIRONMENT NVDISASM=${DIFFSCM_NVDISASM})
+  endif()
+endif()
