@@ -3,8 +3,9 @@
 // Every rung computes the same contract (kernels/conv2d.h), so this file and
 // conv2d_backward_input.cu are all there is to know about which one runs when: bf16 whose channels
 // come in eights goes to the tensor cores, everything else to the tiled rung.
-// DIFFSCM_CONV=naive|tiled|mma|cudnn forces a rung. The cpu target reads the same variable; each
-// target ignores the names that only the other has, so that one environment serves both.
+// DIFFSCM_CONV=naive|tiled|mma|cudnn forces a rung, taps the tensor cores without the strip
+// (conv2d_mma.cu). The cpu target reads the same variable; each target ignores the names that only
+// the other has, so that one environment serves both.
 #include <cstdlib>
 
 #include "kernels/cuda/conv2d_rungs.h"
@@ -30,7 +31,8 @@ std::optional<ConvRung> parse_conv_rung(std::string_view value) {
   if (value.empty() || value == "direct" || value == "winograd") return std::nullopt;
   for (const ConvRung rung : {ConvRung::kNaive, ConvRung::kTiled, ConvRung::kMma, ConvRung::kCudnn})
     if (value == name(rung)) return rung;
-  fail("DIFFSCM_CONV={}: unknown rung, choose naive, tiled, mma or cudnn", value);
+  if (value == "taps") return ConvRung::kMma;
+  fail("DIFFSCM_CONV={}: unknown rung, choose naive, tiled, taps, mma or cudnn", value);
 }
 
 std::optional<ConvRung> conv_rung_from_environment() {

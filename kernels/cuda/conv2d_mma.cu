@@ -9,6 +9,9 @@
 // This kernel takes every shape, and each pixel of the image is read once per tap. Where the filter
 // is 3x3 and moves by single pixels, which is nearly all of a U-Net, conv2d_mma_strip.cu reads it
 // once for all nine.
+#include <cstdlib>
+#include <string_view>
+
 #include "kernels/cuda/conv2d_mma.h"
 #include "kernels/cuda/conv2d_rungs.h"
 
@@ -77,8 +80,17 @@ void launch_tile(const ConvGather<bf16>& g, bool backward, Stream stream) {
   backward ? run.template operator()<false>() : run.template operator()<true>();
 }
 
+// DIFFSCM_CONV=taps: this kernel also where the strip would do, to compare.
+bool tap_by_tap() {
+  static const bool wanted = [] {
+    const char* value = std::getenv("DIFFSCM_CONV");
+    return value != nullptr && std::string_view(value) == "taps";
+  }();
+  return wanted;
+}
+
 void run(const ConvGather<bf16>& g, bool backward, Stream stream) {
-  if (conv2d_strip_supports(g)) return conv2d_strip(g, backward, stream);
+  if (conv2d_strip_supports(g) && !tap_by_tap()) return conv2d_strip(g, backward, stream);
   if (g.outs() > 64 && enough_tiles(g, 128, 128))
     return launch_tile<128, 128, 64, 32>(g, backward, stream);
   if (g.outs() > 32 && enough_tiles(g, 128, 64))

@@ -27,7 +27,7 @@ add_softgpu_tests(convolutions kernels_tests Conv2d.*/cuda*-${too_much})
 add_softgpu_tests(norms kernels_tests GroupNorm.*/cuda*-${too_much})
 add_softgpu_tests(kernels kernels_tests */cuda*-Conv2d.*:GroupNorm.*:${too_much})
 # The ways that are not the first choice, on fewer shapes.
-foreach(rung naive tiled)
+foreach(rung naive tiled taps)
   add_softgpu_tests(convolutions.${rung} kernels_tests Conv2d.*/cuda*-${too_much}
     DIFFSCM_CONV=${rung} DIFFSCM_TEST_WORK=1e5)
 endforeach()
@@ -60,8 +60,16 @@ add_softgpu_refusal(old_driver DIFFSCM_SOFTGPU_DRIVER=11.8
   "too old: it supports CUDA 11.8, this program was built with CUDA 1[0-9.]+, which needs driver [0-9.]+ or later")
 add_softgpu_refusal(unknown_device DIFFSCM_SOFTGPU=K20 "K20: unknown device, choose H100, H200 or A100")
 
-# What ptxas made of the hot kernels, where there is a disassembler (NVIDIA's nvdisasm).
+# The learner's page, every command of it.
 find_program(DIFFSCM_PYTHON python3)
+if(DIFFSCM_PYTHON)
+  add_test(NAME first_hour COMMAND ${DIFFSCM_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/first_hour_test.py
+    ${PROJECT_SOURCE_DIR}/docs/kernels/first_hour.md ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR}
+    ${CMAKE_CURRENT_BINARY_DIR}/first_hour ${CMAKE_CUDA_COMPILER})
+  set_tests_properties(first_hour PROPERTIES ENVIRONMENT OMP_NUM_THREADS=1 TIMEOUT 600)
+endif()
+
+# What ptxas made of the hot kernels, where there is a disassembler (NVIDIA's nvdisasm).
 find_program(DIFFSCM_NVDISASM nvdisasm HINTS ${CUDAToolkit_BIN_DIR})
 if(DIFFSCM_PYTHON)
   add_executable(softgpu_cubin softgpu/sass/cubin.cpp)
