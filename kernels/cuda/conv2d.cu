@@ -3,7 +3,7 @@
 // Every rung computes the same contract (kernels/conv2d.h), so this file and
 // conv2d_backward_input.cu are all there is to know about which one runs when: bf16 whose channels
 // come in eights goes to the tensor cores, everything else to the tiled rung.
-// DIFFSCM_CONV=naive|tiled|mma|cudnn forces a rung, taps the tensor cores without the strip
+// DIFFSCM_CONV=naive|tiled|mma|cudnn forces a rung; taps picks as ever, but never the strip
 // (conv2d_mma.cu). The cpu target reads the same variable; each target ignores the names that only
 // the other has, so that one environment serves both.
 #include <cstdlib>
@@ -28,10 +28,10 @@ const char* name(ConvRung rung) {
 }
 
 std::optional<ConvRung> parse_conv_rung(std::string_view value) {
-  if (value.empty() || value == "direct" || value == "winograd") return std::nullopt;
+  for (const char* other : {"", "taps", "direct", "winograd"})
+    if (value == other) return std::nullopt;
   for (const ConvRung rung : {ConvRung::kNaive, ConvRung::kTiled, ConvRung::kMma, ConvRung::kCudnn})
     if (value == name(rung)) return rung;
-  if (value == "taps") return ConvRung::kMma;
   fail("DIFFSCM_CONV={}: unknown rung, choose naive, tiled, taps, mma or cudnn", value);
 }
 
