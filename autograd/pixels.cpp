@@ -36,14 +36,9 @@ void sum_vectors(const Pixels& s, const T* x, float* v, int64_t stride, Target t
                                                v + n * stride});
 }
 
-// factor * x. Powers of two, and the pool's quarter, are exact.
+// Powers of two, and the pool's quarter, are exact.
 Tensor times(const Tensor& x, float factor) {
-  Tensor y(x.shape(), x.target(), x.dtype());
-  with_storage(x.dtype(), [&]<class T>(T) {
-    run(x.target(), kernels::BasicLinearCombinationArgs<T>{x.numel(), factor, x.data<T>(), 0,
-                                                           nullptr, y.mutable_data<T>()});
-  });
-  return y;
+  return scale(Variable(x), factor).value();
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "engine/io/file.h"
+#include "engine/io/trim.h"
 #include "kernels/error.h"
 
 namespace diffscm::data {
@@ -16,18 +17,13 @@ using io::show;
 constexpr uint64_t kFileLimit = uint64_t{1} << 26;
 constexpr std::string_view kBlanks = " \t\r\"";
 
-std::string_view trimmed(std::string_view text) {
-  text.remove_prefix(std::min(text.find_first_not_of(kBlanks), text.size()));
-  return text.substr(0, text.find_last_not_of(kBlanks) + 1);
-}
-
 std::vector<std::string> lines_of(const fs::path& path) {
   const io::Bytes bytes = io::read_file(path, kFileLimit);
   std::string_view rest(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   std::vector<std::string> lines;
   while (!rest.empty()) {
     const size_t end = std::min(rest.find('\n'), rest.size());
-    const std::string_view line = trimmed(rest.substr(0, end));
+    const std::string_view line = io::trimmed(rest.substr(0, end), kBlanks);
     rest.remove_prefix(std::min(end + 1, rest.size()));
     if (line.empty()) continue;
     require(io::is_utf8(line), "{}: {} is not UTF-8", show(path), show(line));
@@ -43,7 +39,7 @@ std::map<std::string, std::string> names_by_state(const std::vector<std::string>
     const size_t end = line.find_first_of(" \t,");
     if (end == std::string_view::npos) continue;
     const std::string_view rest = line.substr(end + 1);
-    const std::string_view name = trimmed(rest.substr(0, rest.find(',')));
+    const std::string_view name = io::trimmed(rest.substr(0, rest.find(',')), kBlanks);
     if (!name.empty()) names.emplace(line.substr(0, end), name);
   }
   return names;

@@ -19,11 +19,6 @@ using io::show;
 
 constexpr const char* kLabelFile = "labels.csv";
 
-bool is_folder(const fs::path& path) {
-  std::error_code ignored;
-  return fs::is_directory(path, ignored);
-}
-
 // What lies in a folder, by name and in its order. macOS writes "._a.png" beside "a.png".
 struct Entries {
   std::vector<std::string> pictures, folders, others;

@@ -86,6 +86,11 @@ void add_columns(Dataset& set, const Listing& own, const Listing& other, const L
   }
 }
 
+bool is_folder(const fs::path& path) {
+  std::error_code ignored;
+  return fs::is_directory(path, ignored);
+}
+
 void note_skipped(Listing& listing, const std::vector<fs::path>& paths, const char* what,
                   const char* why) {
   if (paths.empty()) return;

@@ -57,6 +57,9 @@ std::optional<int64_t> class_number(const std::string& name);
 // know different things.
 void add_columns(Dataset& set, const Listing& own, const Listing& other, const Listing& train);
 
+// False too where that cannot be found out.
+bool is_folder(const std::filesystem::path& path);
+
 // "skipped 4 files, not pictures: "0/a.txt", "0/b.txt", "0/c.txt", ..."
 void note_skipped(Listing& listing, const std::vector<std::filesystem::path>& paths,
                   const char* what, const char* why);

@@ -13,6 +13,7 @@
 #include "engine/io/json.h"
 #include "engine/io/picture_file.h"
 #include "engine/io/tar.h"
+#include "engine/io/trim.h"
 #include "kernels/error.h"
 
 namespace diffscm::data {
@@ -178,7 +179,7 @@ class Samples {
       const int64_t sample = files_->size();
       const auto where = [&] { return show(shards_[shard_]) + ", sample " + show(key_); };
       files_->add(*picture_, shard_);
-      if (class_) classes_.add(trimmed(*class_));
+      if (class_) classes_.add(io::trimmed(*class_));
       if (classes_.size() != (class_ ? sample + 1 : 0))
         fail("{}: some samples have a .cls, others none", where());
       if (object_) {
@@ -193,12 +194,6 @@ class Samples {
     picture_.reset();
     class_.reset();
     object_.reset();
-  }
-
-  static std::string_view trimmed(std::string_view text) {
-    constexpr std::string_view kBlanks = " \t\r\n";
-    text.remove_prefix(std::min(text.find_first_not_of(kBlanks), text.size()));
-    return text.substr(0, text.find_last_not_of(kBlanks) + 1);
   }
 
   static constexpr int64_t kSkipped = 1000000;
@@ -216,11 +211,6 @@ class Samples {
 
 bool ends_in_tar(const fs::path& path) {
   return path.extension() == ".tar" && !path.filename().string().starts_with('.');
-}
-
-bool is_folder(const fs::path& path) {
-  std::error_code ignored;
-  return fs::is_directory(path, ignored);
 }
 
 std::vector<fs::path> tars_in(const fs::path& folder) {

@@ -1,17 +1,11 @@
 #include "evaluation/metrics/evaluator.h"
 
+#include "evaluation/metrics/fits_images.h"
+
 namespace diffscm {
 namespace {
 
 constexpr int64_t kBatch = 200;
-
-void require_same_images(const ModelInfo& info, const data::Dataset& dataset, int64_t image_size,
-                         int64_t channels) {
-  require(
-      image_size == dataset.height && image_size == dataset.width && channels == dataset.channels,
-      "{} is for {}x{}x{} images, {} has {}x{}x{}", info.path, image_size, image_size, channels,
-      dataset.name, dataset.height, dataset.width, dataset.channels);
-}
 
 void require_same_classes(const ModelInfo& info, const data::Dataset& dataset, int64_t classes) {
   require(classes == dataset.classes, "{} is for {} classes, {} has {}", info.path, classes,
@@ -21,12 +15,11 @@ void require_same_classes(const ModelInfo& info, const data::Dataset& dataset, i
 // Before the reference set is encoded, which takes longer than finding out.
 const Vae& checked(const LoadedModel<Vae>& vae, const LoadedModel<Autoencoders>& autoencoders,
                    const LoadedModel<Oracle>& oracle, const data::Dataset& dataset) {
-  const auto& v = vae.model.config();
   const auto& a = autoencoders.model.config();
   const auto& o = oracle.model.config();
-  require_same_images(vae.info, dataset, v.image_size, v.in_channels);
-  require_same_images(autoencoders.info, dataset, a.image_size, a.in_channels);
-  require_same_images(oracle.info, dataset, o.image_size, o.in_channels);
+  require_fits_images(vae.model.config(), dataset, vae.info.path);
+  require_fits_images(a, dataset, autoencoders.info.path);
+  require_fits_images(o, dataset, oracle.info.path);
   require_same_classes(autoencoders.info, dataset, a.classes);
   require_same_classes(oracle.info, dataset, o.classes);
   return vae.model;

@@ -5,14 +5,15 @@
 namespace diffscm {
 namespace {
 
-void require_sets(const Matrix& a, const Matrix& b) {
-  require(a.rows >= 2 && b.rows >= 2,
-          "distances of sets need at least 2 images on either side, got {} and {}", a.rows, b.rows);
-  require(a.columns == b.columns && a.columns >= 1, "sets of {} and {} features cannot be compared",
-          a.columns, b.columns);
-  for (const Matrix* m : {&a, &b})
-    for (const double v : m->values)
-      require(std::isfinite(v), "a feature is {}: give finite images", v);
+void require_set(const Matrix& x) {
+  require(x.rows >= 2, "distances of sets need at least 2 images on either side, got {}", x.rows);
+  require(x.columns >= 1, "a set without features");
+  for (const double v : x.values)
+    require(std::isfinite(v), "a feature is {}: give finite images", v);
+}
+
+void require_comparable(size_t a, size_t b) {
+  require(a == b, "sets of {} and {} features cannot be compared", a, b);
 }
 
 double dot(std::span<const double> a, std::span<const double> b) {
@@ -58,6 +59,7 @@ double mean_within(const Matrix& x) {
 }  // namespace
 
 Moments moments(const Matrix& x) {
+  require_set(x);
   Moments m{std::vector<double>(static_cast<size_t>(x.columns), 0), Matrix(x.columns, x.columns)};
   for (int64_t i = 0; i < x.rows; ++i)
     for (int64_t j = 0; j < x.columns; ++j) m.mean[static_cast<size_t>(j)] += x.at(i, j);
@@ -117,6 +119,7 @@ Eigen symmetric_eigen(Matrix a) {
 }
 
 double frechet_distance(const Moments& a, const Moments& b) {
+  require_comparable(a.mean.size(), b.mean.size());
   const auto n = static_cast<int64_t>(a.mean.size());
   double distance = 0;
   for (size_t i = 0; i < a.mean.size(); ++i)
@@ -133,8 +136,11 @@ double frechet_distance(const Moments& a, const Moments& b) {
 }
 
 double frechet_distance(const Matrix& a, const Matrix& b) {
-  require_sets(a, b);
   return frechet_distance(moments(a), moments(b));
+}
+
+double frechet_distance(const Matrix& a, const Moments& b) {
+  return frechet_distance(moments(a), b);
 }
 
 double unit_scale(const Matrix& x) {
@@ -150,7 +156,9 @@ Matrix scaled(Matrix x, double factor) {
 }
 
 double kernel_mmd(const Matrix& a, const Matrix& b) {
-  require_sets(a, b);
+  require_set(a);
+  require_set(b);
+  require_comparable(static_cast<size_t>(a.columns), static_cast<size_t>(b.columns));
   double between = 0;
   for (int64_t i = 0; i < a.rows; ++i)
     for (int64_t j = 0; j < b.rows; ++j) between += kernel(a.row(i), b.row(j));

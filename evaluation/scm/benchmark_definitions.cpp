@@ -106,8 +106,7 @@ class Benchmark {
         features.append(one);
       }
     }
-    scores.frechet =
-        features.rows < 2 ? kNaN : frechet_distance(features, reference_.seen().features);
+    scores.frechet = reference_.realism(features);
     return scores;
   }
 

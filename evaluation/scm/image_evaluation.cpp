@@ -7,7 +7,6 @@
 #include <numeric>
 
 #include "diffusion/batch.h"
-#include "evaluation/metrics/realism.h"
 #include "evaluation/scm/nodes_to_set.h"
 #include "kernels/error.h"
 
@@ -107,10 +106,6 @@ double latent_divergence(const ImageReference& reference, size_t node, const Gau
                                         share_at_least(before, divergence)));
   }
   return mean.value();
-}
-
-double realism(const ImageReference& reference, const Matrix& features) {
-  return features.rows < 2 ? kNaN : frechet_distance(features, reference.seen().features);
 }
 
 class Evaluator {
@@ -297,8 +292,8 @@ class Evaluator {
     const bool known = answer.truth.features.rows == answer.seen.features.rows &&
                        answer.truth.latent.mean.rows == answer.seen.latent.mean.rows;
     result.cld = {divergence(answer.seen), known ? divergence(answer.truth) : kNaN};
-    result.realism = {realism(reference_, answer.seen.features),
-                      realism(reference_, (known ? answer.truth : records_.seen).features)};
+    result.realism = {reference_.realism(answer.seen.features),
+                      reference_.realism((known ? answer.truth : records_.seen).features)};
     return result;
   }
 

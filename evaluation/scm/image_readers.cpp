@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "engine/io/file.h"
+#include "evaluation/metrics/fits_images.h"
 #include "kernels/error.h"
 
 namespace diffscm {
@@ -48,11 +49,10 @@ NodeJudge::NodeJudge(const causal::Graph& graph, size_t node, const std::string&
   const causal::Node& judged = graph[node];
   const std::string kind = read_model_info(file).kind, name = io::show(judged.name());
   const auto states = std::ssize(judged.attribute.states);
-  int64_t classes = 0, side = 0, channels = 0;
+  int64_t classes = 0;
   const auto describe = [&](const auto& config, int64_t count) {
     classes = count;
-    side = config.image_size;
-    channels = config.in_channels;
+    require_fits_images(config, dataset, fmt::format("{} judges {}: it", io::show(file), name));
   };
   if (kind == Oracle::kKind) {
     const auto oracle = load<Oracle>(file, target);
@@ -77,9 +77,6 @@ NodeJudge::NodeJudge(const causal::Graph& graph, size_t node, const std::string&
   }
   require(classes == states, "{} judges {}: it reads {} states, the graph has {}", io::show(file),
           name, classes, states);
-  require(side == dataset.height && side == dataset.width && channels == dataset.channels,
-          "{} judges {}: it reads images of {}x{}x{}, these are {}x{}x{}", io::show(file), name,
-          side, side, channels, dataset.height, dataset.width, dataset.channels);
 }
 
 AttributeReader judge_reader(std::vector<NodeJudge> judges, size_t nodes,

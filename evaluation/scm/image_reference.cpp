@@ -5,20 +5,13 @@
 #include <limits>
 #include <numeric>
 
+#include "evaluation/metrics/fits_images.h"
 #include "kernels/error.h"
 
 namespace diffscm {
 namespace {
 
 constexpr int64_t kBatch = 200;
-
-template <class Config>
-void check_fits(const Config& config, const char* flag, const data::Dataset& dataset) {
-  const int64_t side = config.image_size;
-  require(side == dataset.height && side == dataset.width && config.in_channels == dataset.channels,
-          "{} sees images of {}x{}x{}, these are {}x{}x{}", flag, side, side, config.in_channels,
-          dataset.height, dataset.width, dataset.channels);
-}
 
 }  // namespace
 
@@ -44,8 +37,8 @@ SeenImages ImageJudges::see(const Tensor& images) const {
 ImageReference::ImageReference(const causal::Graph& graph, const data::Dataset& dataset,
                                const ImageJudges& judges)
     : graph_(graph), judges_(judges) {
-  if (judges.vae != nullptr) check_fits(judges.vae->config(), "the VAE", dataset);
-  if (judges.oracle != nullptr) check_fits(judges.oracle->config(), "the oracle", dataset);
+  if (judges.vae != nullptr) require_fits_images(judges.vae->config(), dataset, "the VAE");
+  if (judges.oracle != nullptr) require_fits_images(judges.oracle->config(), dataset, "the oracle");
   std::vector<int64_t> all(static_cast<size_t>(std::min(dataset.size(), kMost)));
   std::iota(all.begin(), all.end(), int64_t{0});
   const causal::DatasetNodes nodes(graph, dataset);
@@ -58,6 +51,12 @@ ImageReference::ImageReference(const causal::Graph& graph, const data::Dataset& 
     scale_.push_back(std::sqrt(square / static_cast<double>(all.size())) + 1e-12);
   }
   seen_ = judges.see(values_[image_].images);
+  if (seen_.features.rows > 1) look_ = moments(seen_.features);
+}
+
+double ImageReference::realism(const Matrix& features) const {
+  if (features.rows < 2 || look_.mean.empty()) return std::numeric_limits<double>::quiet_NaN();
+  return frechet_distance(features, look_);
 }
 
 std::span<const float> ImageReference::nearest(const causal::NodeValues& wanted,

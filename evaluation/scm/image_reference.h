@@ -8,6 +8,7 @@
 
 #include "causal/dataset_nodes.h"
 #include "evaluation/metrics/cld.h"
+#include "evaluation/metrics/realism.h"
 #include "models/oracle.h"
 
 namespace diffscm {
@@ -42,6 +43,9 @@ class ImageReference {
   const causal::NodeValues& values() const { return values_; }  // of all nodes, and the images
   const SeenImages& seen() const { return seen_; }
 
+  // Frechet distance of the oracle's features of some images to those of these. NaN: of fewer than
+  // two images, here or there, and without an oracle.
+  double realism(const Matrix& features) const;
   // The image whose attributes are nearest to those of row `row`, as deviations; states count most.
   std::span<const float> nearest(const causal::NodeValues& wanted, int64_t row) const;
   // The images where a node is `value`: states are the same; of numbers the nearest tenth.
@@ -54,6 +58,7 @@ class ImageReference {
   causal::NodeValues values_;
   std::vector<double> scale_;  // standard deviation by node
   SeenImages seen_;
+  Moments look_;  // of the features
 };
 
 }  // namespace diffscm
