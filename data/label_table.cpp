@@ -21,28 +21,37 @@ template <class T>
 class ByFile {
  public:
   bool emplace(std::string_view file, T value) {
-    return lines_.emplace(std::string(file), std::move(value)).second;
+    return lines_.emplace(std::string(file), Line{std::move(value)}).second;
   }
   const T& of(const PictureStore& pictures, int64_t i, const fs::path& table) {
     const std::string_view name = pictures.name(i);
     auto found = lines_.find(name);
     if (found == lines_.end()) found = lines_.find(name.substr(0, name.rfind('.')));
     if (found == lines_.end()) fail("{} is not listed in {}", pictures.where(i), show(table));
-    return found->second;
+    found->second.is_there = true;
+    return found->second.value;
   }
-  size_t size() const { return lines_.size(); }
-  const T& first() const { return lines_.begin()->second; }
+  const T& first() const { return lines_.begin()->second.value; }
+
+  // Of the files that no picture was called.
+  void note_absent(Listing& listing, const fs::path& table) const {
+    size_t absent = 0;
+    std::string names;
+    for (const auto& [name, line] : lines_)
+      if (!line.is_there && ++absent <= 3) names += (absent == 1 ? "" : ", ") + show(name);
+    if (absent > 0)
+      listing.notes.push_back(fmt::format("{} lists {} file{} not there: {}{}", show(table), absent,
+                                          absent == 1 ? " that is" : "s that are", names,
+                                          absent > 3 ? ", ..." : ""));
+  }
 
  private:
-  std::map<std::string, T, std::less<>> lines_;
+  struct Line {
+    T value;
+    bool is_there = false;
+  };
+  std::map<std::string, Line, std::less<>> lines_;
 };
-
-void note_absent(Listing& listing, const fs::path& table, size_t lines) {
-  const auto files = static_cast<size_t>(listing.pictures->size());
-  if (lines > files)
-    listing.notes.push_back(
-        fmt::format("{} lists {} files that are not there", show(table), lines - files));
-}
 
 // Whether a table begins with the names of several attributes: "file,digit,thickness".
 bool names_several(std::string_view text) {
@@ -69,7 +78,7 @@ void read_columns(const fs::path& table, std::string_view text, Listing& listing
     }
     listing.columns.push_back(std::move(column));
   }
-  note_absent(listing, table, rows.size());
+  rows.note_absent(listing, table);
 }
 
 }  // namespace
@@ -110,7 +119,7 @@ void read_label_table(const fs::path& table, Listing& listing) {
   for (int64_t i = 0; i < listing.pictures->size(); ++i)
     column.add(classes.of(*listing.pictures, i, table));
   listing.columns.push_back(std::move(column));
-  note_absent(listing, table, classes.size());
+  classes.note_absent(listing, table);
 }
 
 }  // namespace diffscm::data

@@ -65,7 +65,7 @@ TEST_F(Pictures, HaveTheAttributesOfATable) {
   EXPECT_EQ(set.values, (std::vector<Numbers>{{1, 1, 0}, {-1, 2.5, 10}, {1, 1, 0}}));
   EXPECT_EQ(set.classes, 2);
   EXPECT_EQ(set.labels, (std::vector<int64_t>{1, 1, 0}));
-  EXPECT_NE(set.notes.at(0).find("lists 1 files that are not there"), std::string::npos);
+  EXPECT_NE(set.notes.at(0).find("lists 1 file that is not there: \"z.png\""), std::string::npos);
 
   refuse("file,a,b\na.png,1,2\nb.png,1,2\n", R"(c,d.png" is not listed in)");
   refuse("file,a,b\na.png,1,2\na.png,1,2\n", R"(line 3: "a.png" has a line already)");

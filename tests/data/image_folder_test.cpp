@@ -95,7 +95,7 @@ TEST(ImageFolder, labels_may_come_from_a_table) {
   const Dataset named = load_dataset(folder.path(), Split::train);
   EXPECT_EQ(named.label_attribute(), (Attribute{.name = "animal", .states = {"cat", "dog"}}));
   EXPECT_EQ(named.labels, (Index{1, 0}));
-  EXPECT_NE(named.notes.at(0).find("lists 1 files that are not there"), std::string::npos);
+  EXPECT_NE(named.notes.at(0).find("lists 1 file that is not there: \"z.png\""), std::string::npos);
 }
 
 TEST(ImageFolder, train_and_test_subfolders) {
