@@ -21,7 +21,11 @@ std::vector<double> match_states(const Node& node, const data::Attribute& attrib
     if (found != ours.end()) state.push_back(static_cast<double>(found - ours.begin()));
   }
   if (state.size() == theirs.size()) return state;
-  state.clear();
+  if (!state.empty())
+    for (const std::string& name : theirs)
+      require(std::ranges::find(ours, name) != ours.end(),
+              "node {} has no state {}, as in the data: {}", io::show(node.name()), io::show(name),
+              data::choices(name, ours));
   for (size_t k = 0; k < theirs.size(); ++k) state.push_back(static_cast<double>(k));
   return state;
 }
