@@ -42,7 +42,11 @@ fs::path made(const fs::path& out, const std::string& command) {
 }  // namespace
 
 OutputFolder::OutputFolder(const fs::path& out, const std::string& command, const std::string& lock)
-    : lock_(made(out, command), lock) {}
+    : out_(made(out, command)), lock_(out_, lock) {}
+
+void OutputFolder::clear(std::initializer_list<const char*> files) const {
+  for (const char* file : files) fs::remove(out_ / file);
+}
 
 nlohmann::ordered_json run_record(const Common& common, const nlohmann::ordered_json& options) {
   return {{"command", common.command_line},

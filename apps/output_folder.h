@@ -19,7 +19,11 @@ class OutputFolder {
   OutputFolder(const std::filesystem::path& out, const std::string& command,
                const std::string& lock = ".lock");
 
+  // Removes what an earlier run may have left and this one need not write.
+  void clear(std::initializer_list<const char*> files) const;
+
  private:
+  std::filesystem::path out_;
   io::FolderLock lock_;
 };
 

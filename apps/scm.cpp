@@ -28,6 +28,8 @@ std::vector<int64_t> rows_asked(const RowFlags& flags, int64_t rows) {
 }
 
 NodeRows read_images(Common& common, const RowFlags& flags, const causal::Graph& graph) {
+  if (flags.drop_missing)
+    throw UsageError("--drop-missing is for tables: images without a value have to be taken out");
   auto dataset = std::make_shared<const data::Dataset>(
       data::load_dataset(flags.data, data::parse_split(flags.split), common.seed));
   say_notes(common, *dataset);
@@ -95,8 +97,11 @@ void apply_settings(causal::StructuralCausalModel& model,
     const size_t node = as_usage([&] { return model.graph().find(name.substr(0, dot)); });
     changes[node][name.substr(dot + 1)] = value;
   }
-  for (size_t i = 0; i < model.graph().size(); ++i)
-    as_usage([&] { model.mechanism(i).configure(changes[i]); });
+  for (size_t i = 0; i < model.graph().size(); ++i) try {
+      model.mechanism(i).configure(changes[i]);
+    } catch (const Error& e) {
+      throw UsageError(fmt::format("node {}: {}", io::show(model.graph()[i].name()), e.what()));
+    }
 }
 
 causal::StructuralCausalModel read_model_for(Common& common, const std::string& path,

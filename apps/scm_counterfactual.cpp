@@ -205,6 +205,8 @@ void run(Common& common, Flags flags) {
   std::optional<io::JsonlWriter> lines;
   const auto open = [&] {
     folder.emplace(flags.out, "scm counterfactual");
+    folder->clear(
+        {"counterfactuals.csv", "counterfactuals.npz", "images.npz", "grid.png", "report.html"});
     lines.emplace(out / "results.jsonl");
   };
   // Images take long, and begin with a folder that can be written to. Of rows that have no answer

@@ -69,6 +69,12 @@ void evaluate_image_graph(Common& common, causal::StructuralCausalModel& model,
   const ImageReference reference(
       graph, data::load_dataset(flags.rows.data, data::Split::train, common.seed),
       {vae ? &vae->model : nullptr, oracle ? &oracle->model : nullptr, target});
+  if (!flags.variants.empty())
+    for (const std::string& name : names) apply_settings(model, words(name));  // or not at all
+  if (read.empty())
+    common.console.say(
+        "nothing here reads attributes off images: --judge NODE=MODEL would (diffscm train "
+        "oracle)");
   const OutputFolder folder(flags.out, "scm evaluate");
   const std::filesystem::path out = flags.out;
   std::vector<ImageVariant> variants;

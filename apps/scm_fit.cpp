@@ -2,7 +2,10 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <chrono>
+#include <map>
+#include <optional>
 
 #include "apps/output_folder.h"
 #include "apps/scm.h"
@@ -32,23 +35,42 @@ struct Flags {
     rows.visit(flag, "data", {.required = true}, "what is learnt from");
     flag("mechanism", &mechanism, "learn every node anew, numbers with parents by this mechanism",
          {.choices = names, .otherwise = "as the graph says; else what fits the node"});
-    flag("set", &settings, "a parameter of --mechanism, as often as needed",
-         {.value = "KEY=VALUE", .otherwise = "its own"});
+    flag("set", &settings,
+         "a parameter of a node's mechanism, image.steps=2000, or of --mechanism, as often as "
+         "needed",
+         {.value = "NODE.KEY=VALUE|KEY=VALUE", .otherwise = "as the graph says; else their own"});
     flag("out", &out, "the model's folder", {.required = true, .value = "DIR"});
     flag("resume", &resume,
          "go on where the fit in --out was stopped, in the middle of a node too");
   }
 };
 
-// VALUE is JSON, or else text.
-causal::MechanismSpec mechanism_of(const Flags& flags) {
-  causal::MechanismSpec spec{flags.mechanism, {}};
-  spec.parameters = nlohmann::json::object();
+// The graph with a mechanism for every node, as the flags want it.
+causal::Graph mechanisms_for(const Flags& flags, const causal::Graph& given) {
+  std::optional<causal::MechanismSpec> numbers;
+  if (!flags.mechanism.empty()) numbers.emplace(flags.mechanism);
+  std::map<size_t, nlohmann::json> of_nodes;
   for (const std::string& setting : flags.settings) {
     const auto [key, value] = parse_setting(setting);
-    spec.parameters[key] = value;
+    const size_t dot = key.rfind('.');
+    if (dot != std::string::npos) {
+      const size_t node = as_usage([&] { return given.find(key.substr(0, dot)); });
+      of_nodes[node][key.substr(dot + 1)] = value;
+      continue;
+    }
+    if (!numbers)
+      throw UsageError(fmt::format("--set {}: give NODE.KEY=VALUE, or --mechanism", setting));
+    if (std::ranges::none_of(given.nodes(), causal::is_inner_number))
+      throw UsageError(fmt::format(
+          "--set {} is about numbers with parents, and the graph has none: give NODE.KEY=VALUE",
+          setting));
+    numbers->parameters[key] = value;
   }
-  return spec;
+  const causal::Graph graph = causal::with_mechanisms(given, numbers);
+  std::vector<causal::Node> nodes(graph.nodes().begin(), graph.nodes().end());
+  for (const auto& [node, parameters] : of_nodes)
+    nodes[node].mechanism.parameters.update(parameters);
+  return causal::Graph(std::move(nodes), graph.name());
 }
 
 // What the data are: a table's or archive's bytes, or where images come from.
@@ -67,13 +89,9 @@ void say_what_is_kept(Common& common, const causal::StructuralCausalModel& model
 }
 
 void run(Common& common, Flags flags) {
-  if (!flags.settings.empty() && flags.mechanism.empty())
-    throw UsageError("--set is about --mechanism: give it too");
   const causal::Graph given = read_graph_for(common, flags.graph);
   check_mechanisms(given, flags.graph);
-  const causal::Graph graph = flags.mechanism.empty()
-                                  ? causal::with_mechanisms(given)
-                                  : causal::with_mechanisms(given, mechanism_of(flags));
+  const causal::Graph graph = mechanisms_for(flags, given);
   const causal::StructuralCausalModel model(graph);  // says now what the mechanisms cannot use
   NodeRows rows = read_rows(common, flags.rows, graph);
   say_what_is_kept(common, model);

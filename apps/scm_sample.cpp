@@ -67,6 +67,7 @@ void run(Common& common, Flags flags) {
   const causal::NodeValues values = model.predict(noise, intervention).value;
 
   const OutputFolder folder(flags.out, "scm sample");
+  folder.clear({"samples.csv", "samples.npz", "noise.npz", "images.npz", "grid.png"});
   const std::filesystem::path out = flags.out;
   data::write_table(out / ("samples." + flags.format), to_table(graph, values));
   write_images(flags, graph, values);

@@ -28,14 +28,16 @@ uint64_t seed_of(uint64_t seed, const std::string& name) {
 
 }  // namespace
 
+bool is_inner_number(const Node& node) {
+  return node.kind == NodeKind::continuous && !node.parents.empty();
+}
+
 Graph with_mechanisms(const Graph& graph, const std::optional<MechanismSpec>& numbers) {
   std::vector<Node> nodes(graph.nodes().begin(), graph.nodes().end());
   for (size_t i = 0; i < nodes.size(); ++i) {
-    const bool is_image = nodes[i].kind == NodeKind::image;
-    const bool is_inner_number = !nodes[i].is_discrete() && !nodes[i].parents.empty() && !is_image;
-    if (numbers && is_inner_number)
+    if (numbers && is_inner_number(nodes[i]))
       nodes[i].mechanism = *numbers;
-    else if ((numbers && !is_image) || nodes[i].mechanism.name.empty())
+    else if ((numbers && nodes[i].kind != NodeKind::image) || nodes[i].mechanism.name.empty())
       nodes[i].mechanism = usual_mechanism(graph, i);
   }
   return Graph(std::move(nodes), graph.name());

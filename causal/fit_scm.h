@@ -10,6 +10,9 @@
 
 namespace diffscm::causal {
 
+// A number that has causes.
+bool is_inner_number(const Node& node);
+
 // The graph with a mechanism for every node that has none: roots empirical; discrete nodes with
 // discrete parents a table, other discrete nodes categorical-network; numbers diffusion; images
 // image-diffusion. With `numbers` nothing that the graph says of other nodes than images is kept:

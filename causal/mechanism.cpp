@@ -27,7 +27,8 @@ const MechanismKind& kind_of(const Role& role) {
     if (name == kind.name) return kind;
     names.push_back(kind.name);
   }
-  require(!name.empty(), "{} has no mechanism: give mechanism = \"NAME\", one of {}",
+  require(!name.empty(),
+          "{} has no mechanism: fit the graph (scm fit), or give mechanism = \"NAME\", one of {}",
           where(role.node), fmt::join(names, ", "));
   fail("{} has the unknown mechanism {}: give {}", where(role.node), io::show(name),
        fmt::join(names, ", "));

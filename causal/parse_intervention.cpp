@@ -71,8 +71,7 @@ Setting state_setting_of(const Node& node, const std::string& text) {
 
 Setting setting_of(const Node& node, const std::string& text) {
   if (node.is_discrete()) return state_setting_of(node, text);
-  require(node.kind == NodeKind::continuous, "do({}): an image cannot be set, its causes can",
-          node.name());
+  require(node.kind == NodeKind::continuous, "an image cannot be set, its causes can");
   const std::string arithmetic = unquoted(text);
   for (const std::string& name : names_in(arithmetic))
     require(name == kNatural, "{} is not a number: give one, or arithmetic as in natural * 1.1",

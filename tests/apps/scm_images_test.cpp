@@ -32,8 +32,8 @@ class Blobs {
  private:
   Blobs() {
     testing::put(graph, kGraph);
-    const Result r =
-        diffscm({"scm", "fit", graph, "--data", world().data(), "--seed", "1", "--out", model});
+    const Result r = diffscm({"scm", "fit", graph, "--data", world().data(), "--seed", "1", "--set",
+                              "image.steps=39", "--out", model});
     EXPECT_EQ(r.code, 0) << r.err;
   }
 };
@@ -67,7 +67,8 @@ TEST(ScmImages, AnswerSeveralQuestionsInOneRun) {
   const std::string page = testing::get(fs::path(out) / "report.html");
   for (const char* part : {"#0, up", "<svg"}) EXPECT_NE(page.find(part), std::string::npos) << part;
   for (const char* question : {"do(class=3)", "do(class=2)"})  // a film of each
-    EXPECT_NE(page.find(fmt::format("<figcaption>Under {}", question)), std::string::npos) << question;
+    EXPECT_NE(page.find(fmt::format("<figcaption>Under {}", question)), std::string::npos)
+        << question;
   EXPECT_EQ(page.find("The truth is"), std::string::npos);  // nobody knows it
 
   const auto lines = io::read_jsonl(fs::path(out) / "results.jsonl");
@@ -86,12 +87,26 @@ TEST(ScmImages, AnswerSeveralQuestionsInOneRun) {
 }
 
 TEST(ScmImages, OneRunGoesOnWhereItWasAndAnotherSeedDoesNot) {
-  const Result again = diffscm({"scm", "fit", Blobs::get().graph, "--data", world().data(),
-                                "--seed", "1", "--out", Blobs::get().model, "--resume"});
+  const Arguments fit = {"scm", "fit",   Blobs::get().graph, "--data",  world().data(), "--seed",
+                         "1",   "--out", Blobs::get().model, "--resume"};
+  const Result again = diffscm(fit + Arguments{"--set", "image.steps=39"});
   EXPECT_EQ(again.code, 0) << again.err;
-  expect_failure(diffscm({"scm", "fit", Blobs::get().graph, "--data", world().data(), "--seed", "2",
-                          "--out", Blobs::get().model, "--resume", "--quiet"}),
-                 1, "another seed");
+  expect_failure(diffscm(fit + Arguments{"--quiet"}), 1, "another graph");  // of 40 steps
+  expect_failure(
+      diffscm({"scm", "fit", Blobs::get().graph, "--data", world().data(), "--seed", "2", "--set",
+               "image.steps=39", "--out", Blobs::get().model, "--resume", "--quiet"}),
+      1, "another seed");
+}
+
+TEST(ScmImages, BadFlagsLeaveNoFolder) {
+  const std::string out = fresh();
+  const Arguments judge = {"scm",    "evaluate",     Blobs::get().model,
+                           "--data", world().data(), "--index",
+                           "0:2",    "--out",        out};
+  expect_failure(diffscm(judge + Arguments{"--variant", "image.level=3", "--quiet"}), 2,
+                 "node \"image\": \"level\" cannot be changed");
+  expect_failure(diffscm(judge + Arguments{"--drop-missing"}), 2, "is for tables");
+  EXPECT_FALSE(fs::exists(out));
 }
 
 TEST(ScmImages, SampleAndEvaluate) {

@@ -121,6 +121,10 @@ TEST(Scm, CounterfactualsOfATable) {
   const Result same = diffscm(query + Arguments{"--do", "x=natural"});
   ASSERT_EQ(same.code, 0) << same.err;
   EXPECT_EQ(run_of(out)["summary"]["changed_values"], 0);
+  // The table of another question is gone.
+  const Result archive = diffscm(query + Arguments{"--do", "x=natural", "--format", "npz"});
+  ASSERT_EQ(archive.code, 0) << archive.err;
+  EXPECT_FALSE(fs::exists(fs::path(out) / "counterfactuals.csv"));
   // Fewer rows than are asked without --index are all.
   const fs::path few = world() / "few.csv";
   testing::put(few, "x,y,on\n1,2,no\n0,1,yes\n");
@@ -158,6 +162,11 @@ TEST(Scm, BadInputIsOneLine) {
   expect_failure(diffscm(fit + Arguments{holes}), 1, "1 of 3 rows lack a value");
   expect_failure(diffscm(fit + Arguments{short_table}), 1, "y");
   expect_failure(diffscm(fit + Arguments{holes, "--set", "steps=3"}), 2, "--mechanism");
+  expect_failure(diffscm(fit + Arguments{holes, "--set", "z.steps=3"}), 2, "no node \"z\"");
+  expect_failure(diffscm(fit + Arguments{holes, "--set", "y.bins=1"}), 1, "y");
+  expect_failure(diffscm({"scm", "fit", "flu", "--out", out, "--data", holes, "--mechanism",
+                          "diffusion", "--set", "steps=3"}),
+                 2, "the graph has none");
   expect_failure(
       diffscm(fit + Arguments{holes, "--mechanism", "spline", "--set", "bins=1", "--drop-missing"}),
       1, "a spline of 1 bins");
