@@ -3,7 +3,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "apps/command.h"
 #include "apps/config.h"
@@ -14,6 +13,8 @@
 #include "engine/io/safetensors.h"
 #include "engine/io/torch_file.h"
 #include "models/classifier.h"
+#include "models/diffusers_weights.h"
+#include "models/finite.h"
 #include "models/foreign_weights.h"
 #include "models/unet.h"
 
@@ -130,14 +131,18 @@ class Import {
       return entry.first.find(".encoder_kv.") != std::string::npos;
     });
     for (const std::string& note : tidy_names(tensors_)) say(note);
+    if (has_diffusers_names(tensors_)) read_diffusers();
     json hints = told_;
     for (const char* key : {"image_size", "num_res_blocks"})
       if (!hints.contains(key) && preset("classifier").contains(key))
         hints[key] = preset("classifier")[key];
     network_ = about(flags_.file, [&] { return recognise_network(tensors_, hints); });
+    for (const char* key : {"norm_eps", "last_frequency", "turned"})
+      if (told_.contains(key)) network_.config[key] = told_[key];
     if (preset_.is_object()) compare_with_preset();
     settle();
-    for (const auto& [name, tensor] : tensors_) check_finite(name, tensor);
+    for (const auto& [name, tensor] : tensors_)
+      if (tensor.dtype() == Dtype::f32) require_finite(flags_.file, name, tensor);
     if (network_.kind == UNet::kKind)
       write<UNet>();
     else
@@ -153,6 +158,40 @@ class Import {
   }
   const json& preset_network() const {
     return preset(network_.kind == UNet::kKind ? "unet" : "classifier");
+  }
+
+  // What the files beside diffusers' weights say counts as told.
+  void read_diffusers() {
+    const fs::path folder = fs::path(flags_.file).parent_path(), config = folder / "config.json";
+    require(fs::exists(config),
+            "{} has the names of diffusers' UNet2DModel, of which {} has to be beside it",
+            flags_.file, io::show(config));
+    say(fmt::format("names of diffusers' UNet2DModel, read with {}", io::show(config)));
+    tell(about(io::show(config), [&] { return from_diffusers(tensors_, read_json(config)); }),
+         config);
+    for (const fs::path& scheduler :
+         {folder / "scheduler_config.json", folder / "../scheduler/scheduler_config.json"}) {
+      if (!fs::exists(scheduler)) continue;
+      return tell(about(io::show(scheduler),
+                        [&] { return diffusion_from_diffusers(read_json(scheduler)); }),
+                  scheduler);
+    }
+  }
+  static json read_json(const fs::path& path) {
+    const io::Bytes bytes = io::read_file(path, 1 << 20);
+    const json parsed = io::parse_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+    require(!parsed.is_discarded(), "it is not JSON");
+    return parsed;
+  }
+  void tell(const json& entries, const fs::path& by) {
+    for (const char* key : {"heads", "head_channels", kNewOrder})
+      if (told_.contains(key) && entries.contains("norm_groups"))
+        throw UsageError(fmt::format("--set {}: {} says it", key, io::show(by)));
+    for (const auto& [key, value] : entries.items())
+      if (told_.contains(key) && told_[key] != value)
+        throw UsageError(fmt::format("--set {}={}: {} says {}", key, io::dump(told_[key]),
+                                     io::show(by), io::dump(value)));
+    told_.update(entries);
   }
 
   void compare_with_preset() const {
@@ -223,13 +262,6 @@ class Import {
     } else {
       unsettled_.push_back(key);
     }
-  }
-
-  void check_finite(const std::string& name, const Tensor& tensor) const {
-    if (tensor.dtype() != Dtype::f32) return;
-    for (int64_t i = 0; i < tensor.numel(); ++i)
-      require(std::isfinite(tensor.data()[i]), "{}: tensor {} holds {} at element {}", flags_.file,
-              io::show(name), tensor.data()[i], i);
   }
 
   void reorder(const std::string& projection, int64_t heads,

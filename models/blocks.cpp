@@ -6,8 +6,8 @@ namespace diffscm {
 
 ResBlock::ResBlock(int64_t in, int64_t out, const BlockOptions& options, Resample resample,
                    Initializer& init)
-    : in_norm(in, options.norm_groups),
-      out_norm(out, options.norm_groups),
+    : in_norm(in, options.norm_groups, options.norm_eps),
+      out_norm(out, options.norm_groups, options.norm_eps),
       in_conv(in, out, 3, init, {.upsample = resample == Resample::up}),
       out_conv(out, out, 3, init, {}, /*zero=*/true),
       emb(options.emb_channels, options.scale_shift ? 2 * out : out, init),
@@ -42,9 +42,9 @@ void ResBlock::visit(const std::string& prefix, const ParameterVisitor& visitor)
   if (skip) skip->visit(prefix + ".skip_connection", visitor);
 }
 
-AttentionBlock::AttentionBlock(int64_t channels, int64_t heads, int64_t norm_groups,
+AttentionBlock::AttentionBlock(int64_t channels, int64_t heads, const BlockOptions& options,
                                Initializer& init)
-    : norm(channels, norm_groups),
+    : norm(channels, options.norm_groups, options.norm_eps),
       qkv(channels, 3 * channels, init, FileLayout::conv1d),
       proj_out(channels, channels, init, FileLayout::conv1d, /*zero=*/true),
       heads(heads) {}
@@ -85,13 +85,38 @@ void AttentionPool::visit(const std::string& prefix, const ParameterVisitor& vis
   c_proj.visit(prefix + ".c_proj", visitor);
 }
 
-TimeEmbedding::TimeEmbedding(int64_t channels, Initializer& init)
+namespace {
+
+// [N] -> [N, channels]: the angles are made here, and of each the operator's two-channel embedding.
+Tensor embedding_with_last_frequency(const Tensor& t, int64_t channels) {
+  const int64_t n = t.numel(), half = channels / 2;
+  const Target target = t.target();
+  const std::string key = fmt::format("{} frequencies for {} timesteps", half, n);
+  const Tensor frequencies = Tensor::constant({1}, 0, target).derived(key, [&] {
+    std::vector<float> f;
+    for (int64_t i = 0; i < n * half; ++i)
+      f.push_back(static_cast<float>(std::exp(-std::log(10000.0) * static_cast<double>(i % half) /
+                                              static_cast<double>(half - 1))));
+    return Tensor::from(f, {n, half}, target);
+  });
+  Tensor angles({n * half}, target);
+  operators(target).combine_samples(
+      {n, half, t.data(), frequencies.data(), nullptr, nullptr, angles.mutable_data()});
+  return timestep_embedding(angles, 2).reshape({n, channels});
+}
+
+}  // namespace
+
+TimeEmbedding::TimeEmbedding(int64_t channels, bool last_frequency, Initializer& init)
     : first(channels, 4 * channels, init),
       second(4 * channels, 4 * channels, init),
-      channels(channels) {}
+      channels(channels),
+      last_frequency(last_frequency) {}
 
 Variable TimeEmbedding::forward(const Tensor& t, const Variable& more) const {
-  return silu(second.forward(silu(first.forward(timestep_embedding(t, channels))), more));
+  const Tensor embedding =
+      last_frequency ? embedding_with_last_frequency(t, channels) : timestep_embedding(t, channels);
+  return silu(second.forward(silu(first.forward(embedding)), more));
 }
 
 void TimeEmbedding::visit(const std::string& prefix, const ParameterVisitor& visitor) {

@@ -13,6 +13,7 @@ struct BlockOptions {
   int64_t emb_channels;
   double dropout = 0;
   int64_t norm_groups = 32;
+  double norm_eps = GroupNorm::kUsualEps;
   bool scale_shift = true;
 };
 
@@ -47,7 +48,7 @@ struct AttentionBlock {
   Linear qkv, proj_out;
   int64_t heads;
 
-  AttentionBlock(int64_t channels, int64_t heads, int64_t norm_groups, Initializer& init);
+  AttentionBlock(int64_t channels, int64_t heads, const BlockOptions& options, Initializer& init);
   Variable forward(const Variable& x) const;
   void visit(const std::string& prefix, const ParameterVisitor& visitor);
 };
@@ -66,12 +67,15 @@ struct AttentionPool {
 
 // SiLU(time_embed(t) + more): t [N] in original units -> Linear(C,4C), SiLU, Linear(4C,4C), plus
 // `more` [N,4C] or empty, SiLU -> [N,4C]. Every residual block begins with the last SiLU, so it is
-// applied once here.
+// applied once here. The embedding is cosines, then sines, of channels/2 frequencies from 1 down to
+// almost 1/10000 (kernels/elementwise.h). With `last_frequency` they end at 1/10000 itself, as in
+// Ho et al. 2020, and cosine and sine of each stand beside each other.
 struct TimeEmbedding {
   Linear first, second;
   int64_t channels;
+  bool last_frequency;
 
-  TimeEmbedding(int64_t channels, Initializer& init);
+  TimeEmbedding(int64_t channels, bool last_frequency, Initializer& init);
   Variable forward(const Tensor& t, const Variable& more = {}) const;
   void visit(const std::string& prefix, const ParameterVisitor& visitor);
 };

@@ -3,13 +3,13 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cmath>
 #include <future>
 
 #include "engine/io/file.h"
 #include "engine/io/json.h"
 #include "engine/io/safetensors.h"
 #include "engine/parallel.h"
+#include "models/finite.h"
 
 namespace diffscm {
 namespace {
@@ -189,21 +189,6 @@ ModelInfo read_model_info(const std::filesystem::path& given) {
   return info_from(io::read_safetensors_metadata(path), path.string());
 }
 
-namespace {
-
-void check_finite(const std::string& path, const std::string& name, const Tensor& tensor) {
-  constexpr int64_t kPart = 1 << 18;
-  const float* p = tensor.data();
-  in_parallel((tensor.numel() + kPart - 1) / kPart, [&](int64_t part) {
-    const int64_t end = std::min(tensor.numel(), (part + 1) * kPart);
-    for (int64_t i = part * kPart; i < end; ++i)
-      require(std::isfinite(p[i]), "{}: tensor '{}' holds {} at element {}: the file is damaged",
-              path, name, p[i], i);
-  });
-}
-
-}  // namespace
-
 std::pair<ModelInfo, NamedTensors> read_model(const std::filesystem::path& given) {
   const std::filesystem::path path = model_file(given);
   io::Safetensors file = io::read_safetensors(path);
@@ -213,7 +198,7 @@ std::pair<ModelInfo, NamedTensors> read_model(const std::filesystem::path& given
       std::async(std::launch::async, [&path] { return io::sha256_of_file(path); });
   for (const auto& [name, tensor] : file.tensors) {
     info.parameters += tensor.numel();
-    if (tensor.dtype() == Dtype::f32) check_finite(info.path, name, tensor);
+    if (tensor.dtype() == Dtype::f32) require_finite(info.path, name, tensor);
     looked_at(tensor);
   }
   info.sha256 = sum.get();

@@ -76,6 +76,9 @@ void fields(Fields& f, UNetConfig& c) {
   f.newer("scale_shift", c.scale_shift);
   f.rate("dropout", c.dropout);
   f.newer_count("norm_groups", c.norm_groups, 4096);
+  f.newer_small("norm_eps", c.norm_eps);
+  f.newer("last_frequency", c.last_frequency);
+  f.newer("turned", c.turned);
   f.newer("conditions", c.conditions);
 }
 
@@ -90,6 +93,8 @@ void from_json(const json& j, UNetConfig& c) {
           "U-Net configuration: 'out_channels' is {}, must be 'in_channels' = {} or, where the "
           "variance is learnt, twice as many",
           c.out_channels, c.in_channels);
+  require(!c.last_frequency || c.model_channels > 2,
+          "U-Net configuration: 'last_frequency' needs more than one frequency");
   require(c.image_size % (int64_t{1} << (c.levels() - 1)) == 0,
           "U-Net configuration: images of {0}x{0} cannot be halved {1} times", c.image_size,
           c.levels() - 1);

@@ -72,6 +72,14 @@ class ConfigReader {
             field);
   }
 
+  // In (0, 1).
+  void newer_small(const char* name, double& field) {
+    if (!source_.contains(name)) return;
+    read(name, field);
+    require(field > 0 && field < 1, "{} configuration: '{}' is {}, must be in (0, 1)", what_, name,
+            field);
+  }
+
   // The same for entries that files of earlier versions lack: the field keeps its default.
   void newer_count(const char* name, int64_t& field, int64_t most) {
     if (source_.contains(name)) count(name, field, most);
@@ -115,6 +123,7 @@ class ConfigWriter {
         json_[name].push_back(m);
   }
   void rate(const char* name, double field) { json_[name] = field; }
+  void newer_small(const char* name, double field) { json_[name] = field; }
   void newer_count(const char* name, int64_t field, int64_t) { json_[name] = field; }
   void newer_count_or_none(const char* name, int64_t field, int64_t) { json_[name] = field; }
   void newer_counts(const char* name, const std::vector<int64_t>& field, int64_t) {

@@ -77,7 +77,7 @@ void Linear::visit(const std::string& prefix, const ParameterVisitor& visitor) {
   visitor(prefix + ".bias", bias);
 }
 
-GroupNorm::GroupNorm(int64_t channels, int64_t groups) : groups(groups) {
+GroupNorm::GroupNorm(int64_t channels, int64_t groups, double eps) : groups(groups), eps(eps) {
   require(channels % groups == 0, "group norm: {} channels are not a multiple of {} groups",
           channels, groups);
   weight = {Tensor::full({channels}, 1)};
@@ -86,8 +86,9 @@ GroupNorm::GroupNorm(int64_t channels, int64_t groups) : groups(groups) {
 
 Variable GroupNorm::forward(const Variable& x, const Variable& x1, const Variable& scale_shift,
                             bool silu, const kernels::Dropout& dropout) const {
-  return group_norm(x, x1, weight.variable, bias.variable, scale_shift,
-                    {.groups = groups, .silu = silu, .dropout = dropout});
+  return group_norm(
+      x, x1, weight.variable, bias.variable, scale_shift,
+      {.groups = groups, .eps = static_cast<float>(eps), .silu = silu, .dropout = dropout});
 }
 
 void GroupNorm::visit(const std::string& prefix, const ParameterVisitor& visitor) {

@@ -74,9 +74,11 @@ struct Linear {
 struct GroupNorm {
   Parameter weight, bias;  // [C] each: 1 and 0
   int64_t groups = 32;
+  double eps = kUsualEps;  // added to the variance
+  static constexpr double kUsualEps = 1e-5;
 
   GroupNorm() = default;
-  explicit GroupNorm(int64_t channels, int64_t groups = 32);
+  explicit GroupNorm(int64_t channels, int64_t groups = 32, double eps = kUsualEps);
   Variable forward(const Variable& x, const Variable& x1 = {}, const Variable& scale_shift = {},
                    bool silu = false, const kernels::Dropout& dropout = {}) const;
   void visit(const std::string& prefix, const ParameterVisitor& visitor);

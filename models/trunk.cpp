@@ -18,7 +18,7 @@ bool TrunkConfig::attends_at(int64_t level) const {
 }
 
 BlockOptions TrunkConfig::block_options() const {
-  return {4 * model_channels, dropout, norm_groups, scale_shift};
+  return {4 * model_channels, dropout, norm_groups, norm_eps, scale_shift};
 }
 
 Variable Stage::forward(const Variable& x, const Variable& x1, const Variable& silu_emb,
@@ -65,12 +65,12 @@ Stage level_stage(const TrunkConfig& config, int64_t level, int64_t in, Initiali
   const int64_t out = config.channels_at(level);
   stage.block.emplace(in, out, config.block_options(), Resample::none, init);
   if (config.attends_at(level))
-    stage.attention.emplace(out, config.heads_of(out), config.norm_groups, init);
+    stage.attention.emplace(out, config.heads_of(out), config.block_options(), init);
   return stage;
 }
 
 Trunk::Trunk(const TrunkConfig& config, Initializer& init)
-    : time_embed_(config.model_channels, init) {
+    : time_embed_(config.model_channels, config.last_frequency, init) {
   int64_t channels = config.channels_at(0);
   input_blocks_.emplace_back().stem.emplace(config.in_channels, channels, 3, init);
   channels_.push_back(channels);
@@ -90,7 +90,7 @@ Trunk::Trunk(const TrunkConfig& config, Initializer& init)
   }
   const BlockOptions options = config.block_options();
   middle_.block.emplace(channels, channels, options, Resample::none, init);
-  middle_.attention.emplace(channels, config.heads_of(channels), config.norm_groups, init);
+  middle_.attention.emplace(channels, config.heads_of(channels), options, init);
   middle_.last.emplace(channels, channels, options, Resample::none, init);
 }
 

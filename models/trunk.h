@@ -24,6 +24,8 @@ struct TrunkConfig {
   bool scale_shift = true;       // models/blocks.h
   double dropout = 0;
   int64_t norm_groups = 32;
+  double norm_eps = GroupNorm::kUsualEps;
+  bool last_frequency = false;  // of the time embedding: models/blocks.h
 
   int64_t levels() const { return static_cast<int64_t>(channel_mult.size()); }
   int64_t channels_at(int64_t level) const;

@@ -11,6 +11,28 @@ const char* embedding_name(std::span<const Condition> conditions) {
                                                                : "condition_emb.weight";
 }
 
+// Every image [H,W,C] of x, f32, by half a turn.
+Variable half_turn(const Variable& x) {
+  const int64_t images = x.dim(0), pixels = x.dim(1) * x.dim(2), channels = x.dim(3);
+  const Target target = x.value().target();
+  const std::string key = fmt::format("{} images of {} pixels turned", images, pixels);
+  const Tensor rows = Tensor::constant({1}, 0, target).derived(key, [&] {
+    std::vector<int64_t> from;
+    for (int64_t image = 0; image < images; ++image)
+      for (int64_t i = pixels; i-- > 0;) from.push_back(image * pixels + i);
+    return Tensor::from(from, {images * pixels}, target);
+  });
+  const auto turn = [=](const Tensor& from) {
+    Tensor to(from.shape(), target);
+    operators(target).gather_rows({images * pixels, channels, images * pixels, from.data(),
+                                   rows.data_i64(), to.mutable_data()});
+    return to;
+  };
+  return Variable::result(turn(x.value()), {x}, [turn](const Tensor& dy, GradientSink& sink) {
+    if (sink.wants(0)) sink.add(0, turn(dy));
+  });
+}
+
 }  // namespace
 
 void teach_conditions(NamedTensors& state, std::span<const Condition> from,
@@ -57,7 +79,7 @@ UNet::UNet(const UNetConfig& config, Initializer init) : config_(config), trunk_
         stage.upsample.emplace(channels, channels, 3, init, Conv2dOptions{.upsample = true});
     }
   }
-  out_norm_ = GroupNorm(channels, config.norm_groups);
+  out_norm_ = GroupNorm(channels, config.norm_groups, config.norm_eps);
   out_conv_ = Conv2d(channels, config.out_channels, 3, init, {}, /*zero=*/true);
   if (!config.conditions.empty())
     condition_embed_ = {
@@ -87,7 +109,7 @@ Variable UNet::body(const Variable& x, const Tensor& t, ForwardContext& context,
   }
   const Variable emb = trunk_.embed(t, told);
   std::vector<Variable> skips;
-  Variable h = trunk_.forward(x, emb, layers_, context,
+  Variable h = trunk_.forward(config_.turned ? half_turn(x) : x, emb, layers_, context,
                               [&](const Variable& result) { skips.push_back(result); });
   for (const Stage& stage : output_blocks_) {
     const Variable skip = std::move(skips.back());
@@ -99,9 +121,11 @@ Variable UNet::body(const Variable& x, const Tensor& t, ForwardContext& context,
 
 // The last convolution, of output channels [begin, end) only.
 Variable UNet::project(const Variable& h, int64_t begin, int64_t end) const {
-  if (end - begin == config_.out_channels) return out_conv_.forward(h);
-  return conv2d(h, {}, slice(out_conv_.weight.variable, begin, end),
-                slice(out_conv_.bias.variable, begin, end), {});
+  const Variable out = end - begin == config_.out_channels
+                           ? out_conv_.forward(h)
+                           : conv2d(h, {}, slice(out_conv_.weight.variable, begin, end),
+                                    slice(out_conv_.bias.variable, begin, end), {});
+  return config_.turned ? half_turn(out) : out;
 }
 
 Variable UNet::forward(const Variable& x, const Tensor& t, ForwardContext& context,

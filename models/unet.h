@@ -15,6 +15,10 @@ struct UNetConfig : TrunkConfig {
   // in_channels, or twice as many: then eps is followed by what interpolates the logarithm of the
   // variance of ddpm sampling (learn_sigma: Nichol & Dhariwal 2021, eq. 15).
   int64_t out_channels = 1;
+  // The network sees images turned by 180 degrees, and so is its answer turned back. With all its
+  // filters turned too it is a network whose halving convolutions are padded at the right and the
+  // bottom only (Ho et al. 2020), not at every side.
+  bool turned = false;
   std::vector<Condition> conditions{};  // what it can be told; empty: unconditional
 
   bool learns_variance() const { return out_channels == 2 * in_channels; }

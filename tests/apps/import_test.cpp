@@ -139,6 +139,36 @@ TEST(Import, NamesWhatItsNetworksCannotDo) {
   expect_failure(import({{"conv1.weight", Tensor::zeros({2})}}, {}, out), 1, "guided-diffusion");
 }
 
+// tests/models/diffusers_weights_test.cpp holds the tensors to diffusers' own answers.
+TEST(Import, ReadsWhatDiffusersWrites) {
+  const fs::path folder = fresh();
+  fs::copy(DIFFSCM_GOLDEN "/diffusers/ddpm", folder);
+  const std::string file = folder / "diffusion_pytorch_model.safetensors",
+                    out = folder / "m.safetensors";
+  const Arguments command{"import", file, "--out", out};
+  const Result r = diffscm(command);
+  expect_success(r);
+  EXPECT_NE(r.err.find("UNet2DModel"), std::string::npos) << r.err;
+  const ModelInfo info = read_model_info(out);
+  const auto config = info.config.get<UNetConfig>();
+  EXPECT_TRUE(config.turned);
+  EXPECT_TRUE(config.last_frequency);
+  EXPECT_EQ(config.norm_eps, 1e-6);
+  EXPECT_EQ(config.image_size, 8);
+  EXPECT_EQ(info.diffusion["timesteps"], 1000);
+  expect_success(
+      diffscm({"sample", "--model", out, "--count", "1", "--steps", "3", "--out", fresh()}));
+
+  expect_failure(diffscm(command + Arguments{"--set", "image_size=16"}), 2, "config.json\" says 8");
+  expect_failure(diffscm(command + Arguments{"--set", "heads=2"}), 2, "heads");
+  testing::put(folder / "scheduler_config.json", R"({"prediction_type": "v_prediction"})");
+  expect_failure(diffscm(command), 1, "scheduler_config.json\": its configuration has");
+  testing::put(folder / "config.json", "{");
+  expect_failure(diffscm(command), 1, "it is not JSON");
+  fs::remove(folder / "config.json");
+  expect_failure(diffscm(command), 1, "config.json");
+}
+
 TEST(Import, PresetsOfPublishedModelsAreCounted) {
   const auto parameters = [](const std::string& preset) {
     const Result r = diffscm({"inspect", preset, "--json"});
