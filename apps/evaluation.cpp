@@ -7,6 +7,7 @@
 
 #include "apps/config.h"
 #include "apps/notes.h"
+#include "data/splits.h"
 #include "diffusion/batch.h"
 #include "diffusion/sampler.h"
 #include "engine/io/file.h"
@@ -61,8 +62,14 @@ Evaluation::Evaluation(Common& common, const EvaluationFlags& flags)
     abduction_.levels = model_->chain().levels_of_fraction(flags_.abduction.fraction);
     validate(abduction_);
   });
-  test_ = data::load_dataset(flags_.data, data::parse_split(flags_.split));
-  train_ = data::load_dataset(flags_.data, data::Split::train);
+  const data::Split split = data::parse_split(flags_.split);
+  if (split == data::Split::test) {
+    data::Splits splits = data::load_splits(flags_.data);
+    test_ = std::move(splits.test);
+    train_ = std::move(splits.train);
+  } else {
+    test_ = train_ = data::load_dataset(flags_.data, split);
+  }
   for (const data::Dataset* dataset : {&test_, &train_}) say_notes(common, *dataset);
   model_->check_fits(test_);
   evaluator_ = std::make_unique<Evaluator>(

@@ -11,6 +11,7 @@
 #include "causal/dataset_nodes.h"
 #include "causal/fit_scm.h"
 #include "causal/formats/graph_file.h"
+#include "data/image_source.h"
 #include "data/index_range.h"
 #include "engine/io/file.h"
 #include "engine/io/json.h"
@@ -34,6 +35,13 @@ NodeRows read_images(Common& common, const RowFlags& flags, const causal::Graph&
       data::load_dataset(flags.data, data::parse_split(flags.split), common.seed));
   say_notes(common, *dataset);
   std::vector<int64_t> index = rows_asked(flags, dataset->size());
+  if (const auto& source = dataset->source; source && dataset->pixels.empty()) {
+    const int64_t bytes = std::ssize(index) * (source->bytes_in_memory() / source->size());
+    require(bytes <= source->memory_bytes(),
+            "{}: scm holds the images that it is asked for, {} of which take {} MiB, more than "
+            "memory={}: give fewer by --index, a smaller size=N or a larger memory=N",
+            io::show(flags.data), index.size(), bytes >> 20, source->memory_bytes() >> 20);
+  }
   return {causal::DatasetNodes(graph, *dataset).values(index), std::move(index), dataset};
 }
 

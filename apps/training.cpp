@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "data/image_source.h"
+#include "data/splits.h"
 #include "engine/io/json.h"
 #include "engine/memory.h"
 
@@ -124,8 +125,8 @@ const data::Attribute& attribute_to_learn(const TrainingData& d, const std::stri
 }
 
 TrainingData load_training_data(const TrainFlags& flags, bool labels, const std::string& category) {
-  TrainingData d{data::load_dataset(flags.data, data::Split::train),
-                 data::load_dataset(flags.data, data::Split::test)};
+  data::Splits splits = data::load_splits(flags.data);
+  TrainingData d{std::move(splits.train), std::move(splits.test)};
   const auto shape = [](const data::Dataset& s) { return Shape{s.height, s.width, s.channels}; };
   require(d.train.size() >= 1 && d.test.size() >= 1, "{} has {} images to train on and {} to test",
           d.train.name, d.train.size(), d.test.size());

@@ -1,8 +1,10 @@
 #include "data/dataset.h"
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "data/celeba.h"
 #include "data/digits.h"
@@ -13,6 +15,7 @@
 #include "data/morpho/morpho.h"
 #include "data/npz_archive.h"
 #include "data/pendulum.h"
+#include "data/splits.h"
 #include "data/tar_shards.h"
 #include "engine/io/file.h"
 #include "engine/parallel.h"
@@ -47,17 +50,28 @@ Dataset load_idx_folder(const fs::path& folder, const std::vector<IdxFiles>& set
   fail("{} holds several data sets: give one of {}", io::show(folder), choices);
 }
 
-Dataset load_folder(const fs::path& folder, Split split, std::string_view options) {
-  if (is_celeba(folder)) return load_celeba(folder, split, options);
-  const auto sets = find_idx_files(folder);
-  if (sets.empty())
-    return load_image_folder(folder, split, parse_image_options(options, io::show(folder)));
-  require(options.empty(), "{} holds IDX files, which have no options: {}", io::show(folder),
-          io::show(options));
-  return load_idx_folder(folder, sets, split);
+using Sets = std::vector<Dataset>;
+
+template <class Load>
+Sets each(std::span<const Split> splits, Load&& load) {
+  Sets sets;
+  for (const Split split : splits) sets.push_back(load(split));
+  return sets;
 }
 
-Dataset load_source(const std::string& spec, Split split, uint64_t seed) {
+Sets load_folder(const fs::path& folder, std::span<const Split> splits, std::string_view options) {
+  if (is_celeba(folder))
+    return each(splits, [&](Split split) { return load_celeba(folder, split, options); });
+  const auto sets = find_idx_files(folder);
+  if (sets.empty())
+    return load_image_folder(folder, splits, parse_image_options(options, io::show(folder)));
+  require(options.empty(), "{} holds IDX files, which have no options: {}", io::show(folder),
+          io::show(options));
+  return each(splits, [&](Split split) { return load_idx_folder(folder, sets, split); });
+}
+
+// A world or a set that has a name of its own.
+std::optional<Dataset> load_named(const std::string& spec, Split split, uint64_t seed) {
   if (spec == "mnist") return load_mnist(split);
   if (spec == "digits") return load_digits(split, seed);
   if (spec == "faces") return load_faces(split, seed);
@@ -65,30 +79,61 @@ Dataset load_source(const std::string& spec, Split split, uint64_t seed) {
     return load_faces(split, seed, parse_face_side(std::string_view(spec).substr(6)));
   if (spec == "pendulum") return load_pendulum(split, seed);
   if (spec == "morpho") return morpho::load_morpho(split, seed);
+  return {};
+}
+
+Sets load_sources(const std::string& spec, std::span<const Split> splits, uint64_t seed) {
+  Sets named;
+  for (const Split split : splits)
+    if (auto set = load_named(spec, split, seed)) named.push_back(std::move(*set));
+  if (!named.empty()) return named;
   const fs::path path = spec;
   std::error_code ignored;
   if (const size_t at = spec.rfind(':'); at != std::string::npos && is_tar(spec.substr(0, at)))
-    return load_tar(spec.substr(0, at), split,
+    return load_tar(spec.substr(0, at), splits,
                     parse_image_options(std::string_view(spec).substr(at + 1), io::show(spec)));
-  if (is_tar(path)) return load_tar(path, split, {});
-  if (fs::is_directory(path, ignored)) return load_folder(path, split, "");
+  if (is_tar(path)) return load_tar(path, splits, {});
+  if (fs::is_directory(path, ignored)) return load_folder(path, splits, "");
+  const auto npz = [&](const fs::path& file, const std::string& range) {
+    return each(splits, [&](Split split) { return load_npz(file, split, range); });
+  };
   if (fs::exists(path, ignored)) {
     require(path.extension() == ".npz", "{} is not a data set: give {}", io::show(spec), kSources);
-    return load_npz(path, split);
+    return npz(path, "");
   }
   const std::string option = ".npz:range=";
   if (const size_t at = spec.rfind(option); at != std::string::npos)
-    return load_npz(spec.substr(0, at + 4), split, spec.substr(at + option.size()));
+    return npz(spec.substr(0, at + 4), spec.substr(at + option.size()));
   if (const size_t at = spec.rfind(':'); at != std::string::npos)
     if (const fs::path folder = spec.substr(0, at); fs::is_directory(folder, ignored)) {
-      Dataset set = load_folder(folder, split, std::string_view(spec).substr(at + 1));
-      set.name = name_of_source(folder);
-      return set;
+      Sets sets = load_folder(folder, splits, std::string_view(spec).substr(at + 1));
+      for (Dataset& set : sets) set.name = name_of_source(folder);
+      return sets;
     }
   if (fs::is_directory(path.parent_path(), ignored))
     for (const IdxFiles& files : find_idx_files(path.parent_path()))
-      if (files.prefix == path.filename()) return load_idx_set(files, path.parent_path(), split);
+      if (files.prefix == path.filename())
+        return each(splits,
+                    [&](Split split) { return load_idx_set(files, path.parent_path(), split); });
   fail("data set {} does not exist: give {}", io::show(spec), kSources);
+}
+
+// What a person should know of the set as that split.
+void complete(Dataset& set, const std::string& spec, Split split) {
+  // Names end up in JSON, in models and results: a byte that is not UTF-8 must not end a training.
+  set.name = io::as_utf8(set.name.empty() ? name_of_source(spec) : set.name);
+  if (split == Split::test && !set.has_test)
+    set.notes.push_back(fmt::format(
+        "{} has no test data of its own: these are the training images again", set.name));
+  std::vector<int64_t> count(static_cast<size_t>(set.classes));
+  for (const int64_t label : set.labels) ++count[static_cast<size_t>(label)];
+  const auto missing = std::ranges::count(count, 0);
+  if (split == Split::train && missing > 0)
+    set.notes.push_back(
+        fmt::format("{} has no training image of {} of its {} classes, among them {}", set.name,
+                    missing, set.classes,
+                    set.label_attribute().show(
+                        static_cast<double>(std::ranges::find(count, 0) - count.begin()))));
 }
 
 }  // namespace
@@ -203,22 +248,16 @@ Split parse_split(std::string_view name) {
 }
 
 Dataset load_dataset(const std::string& spec, Split split, uint64_t seed) {
-  Dataset set = load_source(spec, split, seed);
-  // Names end up in JSON, in models and results: a byte that is not UTF-8 must not end a training.
-  set.name = io::as_utf8(set.name.empty() ? name_of_source(spec) : set.name);
-  if (split == Split::test && !set.has_test)
-    set.notes.push_back(fmt::format(
-        "{} has no test data of its own: these are the training images again", set.name));
-  std::vector<int64_t> count(static_cast<size_t>(set.classes));
-  for (const int64_t label : set.labels) ++count[static_cast<size_t>(label)];
-  const auto missing = std::ranges::count(count, 0);
-  if (split == Split::train && missing > 0)
-    set.notes.push_back(
-        fmt::format("{} has no training image of {} of its {} classes, among them {}", set.name,
-                    missing, set.classes,
-                    set.label_attribute().show(
-                        static_cast<double>(std::ranges::find(count, 0) - count.begin()))));
+  Dataset set = std::move(load_sources(spec, {&split, 1}, seed).front());
+  complete(set, spec, split);
   return set;
+}
+
+Splits load_splits(const std::string& spec, uint64_t seed) {
+  constexpr std::array kBoth{Split::train, Split::test};
+  Sets sets = load_sources(spec, kBoth, seed);
+  for (size_t s = 0; s < kBoth.size(); ++s) complete(sets[s], spec, kBoth[s]);
+  return {std::move(sets[0]), std::move(sets[1])};
 }
 
 }  // namespace diffscm::data

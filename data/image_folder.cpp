@@ -7,6 +7,7 @@
 #include "data/class_names.h"
 #include "data/label_table.h"
 #include "data/listing.h"
+#include "data/splits.h"
 #include "engine/io/file.h"
 #include "engine/io/picture_file.h"
 #include "kernels/error.h"
@@ -66,6 +67,7 @@ Listing list_pictures(const fs::path& folder, const std::optional<fs::path>& nam
     }
     require(here.pictures.empty(), "{} lies beside folders named by class: move it into one",
             here.pictures.empty() ? "" : show(folder / here.pictures[0]));
+    require_different_stems(folder / name, inside->pictures);
     for (const std::string& picture : inside->pictures) {
       files->add(name + "/" + picture);
       classes.add(name);
@@ -97,10 +99,10 @@ bool has_pictures(const fs::path& folder) {
 }
 
 // Where the images to test on lie: nowhere, or in one of several folders that people call so.
-struct Splits {
+struct Places {
   fs::path train, test;
 
-  Splits(const fs::path& folder) {
+  explicit Places(const fs::path& folder) {
     const fs::path inner = folder / "train";
     std::vector<fs::path> tests;
     for (const char* name : {"test", "val", "validation"})
@@ -121,39 +123,47 @@ struct Splits {
 
 }  // namespace
 
-Dataset load_image_folder(const fs::path& folder, Split split, const ImageOptions& options) {
-  const Splits splits(folder);
-  Dataset set;
-  set.has_test = !splits.test.empty();
-  const bool tests = split == Split::test && set.has_test;
-  const fs::path& source = splits.train.empty() ? folder : tests ? splits.test : splits.train;
+std::vector<Dataset> load_image_folder(const fs::path& folder, std::span<const Split> splits,
+                                       const ImageOptions& options) {
+  const Places places(folder);
+  const bool has_test = !places.test.empty();
+  const fs::path& main = places.train.empty() ? folder : places.train;
   auto names = find_class_names(folder);
   // The table of the pictures beside it.
-  if (names == source / kLabelFile && !Entries(source).pictures.empty()) names.reset();
-  Listing own = list_pictures(source, names), other;
-  require(own.pictures->size() > 0,
-          "{} holds neither IDX files (train-images-idx3-ubyte, ...) nor PNG, JPEG or WebP files, "
-          "side by side or in one folder per class",
-          show(source));
-  if (!splits.train.empty()) {
-    std::vector<fs::path> besides = io::list_folder(folder);
-    std::erase_if(besides, [&](const fs::path& path) {
-      return path == splits.train || path == splits.test || path == names;
-    });
-    note_skipped(own, besides, "item", " beside train and test");
-  }
-  set.notes = std::move(own.notes);
-  const std::vector<TextColumn>& columns = own.columns;
-  add_images(set, std::move(own.pictures), options);
-  if (columns.empty()) return set;
-  // Both splits must number their classes alike.
-  if (set.has_test) other = list_pictures(tests ? splits.train : splits.test, names);
-  add_columns(set, own, other, tests && !other.columns.empty() ? other : own);
-  if (names) {
+  if (names == main / kLabelFile && !Entries(main).pictures.empty()) names.reset();
+  std::optional<Listing> listed[2];
+  const auto listing = [&](bool tests) -> Listing& {
+    std::optional<Listing>& found = listed[tests ? 1 : 0];
+    if (!found) found = list_pictures(tests ? places.test : main, names);
+    return *found;
+  };
+  const auto build = [&](Split split) {
+    const bool tests = split == Split::test;
+    Listing& own = listing(tests);
+    require(own.pictures->size() > 0,
+            "{} holds neither IDX files (train-images-idx3-ubyte, ...) nor PNG, JPEG or WebP "
+            "files, side by side or in one folder per class",
+            show(tests ? places.test : main));
+    if (!places.train.empty()) {
+      std::vector<fs::path> besides = io::list_folder(folder);
+      std::erase_if(besides, [&](const fs::path& path) {
+        return path == places.train || path == places.test || path == names;
+      });
+      note_skipped(own, besides, "item", " beside train and test");
+    }
+    Dataset set;
+    set.notes = std::move(own.notes);
+    add_images(set, std::move(own.pictures), options);
+    if (own.columns.empty()) return set;
+    // Both splits must number their classes alike.
+    static const Listing none;
+    const Listing& other = has_test ? listing(!tests) : none;
+    add_columns(set, own, other, tests && !other.columns.empty() ? other : own);
     const auto category = std::ranges::find_if(set.attributes, &Attribute::is_category);
-    if (category != set.attributes.end()) name_classes(*category, *names);
-  }
-  return set;
+    if (names && category != set.attributes.end()) name_classes(*category, *names);
+    return set;
+  };
+  return build_splits(splits, has_test, build);
 }
 
 }  // namespace diffscm::data

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <filesystem>
+#include <span>
+#include <vector>
 
 #include "data/image_source.h"
 
@@ -15,8 +17,10 @@ namespace diffscm::data {
 // splits. Subfolders train and test, val or validation (the first whose pictures have classes where
 // those of train do) serve their splits; with train alone (and no pictures in it, else it is a
 // class) the training images serve both. What is not read is named in the notes. Throws Error on
-// pictures side by side that differ in nothing but the ending of their names.
-Dataset load_image_folder(const std::filesystem::path& folder, Split split,
-                          const ImageOptions& options = {});
+// pictures of one folder that differ in nothing but the ending of their names. One set for each of
+// `splits`.
+std::vector<Dataset> load_image_folder(const std::filesystem::path& folder,
+                                       std::span<const Split> splits,
+                                       const ImageOptions& options = {});
 
 }  // namespace diffscm::data

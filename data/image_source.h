@@ -39,7 +39,8 @@ class ImageSource {
   int64_t channels() const { return channels_; }
   // What all images take as floating-point numbers, and whether that is within the memory wanted.
   int64_t bytes_in_memory() const;
-  bool fits() const { return bytes_in_memory() <= options_.memory_mib << 20; }
+  int64_t memory_bytes() const { return options_.memory_mib << 20; }
+  bool fits() const { return bytes_in_memory() <= memory_bytes(); }
   // Whether read() can cut images at random: they are squares of a wanted size.
   bool crops() const { return options_.size > 0; }
 

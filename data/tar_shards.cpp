@@ -10,6 +10,7 @@
 #include "data/listing.h"
 #include "data/options.h"
 #include "data/progress.h"
+#include "data/splits.h"
 #include "engine/io/json.h"
 #include "engine/io/picture_file.h"
 #include "engine/io/tar.h"
@@ -232,10 +233,10 @@ bool has_word(std::string_view name, std::initializer_list<std::string_view> wor
   return false;
 }
 
-struct Splits {
+struct Shards {
   std::vector<fs::path> train, test;  // test may be empty: train serves both
 
-  explicit Splits(const fs::path& path) {
+  explicit Shards(const fs::path& path) {
     std::vector<fs::path> all;
     if (is_folder(path)) {
       all = tars_in(path);
@@ -297,29 +298,42 @@ bool is_tar(const fs::path& path) {
          (fs::exists(path, ignored) || path.string().find('{') != std::string::npos);
 }
 
-Dataset load_tar(const fs::path& path, Split split, const ImageOptions& options) {
-  const Splits splits(path);
-  Dataset set;
+std::vector<Dataset> load_tar(const fs::path& path, std::span<const Split> splits,
+                              const ImageOptions& options) {
+  const Shards shards(path);
+  const bool has_test = !shards.test.empty();
+  std::string name;
   if (!is_folder(path)) {
-    const std::string name = path.stem().string();
-    set.name = name.substr(0, std::min(name.find('{'), name.size()));
-    while (!set.name.empty() && std::string_view("-_.").find(set.name.back()) != std::string::npos)
-      set.name.pop_back();
+    const std::string stem = path.stem().string();
+    name = stem.substr(0, std::min(stem.find('{'), stem.size()));
+    while (!name.empty() && std::string_view("-_.").find(name.back()) != std::string::npos)
+      name.pop_back();
   }
-  set.has_test = !splits.test.empty();
-  const bool tests = split == Split::test && set.has_test;
-  Listing own = Samples(tests ? splits.test : splits.train).read(), other;
-  require(own.pictures->size() > 0, "{} holds no PNG, JPEG or WebP files", show(path));
-  set.notes = std::move(own.notes);
-  add_images(set, std::move(own.pictures), options);
-  if (own.columns.empty()) return set;
-  if (set.has_test) other = Samples(tests ? splits.train : splits.test).read();
-  add_columns(set, own, other, tests && !other.columns.empty() ? other : own);
-  const auto names = find_class_names(is_folder(path) ? path : path.parent_path());
-  const auto category = std::ranges::find(set.attributes, "class", &Attribute::name);
-  if (names && category != set.attributes.end() && category->is_category())
-    name_classes(*category, *names);
-  return set;
+  std::optional<Listing> listed[2];
+  const auto listing = [&](bool tests) -> Listing& {
+    std::optional<Listing>& found = listed[tests ? 1 : 0];
+    if (!found) found = Samples(tests ? shards.test : shards.train).read();
+    return *found;
+  };
+  const auto build = [&](Split split) {
+    const bool tests = split == Split::test;
+    Listing& own = listing(tests);
+    require(own.pictures->size() > 0, "{} holds no PNG, JPEG or WebP files", show(path));
+    Dataset set;
+    set.name = name;
+    set.notes = std::move(own.notes);
+    add_images(set, std::move(own.pictures), options);
+    if (own.columns.empty()) return set;
+    static const Listing none;
+    const Listing& other = has_test ? listing(!tests) : none;
+    add_columns(set, own, other, tests && !other.columns.empty() ? other : own);
+    const auto names = find_class_names(is_folder(path) ? path : path.parent_path());
+    const auto category = std::ranges::find(set.attributes, "class", &Attribute::name);
+    if (names && category != set.attributes.end() && category->is_category())
+      name_classes(*category, *names);
+    return set;
+  };
+  return build_splits(splits, has_test, build);
 }
 
 }  // namespace diffscm::data

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -26,7 +27,8 @@ bool is_tar(const std::filesystem::path& path);
 // val* or validation* for testing; without, all serve both. data/class_names.h may name the
 // classes, from beside the files. Only regular files are looked at, and nothing is unpacked.
 // Throws Error naming the file and the member: of a compressed or damaged archive, a sample that
-// lacks what others have, two pictures in one sample.
-Dataset load_tar(const std::filesystem::path& path, Split split, const ImageOptions& options);
+// lacks what others have, two pictures in one sample. One set for each of `splits`.
+std::vector<Dataset> load_tar(const std::filesystem::path& path, std::span<const Split> splits,
+                              const ImageOptions& options);
 
 }  // namespace diffscm::data

@@ -1,4 +1,5 @@
 // diffscm scm on graphs with an image, as a user runs it.
+#include "engine/io/png.h"
 #include "tests/apps/commands.h"
 
 namespace diffscm {
@@ -37,6 +38,15 @@ class Blobs {
     EXPECT_EQ(r.code, 0) << r.err;
   }
 };
+
+// The graph of the blobs with another number of classes.
+std::string graph_of_classes(int classes) {
+  std::string graph = kGraph;
+  graph.replace(graph.find("states = 10"), 11, fmt::format("states = {}", classes));
+  const std::string path = fresh() + ".toml";
+  testing::put(path, graph);
+  return path;
+}
 
 Arguments ask(const std::string& model, const std::string& out) {
   return {"scm", "counterfactual", model, "--observed", world().data(), "--index",
@@ -189,6 +199,15 @@ TEST(ScmImages, SayWhatIsWrong) {
   testing::put(world() / "more.toml", more + "[nodes.age]\n");
   fails({"scm", "fit", world() / "more.toml", "--data", world().data(), "--out", fresh()}, 1,
         "does not say \"age\"");
+  // Pictures that stay in files are held by scm all the same: as many as memory=N allows.
+  const fs::path pictures = fresh();
+  for (const char* name : {"0/a.png", "1/b.png"}) {
+    fs::create_directories((pictures / name).parent_path());
+    io::write_png(pictures / name, {8, 8, 1, std::vector<uint8_t>(64)});
+  }
+  fails({"scm", "fit", graph_of_classes(2), "--data", pictures.string() + ":memory=0", "--out",
+         fresh()},
+        1, "give fewer by --index");
   std::string known = kGraph;
   known.replace(known.find("steps = 40"), 10, "model = \"none.safetensors\"");
   testing::put(world() / "known.toml", known);

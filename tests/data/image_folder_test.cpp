@@ -2,6 +2,7 @@
 
 #include "data/image_source.h"
 #include "data/resize.h"
+#include "data/splits.h"
 #include "engine/io/picture_file.h"
 #include "tests/engine/io_testing.h"
 #include "tests/engine/jpeg_testing.h"
@@ -245,6 +246,32 @@ TEST_F(ImageNet, images_that_do_not_fit_are_decoded_when_they_are_needed) {
   EXPECT_NE(damaged.source->checksum(), checksum);
 }
 
+TEST_F(ImageNet, both_splits_at_once) {
+  for (const char* options : {":size=16", ":size=16,memory=0"}) {
+    const std::string spec = folder_.path().string() + options;
+    const Splits both = load_splits(spec);
+    for (const auto& [set, split] :
+         {std::pair{&both.train, Split::train}, std::pair{&both.test, Split::test}}) {
+      const Dataset alone = load_dataset(spec, split);
+      EXPECT_EQ(set->name, alone.name);
+      EXPECT_EQ(set->notes, alone.notes);
+      EXPECT_EQ(set->attributes, alone.attributes);
+      EXPECT_EQ(set->labels, alone.labels);
+      EXPECT_EQ(set->has_test, alone.has_test);
+      EXPECT_EQ(set->images(Index{3, 1}).to_vector(), alone.images(Index{3, 1}).to_vector());
+    }
+  }
+}
+
+// One source, and so one cache of decoded images, where there are no images to test on.
+TEST_F(ImageNet, without_test_images_both_splits_share_theirs) {
+  const Splits both = load_splits(folder_.path() / "train:size=16,memory=0");
+  EXPECT_EQ(both.train.source, both.test.source);
+  EXPECT_FALSE(both.test.has_test);
+  EXPECT_EQ(both.test.notes,
+            load_dataset(folder_.path() / "train:size=16,memory=0", Split::test).notes);
+}
+
 // 60 images of 64 x 64: 1 MiB holds them as bytes, not as floating-point numbers.
 TEST(ImageSource, decoded_images_are_kept) {
   const TemporaryFolder folder;
@@ -267,6 +294,12 @@ TEST(ImageFolder, two_files_of_one_stem_are_refused) {
   put(folder / "a.jpg", encode_jpeg(smooth(1, 1, 0)));
   expect_error([&] { load_dataset(folder.path(), Split::train); },
                "holds both \"a.jpg\" and \"a.png\"");
+  // In the folder of a class too.
+  const TemporaryFolder classes;
+  std::filesystem::create_directory(classes / "cat");
+  write_png(classes / "cat/a.png", picture({1}));
+  write_png(classes / "cat/a.jpg", picture({1}));
+  expect_error([&] { load_dataset(classes.path(), Split::train); }, "a.png");
 }
 
 TEST(ImageFolder, tables_may_leave_out_the_ending) {

@@ -1,6 +1,7 @@
 #include "data/tar_shards.h"
 
 #include "data/image_source.h"
+#include "data/splits.h"
 #include "tests/engine/io_testing.h"
 #include "tests/engine/jpeg_testing.h"
 #include "tests/engine/tar_testing.h"
@@ -84,6 +85,10 @@ TEST_F(Shards, folders_hold_splits) {
   EXPECT_TRUE(test.has_test);
   EXPECT_EQ(test.label_attribute().states, (std::vector<std::string>{"cat", "dog"}));
   EXPECT_EQ(test.labels, Index{1});
+  const Splits both = load_splits(folder_.path());
+  EXPECT_EQ(both.train.labels, train.labels);
+  EXPECT_EQ(both.test.labels, test.labels);
+  EXPECT_EQ(both.test.images(Index{0}).to_vector(), test.images(Index{0}).to_vector());
   for (const char* split : {"train", "validation"}) {
     std::filesystem::create_directory(folder_ / split);
     write(std::string(split) + "/0.tar", {{"c.jpg", jpeg(2)}, {"c.cls", "1"}});
