@@ -3,23 +3,22 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include <cmath>
 #include "apps/command.h"
 #include "apps/config.h"
 #include "apps/notes.h"
 #include "apps/shipped_models.h"
-#include "data/dataset.h"
-#include "engine/dry_run.h"
+#include "data/splits.h"
 #include "engine/io/file.h"
 #include "engine/io/json.h"
 #include "engine/io/npz.h"
 #include "engine/io/safetensors.h"
-#include "engine/memory.h"
 #include "models/classifier.h"
 #include "models/unet.h"
+#include "training/memory_estimate.h"
 
 namespace diffscm::apps {
 namespace {
@@ -65,8 +64,9 @@ std::string in_words(const data::Attribute& attribute, const std::vector<double>
 
 Json describe_dataset(Common& common, const std::string& spec) {
   Json d = {{"data", spec}};
+  const data::Splits splits = data::load_splits(spec);
   for (const data::Split split : {data::Split::train, data::Split::test}) {
-    const data::Dataset set = data::load_dataset(spec, split);
+    const data::Dataset& set = split == data::Split::train ? splits.train : splits.test;
     std::map<int64_t, int64_t> per_class;
     for (const int64_t label : set.labels) ++per_class[label];
     Json counts = Json::object();
@@ -114,61 +114,21 @@ Json describe_preset(const std::string& name) {
   return d;
 }
 
-// Megabytes of a network: its weights, an evaluation (of a classifier, log p's gradient in the
-// images) and a training step, each with the program and all that lives beside it. Found by a dry
-// run, which computes nothing and takes no memory.
-template <class Network>
-Json memory_of(const typename Network::Config& config, int64_t batch) {
-  const double program = io::resident_bytes();
-  const auto mib = [](auto bytes) { return std::round(static_cast<double>(bytes) / (1 << 20)); };
-  const auto held = [&](auto&& work) {
-    release_cached_memory(Target::cpu);
-    reset_peak_memory(Target::cpu);
-    work();
-    return program + static_cast<double>(memory_statistics(Target::cpu).peak_held_bytes);
-  };
-  const DryRun dry;
-  Network network(config, ShapesOnly{});
-  for (const auto& [name, p] : named_parameters(network))
-    if (!p->variable) p->variable = Variable(Tensor(p->variable.shape()));
-  const auto weights = static_cast<double>(memory_statistics(Target::cpu).in_use_bytes);
-  const Tensor x({batch, config.image_size, config.image_size, config.in_channels}), t({batch});
-  const Tensor labels({batch}, Target::cpu, Dtype::i64);
-  constexpr bool kClassifies = std::is_same_v<Network, Classifier>;
-  Json d = {{"batch", batch}, {"device", "cpu"}, {"weights_mib", mib(weights)}};
-  d["evaluation_mib"] = mib(held([&] {
-    if constexpr (kClassifies)
-      network.log_p_gradient(x, t, labels);
-    else
-      network.predict(x, t);
-  }));
-  for (const auto& [name, p] : named_parameters(network))
-    p->variable = Variable::leaf(p->variable.value());
-  for (const bool recompute : {true, false}) {
-    const double step = held([&] {
-      ForwardContext context;
-      context.training = true;
-      context.recompute = recompute;
-      const Variable out = network.forward(x, t, context);
-      Variable loss;
-      if constexpr (kClassifies)
-        loss = log_softmax_at(out, labels);
-      else
-        loss = mse_loss(out, x);
-      backward(loss, Tensor({batch}));
-    });
-    for (const auto& [name, p] : named_parameters(network)) p->variable.clear_gradient();
-    // The optimiser's gradients, two moments and moving average.
-    d[recompute ? "training_recompute_mib" : "training_mib"] = mib(step + 4 * weights);
-  }
-  return d;
-}
-
 Json memory_by_kind(const std::string& kind, const nlohmann::json& config, int64_t batch) {
-  if (kind == UNet::kKind) return memory_of<UNet>(config.get<UNetConfig>(), batch);
-  if (kind == Classifier::kKind)
-    return memory_of<Classifier>(config.get<ClassifierConfig>(), batch);
-  fail("--memory is for U-Nets and classifiers, not for a {}", kind);
+  MemoryEstimate memory;
+  if (kind == UNet::kKind)
+    memory = estimate_memory(config.get<UNetConfig>(), batch);
+  else if (kind == Classifier::kKind)
+    memory = estimate_memory(config.get<ClassifierConfig>(), batch);
+  else
+    fail("--memory is for U-Nets and classifiers, not for a {}", kind);
+  const auto mib = [](double bytes) { return std::round(bytes / (1 << 20)); };
+  return {{"batch", batch},
+          {"device", "cpu"},
+          {"weights_mib", mib(memory.weights)},
+          {"evaluation_mib", mib(memory.evaluation)},
+          {"training_recompute_mib", mib(memory.training_recompute)},
+          {"training_mib", mib(memory.training)}};
 }
 
 Json describe_memory(const std::string& what, int64_t batch) {

@@ -1,0 +1,67 @@
+#include "training/memory_estimate.h"
+
+#include "engine/dry_run.h"
+#include "engine/io/file.h"
+#include "engine/memory.h"
+
+namespace diffscm {
+namespace {
+
+template <class Network>
+MemoryEstimate estimate(const typename Network::Config& config, int64_t batch) {
+  const double program = io::resident_bytes();
+  const auto held = [&](auto&& work) {
+    release_cached_memory(Target::cpu);
+    reset_peak_memory(Target::cpu);
+    work();
+    return program + static_cast<double>(memory_statistics(Target::cpu).peak_held_bytes);
+  };
+  const DryRun dry;
+  Network network(config, ShapesOnly{});
+  for (const auto& [name, p] : named_parameters(network))
+    if (!p->variable) p->variable = Variable(Tensor(p->variable.shape()));
+  MemoryEstimate memory;
+  memory.weights = static_cast<double>(memory_statistics(Target::cpu).in_use_bytes);
+  const Tensor x({batch, config.image_size, config.image_size, config.in_channels}), t({batch});
+  const Tensor labels({batch}, Target::cpu, Dtype::i64);
+  constexpr bool kClassifies = std::is_same_v<Network, Classifier>;
+  memory.evaluation = held([&] {
+    if constexpr (kClassifies)
+      network.log_p_gradient(x, t, labels);
+    else
+      network.predict(x, t);
+  });
+  for (const auto& [name, p] : named_parameters(network))
+    p->variable = Variable::leaf(p->variable.value());
+  const auto step = [&](bool recompute) {
+    const double bytes = held([&] {
+      ForwardContext context;
+      context.training = true;
+      context.recompute = recompute;
+      const Variable out = network.forward(x, t, context);
+      Variable loss;
+      if constexpr (kClassifies)
+        loss = log_softmax_at(out, labels);
+      else
+        loss = mse_loss(out, x);
+      backward(loss, Tensor({batch}));
+    });
+    for (const auto& [name, p] : named_parameters(network)) p->variable.clear_gradient();
+    return bytes + 4 * memory.weights;  // the optimiser's gradients, two moments and average
+  };
+  memory.training_recompute = step(true);
+  memory.training = step(false);
+  return memory;
+}
+
+}  // namespace
+
+MemoryEstimate estimate_memory(const UNetConfig& config, int64_t batch) {
+  return estimate<UNet>(config, batch);
+}
+
+MemoryEstimate estimate_memory(const ClassifierConfig& config, int64_t batch) {
+  return estimate<Classifier>(config, batch);
+}
+
+}  // namespace diffscm
