@@ -1,4 +1,5 @@
 // diffscm train: what a run leaves, resuming it, refusing it.
+#include "engine/io/png.h"
 #include "tests/apps/commands.h"
 
 namespace diffscm {
@@ -292,6 +293,31 @@ TEST(Train, WhatTheNetworksThatReadLabelsMissIsKnownBeforeTheFirstStep) {
   const std::vector<int64_t> same(kImages, 1);
   io::write_npz(data, {{"images", images}, {"labels", io::NpyArray::from(same, {kImages})}});
   refused("classifier", "of one class only");
+}
+
+// The sections [train.*] of the ImageNet presets, on networks of one narrow level.
+TEST(Train, PresetsOfPublishedModelsSayHowTheyWereTrained) {
+  const fs::path pictures = fresh();
+  for (const char* name : {"0/a.png", "0/b.png", "1/a.png"}) {
+    fs::create_directories((pictures / name).parent_path());
+    io::write_png(pictures / name, {9, 10, 3, std::vector<uint8_t>(270, 99)});
+  }
+  for (const char* preset : {"adm-64", "adm-128", "adm-256", "adm-256-unconditional", "adm-512"})
+    for (const auto& [kind, network] :
+         {std::pair{"diffusion", std::string("unet")}, {"classifier", "classifier"}}) {
+      SCOPED_TRACE(std::string(preset) + " " + kind);
+      const std::string out = fresh();
+      Arguments a{"train",   kind, "--preset", preset, "--data",  pictures.string() + ":size=8",
+                  "--steps", "1",  "--batch",  "2",    "--quiet", "--out",
+                  out};
+      for (const char* value :
+           {"model_channels=64", "channel_mult=[1]", "num_res_blocks=1", "attention_downsample=[]"})
+        a = a + Arguments{"--set", network + "." + value};
+      expect_success(diffscm(a));
+      const json config = read_json(fs::path(out) / "config.json");
+      EXPECT_EQ(config["train"][kind]["lr"],
+                kind == std::string("classifier") || preset == std::string("adm-64") ? 3e-4 : 1e-4);
+    }
 }
 
 // Half a test split is known before the first step, not after the last; none at all is said.
