@@ -74,7 +74,14 @@ std::vector<Case> cases(int64_t n) {
       {"3x3   128->128", conv(3, 128, 128)},
       {"28x28 128->128", conv(28, 128, 128)},
       {"14x14 256->256", conv(14, 256, 256)},
-      // adm-256's: those of more than 512 x 256 weights are packed in each call, which is counted.
+      // adm-64's and adm-256's: those of more than 512 x 256 weights are packed in each call, which
+      // is counted.
+      {"64x64 128->128", conv(64, 128, 128)},
+      {"64x64 192->192", conv(64, 192, 192)},
+      {"32x32 384->384", conv(32, 384, 384)},
+      {"16x16 576->576", conv(16, 576, 576)},
+      {"8x8 768->768", conv(8, 768, 768)},
+      {"32x32 1536->512 1x1", pointwise(32, 1024, 512, 512)},
       {"128x128 256->256", conv(128, 256, 256)},
       {"64x64 512->512", conv(64, 512, 512)},
       {"32x32 512->512", conv(32, 512, 512)},

@@ -5,11 +5,11 @@
 //   bin/bench_operators --target cuda --benchmark_filter='group_norm.*batch1024'
 //
 // --target cpu|cuda|emu (default cpu), then Google Benchmark's own flags: --benchmark_list_tests,
-// --benchmark_format=json ... Shapes: the cases of tests/op_cases.h marked `timed`, and every
-// convolution of the MNIST models; names are operator/case, with _bf16 after the operator for bf16
-// storage. On cuda 20 calls (--calls) are recorded as one graph, so that the time is that of the
-// kernels and not of launching them. With --yardsticks no nothing is compared with copies and large
-// matrix products.
+// --benchmark_format=json ... Shapes: the cases of tests/op_cases.h marked `timed`, every
+// convolution of the MNIST models, and adm_ of the ImageNet ones (bench/adm_cases.h); names are
+// operator/case, with _bf16 after the operator for bf16 storage. On cuda 20 calls (--calls) are
+// recorded as one graph, so that the time is that of the kernels and not of launching them. With
+// --yardsticks no nothing is compared with copies and large matrix products.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
@@ -19,6 +19,7 @@
 #include <memory>
 #include <random>
 
+#include "bench/adm_cases.h"
 #include "kernels/targets.h"
 #include "tests/conv_cases.h"
 #include "tests/op_cases.h"
@@ -372,15 +373,21 @@ void add(const std::string& operator_name, const std::vector<Case>& cases, F fun
   }
 }
 
+template <class Case>
+std::vector<Case> both(std::vector<Case> cases, const std::vector<Case>& more) {
+  cases.insert(cases.end(), more.begin(), more.end());
+  return cases;
+}
+
 template <class T>
 void add_typed(const std::string& suffix) {
   using State = benchmark::State;
   const std::pair<std::string, Pass> passes[] = {{"", Pass::forward},
                                                  {"_backward", Pass::backward}};
   for (const auto& [name, pass] : passes) {
-    add("group_norm" + name + suffix, group_norm_cases(),
+    add("group_norm" + name + suffix, both(group_norm_cases(), adm_group_norm_cases()),
         [pass](State& s, const GroupNormCase& k) { group_norm<T>(s, k, pass); });
-    add("attention" + name + suffix, attention_cases(),
+    add("attention" + name + suffix, both(attention_cases(), adm_attention_cases()),
         [pass](State& s, const AttentionCase& k) { attention<T>(s, k, pass); });
   }
   add("matmul" + suffix, matmul_cases(), matmul<T>);
@@ -390,7 +397,7 @@ void add_typed(const std::string& suffix) {
       {"conv2d_backward_input", Pass::backward},
       {"conv2d_backward_weight", Pass::backward_weight}};
   for (const auto& [name, pass] : conv_passes)
-    add(name + suffix, timed_conv_cases(),
+    add(name + suffix, both(timed_conv_cases(), adm_conv_cases()),
         [pass](State& s, const ConvCase& k) { conv2d<T>(s, k, pass); });
 }
 
