@@ -21,12 +21,14 @@
 namespace diffscm::apps {
 
 struct DataFlags {
-  std::string data, split = "test", index = "0:10";
+  static constexpr int64_t kFirst = 10;  // images without --index
+  std::string data, split = "test", index;
   template <class V>
   void visit(V&& flag) {
     flag("data", &data, data::kSources, {.required = true, .value = "mnist|digits|FILE"});
     flag("split", &split, "which part of the data", {.choices = {"train", "test"}});
-    flag("index", &index, "which images: 7  0:10  0:100:10  3,5,9", {.value = "RANGE"});
+    flag("index", &index, "which images: 7  0:10  0:100:10  3,5,9",
+         {.value = "RANGE", .otherwise = "the first 10"});
   }
 };
 

@@ -121,5 +121,15 @@ TEST_F(OwnImages, TarFilesGoTheSameWay) {
   EXPECT_NE(twice.err.find("give size=N"), std::string::npos) << twice.err;
 }
 
+// Without --index the first ten images, or as many as there are.
+TEST(FewImages, AreAskedWithoutBeingCounted) {
+  const std::string data = fresh() + ".npz", out = fresh();
+  io::write_npz(data, {{"images", io::NpyArray::from(std::vector<float>(3 * kSide * kSide, 0.5f),
+                                                     {3, kSide, kSide, 1})}});
+  expect_success(diffscm({"abduct", "--model", world().unet(), "--data", data, "--steps", "2",
+                          "--quiet", "--out", out}));
+  EXPECT_EQ(io::read_jsonl(fs::path(out) / "results.jsonl").size(), 3u);
+}
+
 }  // namespace
 }  // namespace diffscm
