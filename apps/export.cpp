@@ -1,11 +1,12 @@
 // diffscm export: a model's tensors for other programs.
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "apps/command.h"
 #include "engine/io/file.h"
 #include "engine/io/safetensors.h"
 #include "engine/io/torch_file.h"
-#include "models/checkpoint.h"
+#include "models/unet.h"
 
 namespace diffscm::apps {
 namespace {
@@ -40,6 +41,17 @@ void run(Common& common, Flags flags) {
     io::write_safetensors(out, {std::move(tensors), {{"format", "pt"}}});  // as that library says
   common.console.say(fmt::format("{}: {} tensors of a {}, {} parameters", flags.out, count,
                                  info.kind, info.parameters));
+  if (info.kind != UNet::kKind) return;
+  // What guided-diffusion's networks are not, and names and shapes do not tell.
+  const auto config = info.config.get<UNetConfig>();
+  const UNetConfig usual;
+  if (config.turned != usual.turned || config.last_frequency != usual.last_frequency ||
+      config.norm_eps != usual.norm_eps)
+    common.console.say(
+        fmt::format("warning: no network of guided-diffusion is as this one, with turned = {}, "
+                    "last_frequency = "
+                    "{} and norm_eps = {}, which {} does not say",
+                    config.turned, config.last_frequency, config.norm_eps, flags.out));
 }
 
 }  // namespace

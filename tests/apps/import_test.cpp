@@ -159,6 +159,10 @@ TEST(Import, ReadsWhatDiffusersWrites) {
   expect_success(
       diffscm({"sample", "--model", out, "--count", "1", "--steps", "3", "--out", fresh()}));
 
+  const Result exported = diffscm({"export", out, "--out", fresh_file(".pt")});
+  expect_success(exported);
+  EXPECT_NE(exported.err.find("turned = true"), std::string::npos) << exported.err;
+
   expect_failure(diffscm(command + Arguments{"--set", "image_size=16"}), 2, "config.json\" says 8");
   expect_failure(diffscm(command + Arguments{"--set", "heads=2"}), 2, "heads");
   testing::put(folder / "scheduler_config.json", R"({"prediction_type": "v_prediction"})");
