@@ -131,7 +131,7 @@ TEST_F(CheckpointTest, TensorsThatDoNotFitAreRefused) {
 TEST_F(CheckpointTest, ValuesThatAreNotFiniteAreRefused) {
   for (const float bad : {std::nanf(""), INFINITY, -INFINITY}) {
     write([&](ModelInfo&, NamedTensors& state) { state["out.2.bias"] = Tensor::full({1}, bad); });
-    expect_error([&] { load(); }, "'out.2.bias'");
+    expect_error([&] { load(); }, "\"out.2.bias\"");
   }
 }
 
