@@ -22,7 +22,7 @@ Adamw::Adamw(std::vector<Variable*> parameters, AdamwOptions options)
     Variable& p = *parameters_[i];
     Tensor home = values_.view(offsets_[i], p.shape());
     home.copy_from(p.value());
-    p = Variable::leaf(home);
+    p = Variable::leaf(home, gradients_.view(offsets_[i], p.shape()));
   }
   ema_ = values_.clone();
   schedule_ = Tensor({4}, target, Dtype::f64);
@@ -42,7 +42,11 @@ void Adamw::apply_gradients() {
   for (size_t i = 0; i < parameters_.size(); ++i) {
     const Variable& p = *parameters_[i];
     Tensor slot = gradients_.view(offsets_[i], p.shape());
-    slot.copy_from(p.gradient() ? p.gradient() : Tensor::constant(p.shape(), 0, slot.target()));
+    const Tensor& gradient = p.gradient();
+    if (!gradient)
+      slot.copy_from(Tensor::constant(p.shape(), 0, slot.target()));
+    else if (gradient.data() != slot.data())
+      slot.copy_from(gradient);
     parameters_[i]->clear_gradient();
   }
   const auto& ops = operators(values_.target());

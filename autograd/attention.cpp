@@ -45,7 +45,7 @@ Variable pool_tokens(const Variable& x, const Variable& position) {
       y, {x, position},
       [=, x_shape = x.shape(), p_shape = position.shape()](const Tensor& dy, GradientSink& sink) {
         Tensor dx = sink.wants(0) ? Tensor(x_shape, target, dtype) : Tensor();
-        Tensor dposition = sink.wants(1) ? Tensor(p_shape, target) : Tensor();
+        Tensor dposition = sink.wants(1) ? sink.place(1, p_shape, target) : Tensor();
         with_storage(dtype, [&]<class T>(T) {
           run(target, kernels::BasicPoolTokensBackwardArgs<T>{n, hw, c, dy.data<T>(),
                                                               mutable_data_or_null<T>(dx),

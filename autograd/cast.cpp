@@ -16,7 +16,10 @@ Tensor cast(const Tensor& x, Dtype dtype) {
 
 Tensor weight_as(const Tensor& weight, Dtype dtype) {
   if (weight.dtype() == dtype) return weight;
-  return weight.derived(fmt::format("as {}", name_of(dtype)), [&] { return cast(weight, dtype); });
+  // All weights of an optimiser's arena change together: one cast serves them all.
+  const Tensor arena = weight.whole();
+  return arena.derived(fmt::format("as {}", name_of(dtype)), [&] { return cast(arena, dtype); })
+      .view(weight.offset(), weight.shape());
 }
 
 Variable cast(const Variable& x, Dtype dtype) {

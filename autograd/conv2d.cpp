@@ -92,8 +92,8 @@ Variable conv2d(const Variable& x, const Variable& x1, const Variable& weight, c
           if (dx1) sink.add(1, std::move(dx1));
         }
         if (sink.wants(2)) {
-          Tensor dweight(weight.shape(), target);
-          Tensor dbias = sink.wants(3) ? Tensor(bias_shape, target) : Tensor();
+          Tensor dweight = sink.place(2, weight.shape(), target);
+          Tensor dbias = sink.wants(3) ? sink.place(3, bias_shape, target) : Tensor();
           with_storage(dtype, [&]<class T>(T) {
             run(target, kernels::BasicConv2dBackwardWeightArgs<T>{
                             s, x.data<T>(), data_or_null<T>(x1), dy.data<T>(),
@@ -102,7 +102,7 @@ Variable conv2d(const Variable& x, const Variable& x1, const Variable& weight, c
           sink.add(2, std::move(dweight));
           if (dbias) sink.add(3, std::move(dbias));
         } else if (sink.wants(3)) {
-          Tensor dbias(bias_shape, target);
+          Tensor dbias = sink.place(3, bias_shape, target);
           with_storage(dtype, [&]<class T>(T) {
             run(target, kernels::BasicColumnSumArgs<T>{dy.numel() / s.k, s.k, dy.data<T>(),
                                                        dbias.mutable_data()});

@@ -34,8 +34,8 @@ T* mutable_data_or_null(Tensor& t) {
 // x as `dtype`, rounded to nearest when that is bf16; x itself when it is that already.
 Tensor cast(const Tensor& x, Dtype dtype);
 
-// A master weight as the layers that compute in `dtype` read it; the copy is kept with the weight
-// until it changes.
+// A master weight as the layers that compute in `dtype` read it; the copy, of all the memory that
+// the weight is in, is kept with that memory until it changes.
 Tensor weight_as(const Tensor& weight, Dtype dtype);
 
 }  // namespace diffscm

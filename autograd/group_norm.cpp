@@ -63,8 +63,8 @@ Variable group_norm(const Variable& x, const Variable& x1, const Variable& gamma
         const Target target = dy.target();
         Tensor dx0(x0.shape(), target, dtype);
         Tensor dx1 = x1 ? Tensor(x1.shape(), target, dtype) : Tensor();
-        Tensor dgamma = sink.wants(2) ? Tensor(gamma.shape(), target) : Tensor();
-        Tensor dbeta = sink.wants(3) ? Tensor(beta.shape(), target) : Tensor();
+        Tensor dgamma = sink.wants(2) ? sink.place(2, gamma.shape(), target) : Tensor();
+        Tensor dbeta = sink.wants(3) ? sink.place(3, beta.shape(), target) : Tensor();
         Tensor dscale_shift = sink.wants(4) ? Tensor(scale_shift.shape(), target) : Tensor();
         with_storage(dtype, [&]<class T>(T storage) {
           kernels::BasicGroupNormBackwardArgs<T> backward{

@@ -4,13 +4,11 @@
 namespace diffscm {
 namespace {
 
-Tensor column_sum(const Tensor& x, int64_t columns) {
-  Tensor y({columns}, x.target());
+void column_sum(const Tensor& x, int64_t columns, Tensor& y) {
   with_storage(x.dtype(), [&]<class T>(T) {
     run(x.target(), kernels::BasicColumnSumArgs<T>{x.numel() / columns, columns, x.data<T>(),
                                                    y.mutable_data()});
   });
-  return y;
 }
 
 }  // namespace
@@ -51,14 +49,18 @@ Variable linear(const Variable& x, const Variable& weight, const Variable& bias,
             sink.add(0, std::move(dx));
           }
           if (sink.wants(1)) {  // dW = dy^T x
-            Tensor dweight(weight.shape(), target);
+            Tensor dweight = sink.place(1, weight.shape(), target);
             run(target, kernels::BasicMatmulArgs<T, float>{out, in, rows, dy.data<T>(), out, true,
                                                            x.data<T>(), in, false, nullptr, nullptr,
                                                            dweight.mutable_data(), in});
             sink.add(1, std::move(dweight));
           }
         });
-        if (sink.wants(2)) sink.add(2, column_sum(dy, out));
+        if (sink.wants(2)) {
+          Tensor dbias = sink.place(2, {out}, target);
+          column_sum(dy, out, dbias);
+          sink.add(2, std::move(dbias));
+        }
         if (sink.wants(3)) sink.add(3, dy);
       });
 }

@@ -14,6 +14,8 @@ class Node {
   Backward backward;  // empty for leaves
   bool consumed = false;
   Tensor gradient;
+  Tensor home;  // of a leaf's gradient, or empty
+  bool home_taken = false;
 };
 
 namespace {
@@ -27,6 +29,14 @@ bool recording() {
 NoGrad::NoGrad() : previous_(std::exchange(t_recording, false)) {}
 NoGrad::~NoGrad() {
   t_recording = previous_;
+}
+
+Tensor GradientSink::place(size_t input, const Shape& shape, Target target) {
+  Node* node = inputs_[input].get();
+  if (node == nullptr || !node->home || node->home_taken || node->gradient)
+    return Tensor(shape, target);
+  node->home_taken = true;
+  return node->home.reshape(shape);
 }
 
 void GradientSink::add(size_t input, Tensor gradient) {
@@ -52,10 +62,11 @@ Tensor add(const Tensor& a, const Tensor& b) {
   return sum;
 }
 
-Variable Variable::leaf(Tensor value) {
+Variable Variable::leaf(Tensor value, Tensor home) {
   Variable v(std::move(value));
   v.node_ = std::make_shared<Node>();
   v.node_->sequence = ++t_sequence;
+  v.node_->home = std::move(home);
   return v;
 }
 
@@ -77,7 +88,9 @@ const Tensor& Variable::gradient() const {
 }
 
 void Variable::clear_gradient() {
-  if (node_) node_->gradient = Tensor();
+  if (!node_) return;
+  node_->gradient = Tensor();
+  node_->home_taken = false;
 }
 
 // Nodes up to number `older` are leaves here: they collect gradients and keep them.

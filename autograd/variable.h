@@ -25,6 +25,9 @@ class GradientSink {
   explicit GradientSink(const std::vector<std::shared_ptr<Node>>& inputs) : inputs_(inputs) {}
   // False: nobody needs this gradient, so it must not be computed.
   bool wants(size_t input) const { return inputs_[input] != nullptr; }
+  // Memory for this input's f32 gradient, to be filled and added: the home that a leaf has for it,
+  // if it is free, or else new memory.
+  Tensor place(size_t input, const Shape& shape, Target target);
   // First delivery overwrites (takes the tensor over), later ones accumulate.
   void add(size_t input, Tensor gradient);
 
@@ -39,8 +42,9 @@ class Variable {
   Variable() = default;
   // A constant: nothing flows into it.
   Variable(Tensor value) : value_(std::move(value)) {}  // NOLINT: values are variables
-  // A leaf whose gradient is wanted.
-  static Variable leaf(Tensor value);
+  // A leaf whose gradient is wanted. `home`, if there is one, is where it is computed into where
+  // that is possible: gradient() then shares that memory.
+  static Variable leaf(Tensor value, Tensor home = {});
   // The result of an operator. Records a node only if some input needs a gradient and no NoGrad
   // lives; otherwise `backward` is dropped with all it captured.
   static Variable result(Tensor value, const std::vector<Variable>& inputs, Backward backward);

@@ -162,6 +162,15 @@ Tensor Tensor::view(int64_t offset, Shape shape) const {
   return t;
 }
 
+Tensor Tensor::whole() const {
+  require(storage_ != nullptr, "empty tensor");
+  Tensor t = *this;
+  t.offset_ = 0;
+  t.numel_ = storage_->bytes() / size_of(dtype_);
+  t.shape_ = {t.numel_};
+  return t;
+}
+
 Tensor Tensor::slice(int64_t begin, int64_t end) const {
   require(rank() > 0 && begin >= 0 && begin <= end && end <= shape_[0], "slice {}:{} of shape {}",
           begin, end, to_string(shape_));

@@ -88,6 +88,9 @@ class Tensor {
   // `shape` elements starting `offset` elements into this tensor's memory, shared (parameter
   // arenas).
   Tensor view(int64_t offset, Shape shape) const;
+  // The memory that this tensor shares with others, all of it, and where in it this one begins.
+  Tensor whole() const;
+  int64_t offset() const { return offset_; }
   Tensor clone() const;
   Tensor to(Target target) const;
   void copy_from(const Tensor& source);  // same shape; any target

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "autograd/dispatch.h"
 #include "autograd/functions.h"
 #include "tests/autograd/gradient_check.h"
 
@@ -112,6 +113,52 @@ TEST(Adamw, AStepClearsTheGradients) {
   EXPECT_TRUE(p.gradient());
   adamw.step();
   EXPECT_FALSE(p.gradient());
+}
+
+TEST(Adamw, GradientsAreComputedInTheArenaAlsoOfWeightsUsedTwice) {
+  Variable w = random_tensor({4, 6}, 1), b = random_tensor({4}, 2);
+  const Variable plain_w = Variable::leaf(w.value().clone()),
+                 plain_b = Variable::leaf(b.value().clone());
+  Adamw adamw({&w, &b}, {});
+  const Variable x = random_tensor({3, 6}, 3), x2 = random_tensor({3, 6}, 4);
+  const Tensor seed = random_tensor({3, 4}, 5);
+  const auto once = [&](const Variable& w, const Variable& b) {
+    backward(linear(x, w, b, {}), seed);
+  };
+  once(w, b);
+  once(plain_w, plain_b);
+  EXPECT_EQ(w.gradient().whole().numel(), adamw.values().numel());
+  EXPECT_EQ(b.gradient().whole().numel(), adamw.values().numel());
+  EXPECT_EQ(w.gradient().to_vector(), plain_w.gradient().to_vector());
+  EXPECT_EQ(b.gradient().to_vector(), plain_b.gradient().to_vector());
+  // Before these are cleared, more arrives.
+  const auto twice = [&](const Variable& w, const Variable& b) {
+    backward(linear(x2, w, b, linear(x, w, b, {})), seed);
+  };
+  twice(w, b);
+  twice(plain_w, plain_b);
+  EXPECT_EQ(w.gradient().to_vector(), plain_w.gradient().to_vector());
+  EXPECT_EQ(b.gradient().to_vector(), plain_b.gradient().to_vector());
+  // A sum of gradients is no longer in the arena, and the step still sees it: of a gradient g,
+  // m is 0.1 g after it.
+  const Floats gradient = w.gradient().to_vector();
+  adamw.step();
+  const Floats m = adamw.m().view(0, w.shape()).to_vector();
+  for (size_t i = 0; i < m.size(); ++i) EXPECT_NEAR(m[i], 0.1f * gradient[i], 1e-6f);
+  // And the home is free again.
+  once(w, b);
+  EXPECT_EQ(w.gradient().whole().numel(), adamw.values().numel());
+}
+
+TEST(Adamw, WeightsOfTheArenaAreCastAtOnce) {
+  Variable a = random_tensor({8, 8}, 1).to(Target::emu), b = random_tensor({16}, 2).to(Target::emu);
+  Adamw adamw({&a, &b}, {.lr = 0.5});
+  const Tensor a16 = weight_as(a.value(), Dtype::bf16), b16 = weight_as(b.value(), Dtype::bf16);
+  EXPECT_EQ(a16.whole().data<kernels::bf16>(), b16.whole().data<kernels::bf16>());
+  EXPECT_EQ(b16.to_vector(), cast(b.value(), Dtype::bf16).to_vector());
+  deliver(b, Tensor::full(b.shape(), 1, Target::emu));
+  adamw.step();
+  EXPECT_NE(weight_as(b.value(), Dtype::bf16).to_vector(), b16.to_vector());
 }
 
 TEST(Adamw, ASecondStepSeesTheNewWeights) {
