@@ -1,5 +1,5 @@
 // Convolution backward to weight and bias: picks a rung (as conv2d.cu does), calls. The bias
-// gradient is dy's column sum.
+// gradient is dy's column sum, which tensor cores give along with the weight's.
 #include "kernels/cuda/conv2d_backward_weight.h"
 
 #include "kernels/cuda/table.h"
@@ -17,8 +17,6 @@ void run_conv2d_backward_weight(const BasicConv2dBackwardWeightArgs<T>& args,
           "{}: DIFFSCM_CONV=cudnn serves forward and backward to input only; choose mma, tiled or "
           "naive",
           kName);
-  if (args.dbias)
-    column_sum(BasicColumnSumArgs<T>{s.n * s.p() * s.q(), s.k, args.dy, args.dbias}, stream);
   if (rung != ConvRung::kTiled) {
     bool supported = false;
     if constexpr (sizeof(T) == sizeof(bf16)) {
@@ -27,6 +25,8 @@ void run_conv2d_backward_weight(const BasicConv2dBackwardWeightArgs<T>& args,
     }
     if (rung) require_conv_mma(supported, kName, s, conv_type<T>());
   }
+  if (args.dbias)
+    column_sum(BasicColumnSumArgs<T>{s.n * s.p() * s.q(), s.k, args.dy, args.dbias}, stream);
   conv2d_backward_weight_tiled(args, stream);
 }
 template void run_conv2d_backward_weight(const BasicConv2dBackwardWeightArgs<float>&,

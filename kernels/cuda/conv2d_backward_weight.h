@@ -141,10 +141,12 @@ bool patches_vectored(const BasicConv2dBackwardWeightArgs<T>& args) {
 }
 
 // Cuts the pixels into slices so that tiles times slices come near `blocks_wanted`, runs
-// run(split, out) for all of them, where slice i belongs at out + i * K * R * S * C, and adds them.
+// run(split, out, dbias) for all of them and adds what they give. Slice i belongs at
+// out + i * K * R * S * C or, if it also sums dy for a `dbias` that is not null, at
+// out + i * (K * R * S * C + K) and at dbias + i * (K * R * S * C + K).
 template <class T, class Run>
 void sum_over_pixels(const BasicConv2dBackwardWeightArgs<T>& args, int64_t tiles,
-                     int64_t blocks_wanted, Stream stream, Run run) {
+                     int64_t blocks_wanted, Stream stream, float* dbias, Run run) {
   constexpr int64_t kSliceMin = 256, kSliceMax = int64_t{1} << 28;  // pixels
   constexpr int64_t kSliceUnit = 32;  // a multiple of every rung's step
   const ConvShape& s = args.shape;
@@ -153,12 +155,12 @@ void sum_over_pixels(const BasicConv2dBackwardWeightArgs<T>& args, int64_t tiles
                                   pixels / kSliceMax + 1);
   const int64_t length = ceil_div(ceil_div(pixels, slices), kSliceUnit) * kSliceUnit;
   const Split split{static_cast<int>(ceil_div(pixels, length)), length};
-  if (split.slices == 1) return run(split, args.dweight);
-  auto* partials =
-      static_cast<float*>(workspace(split.slices * s.k * columns * sizeof(float), stream));
-  run(split, partials);
+  if (split.slices == 1) return run(split, args.dweight, dbias);
+  const int64_t weights = s.k * columns, sums = dbias ? weights + s.k : weights;
+  auto* partials = static_cast<float*>(workspace(split.slices * sums * sizeof(float), stream));
+  run(split, partials, dbias ? partials + weights : nullptr);
   sum_slices<float>(partials, split.slices, s.k, columns, nullptr, nullptr, args.dweight, columns,
-                    stream);
+                    stream, dbias);
 }
 
 // Checks the arguments and runs a rung: the given one, or the best for the shape.
@@ -167,7 +169,7 @@ void run_conv2d_backward_weight(const BasicConv2dBackwardWeightArgs<T>& args,
                                 std::optional<ConvRung> rung, Stream stream);
 
 // The rungs but for naive (conv2d_rungs.h), for arguments that have been checked; they write
-// dweight, not dbias.
+// dweight, and only the tensor cores' dbias.
 
 // Any shape, f32 arithmetic.
 template <class T>

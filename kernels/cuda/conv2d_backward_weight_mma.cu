@@ -7,6 +7,9 @@
 // over the edge it is filled with zeros. mma wants both operands with the pixel as the fast index:
 // ldmatrix transposes both on the way to registers (mma_tile.h).
 //
+// The bias gradient is dy's sum over the pixels. In the tiles of the first columns, warps that have
+// the same rows of dy share them out and add them up from their fragments.
+//
 // Every tap reads the image again, nine times in all for a 3x3 filter, but from the L2 cache: the
 // tiles of one slice run at the same time.
 #include "kernels/cuda/conv2d_backward_weight.h"
@@ -19,37 +22,71 @@ constexpr int64_t kWarpsWanted = 2112;  // sixteen for each multiprocessor of a 
 
 template <class Tile>
 __global__ void __launch_bounds__(Tile::kThreads)
-    conv2d_backward_weight_mma_kernel(PatchView<bf16> view, const bf16* dy, int64_t k, Split split,
-                                      float* out, bool vectored_out) {
+    conv2d_backward_weight_mma_kernel(PatchView<bf16> view, const bf16* dy, int k, Split split,
+                                      float* out, float* dbias, bool vectored_out) {
   auto& shared = shared_memory<typename Tile::Shared>();
-  const int64_t tiles_n = ceil_div(view.columns, Tile::kColumnsN);
-  const int64_t row0 = blockIdx.x / tiles_n * Tile::kRowsM;
-  const int64_t column0 = blockIdx.x % tiles_n * Tile::kColumnsN;
+  const int columns = static_cast<int>(view.columns), t = static_cast<int>(threadIdx.x);
+  const int tiles_n = static_cast<int>(ceil_div(columns, Tile::kColumnsN));
+  const auto row0_of = [&](int block) { return block / tiles_n * Tile::kRowsM; };
+  const auto column0_of = [&](int block) { return block % tiles_n * Tile::kColumnsN; };
+  int block = static_cast<int>(blockIdx.x);
   const auto slice = view.slice(split, blockIdx.z);
-  const auto patch = view.column(slice, column0 + threadIdx.x % Tile::B::kChunks * 8);
-  const int64_t channel = row0 + threadIdx.x % Tile::A::kChunks * 8;
+  const auto patch = view.column(slice, column0_of(block) + t % Tile::B::kChunks * 8);
+  const int channel = row0_of(block) + t % Tile::A::kChunks * 8;
   const bf16* const first_dy = dy + slice.begin * k + (channel < k ? channel : 0);
 
+  // The sixteen rows of dy that this warp sums for the bias; the lane's part of rows l / 4 and
+  // l / 4 + 8.
+  static_assert(Tile::kTilesM <= Tile::kWarpsN);
+  const int dy_rows =
+      dbias && column0_of(block) == 0 ? Tile::warp() % Tile::kWarpsN : Tile::kTilesM;
+  float dy_sum[2] = {};
+  const auto add_dy = [&](int i, const uint32_t(&a)[4]) {
+    if (i != dy_rows) return;
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      const auto pair = std::bit_cast<Vector<bf16, 2>>(a[j]);
+      dy_sum[j % 2] += to_float(pair[0]) + to_float(pair[1]);
+    }
+  };
+
   Tile tile;
-  tile.accumulate(shared, ceil_div(slice.pixels, Tile::kStep), [&](auto& stage, int64_t step) {
-    const int first = static_cast<int>(step) * Tile::kStep;
+  const auto copy = [&](auto& stage, int step) {
+    const int first = step * Tile::kStep;
     stage.a.template each_chunk<Tile::kThreads>([&](bf16* to, int row, int) {
       const int i = first + row;
       const bool exists = (i < slice.pixels) & (channel < k);
-      async_copy_16(to, first_dy + (exists ? i : 0) * k, exists);
+      async_copy_16(to, first_dy + static_cast<int64_t>(exists ? i : 0) * k, exists);
     });
     stage.b.template each_chunk<Tile::kThreads>([&](bf16* to, int row, int) {
       const int i = first + row;
       const auto element = view.find(view.pixel(slice, i), patch);
       async_copy_16(to, element.p, element.exists & (i < slice.pixels));
     });
-  });
+  };
+  tile.accumulate(shared, static_cast<int>(ceil_div(slice.pixels, Tile::kStep)), copy, add_dy);
+
+  forget_origin(block);  // rather than keep the tile's place during the loop
+  const int row0 = row0_of(block), column0 = column0_of(block);
+  // Slices lie one after the other, each of k rows of weights and, if it has them, k sums of dy.
+  const int64_t begin = blockIdx.z * (static_cast<int64_t>(k) * columns + (dbias ? k : 0));
+  if (dy_rows < Tile::kTilesM) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      float x = dy_sum[half];
+      x += __shfl_xor_sync(kFullMask, x, 1);
+      x += __shfl_xor_sync(kFullMask, x, 2);
+      const int row = row0 + Tile::row() + 16 * dy_rows + 8 * half + Tile::lane() / 4;
+      if (Tile::lane() % 4 == 0 && row < k) dbias[begin + row] = x;
+    }
+  }
 
   tile.template each_run<kVector<float>>(shared, [&](int r, int column, const auto& sums) {
-    const int64_t row = row0 + r;
-    if (row >= k || column0 + column >= view.columns) return;
-    write_run<kVector<float>, float>(sums, column0 + column, view.columns, nullptr, nullptr,
-                                     out + (blockIdx.z * k + row) * view.columns + column0 + column,
+    const int row = row0 + r;
+    column += column0;
+    if (row >= k || column >= columns) return;
+    write_run<kVector<float>, float>(sums, column, columns, nullptr, nullptr,
+                                     out + begin + static_cast<int64_t>(row) * columns + column,
                                      vectored_out);
   });
 }
@@ -61,12 +98,12 @@ void run_tile(const BasicConv2dBackwardWeightArgs<bf16>& args, Stream stream) {
   const PatchView<bf16> view(args);
   const int64_t tiles = ceil_div(s.k, kM) * ceil_div(view.columns, kN);
   const bool vectored_out = aligned16(args.dweight);  // there are 8 n columns
-  sum_over_pixels(args, tiles, kWarpsWanted / Tile::kWarps, stream,
-                  [&](const Split& split, float* out) {
+  sum_over_pixels(args, tiles, kWarpsWanted / Tile::kWarps, stream, args.dbias,
+                  [&](const Split& split, float* out, float* dbias) {
                     launch<conv2d_backward_weight_mma_kernel<Tile>>(
                         dim3(static_cast<unsigned>(tiles), 1, static_cast<unsigned>(split.slices)),
-                        Tile::kThreads, sizeof(typename Tile::Shared), stream, view, args.dy, s.k,
-                        split, out, vectored_out);
+                        Tile::kThreads, sizeof(typename Tile::Shared), stream, view, args.dy,
+                        static_cast<int>(s.k), split, out, dbias, vectored_out);
                   });
 }
 

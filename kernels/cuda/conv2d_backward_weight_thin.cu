@@ -82,11 +82,12 @@ void run(const BasicConv2dBackwardWeightArgs<T>& args, Stream stream) {
   const ConvShape& s = args.shape;
   const PatchView<T> view(args);
   const int64_t groups = ceil_div(view.columns, kGroup);
-  sum_over_pixels(args, groups, kBlocksWanted, stream, [&](const Split& split, float* out) {
-    launch<conv2d_backward_weight_thin_kernel<kChannels, kVectored, T>>(
-        dim3(static_cast<unsigned>(groups), 1, static_cast<unsigned>(split.slices)), kThreads,
-        sizeof(ThinSums<kChannels>), stream, view, args.dy, s.k, split, out);
-  });
+  sum_over_pixels(
+      args, groups, kBlocksWanted, stream, nullptr, [&](const Split& split, float* out, float*) {
+        launch<conv2d_backward_weight_thin_kernel<kChannels, kVectored, T>>(
+            dim3(static_cast<unsigned>(groups), 1, static_cast<unsigned>(split.slices)), kThreads,
+            sizeof(ThinSums<kChannels>), stream, view, args.dy, s.k, split, out);
+      });
 }
 
 }  // namespace

@@ -60,12 +60,13 @@ void run_tile(const BasicConv2dBackwardWeightArgs<T>& args, Stream stream) {
   const int64_t tiles = ceil_div(s.k, kTile) * ceil_div(view.columns, kTile);
   const bool vectored_dy = aligned16(args.dy) && s.k % 4 == 0;
   const bool vectored_out = aligned16(args.dweight) && view.columns % 4 == 0;
-  sum_over_pixels(args, tiles, kBlocksWanted, stream, [&](const Split& split, float* out) {
-    launch<conv2d_backward_weight_tiled_kernel<kTile, kVectored, T>>(
-        dim3(static_cast<unsigned>(tiles), 1, static_cast<unsigned>(split.slices)), kTileThreads,
-        sizeof(typename RegisterTile<kTile>::Shared), stream, view, args.dy, s.k, split, out,
-        vectored_dy, vectored_out);
-  });
+  sum_over_pixels(args, tiles, kBlocksWanted, stream, nullptr,
+                  [&](const Split& split, float* out, float*) {
+                    launch<conv2d_backward_weight_tiled_kernel<kTile, kVectored, T>>(
+                        dim3(static_cast<unsigned>(tiles), 1, static_cast<unsigned>(split.slices)),
+                        kTileThreads, sizeof(typename RegisterTile<kTile>::Shared), stream, view,
+                        args.dy, s.k, split, out, vectored_dy, vectored_out);
+                  });
 }
 
 // The largest tile that the shorter side of the gradient fills.

@@ -47,15 +47,16 @@ struct PartialSums {
 template <int kWidth, class U>
 __global__ void __launch_bounds__(kSumThreads)
     sum_partials(const float* partials, int slices, int64_t m, int64_t n, const float* bias,
-                 const U* residual, U* c, int64_t ldc, bool vectored_c) {
+                 const U* residual, U* c, int64_t ldc, bool vectored_c, float* rest) {
   auto& shared = shared_memory<PartialSums<kWidth>>();
   const int64_t i = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * kWidth;
   const int ways = static_cast<int>(blockDim.y);
+  const int64_t elements = rest ? m * n + m : m * n;
   Vector<float, kWidth> sum{};
-  if (i < m * n) {
+  if (i < elements) {
 #pragma unroll 4
     for (int slice = static_cast<int>(threadIdx.y); slice < slices; slice += ways) {
-      const auto x = load<kWidth>(partials + slice * m * n + i);
+      const auto x = load<kWidth>(partials + slice * elements + i);
 #pragma unroll
       for (int j = 0; j < kWidth; ++j) sum[j] += x[j];
     }
@@ -70,7 +71,8 @@ __global__ void __launch_bounds__(kSumThreads)
       for (int j = 0; j < kWidth; ++j) sum[j] += x[j];
     }
   }
-  if (i >= m * n) return;
+  if (i >= elements) return;
+  if (i >= m * n) return store(rest + (i - m * n), sum);
   const int64_t column = i % n, at = i / n * ldc + column;
   write_run(sum.v, column, n, bias, residual ? residual + at : nullptr, c + at, vectored_c);
 }
@@ -87,22 +89,24 @@ void multiply(const BasicMatmulArgs<T, U>& args, const Split& split, Stream stre
 
 template <class U>
 void sum_slices(const float* partials, int slices, int64_t m, int64_t n, const float* bias,
-                const U* residual, U* c, int64_t ldc, Stream stream) {
+                const U* residual, U* c, int64_t ldc, Stream stream, float* rest) {
   const auto run = [&]<int kWidth>() {
     const bool vectored_c = aligned16(c) && aligned16(residual) && ldc % kWidth == 0;
     // A weight gradient has few elements and many slices: several threads share an element's.
     const int ways = slices >= 2 * kSumWays ? kSumWays : 1;
     const dim3 threads(static_cast<unsigned>(kSumThreads / ways), static_cast<unsigned>(ways));
-    const auto blocks = static_cast<unsigned>(ceil_div(m * n, kSumThreads / ways * kWidth));
+    const auto blocks =
+        static_cast<unsigned>(ceil_div(m * n + (rest ? m : 0), kSumThreads / ways * kWidth));
     launch<sum_partials<kWidth, U>>(blocks, threads, sizeof(PartialSums<kWidth>), stream, partials,
-                                    slices, m, n, bias, residual, c, ldc, vectored_c);
+                                    slices, m, n, bias, residual, c, ldc, vectored_c, rest);
   };
-  n % 4 == 0 ? run.template operator()<4>() : run.template operator()<1>();
+  n % 4 == 0 && (!rest || (m % 4 == 0 && aligned16(rest))) ? run.template operator()<4>()
+                                                           : run.template operator()<1>();
 }
 template void sum_slices(const float*, int, int64_t, int64_t, const float*, const float*, float*,
-                         int64_t, Stream);
+                         int64_t, Stream, float*);
 template void sum_slices(const float*, int, int64_t, int64_t, const float*, const bf16*, bf16*,
-                         int64_t, Stream);
+                         int64_t, Stream, float*);
 
 #ifdef __CUDACC__
 // cuBLAS adds a product to what is in c: bias and residual are put there first. Not into a bf16 c,

@@ -28,12 +28,12 @@ bool matmul_mma_supports(const BasicMatmulArgs<bf16, U>& args) {
          (row_a | row_b | args.lda | args.ldb) % kVector<bf16> == 0;
 }
 
-// c[row, column] = sum_i partials[i][row, column] + bias[column] + residual[row, column], the
-// slices in order; partials are [slices, m, n], slices may be 0. bias and residual may be null,
-// residual may be c.
+// c[row, column] = sum_i partials[i][row, column] + bias[column] + residual[row, column]; partials
+// are [slices, m, n], slices may be 0. bias and residual may be null, residual may be c. With
+// `rest` each slice ends with m sums more, and rest[row] = sum_i partials[i][m n + row].
 template <class U>
 void sum_slices(const float* partials, int slices, int64_t m, int64_t n, const float* bias,
-                const U* residual, U* c, int64_t ldc, Stream stream);
+                const U* residual, U* c, int64_t ldc, Stream stream, float* rest = nullptr);
 
 // Adds bias and residual to kWidth neighbouring elements of c and writes them; both may be null.
 // Columns from n on do not exist. `vectored` says that the address allows one access.

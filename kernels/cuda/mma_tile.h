@@ -91,46 +91,54 @@ struct MmaTile {
       ldmatrix_x4_transposed(r, &b.at[inner + l % 16][outer + l / 16 * 8]);
   }
 
-  __device__ void multiply(const Stage& stage) {
+  // What may be done besides with an A fragment, of the warp's i-th sixteen rows: nothing.
+  struct Nothing {
+    __device__ void operator()(int, const uint32_t (&)[4]) const {}
+  };
+
+  template <class Besides>
+  __device__ void multiply(const Stage& stage, Besides besides) {
 #pragma unroll
     for (int inner = 0; inner < kStep; inner += 16) {
-      uint32_t a[kTilesM][4], b[kTilesN][2];
+      uint32_t a[kTilesM][4];
 #pragma unroll
-      for (int i = 0; i < kTilesM; ++i) load_a(a[i], stage.a, row() + 16 * i, inner);
-#pragma unroll
-      for (int j = 0; j < kTilesN; j += 2) {
-        uint32_t pair[4];
-        load_b(pair, stage.b, column() + 8 * j, inner);
-        b[j][0] = pair[0], b[j][1] = pair[1];
-        b[j + 1][0] = pair[2], b[j + 1][1] = pair[3];
+      for (int i = 0; i < kTilesM; ++i) {
+        load_a(a[i], stage.a, row() + 16 * i, inner);
+        besides(i, a[i]);
       }
 #pragma unroll
-      for (int i = 0; i < kTilesM; ++i)
+      for (int j = 0; j < kTilesN; j += 2) {
+        uint32_t b[4];
+        load_b(b, stage.b, column() + 8 * j, inner);
 #pragma unroll
-        for (int j = 0; j < kTilesN; ++j) mma_m16n8k16(sum[i][j], a[i], b[j]);
+        for (int i = 0; i < kTilesM; ++i) {
+          mma_m16n8k16(sum[i][j], a[i], {b[0], b[1]});
+          mma_m16n8k16(sum[i][j + 1], a[i], {b[2], b[3]});
+        }
+      }
     }
   }
 
   // Adds `steps` steps. copy(stage, step) starts this thread's asynchronous copies of one step.
   // Afterwards shared memory is free for other use.
-  template <class Copy>
-  __device__ void accumulate(Shared& shared, int64_t steps, Copy copy) {
+  template <class Step, class Copy, class Besides = Nothing>
+  __device__ void accumulate(Shared& shared, Step steps, Copy copy, Besides besides = {}) {
 #pragma unroll
     for (int step = 0; step < kStages - 1; ++step) {
       if (step < steps) copy(shared.stage[step], step);
       async_copy_commit();
     }
-    int now = 0, next = kStages - 1;
-    for (int64_t step = 0; step < steps; ++step) {
+    int now = 0;
+    for (Step step = 0; step < steps; ++step) {
       // The copies of this step have arrived, everyone's after the barrier; and everyone is done
       // with the stage of the step before, which is the one filled next.
       async_copy_wait<kStages - 2>();
       __syncthreads();
-      if (step + kStages - 1 < steps) copy(shared.stage[next], step + kStages - 1);
+      if (step + kStages - 1 < steps)
+        copy(shared.stage[now == 0 ? kStages - 1 : now - 1], step + kStages - 1);
       async_copy_commit();
-      multiply(shared.stage[now]);
+      multiply(shared.stage[now], besides);
       now = now + 1 == kStages ? 0 : now + 1;
-      next = next + 1 == kStages ? 0 : next + 1;
     }
     async_copy_wait<0>();
     __syncthreads();
