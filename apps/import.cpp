@@ -83,9 +83,10 @@ json parse_told(const std::vector<std::string>& told) {
 NamedTensors read_tensors(const fs::path& path, const std::string& weights) {
   if (path.extension() == ".safetensors") {
     io::Safetensors file = io::read_safetensors(path);
-    require(!file.metadata.contains("format") || file.metadata["format"] == "pt",
-            "{} says of itself that it is {}: nothing to import", io::show(path),
-            io::show(file.metadata["format"]));
+    if (const auto format = file.metadata.find("format");
+        format != file.metadata.end() && format->second != "pt")
+      fail("{} says of itself that it is {}: nothing to import", io::show(path),
+           io::show(format->second));
     return std::move(file.tensors);
   }
   const io::TorchFile file(path);

@@ -67,6 +67,15 @@ TEST(Import, WhatWasExportedComesBack) {
   }
 }
 
+TEST(Import, SafetensorsNeedNoMetadata) {
+  const std::string file = fresh_file(".safetensors"), out = fresh_file(".safetensors");
+  io::write_safetensors(file, {tensors_of(world().unet()), {}});
+  expect_success(diffscm(Arguments{"import", file, "--out", out} + kUnetSize));
+  expect_same_tensors(tensors_of(out), tensors_of(world().unet()));
+  expect_failure(diffscm(Arguments{"import", out, "--out", fresh_file(".safetensors")} + kUnetSize),
+                 1, "diffscm.model.v1");
+}
+
 TEST(Import, APresetSaysWhatTheFileDoesNot) {
   const std::string exported = fresh_file(".pt"), out = fresh_file(".safetensors");
   expect_success(diffscm({"export", world().unet(), "--out", exported}));
