@@ -168,8 +168,9 @@ class Import {
             "{} has the names of diffusers' UNet2DModel, of which {} has to be beside it",
             flags_.file, io::show(config));
     say(fmt::format("names of diffusers' UNet2DModel, read with {}", io::show(config)));
-    tell(about(io::show(config), [&] { return from_diffusers(tensors_, read_json(config)); }),
-         config);
+    const DiffusersConfig parsed =
+        about(io::show(config), [&] { return parse_diffusers_config(read_json(config)); });
+    tell(about(flags_.file, [&] { return from_diffusers(tensors_, parsed); }), config);
     for (const fs::path& scheduler :
          {folder / "scheduler_config.json", folder / "../scheduler/scheduler_config.json"}) {
       if (!fs::exists(scheduler)) continue;
@@ -208,7 +209,8 @@ class Import {
   void refuse(const std::vector<std::string>& problems, const std::string& what) const {
     if (problems.empty()) return;
     const size_t shown = std::min<size_t>(problems.size(), 3);
-    fail("{} {} ({} differences): {}", flags_.file, what, problems.size(),
+    fail("{} {} ({} difference{}): {}", flags_.file, what, problems.size(),
+         problems.size() == 1 ? "" : "s",
          fmt::join(problems.begin(), problems.begin() + static_cast<std::ptrdiff_t>(shown), "; "));
   }
 

@@ -19,8 +19,7 @@ json one_of(const json& config, const char* key, std::initializer_list<json> kno
   if (std::ranges::find(known, value) == known.end()) {
     std::vector<std::string> shown;
     for (const json& k : known) shown.push_back(io::dump(k));
-    fail("its configuration has {} = {}, of which diffscm's U-Net knows {}", io::show(key),
-         io::dump(value), fmt::join(shown, " and "));
+    fail("{} is {}: diffscm knows {}", io::show(key), io::dump(value), fmt::join(shown, ", "));
   }
   return value;
 }
@@ -29,7 +28,7 @@ json one_of(const json& config, const char* key, std::initializer_list<json> kno
 json count(const json& config, const char* key, const json& otherwise) {
   const json value = config.value(key, otherwise);
   require(value.is_null() || (value.is_number_integer() && value >= 1 && value <= 1'000'000),
-          "its configuration has {} = {}, not a whole number", io::show(key), io::dump(value));
+          "{} is {}, not a whole number", io::show(key), io::dump(value));
   return value;
 }
 
@@ -117,7 +116,11 @@ class Translation {
   void attention(const std::string& from, const std::string& to) {
     const bool old = has(from + ".query.weight");  // diffusers before 0.15
     move(from + ".group_norm", to + ".norm");
-    const int64_t channels = tensors_.at(to + ".norm.weight").numel();
+    const std::string first = from + (old ? ".query.weight" : ".to_q.weight");
+    const auto query = tensors_.find(first);
+    require(query != tensors_.end() && query->second.rank() == 2 && query->second.numel() > 0,
+            "tensor {} is missing or no matrix", io::show(first));
+    const int64_t channels = query->second.dim(1);
     require(head_channels_ == 0 || channels % head_channels_ == 0,
             "its attention has {} channels, not a multiple of \"attention_head_dim\" = {}",
             channels, head_channels_);
@@ -184,8 +187,8 @@ bool has_diffusers_names(const NamedTensors& tensors) {
          tensors.contains("down_blocks.0.resnets.0.conv1.weight");
 }
 
-json from_diffusers(NamedTensors& tensors, const json& config) {
-  require(config.is_object(), "its configuration is not a JSON object");
+DiffusersConfig parse_diffusers_config(const json& config) {
+  require(config.is_object(), "it is not a JSON object");
   one_of(config, "_class_name", {"UNet2DModel"});
   one_of(config, "center_input_sample", {false});
   one_of(config, "time_embedding_type", {"positional"});
@@ -200,44 +203,49 @@ json from_diffusers(NamedTensors& tensors, const json& config) {
       one_of({{key, type}}, key,
              {"DownBlock2D", "AttnDownBlock2D", "ResnetDownsampleBlock2D", "UpBlock2D",
               "AttnUpBlock2D", "ResnetUpsampleBlock2D"});
-  const bool sines_first = one_of(config, "flip_sin_to_cos", {true, false}) == false;
-  const bool last_frequency = one_of(config, "freq_shift", {0, 1}) == 1;
-  const bool one_sided = one_of(config, "downsample_padding", {1, 0}) == 0;
+  DiffusersConfig parsed;
+  parsed.sines_first = one_of(config, "flip_sin_to_cos", {true, false}) == false;
+  parsed.last_frequency = one_of(config, "freq_shift", {0, 1}) == 1;
+  parsed.one_sided = one_of(config, "downsample_padding", {1, 0}) == 0;
   const json groups = count(config, "norm_num_groups", 32);
   one_of(config, "attn_norm_num_groups", {nullptr, groups});
   const json width = count(config, "attention_head_dim", 8);
   const json eps = config.value("norm_eps", json(GroupNorm::kUsualEps));
-  require(eps.is_number() && eps > 0 && eps < 1,
-          "its configuration has \"norm_eps\" = {}, not a number in (0, 1)", io::dump(eps));
-  const json dropout = config.value("dropout", json(0.0));
+  require(eps.is_number() && eps > 0 && eps < 1, "\"norm_eps\" is {}, not a number in (0, 1)",
+          io::dump(eps));
+  parsed.entries = {{"norm_groups", groups.is_null() ? json(32) : groups},
+                    {"norm_eps", eps},
+                    {"dropout", config.value("dropout", json(0.0))},
+                    {"last_frequency", parsed.last_frequency}};
+  if (width.is_null())
+    parsed.entries["heads"] = 1;
+  else
+    parsed.entries["head_channels"] = parsed.head_channels = width;
+  json size = config.value("sample_size", json());
+  if (size.is_array() && size.size() == 2 && size[0] == size[1]) size = size[0];
+  if (!size.is_null())
+    parsed.entries["image_size"] = count({{"sample_size", size}}, "sample_size", {});
+  return parsed;
+}
 
-  Translation(tensors, width.is_null() ? 0 : width.get<int64_t>()).rename();
+json from_diffusers(NamedTensors& tensors, const DiffusersConfig& config) {
+  Translation(tensors, config.head_channels).rename();
   if (const auto first = tensors.find("time_embed.0.weight"); first != tensors.end())
-    order_time_embedding(first->second, sines_first, last_frequency);
-  const bool turned = one_sided && std::ranges::any_of(tensors, [](const auto& entry) {
+    order_time_embedding(first->second, config.sines_first, config.last_frequency);
+  const bool turned = config.one_sided && std::ranges::any_of(tensors, [](const auto& entry) {
                         return entry.first.ends_with(".op.weight");
                       });
   if (turned)
     for (auto& [name, tensor] : tensors)
       if (tensor.rank() == 4) turn_filter(tensor);
 
-  json ours = {{"norm_groups", groups.is_null() ? json(32) : groups},
-               {"norm_eps", eps},
-               {"dropout", dropout},
-               {"last_frequency", last_frequency},
-               {"turned", turned}};
-  if (width.is_null())
-    ours["heads"] = 1;
-  else
-    ours["head_channels"] = width;
-  json size = config.value("sample_size", json());
-  if (size.is_array() && size.size() == 2 && size[0] == size[1]) size = size[0];
-  if (!size.is_null()) ours["image_size"] = count({{"sample_size", size}}, "sample_size", {});
-  return ours;
+  json entries = config.entries;
+  entries["turned"] = turned;
+  return entries;
 }
 
 json diffusion_from_diffusers(const json& scheduler) {
-  require(scheduler.is_object(), "the scheduler's configuration is not a JSON object");
+  require(scheduler.is_object(), "it is not a JSON object");
   one_of(scheduler, "prediction_type", {"epsilon"});
   one_of(scheduler, "trained_betas", {nullptr});
   const json timesteps = count(scheduler, "num_train_timesteps", 1000);

@@ -31,7 +31,7 @@ NamedTensors tensors_of(const std::string& name) {
 }
 
 UNetConfig import(NamedTensors& tensors, const json& config) {
-  const json told = from_diffusers(tensors, config);
+  const json told = from_diffusers(tensors, parse_diffusers_config(config));
   json whole = recognise_network(tensors, told).config;
   whole.update({{"heads", 1}, {"head_channels", 0}});
   whole.update(told);
@@ -148,7 +148,7 @@ TEST(DiffusersWeights, NamesWhatOurNetworkCannotDo) {
     json config = config_of("ddpm");
     config[key] = value;
     NamedTensors tensors = tensors_of("ddpm");
-    testing::expect_error([&] { from_diffusers(tensors, config); }, part);
+    testing::expect_error([&] { import(tensors, config); }, part);
   };
   refused("_class_name", "UNet2DConditionModel", "UNet2DConditionModel");
   refused("center_input_sample", true, "center_input_sample");
@@ -162,10 +162,24 @@ TEST(DiffusersWeights, NamesWhatOurNetworkCannotDo) {
   refused("norm_eps", 0, "norm_eps");
   refused("norm_eps", "small", "norm_eps");
   refused("sample_size", -8, "sample_size");
-  NamedTensors tensors = tensors_of("ddpm");
-  testing::expect_error([&] { from_diffusers(tensors, json::array()); }, "not a JSON object");
-  tensors.erase("mid_block.attentions.0.to_k.bias");
-  testing::expect_error([&] { from_diffusers(tensors, config_of("ddpm")); }, "to_k.bias");
+  testing::expect_error([] { parse_diffusers_config(json::array()); }, "not a JSON object");
+}
+
+TEST(DiffusersWeights, NamesTensorsThatAreWrong) {
+  const auto refused = [](const std::string& name, const Tensor& tensor, const std::string& named) {
+    NamedTensors tensors = tensors_of("ddpm");
+    ASSERT_TRUE(tensors.contains(name)) << name;
+    tensors.erase(name);
+    if (tensor) tensors.emplace(name, tensor);
+    testing::expect_error([&] { import(tensors, config_of("ddpm")); }, named);
+  };
+  const std::string attention = "mid_block.attentions.0.";
+  refused(attention + "to_k.bias", {}, attention + "to_k.bias");
+  refused(attention + "to_q.weight", {}, attention + "to_q.weight");
+  refused(attention + "to_q.weight", Tensor({1 << 20}), attention + "to_q.weight");
+  refused(attention + "to_v.weight", Tensor({4, 16}), attention + "to_v.weight");
+  refused("time_embedding.linear_1.weight", Tensor({5}), "time_embedding.linear_1.weight");
+  refused("conv_out.weight", {}, "out.2.weight");
 }
 
 TEST(DiffusersWeights, SchedulesThatWeHave) {
