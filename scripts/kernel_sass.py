@@ -25,7 +25,8 @@ MEMORY = ("LDG", "STG", "LDS", "STS", "LDL", "STL", "LDSM", "LDGSTS")
 #   file       of kernels/cuda that it is in
 #   has        accesses that the source asks for and the compiler may lose: 16 bytes at a time, and asynchronous copies
 #   at_most    how many of an access there may be: {"LDS16": 0} says that nothing reads shared memory two bytes at a time
-#   per_mma    instructions for each HMMA, in the innermost loop that has most of them
+#   per_mma    instructions for each HMMA, in the innermost loop that has most of them; whether all warps execute them is not
+#              known (of the weight gradient's, a third are for one warp or for the tiles of the first columns)
 #   blocks     that fit a multiprocessor, by registers and threads; a launch's shared memory may leave room for fewer
 TILED = {"LDS128", "STG128", "LDSM", "LDGSTS"}
 IN_VECTORS = {"LDG128", "STG128"}
@@ -37,9 +38,9 @@ LIMITS = {
     "conv2d_mma_kernel<MmaTile<128, 64,": {"file": "conv2d_mma", "has": TILED | {"LDG128"}, "per_mma": 9.6, "blocks": 4},
     "conv2d_mma_kernel<MmaTile<128, 32,": {"file": "conv2d_mma", "has": TILED | {"LDG128"}, "per_mma": 17, "blocks": 5},
     "conv2d_mma_kernel<MmaTile<64, 32,": {"file": "conv2d_mma", "has": TILED | {"LDG128"}, "per_mma": 25, "blocks": 8},
-    "conv2d_backward_weight_mma_kernel<MmaTile<128, 128,": {"file": "conv2d_backward_weight_mma", "has": TILED, "per_mma": 6, "blocks": 2},
-    "conv2d_backward_weight_mma_kernel<MmaTile<64, 128,": {"file": "conv2d_backward_weight_mma", "has": TILED, "per_mma": 9, "blocks": 4},
-    "conv2d_backward_weight_mma_kernel<MmaTile<32, 96,": {"file": "conv2d_backward_weight_mma", "has": TILED, "per_mma": 19, "blocks": 6},
+    "conv2d_backward_weight_mma_kernel<MmaTile<128, 128,": {"file": "conv2d_backward_weight_mma", "has": TILED, "per_mma": 11.6, "blocks": 2},
+    "conv2d_backward_weight_mma_kernel<MmaTile<64, 128,": {"file": "conv2d_backward_weight_mma", "has": TILED, "per_mma": 10.2, "blocks": 4},
+    "conv2d_backward_weight_mma_kernel<MmaTile<32, 96,": {"file": "conv2d_backward_weight_mma", "has": TILED, "per_mma": 20, "blocks": 7},
     "matmul_mma_kernel<MmaTile<128, 128,": {"file": "matmul_mma", "has": TILED | {"LDG128"}, "per_mma": 5.5, "blocks": 2},
     "matmul_mma_kernel<MmaTile<64, 64,": {"file": "matmul_mma", "has": TILED | {"LDG128"}, "per_mma": 8.5, "blocks": 6},
     "attention_tensor<64>": {"file": "attention_mma", "has": TILED, "per_mma": 5.2, "blocks": 3},
