@@ -1,12 +1,11 @@
 #include "causal/formats/dot.h"
 
-#include <fmt/ranges.h>
-
 #include <algorithm>
 #include <cctype>
 #include <map>
 
 #include "causal/formats/words.h"
+#include "causal/node_text.h"
 
 namespace diffscm::causal {
 namespace {
@@ -220,9 +219,12 @@ class DotReader {
       }
     } else if (key.text == "states") {
       node.attribute.states.clear();
-      for (size_t begin = 0, comma = 0; comma != std::string::npos; begin = comma + 1) {
-        comma = value.find(',', begin);
-        node.attribute.states.push_back(value.substr(begin, comma - begin));
+      for (std::string_view rest = value;; rest.remove_prefix(1)) {
+        node.attribute.states.push_back(take_name(rest, ","));
+        if (rest.empty()) break;
+        if (rest.front() != ',')
+          words_.fail_at(key, "states {}: {} stands beside a quoted one", io::show(value),
+                         io::show(rest));
       }
       if (node.kind == NodeKind::continuous)
         node.kind = node.attribute.states.size() == 2 ? NodeKind::binary : NodeKind::categorical;
@@ -237,7 +239,7 @@ class DotReader {
   size_t edges_ = 0;
 };
 
-std::string quoted(const std::string& text) {
+std::string in_dot(const std::string& text) {
   std::string out = "\"";
   for (const char c : text) {
     if (c == '"' || c == '\\') out += '\\';
@@ -253,17 +255,21 @@ GraphFile parse_dot(std::string_view text, std::string_view where) {
 }
 
 std::string to_dot(const Graph& graph) {
-  std::string text = fmt::format("digraph {} {{\n", quoted(graph.name()));
+  std::string text = fmt::format("digraph {} {{\n", in_dot(graph.name()));
   for (const Node& node : graph.nodes()) {
-    const std::string states = fmt::format("{}", fmt::join(node.attribute.states, ","));
-    text += fmt::format("  {} [kind={}", quoted(node.name()), name_of(node.kind));
-    if (node.is_discrete()) text += ", states=" + quoted(states);
+    std::string states;
+    for (const std::string& state : node.attribute.states) {
+      if (!states.empty()) states += ',';
+      states += quoted(state);
+    }
+    text += fmt::format("  {} [kind={}", in_dot(node.name()), name_of(node.kind));
+    if (node.is_discrete()) text += ", states=" + in_dot(states);
     if (node.is_latent()) text += ", latent=true";
     text += "];\n";
   }
   for (const Node& node : graph.nodes())
     for (const std::string& parent : node.parents)
-      text += fmt::format("  {} -> {};\n", quoted(parent), quoted(node.name()));
+      text += fmt::format("  {} -> {};\n", in_dot(parent), in_dot(node.name()));
   return text + "}\n";
 }
 

@@ -32,6 +32,14 @@ strict digraph "my graph" {
   EXPECT_EQ(to_dot(parse_dot(to_dot(g), "again").graph), to_dot(g));
 }
 
+TEST(Dot, states_with_commas_return) {
+  const Names states{"Paris, France", "the \"old\" town", "a"};
+  const Graph g({category("city, or town", states, {}, nlohmann::json::array())});
+  EXPECT_EQ(parse_dot(to_dot(g), "g.dot").graph[0].attribute.states, states);
+  expect_error([] { parse_dot(R"(digraph { a [states="\"b\"c,d"] })", "g.dot"); },
+               "line 1: states");
+}
+
 TEST(Dot, a_bare_colon_is_a_port) {
   const GraphFile file = parse_dot("digraph { a:n -> \"b:c\" }", "g.dot");
   EXPECT_EQ(file.graph[1].name(), "b:c");
