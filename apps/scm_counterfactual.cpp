@@ -12,6 +12,7 @@
 #include "apps/output_folder.h"
 #include "apps/scm.h"
 #include "apps/scm_report.h"
+#include "causal/mechanisms/image_diffusion.h"
 #include "causal/parse_intervention.h"
 #include "engine/io/json.h"
 #include "engine/io/jsonl.h"
@@ -200,6 +201,9 @@ void run(Common& common, Flags flags) {
   const NodeRows rows = read_rows(common, flags.rows, graph);
   if (flags.report && !rows.dataset)
     throw UsageError("--report shows images, and the graph has none");
+  if (rows.dataset)
+    causal::require_makes_images_of(
+        *rows.dataset, model.mechanism(causal::DatasetNodes(graph, *rows.dataset).image()));
   const std::filesystem::path out = flags.out;
   std::optional<OutputFolder> folder;
   std::optional<io::JsonlWriter> lines;

@@ -9,6 +9,7 @@
 #include "apps/output_folder.h"
 #include "apps/scm_evaluate.h"
 #include "apps/shipped_models.h"
+#include "causal/mechanisms/image_diffusion.h"
 #include "engine/io/file.h"
 #include "engine/io/json.h"
 
@@ -62,6 +63,7 @@ void evaluate_image_graph(Common& common, causal::StructuralCausalModel& model,
       flags.variants.empty() ? std::vector<std::string>{"as fitted"} : flags.variants;
   const NodeRows rows = read_rows(common, flags.rows, graph);
   const causal::DatasetNodes nodes(graph, *rows.dataset);
+  causal::require_makes_images_of(*rows.dataset, model.mechanism(nodes.image()));
   const Target target = common.target();
   const std::vector<ImageReader> read = readers(flags.judges, graph, *rows.dataset, nodes, target);
   const auto vae = network<Vae>(flags.vae, flags.rows.data, target);

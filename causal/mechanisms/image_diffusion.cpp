@@ -215,12 +215,22 @@ Guidance ImageDiffusion::guidance(Parents parents, int64_t begin, int64_t end) c
   return guidance;
 }
 
+void ImageDiffusion::require_shape(int64_t height, int64_t width, int64_t channels) const {
+  const Shape image = model().image_shape(1);
+  require(height == image[1] && width == image[2] && channels == image[3],
+          "the model makes images of {}x{}x{}, these are {}x{}x{}", image[1], image[2], image[3],
+          height, width, channels);
+}
+
+void require_makes_images_of(const data::Dataset& dataset, const Mechanism& mechanism) {
+  if (const auto* images = dynamic_cast<const ImageDiffusion*>(&mechanism))
+    images->require_shape(dataset.height, dataset.width, dataset.channels);
+}
+
 Values ImageDiffusion::abduct(const Values& value, Parents parents, const RowRandom& random) const {
   const DiffusionModel& model = this->model();
-  const Shape image = model.image_shape(1);
-  require(value.is_image() && value.images.rank() == 4 && value.images.dim(1) == image[1] &&
-              value.images.dim(2) == image[2] && value.images.dim(3) == image[3],
-          "the model makes images of {}x{}x{}, this is none", image[1], image[2], image[3]);
+  require(value.is_image() && value.images.rank() == 4, "the value to abduct is no image");
+  require_shape(value.images.dim(1), value.images.dim(2), value.images.dim(3));
   AbductionOptions options{.method = walk_.method,
                            .seed = random.key.seed + 0x9E3779B97F4A7C15u * (random.key.step + 1)};
   std::vector<Tensor> batches;

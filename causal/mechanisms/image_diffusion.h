@@ -58,6 +58,8 @@ class ImageDiffusion : public Mechanism {
   void watch(Watch watch) override { watch_ = std::move(watch); }
   std::vector<std::string> warnings(Parents parents) const override;
   std::string description() const override;
+  // Throws Error unless the model makes images of this shape.
+  void require_shape(int64_t height, int64_t width, int64_t channels) const;
 
  private:
   // What may change after the fit.
@@ -95,5 +97,8 @@ class ImageDiffusion : public Mechanism {
 };
 
 std::unique_ptr<Mechanism> make_image_diffusion(const Role& role);
+
+// Throws Error where the mechanism is a diffusion of images of another shape than the data's.
+void require_makes_images_of(const data::Dataset& dataset, const Mechanism& mechanism);
 
 }  // namespace diffscm::causal

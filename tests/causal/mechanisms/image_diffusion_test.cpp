@@ -231,7 +231,12 @@ TEST(ImageDiffusion, SaysWhatCannotBe) {
       },
       "none.safetensors");
   expect_error([&] { ImageDiffusion(role()).predict(world.image, world.parents()); }, "not fitted");
-  expect_error([&] { trained().abduct(world.level, world.parents(), kRandom); }, "8x8x1");
+  expect_error([&] { trained().abduct(world.level, world.parents(), kRandom); }, "no image");
+  data::Dataset larger;
+  larger.height = larger.width = 16;
+  larger.channels = 1;
+  expect_error([&] { require_makes_images_of(larger, trained()); },
+               "the model makes images of 8x8x1, these are 16x16x1");
   expect_error([] { changed({{"steps", 3}}); }, "steps");
   // Another graph's parents.
   const auto loaded_as = [](const Role& other) { ImageDiffusion(other).load(trained().state()); };
