@@ -88,9 +88,11 @@ int run(int argc, char** argv) {
   } catch (const CLI::ParseError& e) {
     // What was not understood says more than what is therefore missing.
     const std::vector<std::string> unknown = app.remaining(/*recurse=*/true);
-    const std::string what = unknown.empty() ? e.what() : unknown.front(),
-                      problem = flags.source_of(what) +
-                                (unknown.empty() ? "" : "unknown argument ") + what;
+    std::string what = unknown.empty() ? e.what() : unknown.front();
+    if (const size_t twice = what.find(": At Most 1 required"); twice != std::string::npos)
+      what = what.substr(0, twice) + " is given more than once";
+    const std::string problem =
+        flags.source_of(what) + (unknown.empty() ? "" : "unknown argument ") + what;
     return report(problem + " (see diffscm --help)", 2);
   } catch (const Stopped&) {
     common.console.finish_progress();

@@ -93,6 +93,7 @@ void run(Common& common, Flags flags) {
   check_mechanisms(given, flags.graph);
   const causal::Graph graph = mechanisms_for(flags, given);
   const causal::StructuralCausalModel model(graph);  // says now what the mechanisms cannot use
+  causal::require_fittable(model);
   NodeRows rows = read_rows(common, flags.rows, graph);
   say_what_is_kept(common, model);
 

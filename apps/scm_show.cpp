@@ -7,6 +7,7 @@
 #include "apps/scm.h"
 #include "causal/factorisation.h"
 #include "causal/formats/graph_file.h"
+#include "causal/node_text.h"
 #include "causal/parse_intervention.h"
 #include "engine/io/file.h"
 #include "engine/io/json.h"
@@ -36,7 +37,8 @@ std::string describe(const causal::Node& node) {
   if (node.is_discrete()) {
     constexpr size_t kShown = 8;
     text += ":";
-    for (size_t k = 0; k < std::min(a.states.size(), kShown); ++k) text += " " + a.states[k];
+    for (size_t k = 0; k < std::min(a.states.size(), kShown); ++k)
+      text += " " + causal::quoted(a.states[k]);
     if (a.states.size() > kShown) text += fmt::format(" .. ({} states)", a.states.size());
   } else if (std::isfinite(a.low) || std::isfinite(a.high)) {
     text += fmt::format(" from {} to {}", a.low, a.high);
@@ -52,8 +54,8 @@ void print(const causal::Graph& graph, const causal::Intervention& intervention)
     edges += graph.parents(i).size();
     width = std::max(width, graph[i].name().size());
   }
-  fmt::print("{}{} nodes, {} edges\n", graph.name().empty() ? "" : graph.name() + ": ",
-             graph.size(), edges);
+  fmt::print("{}{} node{}, {} edge{}\n", graph.name().empty() ? "" : graph.name() + ": ",
+             graph.size(), graph.size() == 1 ? "" : "s", edges, edges == 1 ? "" : "s");
   for (const causal::Node& node : graph.nodes())
     fmt::print("  {:{}}  {}\n", node.name(), width, describe(node));
   fmt::print("{}\n", causal::factorisation(graph));

@@ -54,9 +54,8 @@ NodeValues node_values(const Graph& graph, const data::Table& table) {
   return values;
 }
 
-void fit_scm(const Graph& graph, const NodeValues& data, const std::filesystem::path& folder,
-             const ScmFitOptions& options) {
-  StructuralCausalModel model(graph);
+void require_fittable(const StructuralCausalModel& model) {
+  const Graph& graph = model.graph();
   for (size_t i = 0; i < graph.size(); ++i) {
     if (model.mechanism(i).is_fitted()) continue;
     require(!graph[i].is_latent(), "node {} is latent and cannot be fitted",
@@ -65,6 +64,12 @@ void fit_scm(const Graph& graph, const NodeValues& data, const std::filesystem::
       require(!graph[p].is_latent(), "node {} cannot be fitted: its parent {} is latent",
               io::show(graph[i].name()), io::show(graph[p].name()));
   }
+}
+
+void fit_scm(const Graph& graph, const NodeValues& data, const std::filesystem::path& folder,
+             const ScmFitOptions& options) {
+  StructuralCausalModel model(graph);
+  require_fittable(model);
   std::filesystem::create_directories(folder / "mechanisms");
   write_graph_of_model(folder, graph);
   for (size_t i = 0; i < graph.size(); ++i) {

@@ -36,12 +36,14 @@ struct ScmFitOptions {
   std::function<bool()> stop = {};                           // causal/mechanism.h
 };
 
+// Throws Error for a latent node that must learn, or whose child must, naming both.
+void require_fittable(const StructuralCausalModel& model);
+
 // Fits the mechanisms to `data`, rows without missing values, and writes each to `folder`
 // (causal/model_folder.h) when it is done. Nodes whose file is there already are left alone, and a
 // network goes on from its checkpoint in "training/NODE", so that a fit that was stopped, or
 // killed, ends in the bits in which it would have ended. Node i's numbers are a function of (seed,
-// its name). Throws Error for a latent node that must learn, or whose child must, naming both; and
-// as Mechanism::fit does, naming the node.
+// its name). Throws Error as require_fittable(), and as Mechanism::fit does, naming the node.
 void fit_scm(const Graph& graph, const NodeValues& data, const std::filesystem::path& folder,
              const ScmFitOptions& options);
 

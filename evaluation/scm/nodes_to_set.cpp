@@ -22,13 +22,13 @@ std::vector<size_t> nodes_to_set(const causal::Graph& graph,
     const size_t i = graph.find(name);
     require(matters(i), "do({}): {} depends on it", graph[i].name(),
             image.empty() ? "nothing" : "no image");
-    require(!graph[i].is_latent(), "do({}): it is latent, no data say what it was",
+    require(image.empty() || !graph[i].is_latent(), "do({}): it is latent, no data say what it was",
             graph[i].name());
     require(std::ranges::count(all, i) == 0, "do({}) twice", graph[i].name());
     all.push_back(i);
   }
   for (size_t i = 0; names.empty() && i < graph.size(); ++i)
-    if (matters(i) && !graph[i].is_latent()) all.push_back(i);
+    if (matters(i) && (image.empty() || !graph[i].is_latent())) all.push_back(i);
   return all;
 }
 

@@ -64,6 +64,8 @@ TEST(ScmQuery, bad_input_is_one_line) {
   expect_failure(query({"--of", "flue=1"}), 2, R"(there is no node "flue": give "age")");
   expect_failure(query({"--of", "flu=2"}), 2, R"(flu "2" is unknown: give 0 to 1)");
   expect_failure(query({"--of", "flu", "--do", "age=28"}), 2, "\"28\" is unknown");
+  expect_failure(query({"--of", "flu", "--do", "age=27", "--do", "vaccinated=1"}), 2,
+                 "--do is given more than once");
   expect_failure(query({"--of", "flu", "--given", "age=27", "--observed", "age=52"}), 1,
                  "its probability is 0");
   expect_failure(query({"--of", "flu", "--out", "x.csv"}), 2, "--out is for the rows of a table");

@@ -161,6 +161,12 @@ TEST(Scm, BadInputIsOneLine) {
   const Arguments fit = {"scm", "fit", small().truth, "--out", out, "--data"};
   expect_failure(diffscm(fit + Arguments{holes}), 1, "1 of 3 rows lack a value");
   expect_failure(diffscm(fit + Arguments{short_table}), 1, "y");
+  const fs::path header = world() / "header.csv", hidden = world() / "hidden.toml";
+  testing::put(header, "x,y,on\n");
+  expect_failure(diffscm(fit + Arguments{header}), 1, "has no row");
+  testing::put(hidden, "[nodes.u]\nlatent = true\n[nodes.y]\nparents = [\"u\"]\n");
+  expect_failure(diffscm({"scm", "fit", hidden, "--out", out, "--data", holes, "--drop-missing"}),
+                 1, "latent");
   expect_failure(diffscm(fit + Arguments{holes, "--set", "steps=3"}), 2, "--mechanism");
   expect_failure(diffscm(fit + Arguments{holes, "--set", "z.steps=3"}), 2, "no node \"z\"");
   expect_failure(diffscm(fit + Arguments{holes, "--set", "y.bins=1"}), 1, "y");
