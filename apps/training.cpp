@@ -176,6 +176,24 @@ void fit_to_data(json& config, const char* name, const data::Dataset& dataset,
         fmt::format("as the data set {} has it: {}", dataset.name, fmt::join(changed, ", ")));
 }
 
+void load_start(const std::string& init, const json& theirs, const json& ours,
+                const std::vector<std::pair<std::string, Parameter*>>& parameters,
+                const NamedTensors& state) {
+  const std::vector<std::string> may_differ{"image_size", "dropout", "conditions", "attribute",
+                                            "sigma"};
+  std::vector<std::string> different;
+  for (const auto& [key, value] : theirs.items())
+    if (ours.contains(key) && ours[key] != value && !contains(may_differ, key))
+      different.push_back(
+          fmt::format("its {} is {}, here {}", key, io::dump(value), io::dump(ours[key])));
+  require(different.empty(), "--init {}: {}", init, fmt::join(different, "; "));
+  try {
+    load_state(parameters, state);
+  } catch (const Error& e) {
+    fail("--init {}: {}", init, e.what());
+  }
+}
+
 TrainingTask new_task(const std::string& kind, const json& model_config, const json& train,
                       const TrainingOptions& options, const data::Dataset& dataset,
                       const TrainFlags& flags, const Common& common) {

@@ -125,6 +125,12 @@ const data::Attribute& attribute_to_learn(const TrainingData& data, const std::s
 // Throws Error unless every image has a label.
 void check_labels(const data::Dataset& dataset);
 
+// Gives the parameters the values of the model `init`, whose configuration is `theirs`. Throws
+// Error naming what of the networks differs, beside what a network may learn anew.
+void load_start(const std::string& init, const nlohmann::json& theirs, const nlohmann::json& ours,
+                const std::vector<std::pair<std::string, Parameter*>>& parameters,
+                const NamedTensors& state);
+
 // Sets what the data decide in [SECTION] of a configuration (image_size, in_channels, out_channels,
 // classes) and says so in one line. Throws UsageError when --set wants it otherwise.
 void fit_to_data(nlohmann::json& config, const char* name, const data::Dataset& dataset,
@@ -171,7 +177,8 @@ void train_model(Common& common, const TrainFlags& flags, const std::string& kin
     if constexpr (requires { model_config.conditions; })
       teach_conditions(state, info.config.template get<typename Model::Config>().conditions,
                        model_config.conditions);
-    load_state(named_parameters(model), state);
+    load_start(flags.init, info.config.template get<typename Model::Config>(), model_config,
+               named_parameters(model), state);
     task.info.training["started_from"] = {{"sha256", info.sha256}, {"training", info.training}};
     task.settings["init"] = info.sha256;
   }

@@ -295,6 +295,21 @@ TEST(Train, WhatTheNetworksThatReadLabelsMissIsKnownBeforeTheFirstStep) {
   refused("classifier", "of one class only");
 }
 
+// Tensors of the same names and shapes are another network's where its norms have other groups.
+TEST(Train, StartsFromTheSameNetworkOnly) {
+  std::string preset = testing::get(world().preset());
+  preset.replace(preset.find("heads = 1"), 9, "heads = 1\nnorm_groups = 8");
+  const std::string other = fresh() + ".toml";
+  testing::put(other, preset);
+  Arguments a{"train",  "diffusion",    "--preset", other, "--data", world().data(),
+              "--init", world().unet(), "--steps",  "1",   "--out",  fresh()};
+  expect_failure(diffscm(a), 1, "its norm_groups is 32, here 8");
+  a[3] = world().preset();
+  expect_success(diffscm(a + Arguments{"--set", "unet.dropout=0.2"}));
+  expect_failure(diffscm(a + Arguments{"--set", "unet.channel_mult=[1]"}), 1,
+                 "--init " + world().unet() + ": its channel_mult");
+}
+
 // The sections [train.*] of the ImageNet presets, on networks of one narrow level.
 TEST(Train, PresetsOfPublishedModelsSayHowTheyWereTrained) {
   const fs::path pictures = fresh();
