@@ -62,7 +62,7 @@ Abduction abduct_ddim(const Denoiser& denoiser, const Chain& chain, const Tensor
     report(level, levels, level, walk.images(), progress, observer);
   }
   Abduction result;
-  result.latent = walk.images();
+  result.latent = walk.images().clone();
   result.evaluations.assign(static_cast<size_t>(x.dim(0)), levels);
   result.level_evaluations.assign(static_cast<size_t>(levels), static_cast<int>(x.dim(0)));
   return result;

@@ -35,7 +35,12 @@ AntiCausalPredictor::AntiCausalPredictor(LoadedModel<Classifier> loaded,
     : info_(std::move(loaded.info)),
       target_(model.target()),
       attribute_(learnt_category(info_)),
-      classifier_(std::make_shared<const Classifier>(std::move(loaded.model))) {
+      classifier_(std::make_shared<const Classifier>(std::move(loaded.model))),
+      gradient_(std::make_shared<const GuidanceGradient::Body>(
+          [classifier = classifier_](const Tensor& x, const Tensor& t,
+                                     const GuidanceGradient::Bound& bound) {
+            return classifier->log_p_gradient(x, t, bound[0]);
+          })) {
   check_fits(classifier_->config(), model);
 }
 
@@ -49,6 +54,12 @@ AntiCausalPredictor::AntiCausalPredictor(LoadedModel<Regressor> loaded, const Di
           "{}: its error by noise level has not been measured, which its training does at the end: "
           "finish it with --resume",
           info_.path);
+  gradient_ = std::make_shared<const GuidanceGradient::Body>(
+      [regressor = regressor_,
+       precision = NoiseLevelPrecision(regressor_->config().sigma, target_)](
+          const Tensor& x, const Tensor& t, const GuidanceGradient::Bound& bound) {
+        return regressor->log_p_gradient(x, t, bound[0], precision(t));
+      });
 }
 
 void AntiCausalPredictor::check_fits(const EncoderConfig& c, const DiffusionModel& model) const {
@@ -85,25 +96,14 @@ GuidanceGradient AntiCausalPredictor::gradient(std::span<const double> values) c
     }
     return gradient(std::move(targets));
   }
-  return GuidanceGradient::recordable(
-      [regressor = regressor_,
-       precision = NoiseLevelPrecision(regressor_->config().sigma, target_)](
-          const Tensor& x, const Tensor& t, const GuidanceGradient::Bound& bound) {
-        return regressor->log_p_gradient(x, t, bound[0], precision(t));
-      },
-      {regressor_->standardised(values, target_)});
+  return GuidanceGradient::recordable(gradient_, {regressor_->standardised(values, target_)});
 }
 
 GuidanceGradient AntiCausalPredictor::gradient(std::vector<int64_t> targets) const {
   require(is_classifier(), "{} is a regressor: it cannot guide to a class", info_.path);
   require_labels(targets, classes());
   const Tensor label = Tensor::from(targets, {static_cast<int64_t>(targets.size())}, target_);
-  return GuidanceGradient::recordable(
-      [classifier = classifier_](const Tensor& x, const Tensor& t,
-                                 const GuidanceGradient::Bound& bound) {
-        return classifier->log_p_gradient(x, t, bound[0]);
-      },
-      {label});
+  return GuidanceGradient::recordable(gradient_, {label});
 }
 
 ClassProbabilities AntiCausalPredictor::predict(const Tensor& images) const {

@@ -55,6 +55,7 @@ class AntiCausalPredictor {
   std::string attribute_;
   std::shared_ptr<const Classifier> classifier_;  // one of the two
   std::shared_ptr<const Regressor> regressor_;
+  GuidanceGradient::Network gradient_;  // of either, bound to targets
 };
 
 }  // namespace diffscm

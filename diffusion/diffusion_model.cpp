@@ -54,7 +54,13 @@ Tensor DiffusionModel::features(std::span<const data::Assignment> parents) const
 }
 
 EpsilonModel DiffusionModel::epsilon(std::span<const data::Assignment> parents) const {
-  return EpsilonModel::recordable(network_, {features(parents)});
+  return of_network({features(parents)});
+}
+
+// The learnt variance is left behind by whoever evaluates the network.
+EpsilonModel DiffusionModel::of_network(EpsilonModel::Bound bound) const {
+  const EpsilonModel epsilon = EpsilonModel::recordable(network_, std::move(bound));
+  return learns_variance() ? epsilon.with_traces() : epsilon;
 }
 
 DifferentiableEpsilon DiffusionModel::differentiable_epsilon(

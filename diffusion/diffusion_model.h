@@ -31,7 +31,7 @@ class DiffusionModel {
   Dtype layers() const { return layers_; }
   // Told nothing, in batches of any size. The functions share the network: they outlive this
   // object.
-  EpsilonModel epsilon() const { return EpsilonModel::recordable(network_); }
+  EpsilonModel epsilon() const { return of_network({}); }
   // Told the parents of each image, one assignment per image: what is not among conditions() is
   // ignored, what is left out is not told. Throws Error for a category that does not exist, and
   // when the model is unconditional.
@@ -50,6 +50,7 @@ class DiffusionModel {
 
  private:
   Tensor features(std::span<const data::Assignment> parents) const;
+  EpsilonModel of_network(EpsilonModel::Bound bound) const;
 
   ModelInfo info_;
   Target target_;

@@ -16,6 +16,28 @@ TimestepFunction TimestepFunction::recordable(Body body, Bound bound) {
   return recordable(std::make_shared<const Body>(std::move(body)), std::move(bound));
 }
 
+TimestepFunction TimestepFunction::with_traces() const {
+  TimestepFunction f = *this;
+  f.traces_ = true;
+  return f;
+}
+
+TimestepFunction TimestepFunction::detached() const {
+  TimestepFunction f = *this;
+  f.network_ = std::make_shared<const Body>(
+      [weak = std::weak_ptr(network_)](const Tensor& x, const Tensor& t, const Bound& bound) {
+        const Network network = weak.lock();
+        require(network != nullptr, "a network was asked that is gone");
+        return (*network)(x, t, bound);
+      });
+  for (Tensor& b : f.bound_) b = b.clone();
+  return f;
+}
+
+void TimestepFunction::rebind(const TimestepFunction& other) {
+  for (size_t b = 0; b < bound_.size(); ++b) bound_[b].copy_from(other.bound_.at(b));
+}
+
 Tensor TimestepFunction::operator()(const Tensor& x, const Tensor& t) const {
   return (*this)(x, t, bound_);
 }

@@ -39,10 +39,20 @@ class TimestepFunction {
   // Of a network that does nothing that cannot be recorded (engine/captured_step.h).
   static TimestepFunction recordable(Network network, Bound bound = {});
   static TimestepFunction recordable(Body body, Bound bound = {});
+  // The same, of a network that leaves something behind beside its answer: a recording of it serves
+  // one call only (diffusion/kept.h).
+  TimestepFunction with_traces() const;
 
   explicit operator bool() const { return network_ != nullptr; }
   bool is_recordable() const { return recordable_; }
+  bool leaves_traces() const { return traces_; }
   const Bound& bound() const { return bound_; }
+  const Network& network() const { return network_; }
+  // The same with its own copies of what is bound, and without keeping the network alive: whoever
+  // asks it must.
+  TimestepFunction detached() const;
+  // Copies what is bound to `other`, of the same shapes, into what is bound here.
+  void rebind(const TimestepFunction& other);
 
   // Throws Error when the bound tensors are not of as many images, or the answer is not shaped like
   // x_t.
@@ -62,7 +72,7 @@ class TimestepFunction {
  private:
   Network network_;
   Bound bound_;
-  bool recordable_ = false;
+  bool recordable_ = false, traces_ = false;
 };
 
 // eps_theta(x_t, t), or of a conditional network eps_theta(x_t, t | parents), bound to features.

@@ -1,5 +1,7 @@
 #include "diffusion/guidance.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -106,6 +108,32 @@ bool Denoiser::is_recordable() const {
   return std::all_of(eps_.begin(), eps_.end(), [](const auto& f) { return f.is_recordable(); }) &&
          std::all_of(gradients_.begin(), gradients_.end(),
                      [](const auto& term) { return term.f.is_recordable(); });
+}
+
+std::vector<const TimestepFunction*> Denoiser::functions() const {
+  std::vector<const TimestepFunction*> all;
+  for (const TimestepFunction& f : eps_) all.push_back(&f);
+  for (const Guidance::Term& term : gradients_) all.push_back(&term.f);
+  return all;
+}
+
+std::string Denoiser::signature() const {
+  std::string text = fmt::format("{} {} {}", eps_.size(), joined_, gradients_.size());
+  for (const double s : scales_) text += fmt::format(" {:a}", s);
+  for (const Guidance::Term& term : gradients_) text += fmt::format(" {:a}", term.scale);
+  return text;
+}
+
+Denoiser Denoiser::detached() const {
+  Denoiser result = *this;
+  for (TimestepFunction& f : result.eps_) f = f.detached();
+  for (Guidance::Term& term : result.gradients_) term.f = term.f.detached();
+  return result;
+}
+
+void Denoiser::rebind(const Denoiser& other) {
+  for (size_t i = 0; i < eps_.size(); ++i) eps_[i].rebind(other.eps_.at(i));
+  for (size_t i = 0; i < gradients_.size(); ++i) gradients_[i].f.rebind(other.gradients_.at(i).f);
 }
 
 Denoiser Denoiser::replayed(Target target, int64_t largest) const {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "diffusion/epsilon.h"
@@ -44,6 +45,13 @@ class Denoiser {
   // The same for images `rows` of the batch.
   Denoiser of(std::span<const int64_t> rows) const;
   bool is_recordable() const;
+  // All that it asks.
+  std::vector<const TimestepFunction*> functions() const;
+  // What a recording of it has within it beside them: how they are joined, and the scales.
+  std::string signature() const;
+  // TimestepFunction's, of all functions.
+  Denoiser detached() const;
+  void rebind(const Denoiser& other);
   // Its networks by replays (diffusion/replay.h), for batches of up to `largest` images.
   Denoiser replayed(Target target, int64_t largest) const;
 

@@ -5,8 +5,10 @@
 #include <map>
 #include <memory>
 #include <numeric>
+#include <optional>
 
 #include "diffusion/batch.h"
+#include "diffusion/kept.h"
 #include "engine/captured_step.h"
 
 namespace diffscm {
@@ -47,21 +49,65 @@ class Evaluation {
   CapturedStep step_;
 };
 
+// The evaluations of one function, by batch size: taken from those that are kept where there are
+// such, and given back in the end.
+class Evaluations {
+ public:
+  explicit Evaluations(TimestepFunction f) : f_(std::move(f)) {}
+  ~Evaluations() {
+    for (auto& [size, used] : by_size_)
+      if (used.key) Kept<Evaluation>::recordings().give_back(*used.key, std::move(used.evaluation));
+  }
+  Evaluations(const Evaluations&) = delete;
+  Evaluations& operator=(const Evaluations&) = delete;
+
+  // Batches of up to `size` images.
+  Tensor at(int64_t size, const Tensor& x, const Tensor& t, const TimestepFunction::Bound& bound) {
+    const auto found = by_size_.find(size);
+    Used used = found == by_size_.end() ? obtain(size, x, t, bound) : std::move(found->second);
+    if (found != by_size_.end()) by_size_.erase(found);
+    // What throws is not used again.
+    Tensor answer = used.evaluation->at(x, t, bound);
+    by_size_.emplace(size, std::move(used));
+    return answer;
+  }
+
+ private:
+  struct Used {
+    std::unique_ptr<Evaluation> evaluation;
+    std::optional<RecordingKey> key;  // of one that can be kept
+  };
+
+  Used obtain(int64_t size, const Tensor& x, const Tensor& t,
+              const TimestepFunction::Bound& bound) {
+    const TimestepFunction* const functions[] = {&f_};
+    if (!can_be_kept(functions, x.target()))
+      return {std::make_unique<Evaluation>(f_, size, x, t, bound), std::nullopt};
+    Shape shape = x.shape();
+    shape[0] = size;
+    RecordingKey key(functions, name_of(x.target()) + to_string(shape));
+    auto kept = Kept<Evaluation>::recordings().take(key);
+    if (!kept) kept = std::make_unique<Evaluation>(f_.detached(), size, x, t, bound);
+    return {std::move(kept), std::move(key)};
+  }
+
+  const TimestepFunction f_;
+  std::map<int64_t, Used> by_size_;
+};
+
 }  // namespace
 
 TimestepFunction replayed(const TimestepFunction& f, Target target, int64_t largest) {
   if (!f || !f.is_recordable() || !records_steps(target)) return f;
   // Shared by the copies of the function.
-  const auto by_size = std::make_shared<std::map<int64_t, std::unique_ptr<Evaluation>>>();
-  const auto answer = [f, largest, by_size](const Tensor& x, const Tensor& t,
-                                            const TimestepFunction::Bound& bound) {
+  const auto evaluations = std::make_shared<Evaluations>(f);
+  const auto answer = [f, largest, evaluations](const Tensor& x, const Tensor& t,
+                                                const TimestepFunction::Bound& bound) {
     const int64_t n = x.dim(0);
     if (n > largest) return f(x, t, bound);
     const int64_t size =
         std::min(largest, static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(n))));
-    auto& evaluation = (*by_size)[size];
-    if (!evaluation) evaluation = std::make_unique<Evaluation>(f, size, x, t, bound);
-    return evaluation->at(x, t, bound);
+    return evaluations->at(size, x, t, bound);
   };
   return {answer, f.bound()};
 }

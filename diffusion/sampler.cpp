@@ -196,7 +196,7 @@ Tensor sample(const EpsilonModel& epsilon, const Guidance& guidance, const Chain
       walk.step();
       report(levels - level, levels, level, walk.images(), progress, observer);
     }
-    return walk.images();
+    return walk.images().clone();
   }
   const Denoiser replays = denoiser.replayed(x.target(), x.dim(0));
   Tensor current = x;

@@ -1,15 +1,53 @@
 #include "diffusion/walk.h"
 
+#include <fmt/format.h>
+
 namespace diffscm {
+
+class DdimWalk::Advance {
+ public:
+  Advance(Denoiser denoiser, const Tensor& x, const ThresholdOptions& threshold)
+      : denoiser_(std::move(denoiser)),
+        threshold_(threshold),
+        x_(x.clone()),
+        t_({x.dim(0)}, x.target()),
+        levels_({2}, x.target(), Dtype::f64) {
+    if (denoiser_.is_recordable()) step_.emplace(x.target(), [this] { advance(threshold_); });
+  }
+
+  // Other images, and what is bound to the networks for them.
+  void begin(const Denoiser& denoiser, const Tensor& x) {
+    denoiser_.rebind(denoiser);
+    x_.copy_from(x);
+  }
+  // t [N], levels {from, to}.
+  void step(const Tensor& t, const Tensor& levels, bool from_image) {
+    t_.copy_from(t.reshape(t_.shape()));
+    levels_.copy_from(levels.reshape(levels_.shape()));
+    if (from_image)
+      advance({});
+    else if (step_)
+      step_->run();
+    else
+      advance(threshold_);
+  }
+  const Tensor& images() const { return x_; }
+
+ private:
+  void advance(const ThresholdOptions& threshold) {
+    take({.from = 1, .to = 1, .levels = levels_, .threshold = threshold}, denoiser_(x_, t_), x_,
+         x_);
+  }
+
+  Denoiser denoiser_;
+  const ThresholdOptions threshold_;
+  Tensor x_, t_, levels_;
+  std::optional<CapturedStep> step_;  // empty: the networks cannot be recorded
+};
 
 DdimWalk::DdimWalk(const Denoiser& denoiser, const Chain& chain, const std::vector<Move>& moves,
                    const Tensor& x, const ThresholdOptions& threshold)
-    : denoiser_(denoiser),
-      moves_(moves),
-      threshold_(threshold),
-      x_(x.clone()),
-      t_({x.dim(0)}, x.target()),
-      levels_({2}, x.target(), Dtype::f64) {
+    : denoiser_(denoiser), moves_(moves) {
   const int64_t n = x.dim(0), count = static_cast<int64_t>(moves.size());
   std::vector<float> timesteps;
   std::vector<double> alpha_bars;
@@ -20,24 +58,40 @@ DdimWalk::DdimWalk(const Denoiser& denoiser, const Chain& chain, const std::vect
   }
   timesteps_ = Tensor::from(std::span<const float>(timesteps), {count, n}, x.target());
   alpha_bars_ = Tensor::from(std::span<const double>(alpha_bars), {count, 2}, x.target());
-  if (denoiser.is_recordable()) step_.emplace(x.target(), [this] { advance(threshold_); });
+
+  const auto functions = denoiser.functions();
+  if (!can_be_kept(functions, x.target())) {
+    advance_ = std::make_unique<Advance>(denoiser, x, threshold);
+    return;
+  }
+  key_.emplace(functions, fmt::format("{} {} {} {:a} {}", name_of(x.target()), to_string(x.shape()),
+                                      static_cast<int>(threshold.kind), threshold.quantile,
+                                      denoiser.signature()));
+  advance_ = Kept<Advance>::recordings().take(*key_);
+  if (advance_)
+    advance_->begin(denoiser, x);
+  else
+    advance_ = std::make_unique<Advance>(denoiser.detached(), x, threshold);
+}
+
+DdimWalk::~DdimWalk() {
+  if (key_ && advance_)
+    Kept<Advance>::recordings().give_back(std::move(*key_), std::move(advance_));
 }
 
 void DdimWalk::step() {
   const Move& move = moves_.at(moves_made_);
   const auto row = static_cast<int64_t>(moves_made_++);
-  t_.copy_from(timesteps_.slice(row, row + 1).reshape(t_.shape()));
-  levels_.copy_from(alpha_bars_.slice(row, row + 1).reshape(levels_.shape()));
-  if (move.from == 0)
-    advance({});
-  else if (step_)
-    step_->run();
-  else
-    advance(threshold_);
+  try {
+    advance_->step(timesteps_.slice(row, row + 1), alpha_bars_.slice(row, row + 1), move.from == 0);
+  } catch (...) {  // a step that failed is not used again
+    key_.reset();
+    throw;
+  }
 }
 
-void DdimWalk::advance(const ThresholdOptions& threshold) {
-  take({.from = 1, .to = 1, .levels = levels_, .threshold = threshold}, denoiser_(x_, t_), x_, x_);
+const Tensor& DdimWalk::images() const {
+  return advance_->images();
 }
 
 }  // namespace diffscm

@@ -37,6 +37,22 @@ const std::shared_ptr<MemoryPool>& general_pool(Target target) {
   return (*pools)[static_cast<size_t>(target)];
 }
 
+// What on_memory_shortage() was given; never destroyed either.
+struct Spare {
+  std::mutex mutex;
+  std::vector<std::function<void()>> give_up;
+};
+Spare& spare() {
+  static Spare* const only = new Spare;
+  return *only;
+}
+void give_up_spare_memory() {
+  std::unique_lock lock(spare().mutex);
+  const auto all = spare().give_up;
+  lock.unlock();
+  for (const auto& give_up : all) give_up();
+}
+
 double mebibytes(auto bytes) {
   return static_cast<double>(bytes) / (1 << 20);
 }
@@ -75,6 +91,7 @@ void* MemoryPool::allocate(int64_t bytes) {
     // Only the general pool's free blocks are nobody's: those of a step's pool are part of what it
     // replays.
     lock.unlock();
+    if (step_scope() == nullptr || !step_scope()->recording) give_up_spare_memory();
     general_pool(target_)->release();
     lock.lock();
     block = system_allocate();
@@ -151,6 +168,11 @@ void reset_peak_memory(Target target) {
 
 void release_cached_memory(Target target) {
   general_pool(target)->release();
+}
+
+void on_memory_shortage(std::function<void()> give_up) {
+  const std::lock_guard lock(spare().mutex);
+  spare().give_up.push_back(std::move(give_up));
 }
 
 StepScope*& step_scope() {

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -24,6 +25,9 @@ MemoryStatistics memory_statistics(Target target);
 void reset_peak_memory(Target target);
 // Gives the memory that no tensor holds back to the system.
 void release_cached_memory(Target target);
+// `give_up` frees tensors that are only held to save time. It is called, for the rest of the
+// program, by an allocation that would fail, except while a step is recorded.
+void on_memory_shortage(std::function<void()> give_up);
 
 // Blocks of one target's memory, aligned to 256 bytes. Freed blocks return to the pool, by size
 // class. The engine orders all work of a target in one stream, so a block may be handed out again

@@ -7,6 +7,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "causal/counterfactual.h"
@@ -14,6 +16,7 @@
 #include "diffusion/sampler.h"
 #include "engine/captured_step.h"
 #include "engine/io/safetensors.h"
+#include "kernels/softgpu/profiling.h"
 #include "tests/engine/io_testing.h"
 #include "tests/models/tiny_models.h"
 #include "training/trainer.h"
@@ -203,6 +206,26 @@ TEST_P(ReplayTest, BatchesOfAnySizeAreAnsweredImageByImage) {
     }
 }
 
+// Where progress is shown the device is waited for now and then, not after each level: in between
+// nothing has to be done yet.
+TEST_P(ReplayTest, ProgressDoesNotWaitAtEachLevel) {
+  const softgpu::Profiling* device = softgpu::profiling();
+  if (GetParam() != Target::cuda || device == nullptr)
+    GTEST_SKIP() << "only the device in software says what has been done";
+  World w(GetParam());
+  const Chain chain(w.schedule, 20);
+  std::map<int, size_t> launches;
+  device->begin();
+  sample(w.epsilon(), {}, chain, 0, w.images(), {}, {}, [&](int done, int) {
+    launches[done] = nlohmann::json::parse(device->json())["launches"].size();
+  });
+  device->end();
+  for (int done = 9; done < 16; ++done) EXPECT_EQ(launches[done], launches[8]) << done;
+  EXPECT_GT(launches[8], 0u);
+  EXPECT_GT(launches[16], launches[8]);
+  EXPECT_GT(launches[20], launches[16]);
+}
+
 data::Dataset dark_images() {
   data::Dataset d;
   d.name = "dark";
@@ -286,6 +309,140 @@ TEST_P(ReplayTest, Training) {
   }
 }
 
+// What is recorded is kept for the next call of the same networks: with other images, other levels
+// and other values bound to the networks, the host is not involved again.
+class KeptTest : public ReplayTest {
+ protected:
+  // Of work(network, told what, images of a seed, steps of the chain).
+  using Work = std::function<Values(World&, const EpsilonModel::Network&, float, uint64_t, int)>;
+  void expect_kept(const Work& work, int evaluations) {
+    World recording(GetParam()), plain(GetParam());
+    const auto network = recording.conditional_network(), other = plain.conditional_network();
+    for (int round = 0; round < 2; ++round) {
+      const float told = 0.1f * static_cast<float>(round);
+      const auto seed = static_cast<uint64_t>(round);
+      const Values recorded = work(recording, network, told, seed, 3 + round);
+      if (evaluations > 0) {
+        EXPECT_EQ(recording.evaluations, evaluations) << "round " << round;
+      }
+      set_step_recording(false);
+      EXPECT_EQ(recorded, work(plain, other, told, seed, 3 + round)) << "round " << round;
+      set_step_recording(true);
+    }
+    EXPECT_LT(recording.evaluations, plain.evaluations / 2);
+  }
+  Tensor images(uint64_t seed) const {
+    return testing::random_tensor({3, 8, 8, 1}, seed, 0.5f).to(GetParam());
+  }
+};
+
+TEST_P(KeptTest, Walks) {
+  expect_kept(
+      [&](World& w, const auto& network, float told, uint64_t seed, int steps) {
+        const Chain chain(w.schedule, steps);
+        return sample(w.told(network, {0, 0, 0}),
+                      {.conditions = {{w.told(network, {told, -told, 0.3f}), 2}}}, chain, 0,
+                      images(seed), {})
+            .to_vector();
+      },
+      2);
+}
+
+TEST_P(KeptTest, EvaluationsOfSamplersWithNoise) {
+  expect_kept(
+      [&](World& w, const auto& network, float told, uint64_t seed, int steps) {
+        return sample(w.told(network, {told, 0, -told}), {}, Chain(w.schedule, steps), 0,
+                      images(seed), {.kind = SamplerKind::ddpm, .seed = seed})
+            .to_vector();
+      },
+      2);
+}
+
+TEST_P(KeptTest, EvaluationsOfFixedPointAbduction) {
+  expect_kept(
+      [&](World& w, const auto& network, float told, uint64_t seed, int) {
+        const Abduction u = abduct(w.told(network, {told, 0, -told}), {}, Chain(w.schedule, 50),
+                                   images(seed), {.levels = 2, .tolerance = 0.01});
+        return u.latent.to_vector();
+      },
+      0);
+}
+
+// The images of one call are not those of the next.
+TEST_P(KeptTest, ResultsAreTheCallersOwn) {
+  World w(GetParam());
+  const auto network = w.conditional_network();
+  const auto sampled = [&](uint64_t seed) {
+    return sample(w.told(network, {0, 0, 0}), {}, w.chain, 0, images(seed), {});
+  };
+  const Tensor first = sampled(1);
+  const Values before = first.to_vector();
+  sampled(2);
+  EXPECT_EQ(first.to_vector(), before);
+  const AbductionOptions ddim{.method = AbductionMethod::ddim};
+  const Abduction u = abduct(w.told(network, {0, 0, 0}), {}, w.chain, first, ddim);
+  const Values latent = u.latent.to_vector();
+  abduct(w.told(network, {0, 0, 0}), {}, w.chain, images(2), ddim);
+  EXPECT_EQ(u.latent.to_vector(), latent);
+}
+
+// Another scale is within the recording, so it needs one of its own; both are kept.
+TEST_P(KeptTest, ScalesHaveTheirOwn) {
+  World w(GetParam()), plain(GetParam());
+  const auto network = w.conditional_network(), other = plain.conditional_network();
+  const auto work = [&](World& world, const auto& of, double scale) {
+    return sample(world.told(of, {0, 0, 0}), {.conditions = {{world.told(of, {1, 2, 3}), scale}}},
+                  Chain(world.schedule, 3), 0, images(1), {})
+        .to_vector();
+  };
+  for (const double scale : {2.0, 3.0, 2.0, 3.0}) {
+    const Values recorded = work(w, network, scale);
+    set_step_recording(false);
+    EXPECT_EQ(recorded, work(plain, other, scale)) << scale;
+    set_step_recording(true);
+  }
+  EXPECT_EQ(w.evaluations, 4);
+}
+
+// Weights that changed since are what is used.
+TEST_P(KeptTest, ChangedWeightsAreSeen) {
+  World w(GetParam());
+  const auto network = w.conditional_network();
+  const auto sampled = [&] {
+    return sample(w.told(network, {0, 0, 0}), {}, w.chain, 0, images(1), {}).to_vector();
+  };
+  const Values before = sampled();
+  for (const auto& [name, p] : named_parameters(w.unet))
+    p->variable.mutable_value().copy_from(
+        testing::random_tensor(p->variable.value().shape(), 5, 0.1f).to(GetParam()));
+  const Values recorded = sampled();
+  EXPECT_NE(recorded, before);
+  set_step_recording(false);
+  EXPECT_EQ(recorded, sampled());
+}
+
+// A network that is gone takes its recordings with it, also from one at the same address.
+TEST_P(KeptTest, NetworksThatAreGoneAreNotAsked) {
+  for (int round = 0; round < 3; ++round) {
+    World w(GetParam());
+    const auto network = w.conditional_network();
+    sample(w.told(network, {0, 0, 0}), {}, w.chain, 0, images(1), {});
+    EXPECT_EQ(w.evaluations, 2);
+  }
+}
+
+// A network that leaves something behind is asked again in each call.
+TEST_P(KeptTest, TracesAreLeftInEachCall) {
+  World w(GetParam());
+  const auto network = w.conditional_network();
+  for (int round = 1; round <= 2; ++round) {
+    sample(w.told(network, {0, 0, 0}).with_traces(), {}, w.chain, 0, images(1), {});
+    EXPECT_EQ(w.evaluations, 2 * round);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Targets, KeptTest, ::testing::ValuesIn(recorders()),
+                         [](const auto& info) { return std::string(name_of(info.param)); });
 INSTANTIATE_TEST_SUITE_P(Targets, ReplayTest, ::testing::ValuesIn(recorders()),
                          [](const auto& info) { return std::string(name_of(info.param)); });
 

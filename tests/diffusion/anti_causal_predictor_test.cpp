@@ -114,6 +114,8 @@ TEST(AntiCausalPredictor, AClassifierPredictsTheFirstCategoryOfItsData) {
   const Tensor x = random_tensor({2, 8, 8, 1}, 3);
   EXPECT_EQ(predictor.gradient(Values{3, 9})(x, 50).to_vector(),
             predictor.gradient(std::vector<int64_t>{3, 9})(x, 50).to_vector());
+  // Of one network, so that what is recorded for the one serves the other.
+  EXPECT_TRUE(predictor.gradient(Values{3, 9}).joins(predictor.gradient(Values{0, 1})));
   expect_error([&] { predictor.gradient(Values{3, 10}); }, "'sex' = 10");
   expect_error([&] { predictor.gradient(Values{0.5}); }, "the categories 0 to 9");
   expect_error([&] { predictor.values(x); }, "is a classifier");

@@ -37,7 +37,7 @@ add_softgpu_tests(a100 kernels_tests Conv2d.*/cuda*:GroupNorm.*/cuda*:Matmul.*/c
 # Recorded steps, networks, replayed walks and training.
 add_softgpu_tests(steps engine_tests */cuda)
 add_softgpu_tests(networks models_tests */cuda)
-add_softgpu_tests(replays causal_tests *ReplayTest*/cuda)
+add_softgpu_tests(replays causal_tests *ReplayTest*/cuda:*KeptTest*/cuda)
 
 # The program, as a user runs it.
 add_executable(commands_tests_softgpu apps/devices_test.cpp softgpu/commands/profile_test.cpp)
