@@ -6,8 +6,8 @@
 #include <optional>
 
 #include "kernels/error.h"
+#include "kernels/softgpu/ptx/reader.h"
 #include "kernels/softgpu/ptx/syntax.h"
-#include "kernels/softgpu/ptx/tokens.h"
 
 namespace diffscm::softgpu::ptx {
 namespace {
@@ -22,32 +22,9 @@ struct Scope {
   std::map<std::string, int, std::less<>> variables;
 };
 
-std::optional<Space> space_of(std::string_view word) {
-  if (word == ".param") return Space::param;
-  if (word == ".shared") return Space::shared;
-  if (word == ".global") return Space::global;
-  if (word == ".const") return Space::constant;
-  if (word == ".local") return Space::local;
-  return {};
-}
-
-// Bytes of a value of a fundamental type: .b32 4, .pred 0; nothing for any other word.
-std::optional<uint32_t> type_bytes(std::string_view word) {
-  if (word == ".pred") return 0;
-  for (const auto& [names, bytes] : {std::pair{".b8 .u8 .s8 ", 1u},
-                                     {".b16 .u16 .s16 .f16 ", 2u},
-                                     {".b32 .u32 .s32 .f32 ", 4u},
-                                     {".b64 .u64 .s64 .f64 ", 8u}}) {
-    const size_t at = std::string_view(names).find(word);
-    if (at != std::string_view::npos && names[at] == '.' && names[at + word.size()] == ' ')
-      return bytes;
-  }
-  return {};
-}
-
-class Parser {
+class Parser : Reader {
  public:
-  explicit Parser(std::string_view ptx) : tokens_(tokenize(ptx)) {}
+  explicit Parser(std::string_view ptx) : Reader(ptx) {}
 
   Tree parse() {
     while (peek().kind != Token::Kind::end) declaration();
@@ -55,60 +32,6 @@ class Parser {
   }
 
  private:
-  const Token& peek(size_t ahead = 0) const {
-    return tokens_[std::min(at_ + ahead, tokens_.size() - 1)];
-  }
-  const Token& next() { return tokens_[std::min(at_++, tokens_.size() - 1)]; }
-  bool take(std::string_view text) {
-    if (!peek().is(text)) return false;
-    next();
-    return true;
-  }
-  void expect(std::string_view text) {
-    if (!take(text)) unknown(fmt::format("'{}' where '{}' should stand", peek().text, text));
-  }
-  [[noreturn]] void unknown(std::string_view what) const {
-    if (function_)
-      fail("PTX line {}: {} (in {})", peek().line, what, function_->name);
-    else
-      fail("PTX line {}: {}", peek().line, what);
-  }
-  std::string name() {
-    if (peek().kind != Token::Kind::word) unknown(fmt::format("'{}' is no name", peek().text));
-    return std::string(next().text);
-  }
-
-  // 12, -3, 0x1F, 12U, 0f3F800000, 0d3FF0000000000000.
-  Operand number() {
-    Operand operand;
-    const bool negative = take("-");
-    std::string_view text = peek().text;
-    if (peek().kind != Token::Kind::number) unknown(fmt::format("'{}' is no number", text));
-    int base = 10;
-    if (text.size() > 2 && text[0] == '0') {
-      const char kind = text[1] | 0x20;
-      if (kind == 'f') operand.number = Operand::Number::f32;
-      if (kind == 'd') operand.number = Operand::Number::f64;
-      if (kind == 'f' || kind == 'd' || kind == 'x') text.remove_prefix(2), base = 16;
-    }
-    if (base == 10 && text.size() > 1 && text[0] == '0') base = 8;
-    if (text.ends_with('U') && base != 16) text.remove_suffix(1);
-    const auto [end, error] =
-        std::from_chars(text.data(), text.data() + text.size(), operand.bits, base);
-    if (error != std::errc() || end != text.data() + text.size())
-      unknown(fmt::format("'{}' is no number", peek().text));
-    next();
-    if (negative && operand.number != Operand::Number::integer)
-      unknown("a negated hexadecimal float");
-    if (negative) operand.bits = -operand.bits;
-    return operand;
-  }
-  int64_t integer() {
-    const Operand n = number();
-    if (n.number != Operand::Number::integer) unknown("a whole number is needed");
-    return static_cast<int64_t>(n.bits);
-  }
-
   // --- module scope
   void declaration() {
     const Token& token = peek();
@@ -221,7 +144,7 @@ class Parser {
     function_ = &f;
     scopes_.assign(1, {});
     if (!entry && peek().is("(")) f.returned = params();
-    f.name = name();
+    f.name = within_ = name();
     if (peek().is("(")) f.params = params();
     for (;;) {
       if (take(".maxntid")) {
@@ -236,12 +159,14 @@ class Parser {
     }
     if (take(";")) {  // a declaration: the body follows elsewhere
       function_ = nullptr;
+      within_.clear();
       return;
     }
     place_ = {};
     body();
     tree_.functions.push_back(std::move(f));
     function_ = nullptr;
+    within_.clear();
   }
 
   uint32_t params() {
@@ -412,8 +337,6 @@ class Parser {
     return o;
   }
 
-  std::vector<Token> tokens_;
-  size_t at_ = 0;
   Tree tree_;
   Function* function_ = nullptr;
   std::vector<Scope> scopes_;
