@@ -63,13 +63,14 @@ class Evaluations {
 
   // Batches of up to `size` images.
   Tensor at(int64_t size, const Tensor& x, const Tensor& t, const TimestepFunction::Bound& bound) {
-    const auto found = by_size_.find(size);
-    Used used = found == by_size_.end() ? obtain(size, x, t, bound) : std::move(found->second);
-    if (found != by_size_.end()) by_size_.erase(found);
-    // What throws is not used again.
-    Tensor answer = used.evaluation->at(x, t, bound);
-    by_size_.emplace(size, std::move(used));
-    return answer;
+    auto found = by_size_.find(size);
+    if (found == by_size_.end()) found = by_size_.emplace(size, obtain(size, x, t, bound)).first;
+    try {
+      return found->second.evaluation->at(x, t, bound);
+    } catch (...) {  // what failed is not used again
+      by_size_.erase(found);
+      throw;
+    }
   }
 
  private:

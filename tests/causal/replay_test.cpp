@@ -431,6 +431,16 @@ TEST_P(KeptTest, NetworksThatAreGoneAreNotAsked) {
   }
 }
 
+TEST_P(KeptTest, AreGivenUpWhenMemoryRunsShort) {
+  World w(GetParam());
+  const auto network = w.conditional_network();
+  for (int round = 1; round <= 2; ++round) {
+    sample(w.told(network, {0, 0, 0}), {}, w.chain, 0, images(1), {});
+    EXPECT_EQ(w.evaluations, 2 * round);
+    EXPECT_THROW(Tensor({int64_t{1} << 50}, GetParam()), Error);
+  }
+}
+
 // A network that leaves something behind is asked again in each call.
 TEST_P(KeptTest, TracesAreLeftInEachCall) {
   World w(GetParam());
