@@ -1,9 +1,15 @@
 // diffscm scm sample: rows of a causal model, as it is or under do().
 #include <fmt/format.h>
 
+#include <chrono>
+#include <numeric>
+#include <optional>
+
 #include "apps/output_folder.h"
 #include "apps/scm.h"
+#include "causal/dataset_nodes.h"
 #include "causal/parse_intervention.h"
+#include "diffusion/batch.h"
 #include "engine/io/grid.h"
 #include "engine/io/json.h"
 #include "engine/io/npz.h"
@@ -57,24 +63,68 @@ void write_images(const Flags& flags, const causal::Graph& graph,
        .columns = {}});
 }
 
+struct Sample {
+  causal::NodeValues values, noise;  // of images no noise: it is a stack of images each
+};
+
+// Images batch by batch, for the sake of memory.
+Sample draw(Common& common, const causal::StructuralCausalModel& model,
+            const causal::Intervention& intervention, int64_t count) {
+  constexpr int64_t kImages = 32;
+  const size_t nodes = model.graph().size();
+  const bool images = causal::has_image(model.graph());
+  const int64_t size = images ? kImages : count;
+  Sample all{causal::NodeValues(nodes), causal::NodeValues(nodes)};
+  std::vector<std::vector<Tensor>> pictures(nodes);
+  const auto append = [](causal::Values& to, const causal::Values& more) {
+    to.width = more.width;
+    to.numbers.insert(to.numbers.end(), more.numbers.begin(), more.numbers.end());
+  };
+  const auto start = std::chrono::steady_clock::now();
+  for (int64_t begin = 0; begin < count; begin += size) {
+    if (stop_requested()) throw Stopped{};
+    const int64_t end = std::min(count, begin + size);
+    causal::Rows rows{common.seed, std::vector<int64_t>(static_cast<size_t>(end - begin))};
+    std::iota(rows.index.begin(), rows.index.end(), begin);
+    const causal::NodeValues noise = model.draw_noise(rows);
+    const causal::NodeValues values = model.predict(noise, intervention).value;
+    for (size_t i = 0; i < nodes; ++i) {
+      append(all.values[i], values[i]);
+      if (values[i].is_image())
+        pictures[i].push_back(values[i].images);
+      else
+        append(all.noise[i], noise[i]);
+    }
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+    const auto done = static_cast<double>(end), total = static_cast<double>(count);
+    if (images)
+      common.console.progress("sample", done, total, elapsed.count() / done * (total - done), "");
+  }
+  if (images) common.console.finish_progress();
+  for (size_t i = 0; i < nodes; ++i)
+    if (!pictures[i].empty()) all.values[i] = causal::Values(concatenate(pictures[i]));
+  return all;
+}
+
 void run(Common& common, Flags flags) {
   const causal::StructuralCausalModel model = read_model_for(common, flags.model, flags.settings);
   const causal::Graph& graph = model.graph();
   const causal::Intervention intervention =
       as_usage([&] { return causal::parse_intervention(flags.intervention, graph); });
-  const causal::Rows rows = causal::first_rows(common.seed, flags.count);
-  const causal::NodeValues noise = model.draw_noise(rows);
-  const causal::NodeValues values = model.predict(noise, intervention).value;
+  std::optional<OutputFolder> folder;
+  // Images take long, and begin with a folder that can be written to.
+  if (causal::has_image(graph)) folder.emplace(flags.out, "scm sample");
+  const auto [values, noise] = draw(common, model, intervention, flags.count);
 
-  const OutputFolder folder(flags.out, "scm sample");
-  folder.clear({"samples.csv", "samples.npz", "noise.npz", "images.npz", "grid.png"});
+  if (!folder) folder.emplace(flags.out, "scm sample");
+  folder->clear({"samples.csv", "samples.npz", "noise.npz", "images.npz", "grid.png"});
   const std::filesystem::path out = flags.out;
   data::write_table(out / ("samples." + flags.format), to_table(graph, values));
   write_images(flags, graph, values);
   if (flags.noise) {
     data::Table table;
     for (size_t i = 0; i < graph.size(); ++i)
-      if (!noise[i].is_image()) table.add({.name = graph[i].name()}, noise[i]);
+      if (graph[i].kind != causal::NodeKind::image) table.add({.name = graph[i].name()}, noise[i]);
     data::write_table(out / "noise.npz", table);
   }
   const Json summary = {{"rows", flags.count}, {"table", "samples." + flags.format}};

@@ -127,6 +127,19 @@ TEST(ScmImages, SampleAndEvaluate) {
   EXPECT_EQ(io::read_npz(fs::path(samples) / "images.npz").at("image").shape,
             (Shape{12, kSide, kSide, 1}));
   EXPECT_TRUE(fs::exists(fs::path(samples) / "grid.png"));
+  // More than are drawn at once: the first of them are the same.
+  const std::string many = fresh();
+  const Result m = diffscm({"scm", "sample", Blobs::get().model, "--count", "40", "--do", "class=2",
+                            "--out", many, "--noise", "--quiet"});
+  ASSERT_EQ(m.code, 0) << m.err;
+  const auto few = io::read_npz(fs::path(samples) / "images.npz").at("image").to_floats();
+  auto all = io::read_npz(fs::path(many) / "images.npz").at("image").to_floats();
+  EXPECT_EQ(all.size(), size_t{40 * kSide * kSide});
+  all.resize(few.size());
+  EXPECT_EQ(all, few);
+  const auto noise = io::read_npz(fs::path(many) / "noise.npz");
+  EXPECT_EQ(noise.at("class").shape[0], 40);
+  EXPECT_FALSE(noise.contains("image"));
 
   const Result e = diffscm({"scm", "evaluate", Blobs::get().model, "--data", world().data(),
                             "--index", "0:3", "--variant", "image.scale=0", "--variant",
