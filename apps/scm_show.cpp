@@ -1,6 +1,10 @@
 // diffscm scm show: a graph in words and as a picture, before and after do(); other formats.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
+#include <array>
+#include <cmath>
 #include <filesystem>
 
 #include "apps/report/graph_drawing.h"
@@ -62,7 +66,16 @@ void print(const causal::Graph& graph, const causal::Intervention& intervention)
   if (!intervention.empty()) fmt::print("{}\n", causal::factorisation(graph, intervention));
 }
 
+void check_format(const std::string& out) {
+  constexpr std::array kFormats{".svg", ".toml", ".json", ".bif", ".dot", ".gv"};
+  if (out.empty() || std::ranges::count(kFormats, std::filesystem::path(out).extension()) > 0)
+    return;
+  throw UsageError(fmt::format("--out {}: give .svg for a picture, or {}", io::show(out),
+                               fmt::join(kFormats.begin() + 1, kFormats.end(), ", ")));
+}
+
 void run(Common& common, Flags flags) {
+  check_format(flags.out);
   const causal::Graph graph = read_graph_for(common, flags.graph);
   check_mechanisms(graph, flags.graph);
   const causal::Intervention intervention =

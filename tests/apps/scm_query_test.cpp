@@ -125,8 +125,8 @@ TEST(ScmShow, prints_the_factorisation_and_writes_formats) {
   EXPECT_NEAR(json::parse(asked.out)["answers"][0]["value"].get<double>(), 0.6471, 1e-12);
   expect_failure(diffscm({"scm", "show", "flu", "--do", "flu=1", "--out", world() / "g.bif"}), 2,
                  "give .svg, or no --do");
-  expect_failure(diffscm({"scm", "show", "flu", "--out", world() / "g.pdf"}), 1,
-                 "is not a graph's file");
+  expect_failure(diffscm({"scm", "show", "flu", "--out", world() / "g.pdf"}), 2,
+                 "give .svg for a picture");
 }
 
 TEST(Layers, causes_stand_above_and_boxes_do_not_touch) {
