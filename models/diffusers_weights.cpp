@@ -41,6 +41,9 @@ class Translation {
   void rename() {
     const int64_t levels = length("down_blocks.", ".resnets.0.conv1.weight");
     const int64_t blocks = length("down_blocks.0.resnets.", ".conv1.weight");
+    require(levels <= 8 && blocks <= 16,
+            "it has {} levels of {} residual blocks, of which 8 and 16 are the most", levels,
+            blocks);
     move("time_embedding.linear_1", "time_embed.0");
     move("time_embedding.linear_2", "time_embed.2");
     move("class_embedding", "label_emb");
@@ -49,18 +52,18 @@ class Translation {
       const std::string from = fmt::format("down_blocks.{}", level);
       const int64_t first = 1 + level * (blocks + 1);
       for (int64_t i = 0; i < blocks; ++i)
-        stage(from, i, fmt::format("input_blocks.{}", first + i), 0);
+        stage(from, i, fmt::format("input_blocks.{}", first + i));
       resampler(from + ".downsamplers.0", fmt::format("input_blocks.{}.0", first + blocks), ".op");
     }
-    stage("mid_block", 0, "middle_block", 0);
+    stage("mid_block", 0, "middle_block");
     block("mid_block.resnets.1", "middle_block.2");
     for (int64_t level = 0; level < levels; ++level) {
       const std::string from = fmt::format("up_blocks.{}", level);
-      int64_t part = 1;
       for (int64_t i = 0; i <= blocks; ++i) {
         const std::string to = fmt::format("output_blocks.{}", level * (blocks + 1) + i);
-        part = stage(from, i, to, 0);
-        if (i == blocks) resampler(from + ".upsamplers.0", fmt::format("{}.{}", to, part), ".conv");
+        const int parts = stage(from, i, to);
+        if (i == blocks)
+          resampler(from + ".upsamplers.0", fmt::format("{}.{}", to, parts), ".conv");
       }
     }
     move("conv_norm_out", "out.0");
@@ -94,11 +97,12 @@ class Translation {
   }
 
   // A residual block and its attention, if any. Returns how many parts the stage has.
-  int64_t stage(const std::string& from, int64_t i, const std::string& to, int64_t part) {
-    block(fmt::format("{}.resnets.{}", from, i), fmt::format("{}.{}", to, part++));
+  int stage(const std::string& from, int64_t i, const std::string& to) {
+    block(fmt::format("{}.resnets.{}", from, i), to + ".0");
     const std::string attends = fmt::format("{}.attentions.{}", from, i);
-    if (has(attends + ".group_norm.weight")) attention(attends, fmt::format("{}.{}", to, part++));
-    return part;
+    if (!has(attends + ".group_norm.weight")) return 1;
+    attention(attends, to + ".1");
+    return 2;
   }
 
   // What halves or doubles images: a convolution or a residual block.
@@ -114,7 +118,7 @@ class Translation {
   }
 
   void attention(const std::string& from, const std::string& to) {
-    const bool old = has(from + ".query.weight");  // diffusers before 0.15
+    const bool old = has(from + ".query.weight");  // names of old files
     move(from + ".group_norm", to + ".norm");
     const std::string first = from + (old ? ".query.weight" : ".to_q.weight");
     const auto query = tensors_.find(first);

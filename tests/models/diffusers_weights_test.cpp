@@ -122,7 +122,7 @@ TEST_P(Diffusers, CanBeTrained) {
 INSTANTIATE_TEST_SUITE_P(Targets, Diffusers, ::testing::ValuesIn(available_targets()),
                          [](const auto& target) { return name_of(target.param); });
 
-// Before diffusers 0.15 attention's layers had other names.
+// In old files the layers of attention have other names.
 TEST(DiffusersWeights, OldNamesAreTheSame) {
   NamedTensors old, now = tensors_of("ddpm");
   for (const auto& [name, tensor] : now) {
@@ -180,6 +180,10 @@ TEST(DiffusersWeights, NamesTensorsThatAreWrong) {
   refused(attention + "to_v.weight", Tensor({4, 16}), attention + "to_v.weight");
   refused("time_embedding.linear_1.weight", Tensor({5}), "time_embedding.linear_1.weight");
   refused("conv_out.weight", {}, "out.2.weight");
+  NamedTensors deep = tensors_of("ddpm");
+  for (int level = 3; level < 9; ++level)
+    deep.emplace(fmt::format("down_blocks.{}.resnets.0.conv1.weight", level), Tensor({1}));
+  testing::expect_error([&] { import(deep, config_of("ddpm")); }, "9 levels");
 }
 
 TEST(DiffusersWeights, SchedulesThatWeHave) {
