@@ -102,6 +102,7 @@ NodeKind parse_node_kind(std::string_view name) {
 }
 
 Graph::Graph(std::vector<Node> nodes, std::string name) : name_(std::move(name)) {
+  require(io::is_utf8(name_), "the graph's name, {}, is not UTF-8", io::show(name_));
   require(!nodes.empty(), "a graph needs a node");
   require(nodes.size() <= kMaxNodes, "{} nodes, the limit is {}", nodes.size(), kMaxNodes);
   std::map<std::string, size_t> places;

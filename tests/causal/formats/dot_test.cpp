@@ -90,6 +90,7 @@ TEST(Dot, errors_name_the_line) {
   expect("digraph { a -> b\nb -> a }", R"(cycle: "a" -> "b" -> "a")");
   expect("digraph " + std::string(300, '{'), "groups are open");
   expect("digraph { a [kind=binary] }", "it needs states");
+  expect("digraph \xff { a }", R"(the graph's name, "\xff", is not UTF-8)");
 }
 
 }  // namespace
