@@ -17,8 +17,8 @@
 #include "engine/io/npz.h"
 #include "engine/io/safetensors.h"
 #include "models/classifier.h"
+#include "models/memory_estimate.h"
 #include "models/unet.h"
-#include "training/memory_estimate.h"
 
 namespace diffscm::apps {
 namespace {

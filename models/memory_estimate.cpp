@@ -1,4 +1,4 @@
-#include "training/memory_estimate.h"
+#include "models/memory_estimate.h"
 
 #include "engine/dry_run.h"
 #include "engine/io/file.h"
