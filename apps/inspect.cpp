@@ -146,8 +146,12 @@ Json describe_memory(const std::string& what, int64_t batch) {
 }
 
 Json describe(Common& common, const std::string& what) {
+  if (what == "mnist" || what == "digits") {  // first of all data, whether or not a preset too
+    Json d = describe_dataset(common, what);
+    if (presets().contains(what)) d.update(describe_preset(what));
+    return d;
+  }
   if (presets().contains(what)) return describe_preset(what);
-  if (what == "mnist" || what == "digits") return describe_dataset(common, what);
   const fs::path path =
       fs::exists(what) ? fs::path(what) : shipped_model(what).value_or(fs::path());
   if (path.empty()) return describe_dataset(common, what);

@@ -1,5 +1,6 @@
 // The program as such: help, inspect, flag files, damaged models, odd paths.
 #include "tests/apps/experiments.h"
+#include "tests/data/environment.h"
 
 namespace diffscm {
 namespace {
@@ -50,6 +51,12 @@ TEST(Information, InspectDescribesModelsArchivesRunsAndData) {
   const Result text = diffscm({"inspect", world().unet()});
   expect_success(text);
   EXPECT_NE(text.out.find("kind: unet"), std::string::npos) << text.out;
+}
+
+// scripts/demo.sh asks so whether MNIST is there.
+TEST(Information, InspectMnistIsOfTheDataThoughAPresetHasItsName) {
+  const testing::Variable data("DIFFSCM_DATA", (world() / "absent").string());
+  expect_failure(diffscm({"inspect", "mnist"}), 1, "the variable DIFFSCM_DATA names");
 }
 
 TEST(Information, InspectRefusesWhatItDoesNotKnow) {
