@@ -35,7 +35,7 @@ struct Flags {
          {.most = 1, .positive = true});
     flag("prototype-iterations", &prototype_iterations, "FISTA steps per c",
          {.least = 1, .most = 1e6});
-    flag("samples", &evaluation.samples, "judge so many unguided samples too, against the test set",
+    flag("samples", &evaluation.samples, "judge so many samples too, against the test set",
          {.least = 2, .most = 1 << 30, .otherwise = "none"});
     flag("ensemble", &ensemble, "what prototype and greedy explain",
          {.otherwise = "found in --networks", .model = true});
@@ -195,10 +195,11 @@ void run(Common& common, Flags flags) {
   input.controls = {"factual", "training-image", "bound"};
   input.agreement = evaluation.agreement();
   if (e.samples > 0) {
-    const Tensor samples = evaluation.samples();
-    input.samples = sample_quality(evaluation.evaluator(), samples, evaluation.train(),
+    const std::vector<SampleSet> sets = evaluation.samples();
+    input.samples = sample_quality(evaluation.evaluator(), sets, evaluation.train(),
                                    evaluation.test(), common.seed);
-    if (flags.evaluation.report) input.pictures.push_back(sample_sheet(samples, 64, 8));
+    if (flags.evaluation.report)
+      for (const SampleSet& set : sets) input.pictures.push_back(sample_sheet(set, 64, 8));
   }
   if (flags.evaluation.report) {
     const Arm& first = input.summaries.front().arm;

@@ -14,6 +14,7 @@
 #include "engine/io/json.h"
 #include "engine/io/npz.h"
 #include "evaluation/metrics/truth.h"
+#include "training/epoch_order.h"
 
 namespace diffscm::apps {
 namespace {
@@ -223,9 +224,21 @@ std::vector<ArmSummary> Evaluation::summaries(const std::vector<Producer>& produ
   return all;
 }
 
-Tensor Evaluation::samples() const {
+std::vector<SampleSet> Evaluation::samples() const {
+  std::vector<SampleSet> sets{{"samples", "Samples, told nothing", samples("samples", false)}};
+  const data::Assignment known = train_.factual(0);
+  if (model_->is_conditional() &&
+      std::ranges::all_of(model_->conditions(),
+                          [&](const Condition& c) { return known.contains(c.name); }))
+    sets.push_back({"samples-told", "Samples, told the parents of training images",
+                    samples("samples-told", true)});
+  return sets;
+}
+
+Tensor Evaluation::samples(const char* name, bool told) const {
   std::vector<Tensor> batches;
-  const fs::path folder = fs::path(flags_.out) / "samples";
+  const EpochOrder rows(train_.size(), common_.seed + 1);
+  const fs::path folder = fs::path(flags_.out) / name;
   fs::create_directories(folder);
   in_batches(flags_.samples, kSampleBatch, [&](int64_t begin, int64_t end) {
     const fs::path file = folder / fmt::format("{:06}.npz", begin);
@@ -234,8 +247,12 @@ Tensor Evaluation::samples() const {
       std::iota(index.begin(), index.end(), begin);
       const Tensor noise =
           initial_noise(model_->image_shape(end - begin), index, common_.seed, model_->target());
-      const Tensor images = sample(model_->epsilon(), {}, model_->chain(), 0, noise,
-                                   {.seed = common_.seed}, index, progress());
+      std::vector<data::Assignment> parents;
+      if (told)
+        for (const int64_t i : index) parents.push_back(train_.factual(rows.at(i)));
+      const Tensor images =
+          sample(told ? model_->epsilon(parents) : model_->epsilon(), {}, model_->chain(), 0, noise,
+                 {.seed = common_.seed}, index, progress());
       io::write_npz(file, {{"image", io::NpyArray::from(clamp_to_image(images))}});
     }
     const io::NpyArrays arrays = io::read_npz(file);
@@ -243,8 +260,7 @@ Tensor Evaluation::samples() const {
         arrays.count("image") == 1 && arrays.at("image").shape == model_->image_shape(end - begin),
         "{} does not hold samples {} to {}: remove it", file.string(), begin, end - 1);
     batches.push_back(Tensor::from(arrays.at("image").to_floats(), arrays.at("image").shape));
-    common_.console.progress("samples", static_cast<double>(end),
-                             static_cast<double>(flags_.samples), 0,
+    common_.console.progress(name, static_cast<double>(end), static_cast<double>(flags_.samples), 0,
                              fmt::format("{}/{} samples", end, flags_.samples));
   });
   common_.console.finish_progress();

@@ -12,6 +12,7 @@
 #include "evaluation/gradient_agreement.h"
 #include "evaluation/methods.h"
 #include "evaluation/metrics/evaluator.h"
+#include "evaluation/sample_quality.h"
 #include "evaluation/summary.h"
 
 namespace diffscm::apps {
@@ -99,9 +100,11 @@ class Evaluation {
   Tensor factual(const std::vector<Trial>& trials) const;
   Tensor answers(const std::string& arm, const std::vector<Trial>& trials) const;
 
-  // The first `flags.samples` unguided samples of the model, by DDIM; kept in OUT/samples, where a
-  // resumed run finds them.
-  Tensor samples() const;
+  // `flags.samples` samples of the model each, by DDIM: "samples", told nothing, and where training
+  // images have the parents that the model can be told, "samples-told": told those of as many
+  // training images, drawn by the seed, as samples of the causal model are. Kept in OUT/<name>,
+  // where a resumed run finds them.
+  std::vector<SampleSet> samples() const;
 
   // Title, settings and columns filled in; then summary.json, summary.csv, the table on stdout and,
   // with --report, the page.
@@ -109,6 +112,7 @@ class Evaluation {
   void write(ReportInput input) const;
 
  private:
+  Tensor samples(const char* name, bool told) const;
   std::vector<Metrics> score(const Tensor& factual, const Tensor& image,
                              std::span<const Trial> trials) const;
   nlohmann::ordered_json settings(const nlohmann::ordered_json& own) const;

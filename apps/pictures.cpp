@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <map>
 
@@ -49,15 +50,17 @@ PictureBlock side_by_side(const Evaluation& evaluation, const std::vector<ArmSum
   return block;
 }
 
-PictureBlock sample_sheet(const Tensor& samples, int64_t count, int64_t across) {
-  count = std::min(count, samples.dim(0));
-  PictureBlock block{fmt::format("The first {} samples", count),
+PictureBlock sample_sheet(const SampleSet& samples, int64_t count, int64_t across) {
+  count = std::min(count, samples.images.dim(0));
+  std::string which = samples.title;
+  which[0] = static_cast<char>(std::tolower(which[0]));
+  PictureBlock block{fmt::format("The first {} {}", count, which),
                      "Unguided, from fresh noise. The pictures were not chosen.",
                      {},
                      {}};
   for (int64_t i = 0; i < count; ++i) {
     if (i % across == 0) block.rows.emplace_back();
-    block.rows.back().images.push_back(io::grid_image(samples, i));
+    block.rows.back().images.push_back(io::grid_image(samples.images, i));
   }
   return block;
 }

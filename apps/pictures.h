@@ -10,7 +10,7 @@ PictureBlock side_by_side(const Evaluation& evaluation, const std::vector<ArmSum
                           int64_t count);
 
 // The first samples, `across` in a row.
-PictureBlock sample_sheet(const Tensor& samples, int64_t count, int64_t across);
+PictureBlock sample_sheet(const SampleSet& samples, int64_t count, int64_t across);
 
 // Trials with the smallest, the middle and the largest value of a metric: factual, counterfactual,
 // signed difference.

@@ -51,11 +51,16 @@ double sure_share(const ClassProbabilities& probabilities) {
   return static_cast<double>(sure) / static_cast<double>(probabilities.size());
 }
 
-std::vector<ArmSummary> sample_quality(const Evaluator& evaluator, const Tensor& samples,
+std::vector<ArmSummary> sample_quality(const Evaluator& evaluator, std::span<const SampleSet> sets,
                                        const data::Dataset& train, const data::Dataset& test,
                                        uint64_t seed) {
-  require_images(samples, "samples");
-  const int64_t n = samples.dim(0);
+  require(!sets.empty(), "no samples to judge");
+  for (const SampleSet& set : sets) {
+    require_images(set.images, set.name);
+    require(set.images.dim(0) == sets[0].images.dim(0), "{} and {}: not as many", set.name,
+            sets[0].name);
+  }
+  const int64_t n = sets[0].images.dim(0);
   require(n <= train.size(),
           "{} samples cannot be compared with as many images of {}, which has {}", n, train.name,
           train.size());
@@ -65,14 +70,18 @@ std::vector<ArmSummary> sample_quality(const Evaluator& evaluator, const Tensor&
   std::iota(all.begin(), all.end(), int64_t{0});
   const Judged real = judged(evaluator, test, all), floor = judged(evaluator, train, drawn);
 
-  std::vector<ArmSummary> rows{row("samples", "Unguided samples", n),
-                               row("sample-floor", "As many training images", n),
-                               row("test-images", "The test images", test.size())};
-  add(rows[0], set_metrics(evaluator.features(samples), real.features), n);
-  add(rows[0], {{"sure", sure_share(evaluator.probabilities(samples))}}, n);
-  add(rows[1], set_metrics(floor.features, real.features), n);
-  add(rows[1], {{"sure", sure_share(floor.probabilities)}}, n);
-  add(rows[2], {{"sure", sure_share(real.probabilities)}}, test.size());
+  std::vector<ArmSummary> rows;
+  const auto judge = [&](const char* name, const char* title, const Matrix& features,
+                         const ClassProbabilities& probabilities) {
+    rows.push_back(row(name, title, n));
+    add(rows.back(), set_metrics(features, real.features), n);
+    add(rows.back(), {{"sure", sure_share(probabilities)}}, n);
+  };
+  for (const SampleSet& set : sets)
+    judge(set.name, set.title, evaluator.features(set.images), evaluator.probabilities(set.images));
+  judge("sample-floor", "As many training images", floor.features, floor.probabilities);
+  rows.push_back(row("test-images", "The test images", test.size()));
+  add(rows.back(), {{"sure", sure_share(real.probabilities)}}, test.size());
   return rows;
 }
 

@@ -191,9 +191,10 @@ void write_report(const fs::path& out, const ReportInput& input) {
   }
 
   if (!input.samples.empty()) {
-    page.section("Unguided samples");
+    page.section("Samples");
     page.paragraph(
-        "Samples of the diffusion model alone, against the test set. Distances of finite sets are "
+        "Samples of the diffusion model, told nothing and, where it can be, told the parents of "
+        "training images, against the test set. Distances of finite sets are "
         "not 0 even for real images: as many training images show what is within reach.");
     page.table(results_table(input, input.samples, /*ranked=*/false));
   }

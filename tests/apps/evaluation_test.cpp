@@ -149,7 +149,7 @@ TEST(Evaluate, JudgesUnguidedSamples) {
   EXPECT_TRUE(summary[3]["metrics"].contains("sure"));
   EXPECT_NE(file(out + "/summary.csv").find("\nsample-floor,mmd,"), std::string::npos);
   EXPECT_NE(file(out + "/report.html").find("The first 5 samples"), std::string::npos);
-  EXPECT_TRUE(fs::exists(out + "/pictures/the-first-5-samples.png"));
+  EXPECT_TRUE(fs::exists(out + "/pictures/the-first-5-samples--told-nothing.png"));
   const io::NpyArray images = io::read_npz(out + "/samples/000000.npz").at("image");
   EXPECT_EQ(images.shape, (Shape{5, kSide, kSide, 1}));
   expect_image_range(images);
@@ -162,6 +162,22 @@ TEST(Evaluate, JudgesUnguidedSamples) {
   expect_failure(diffscm(tiny("evaluate", out) + with("6") + Arguments{"--resume"}), 1, "samples");
   expect_failure(diffscm(tiny("evaluate", fresh()) + with("13")), 2, "13");
   expect_failure(diffscm(tiny("evaluate", fresh()) + with("1")), 2, "samples");
+}
+
+TEST(Evaluate, JudgesSamplesToldTheParentsOfTrainingImagesToo) {
+  const std::string out = fresh();
+  const Result r = diffscm(Arguments{"evaluate", "--networks", runs(), "--methods", "factual",
+                                     "--images", "2", "--repeats", "1", "--samples", "4"} +
+                           of_model(conditional_unet(), out));
+  expect_success(r);
+  const json summary = json::parse(r.out);
+  EXPECT_EQ(summary[1]["arm"], "samples");
+  EXPECT_EQ(summary[2]["arm"], "samples-told");
+  EXPECT_EQ(summary[2]["metrics"]["sure"]["count"], 4);
+  const auto images = [&](const char* which) {
+    return io::read_npz(out + "/" + which + "/000000.npz").at("image").bytes;
+  };
+  EXPECT_NE(images("samples"), images("samples-told")) << "from the same noise";
 }
 
 TEST(Evaluate, TheGivenPrecisionIsWhatRuns) {

@@ -137,8 +137,10 @@ TEST_F(EvaluatorTest, SamplesAreJudgedAgainstTheTestSetBesideAsManyTrainingImage
   data::Dataset test = dataset_;
   test.pixels.resize(20 * 64);
   const Tensor samples = images({3, 1, 4, 1, 5, 9});
-  const auto rows = sample_quality(evaluator, samples, dataset_, test, 1);
-  ASSERT_EQ(rows.size(), 3u);
+  const std::vector<SampleSet> sets{{"samples", "", samples},
+                                    {"samples-told", "", images({2, 7, 1, 8, 2, 8})}};
+  const auto rows = sample_quality(evaluator, sets, dataset_, test, 1);
+  ASSERT_EQ(rows.size(), 4u);
   Labels all(20);
   std::iota(all.begin(), all.end(), 0);
   const Matrix real = evaluator.features(images(all));
@@ -148,15 +150,20 @@ TEST_F(EvaluatorTest, SamplesAreJudgedAgainstTheTestSetBesideAsManyTrainingImage
   EXPECT_EQ(rows[0].find("mmd")->mean, expected.at("mmd"));
   EXPECT_EQ(rows[0].find("frechet")->count, 6);
   EXPECT_EQ(rows[0].find("sure")->mean, sure_share(evaluator.probabilities(samples)));
-  EXPECT_EQ(rows[1].arm.options["images"], 6);
-  EXPECT_GT(rows[1].find("frechet")->mean, 0);
-  EXPECT_EQ(rows[2].find("frechet"), nullptr);
-  EXPECT_EQ(rows[2].find("sure")->count, 20);
-  EXPECT_NE(sample_quality(evaluator, samples, dataset_, test, 2)[1].find("frechet")->mean,
-            rows[1].find("frechet")->mean)
+  EXPECT_EQ(rows[1].arm.name, "samples-told");
+  EXPECT_EQ(rows[1].find("sure")->mean, sure_share(evaluator.probabilities(sets[1].images)));
+  EXPECT_EQ(rows[2].arm.options["images"], 6);
+  EXPECT_GT(rows[2].find("frechet")->mean, 0);
+  EXPECT_EQ(rows[3].find("frechet"), nullptr);
+  EXPECT_EQ(rows[3].find("sure")->count, 20);
+  EXPECT_NE(sample_quality(evaluator, sets, dataset_, test, 2)[2].find("frechet")->mean,
+            rows[2].find("frechet")->mean)
       << "the training images are drawn";
-  expect_error([&] { sample_quality(evaluator, images(Labels(31, 0)), dataset_, test, 1); },
-               "31 samples");
+  const auto judged = [&](std::vector<SampleSet> wrong) {
+    sample_quality(evaluator, wrong, dataset_, test, 1);
+  };
+  expect_error([&] { judged({{"samples", "", images(Labels(31, 0))}}); }, "31 samples");
+  expect_error([&] { judged({sets[0], {"samples-told", "", images({1})}}); }, "not as many");
 }
 
 TEST(MetricTable, NamesEveryMetricOnce) {
