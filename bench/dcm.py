@@ -122,6 +122,9 @@ def main():
     parser.add_argument("--json", type=Path, help="also write the table's numbers")
     parser.add_argument("--write-ladder", choices=["nlin", "nadd"])
     a = parser.parse_args()
+    for model in a.models.split(","):
+        if f"{model}-nlin" not in DCM:
+            parser.error(f"no model '{model}': triangle, y, diamond, ladder")
     if a.write_ladder:
         return print(ladder(a.write_ladder, 0), end="")
     a.out.mkdir(parents=True, exist_ok=True)
