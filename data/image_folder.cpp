@@ -6,8 +6,8 @@
 
 #include "data/class_names.h"
 #include "data/label_table.h"
+#include "data/listed_splits.h"
 #include "data/listing.h"
-#include "data/splits.h"
 #include "engine/io/file.h"
 #include "engine/io/picture_file.h"
 #include "kernels/error.h"
@@ -131,39 +131,26 @@ std::vector<Dataset> load_image_folder(const fs::path& folder, std::span<const S
   auto names = find_class_names(folder);
   // The table of the pictures beside it.
   if (names == main / kLabelFile && !Entries(main).pictures.empty()) names.reset();
-  std::optional<Listing> listed[2];
-  const auto listing = [&](bool tests) -> Listing& {
-    std::optional<Listing>& found = listed[tests ? 1 : 0];
-    if (!found) found = list_pictures(tests ? places.test : main, names);
-    return *found;
-  };
-  const auto build = [&](Split split) {
-    const bool tests = split == Split::test;
-    Listing& own = listing(tests);
+  const auto check = [&](Listing& own, bool tests) {
     require(own.pictures->size() > 0,
             "{} holds neither IDX files (train-images-idx3-ubyte, ...) nor PNG, JPEG or WebP "
             "files, side by side or in one folder per class",
             show(tests ? places.test : main));
-    if (!places.train.empty()) {
-      std::vector<fs::path> besides = io::list_folder(folder);
-      std::erase_if(besides, [&](const fs::path& path) {
-        return path == places.train || path == places.test || path == names;
-      });
-      note_skipped(own, besides, "item", " beside train and test");
-    }
-    Dataset set;
-    set.notes = std::move(own.notes);
-    add_images(set, std::move(own.pictures), options);
-    if (own.columns.empty()) return set;
-    // Both splits must number their classes alike.
-    static const Listing none;
-    const Listing& other = has_test ? listing(!tests) : none;
-    add_columns(set, own, other, tests && !other.columns.empty() ? other : own);
+    if (places.train.empty()) return;
+    std::vector<fs::path> besides = io::list_folder(folder);
+    std::erase_if(besides, [&](const fs::path& path) {
+      return path == places.train || path == places.test || path == names;
+    });
+    note_skipped(own, besides, "item", " beside train and test");
+  };
+  const auto name = [&](Dataset& set) {
     const auto category = std::ranges::find_if(set.attributes, &Attribute::is_category);
     if (names && category != set.attributes.end()) name_classes(*category, *names);
-    return set;
   };
-  return build_splits(splits, has_test, build);
+  return load_listed(
+      splits, options,
+      {has_test, [&](bool tests) { return list_pictures(tests ? places.test : main, names); },
+       check, name});
 }
 
 }  // namespace diffscm::data

@@ -7,10 +7,10 @@
 
 #include "data/attribute_column.h"
 #include "data/class_names.h"
+#include "data/listed_splits.h"
 #include "data/listing.h"
 #include "data/options.h"
 #include "data/progress.h"
-#include "data/splits.h"
 #include "engine/io/json.h"
 #include "engine/io/picture_file.h"
 #include "engine/io/tar.h"
@@ -301,7 +301,6 @@ bool is_tar(const fs::path& path) {
 std::vector<Dataset> load_tar(const fs::path& path, std::span<const Split> splits,
                               const ImageOptions& options) {
   const Shards shards(path);
-  const bool has_test = !shards.test.empty();
   std::string name;
   if (!is_folder(path)) {
     const std::string stem = path.stem().string();
@@ -309,31 +308,22 @@ std::vector<Dataset> load_tar(const fs::path& path, std::span<const Split> split
     while (!name.empty() && std::string_view("-_.").find(name.back()) != std::string::npos)
       name.pop_back();
   }
-  std::optional<Listing> listed[2];
-  const auto listing = [&](bool tests) -> Listing& {
-    std::optional<Listing>& found = listed[tests ? 1 : 0];
-    if (!found) found = Samples(tests ? shards.test : shards.train).read();
-    return *found;
-  };
-  const auto build = [&](Split split) {
-    const bool tests = split == Split::test;
-    Listing& own = listing(tests);
+  const auto check = [&](const Listing& own, bool) {
     require(own.pictures->size() > 0, "{} holds no PNG, JPEG or WebP files", show(path));
-    Dataset set;
-    set.name = name;
-    set.notes = std::move(own.notes);
-    add_images(set, std::move(own.pictures), options);
-    if (own.columns.empty()) return set;
-    static const Listing none;
-    const Listing& other = has_test ? listing(!tests) : none;
-    add_columns(set, own, other, tests && !other.columns.empty() ? other : own);
+  };
+  const auto name_states = [&](Dataset& set) {
     const auto names = find_class_names(is_folder(path) ? path : path.parent_path());
     const auto category = std::ranges::find(set.attributes, "class", &Attribute::name);
     if (names && category != set.attributes.end() && category->is_category())
       name_classes(*category, *names);
-    return set;
   };
-  return build_splits(splits, has_test, build);
+  std::vector<Dataset> sets =
+      load_listed(splits, options,
+                  {!shards.test.empty(),
+                   [&](bool tests) { return Samples(tests ? shards.test : shards.train).read(); },
+                   check, name_states});
+  for (Dataset& set : sets) set.name = name;
+  return sets;
 }
 
 }  // namespace diffscm::data
