@@ -36,10 +36,8 @@ void warn_of_failed(Common& common, int64_t failed, int64_t images, const std::s
 Selection select(const DataFlags& flags, const DiffusionModel& model) {
   Selection s{data::load_dataset(flags.data, data::parse_split(flags.split)), {}};
   model.check_fits(s.dataset);
-  const int64_t images = s.dataset.size();
-  const std::string first = fmt::format(":{}", std::min(images, DataFlags::kFirst));
   s.index = as_usage(
-      [&] { return data::parse_index_range(flags.index.empty() ? first : flags.index, images); });
+      [&] { return data::index_range_or_first(flags.index, DataFlags::kFirst, s.dataset.size()); });
   return s;
 }
 

@@ -24,9 +24,7 @@ namespace {
 
 std::vector<int64_t> rows_asked(const RowFlags& flags, int64_t rows) {
   require(rows > 0, "{} has no row", io::show(flags.data));
-  const std::string first = fmt::format(":{}", std::min(rows, RowFlags::kFirst));
-  return as_usage(
-      [&] { return data::parse_index_range(flags.index.empty() ? first : flags.index, rows); });
+  return as_usage([&] { return data::index_range_or_first(flags.index, RowFlags::kFirst, rows); });
 }
 
 NodeRows read_images(Common& common, const RowFlags& flags, const causal::Graph& graph) {

@@ -1,8 +1,10 @@
 #include "data/index_range.h"
 
-#include <charconv>
+#include <algorithm>
 #include <optional>
+#include <string>
 
+#include "data/options.h"
 #include "engine/io/file.h"
 #include "kernels/error.h"
 
@@ -21,10 +23,8 @@ std::vector<std::string_view> split(std::string_view text, char separator) {
 }
 
 std::optional<int64_t> number(std::string_view text) {
-  int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || value < 0) return {};
-  return value;
+  const auto value = as_number(text);
+  return value && *value >= 0 ? value : std::nullopt;
 }
 
 }  // namespace
@@ -64,6 +64,10 @@ std::vector<int64_t> parse_index_range(std::string_view text, int64_t size) {
   }
   require(!index.empty(), "index {} selects no sample", io::show(text));
   return index;
+}
+
+std::vector<int64_t> index_range_or_first(std::string_view text, int64_t count, int64_t size) {
+  return parse_index_range(text.empty() ? fmt::format(":{}", std::min(count, size)) : text, size);
 }
 
 }  // namespace diffscm::data

@@ -11,5 +11,7 @@ namespace diffscm::data {
 // Order and repetitions are kept. Throws Error when it is malformed, leaves [0, size) or selects
 // nothing.
 std::vector<int64_t> parse_index_range(std::string_view text, int64_t size);
+// Without a text the first `count`, or as many as there are.
+std::vector<int64_t> index_range_or_first(std::string_view text, int64_t count, int64_t size);
 
 }  // namespace diffscm::data
