@@ -7,7 +7,6 @@
 #include <cstdlib>
 #include <memory>
 #include <optional>
-#include <random>
 
 #include "apps/config.h"
 #include "apps/networks.h"
@@ -21,6 +20,7 @@
 #include "diffusion/walk.h"
 #include "engine/captured_step.h"
 #include "kernels/softgpu/profiling.h"
+#include "models/unsettle.h"
 
 namespace diffscm::apps {
 namespace {
@@ -64,7 +64,6 @@ void choose_machine(const Common& common, const Flags& flags) {
   if (!name.empty()) ::setenv("DIFFSCM_SOFTGPU", name.c_str(), 1);
 }
 
-// Layers that start at zero would hide everything behind them, so every value is moved a little.
 template <class Model>
 LoadedModel<Model> untrained(const json& config, const char* name, const Common& common) {
   LoadedModel<Model> loaded{Model(section(config, name).get<typename Model::Config>(), common.seed),
@@ -72,14 +71,8 @@ LoadedModel<Model> untrained(const json& config, const char* name, const Common&
   loaded.info.kind = Model::kKind;
   loaded.info.path = "random weights";
   loaded.info.diffusion = section(config, "diffusion");
-  std::mt19937_64 generator(common.seed);
-  std::normal_distribution<float> noise(0, 0.02f);
-  for (const auto& [parameter, p] : named_parameters(loaded.model)) {
-    Tensor& value = p->variable.mutable_value();
-    float* v = value.mutable_data();
-    for (int64_t i = 0; i < value.numel(); ++i) v[i] += noise(generator);
-    p->variable = Variable(value.to(common.target()));
-  }
+  unsettle(variables(loaded.model), common.seed);
+  for (Variable* v : variables(loaded.model)) *v = Variable(v->value().to(common.target()));
   loaded.model.set_precision(common.layers());
   return loaded;
 }

@@ -33,6 +33,7 @@
 #include "models/checkpoint.h"
 #include "models/classifier.h"
 #include "models/unet.h"
+#include "models/unsettle.h"
 
 using namespace diffscm;
 
@@ -49,17 +50,10 @@ struct Options {
   Target target() const { return parse_target(device); }
 };
 
-// Layers that start at zero would hide everything behind them, so every value is moved a little.
 template <class Model>
 Model random_model(uint64_t seed) {
   Model model(typename Model::Config{}, seed);
-  std::mt19937_64 generator(seed);
-  std::normal_distribution<float> noise(0, 0.02f);
-  for (const auto& [name, p] : named_parameters(model)) {
-    Tensor& value = p->variable.mutable_value();
-    float* v = value.mutable_data();
-    for (int64_t i = 0; i < value.numel(); ++i) v[i] += noise(generator);
-  }
+  unsettle(variables(model), seed);
   return model;
 }
 
