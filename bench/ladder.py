@@ -12,6 +12,8 @@ import pathlib
 import subprocess
 import tempfile
 
+import predict
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
@@ -24,9 +26,7 @@ def profile(command, device, **environment):
 
 
 def benchmark(build, case, device, **environment):
-    # Twice in a row in a recorded graph: the second finds the caches as a repetition on a GPU would.
-    return profile([build / "bin/bench_operators_softgpu", "--target", "cuda", "--calls=2", "--yardsticks=no",
-                    f"--benchmark_filter=^{case}(/real_time)?$", "--benchmark_min_time=0.000000001"], device, **environment)
+    return profile(predict.command(build / "bin/bench_operators_softgpu", case), device, **environment)
 
 
 def first_hour(build, number, images, device, change=("", "")):
