@@ -10,8 +10,8 @@
 namespace diffscm::causal {
 
 // Which of a data set's attributes each node is, by the node's column or its name; the image node
-// is the pixels. States are matched by name, or, where no name is the same, by their
-// order.
+// is the pixels. States are matched by name, or, where no name is the same, by
+// their order.
 class DatasetNodes {
  public:
   // Throws Error unless the graph has one image and every other node that is observed has an

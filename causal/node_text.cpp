@@ -85,7 +85,8 @@ std::string unquoted(std::string_view text) {
 }
 
 std::string quoted(const std::string& text) {
-  if (!text.empty() && text.find_first_of(",\"=<>") == std::string::npos && trimmed(text).size() == text.size())
+  if (!text.empty() && text.find_first_of(",\"=<>") == std::string::npos &&
+      trimmed(text).size() == text.size())
     return text;
   std::string between = "\"";
   for (const char c : text) between += c == '"' ? "\"\"" : std::string(1, c);

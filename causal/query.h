@@ -19,8 +19,9 @@ struct Term {
 };
 
 // "flu=1", "income>50": the probability of all of it. "flu", "flu,age": the distribution over their
-// states. "income": its mean. causal/node_text.h says more. Throws Error naming the part that is wrong, an unknown node or state
-// with those there are, a latent node, and what cannot be asked together.
+// states. "income": its mean. causal/node_text.h says more. Throws Error naming the part that is
+// wrong, an unknown node or state with those there are, a latent node, and what cannot be asked
+// together.
 std::vector<Term> parse_terms(std::string_view text, const Graph& graph);
 // "age=27,vaccinated=1": values by node. Throws Error likewise.
 std::map<size_t, double> parse_evidence(std::string_view text, const Graph& graph);

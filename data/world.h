@@ -22,7 +22,8 @@ class World {
   virtual std::vector<float> image(int64_t i, const Assignment& set) const = 0;
   // Whether the image is known. Throws Error as attributes() does.
   virtual bool knows_image(int64_t /*i*/, const Assignment& /*set*/) const { return true; }
-  // What else of the exogenous noise of image i shows in it and has a name: counterfactuals keep it.
+  // What else of the exogenous noise of image i shows in it and has a name: counterfactuals keep
+  // it.
   virtual Assignment style(int64_t /*i*/) const { return {}; }
   // The attributes that can be read off `image` [H, W, C], a counterfactual of image i, by
   // measuring alone: what judges use. One that cannot be measured is left out. Throws Error where

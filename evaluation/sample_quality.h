@@ -22,9 +22,8 @@ struct SampleSet {
 
 // A row for each set, all of the same N, and two more, on the oracle's features:
 //   the sets      Frechet and kernel distance to the test set; `sure`
-//   sample-floor  the same of N training images, drawn by `seed`: what the model's own data score,
-//   as
-//                 both distances are of finite sets
+//   sample-floor  the same of N training images, drawn by `seed`: what the model's own data
+//                 score, as both distances are of finite sets
 //   test-images   `sure` of the test set
 // Throws Error for more samples than there are training images.
 std::vector<ArmSummary> sample_quality(const Evaluator& evaluator, std::span<const SampleSet> sets,

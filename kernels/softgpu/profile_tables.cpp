@@ -116,10 +116,9 @@ std::string Profile::timeline() const {
   double at = 0;
   for (size_t n = 0; n < entries_.size(); ++n) {
     const Entry& e = entries_[n];
-    text +=
-        fmt::format("{:6} {:12.1f} {:10.2f} {} {:<8} {:>22}  {}\n", n + 1, at, e.prediction.us,
-                    e.replayed ? 'r' : ' ', softgpu::name(e.prediction.limit),
-                    shape_name(e.shape), e.kernel);
+    text += fmt::format("{:6} {:12.1f} {:10.2f} {} {:<8} {:>22}  {}\n", n + 1, at, e.prediction.us,
+                        e.replayed ? 'r' : ' ', softgpu::name(e.prediction.limit),
+                        shape_name(e.shape), e.kernel);
     at += e.prediction.us;
   }
   return text;

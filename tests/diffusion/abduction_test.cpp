@@ -394,8 +394,8 @@ TEST(Abduction, DdpmNoiseIsThatOfTheAncestralStep) {
   };
   const Tensor x = Tensor::zeros({1, 8, 8, 1});
   std::vector<Tensor> path{x};
-  const Abduction u = abduct(EpsilonModel(zero), {}, chain, x, {.method = AbductionMethod::ddpm}, {},
-                             [&](int, const Tensor& at) { path.push_back(at.clone()); });
+  const Abduction u = abduct(EpsilonModel(zero), {}, chain, x, {.method = AbductionMethod::ddpm},
+                             {}, [&](int, const Tensor& at) { path.push_back(at.clone()); });
   ASSERT_EQ(u.noise.size(), 10u);
   for (int level = 2; level <= 10; ++level) {
     const double a = chain.alpha_bar(level), b = chain.alpha_bar(level - 1);
