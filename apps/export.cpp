@@ -14,13 +14,18 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Flags {
-  std::string model, out;
+  std::string model, out, dtype = "f32";
+  bool keep_metadata = false;
   template <class V>
   void visit(V&& flag) {
     flag("model", &model, "what to export", {.required = true, .positional = true, .model = true});
     flag("out", &out,
          "the file to write: .pt or .pth for torch.load, .safetensors without metadata",
          {.required = true, .value = "FILE"});
+    flag("dtype", &dtype, "of the floating-point numbers in the file",
+         {.choices = {"f32", "f16", "bf16"}});
+    flag("keep-metadata", &keep_metadata,
+         "of .safetensors: all that diffscm reads, so that the file is a model again");
   }
 };
 
@@ -33,14 +38,23 @@ void run(Common& common, Flags flags) {
   std::error_code ignored;
   if (fs::equivalent(flags.model, out, ignored))
     throw UsageError(fmt::format("--out {}: that is the model to export", io::show(flags.out)));
+  if (torch && flags.keep_metadata)
+    throw UsageError(
+        fmt::format("--keep-metadata: {} has no place for it; give a name that ends "
+                    "with .safetensors",
+                    io::show(flags.out)));
   auto [info, tensors] = read_model(flags.model);
   const size_t count = tensors.size();
+  const io::StoredFloats floats = io::parse_stored_floats(flags.dtype);
   if (torch)
-    io::write_torch_file(out, tensors);
+    io::write_torch_file(out, tensors, floats);
+  else if (flags.keep_metadata)
+    write_model(out, info, tensors, floats);
   else
-    io::write_safetensors(out, {std::move(tensors), {{"format", "pt"}}});  // as that library says
-  common.console.say(fmt::format("{}: {} tensors of a {}, {} parameters", flags.out, count,
-                                 info.kind, info.parameters));
+    io::write_safetensors(out, {std::move(tensors), {{"format", "pt"}}},
+                          floats);  // the metadata that safetensors' own library wants
+  common.console.say(fmt::format("{}: {} tensors ({}, {} parameters)", flags.out, count, info.kind,
+                                 info.parameters));
   if (info.kind != UNet::kKind) return;
   // What guided-diffusion's networks are not, and names and shapes do not tell.
   const auto config = info.config.get<UNetConfig>();

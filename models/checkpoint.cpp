@@ -146,7 +146,7 @@ void load_state(const std::vector<std::pair<std::string, Parameter*>>& parameter
 }
 
 void write_model(const std::filesystem::path& path, const ModelInfo& info,
-                 const NamedTensors& state) {
+                 const NamedTensors& state, io::StoredFloats floats) {
   io::Safetensors file;
   file.tensors = state;
   file.metadata = {{"format", kFormat},
@@ -155,7 +155,7 @@ void write_model(const std::filesystem::path& path, const ModelInfo& info,
                    {"diffusion", io::dump(info.diffusion)},
                    {"data", io::dump(info.data)},
                    {"training", io::dump(info.training)}};
-  io::write_safetensors(path, file);
+  io::write_safetensors(path, file, floats);
 }
 
 namespace {

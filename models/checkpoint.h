@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/io/stored_floats.h"
 #include "models/layers.h"
 
 namespace diffscm {
@@ -71,7 +72,7 @@ void load_state(const std::vector<std::pair<std::string, Parameter*>>& parameter
 
 // Atomic.
 void write_model(const std::filesystem::path& path, const ModelInfo& info,
-                 const NamedTensors& state);
+                 const NamedTensors& state, io::StoredFloats floats = io::StoredFloats::f32);
 // `path` is a model file or a run's folder (its model.safetensors). Throws Error when the file is
 // not a diffscm model.
 std::pair<ModelInfo, NamedTensors> read_model(const std::filesystem::path& path);

@@ -23,4 +23,17 @@ inline float float_of_half(uint16_t half) {
   return std::bit_cast<float>(sign | (exponent + 112) << 23 | fraction << 13);
 }
 
+// Rounds to nearest, ties to even. From 65520 on it is infinity.
+inline uint16_t half_of_float(float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value), sign = bits >> 16 & 0x8000u;
+  const float size = std::bit_cast<float>(bits & 0x7fffffffu);
+  if (size != size) return static_cast<uint16_t>(sign | 0x7e00u);
+  if (size >= 65520.0f) return static_cast<uint16_t>(sign | 0x7c00u);
+  if (size < 0x1p-14f)  // subnormal: adding 1/2 leaves a multiple of 2^-24 in the last bits
+    return static_cast<uint16_t>(sign | (std::bit_cast<uint32_t>(size + 0.5f) - 0x3f000000u));
+  const uint32_t positive = bits & 0x7fffffffu;
+  return static_cast<uint16_t>(sign |
+                               (positive - (112u << 23) + 0xfffu + (positive >> 13 & 1u)) >> 13);
+}
+
 }  // namespace diffscm::io

@@ -27,7 +27,8 @@ struct Kind {
   const char* name;
   uint64_t size;
 };
-constexpr Kind kKinds[] = {{"F32", 4}, {"I64", 8}, {"F64", 8}, {"F16", 2}, {"BF16", 2}};
+constexpr Kind kF32{"F32", 4}, kI64{"I64", 8}, kF64{"F64", 8}, kF16{"F16", 2}, kBf16{"BF16", 2};
+constexpr const Kind* kKinds[] = {&kF32, &kI64, &kF64, &kF16, &kBf16};
 
 struct Entry {
   std::string name;
@@ -96,8 +97,8 @@ Entry parse_entry(const fs::path& path, const std::string& name, const json& val
   const json& shape = value["shape"];
   const json& offsets = value["data_offsets"];
   check(dtype.is_string(), path, "the dtype of tensor {} is not a string", show(name));
-  for (const Kind& kind : kKinds)
-    if (dtype.get_ref<const std::string&>() == kind.name) entry.kind = &kind;
+  for (const Kind* kind : kKinds)
+    if (dtype.get_ref<const std::string&>() == kind->name) entry.kind = kind;
   check(entry.kind != nullptr, path,
         "tensor {} has dtype {}; diffscm reads F32, I64, F64, F16 and BF16", show(name),
         show(dtype.get_ref<const std::string&>()));
@@ -214,6 +215,11 @@ Header read_header(const fs::path& path, const FileReader& reader) {
   return header;
 }
 
+const Kind& kind_of(const Tensor& tensor, StoredFloats floats) {
+  if (tensor.dtype() == Dtype::i64) return kI64;
+  return floats == StoredFloats::f32 ? kF32 : floats == StoredFloats::f16 ? kF16 : kBf16;
+}
+
 }  // namespace
 
 Safetensors read_safetensors(const fs::path& path) {
@@ -231,7 +237,7 @@ std::map<std::string, std::string> read_safetensors_metadata(const fs::path& pat
   return read_header(path, FileReader(path)).metadata;
 }
 
-void write_safetensors(const fs::path& path, const Safetensors& contents) {
+void write_safetensors(const fs::path& path, const Safetensors& contents, StoredFloats floats) {
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   if (!contents.metadata.empty()) header[kMetadata] = contents.metadata;
   uint64_t offset = 0;
@@ -239,9 +245,10 @@ void write_safetensors(const fs::path& path, const Safetensors& contents) {
     require(name != kMetadata && tensor.rank() <= static_cast<int>(kMaxRank) && tensor,
             "cannot save tensor {} to {}: it is empty, of rank above {}, or has a reserved name",
             show(name), show(path), kMaxRank);
-    const uint64_t size = static_cast<uint64_t>(tensor.numel() * size_of(tensor.dtype()));
+    const Kind& kind = kind_of(tensor, floats);
+    const uint64_t size = static_cast<uint64_t>(tensor.numel()) * kind.size;
     auto& entry = header[name];
-    entry["dtype"] = tensor.dtype() == Dtype::i64 ? "I64" : "F32";
+    entry["dtype"] = kind.name;
     entry["shape"] = tensor.shape();
     entry["data_offsets"] = {offset, offset + size};
     offset += size;
@@ -262,10 +269,8 @@ void write_safetensors(const fs::path& path, const Safetensors& contents) {
     sink.write(&size, sizeof size);
     sink.write(text);
     for (const auto& [name, tensor] : contents.tensors) {
-      const Tensor host = tensor.to(Target::cpu);
-      const void* memory = host.dtype() == Dtype::i64 ? static_cast<const void*>(host.data_i64())
-                                                      : static_cast<const void*>(host.data());
-      sink.write(memory, static_cast<size_t>(host.numel() * size_of(host.dtype())));
+      const Bytes bytes = stored_bytes(name, tensor, floats);
+      sink.write(bytes.data(), bytes.size());
     }
   });
 }

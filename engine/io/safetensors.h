@@ -7,6 +7,7 @@
 #include <map>
 #include <string>
 
+#include "engine/io/stored_floats.h"
 #include "engine/tensor.h"
 
 namespace diffscm::io {
@@ -26,7 +27,9 @@ Safetensors read_safetensors(const std::filesystem::path& path);
 std::map<std::string, std::string> read_safetensors_metadata(const std::filesystem::path& path);
 
 // Atomic. Tensors lie in the file in order of name; the header is padded with spaces to 8 bytes, so
-// the same contents give the same bytes. Tensors may live on any target.
-void write_safetensors(const std::filesystem::path& path, const Safetensors& contents);
+// the same contents give the same bytes. Tensors may live on any target. Throws Error, besides on
+// what cannot be written, as stored_bytes() does.
+void write_safetensors(const std::filesystem::path& path, const Safetensors& contents,
+                       StoredFloats floats = StoredFloats::f32);
 
 }  // namespace diffscm::io

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/io/stored_floats.h"
 #include "engine/tensor.h"
 
 namespace diffscm::io {
@@ -44,8 +45,10 @@ class TorchFile {
 };
 
 // A zip archive that torch.load(weights_only=True) opens as an OrderedDict of the tensors, each
-// with a storage of its own. Atomic; the same tensors give the same bytes. f32 and i64.
+// with a storage of its own. Atomic; the same tensors give the same bytes. f32, stored as `floats`
+// says (engine/io/stored_floats.h), and i64.
 void write_torch_file(const std::filesystem::path& path,
-                      const std::map<std::string, Tensor>& tensors);
+                      const std::map<std::string, Tensor>& tensors,
+                      StoredFloats floats = StoredFloats::f32);
 
 }  // namespace diffscm::io

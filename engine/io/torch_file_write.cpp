@@ -1,3 +1,4 @@
+#include <list>
 #include <string_view>
 #include <vector>
 
@@ -12,6 +13,8 @@ namespace {
 // opcodes).
 class StateDictPickler {
  public:
+  explicit StateDictPickler(StoredFloats floats) : floats_(floats) {}
+
   std::string pickle(const std::map<std::string, Tensor>& tensors) {
     text_ = "\x80\x02";
     ordered_dict();
@@ -49,7 +52,10 @@ class StateDictPickler {
     for (size_t d = strides.size(); d-- > 1;) strides[d - 1] = strides[d] * tensor.shape()[d];
     text_ += "ctorch._utils\n_rebuild_tensor_v2\n((";
     text("storage");
-    text_ += tensor.dtype() == Dtype::i64 ? "ctorch\nLongStorage\n" : "ctorch\nFloatStorage\n";
+    text_ += fmt::format("ctorch\n{}Storage\n", tensor.dtype() == Dtype::i64   ? "Long"
+                                                : floats_ == StoredFloats::f32 ? "Float"
+                                                : floats_ == StoredFloats::f16 ? "Half"
+                                                                               : "BFloat16");
     text(std::to_string(key));
     text("cpu");
     integer(tensor.numel());
@@ -62,13 +68,14 @@ class StateDictPickler {
     text_ += "tR";
   }
 
+  StoredFloats floats_;
   std::string text_;
 };
 
 }  // namespace
 
 void write_torch_file(const std::filesystem::path& path,
-                      const std::map<std::string, Tensor>& tensors) {
+                      const std::map<std::string, Tensor>& tensors, StoredFloats floats) {
   const auto bytes_of = [](std::string_view text) {
     return std::span(reinterpret_cast<const uint8_t*>(text.data()), text.size());
   };
@@ -78,17 +85,22 @@ void write_torch_file(const std::filesystem::path& path,
         "cannot save tensor {} to {}: it is empty, neither of f32 nor of i64, or its name is "
         "not UTF-8",
         show(name), show(path));
-  const std::string structure = StateDictPickler().pickle(tensors);
+  const std::string structure = StateDictPickler(floats).pickle(tensors);
   std::vector<ZipEntry> entries{{"archive/data.pkl", {bytes_of(structure)}},
                                 {"archive/byteorder", {bytes_of("little")}}};
-  std::vector<Tensor> hosts;  // entries point into them
+  // Entries point into these. Floats that stay f32 are not copied: a model may be large.
+  std::vector<Tensor> hosts;
+  std::list<Bytes> rounded;
   for (const auto& [name, tensor] : tensors) {
+    const std::string storage = fmt::format("archive/data/{}", entries.size() - 2);
+    if (floats != StoredFloats::f32 || tensor.dtype() == Dtype::i64) {
+      entries.push_back({storage, {rounded.emplace_back(stored_bytes(name, tensor, floats))}});
+      continue;
+    }
     const Tensor& host = hosts.emplace_back(tensor.to(Target::cpu));
-    const void* memory = host.dtype() == Dtype::i64 ? static_cast<const void*>(host.data_i64())
-                                                    : static_cast<const void*>(host.data());
-    entries.push_back({fmt::format("archive/data/{}", hosts.size() - 1),
-                       {{static_cast<const uint8_t*>(memory),
-                         static_cast<size_t>(host.numel() * size_of(host.dtype()))}}});
+    entries.push_back({storage,
+                       {{reinterpret_cast<const uint8_t*>(host.data()),
+                         static_cast<size_t>(host.numel()) * sizeof(float)}}});
   }
   entries.push_back({"archive/version", {bytes_of("3\n")}});
   write_zip(path, entries);

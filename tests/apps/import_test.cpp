@@ -67,6 +67,30 @@ TEST(Import, WhatWasExportedComesBack) {
   }
 }
 
+TEST(Import, ExportsInSixteenBitsMayStayModels) {
+  const std::string half = fresh_file(".safetensors"), again = fresh_file(".safetensors"),
+                    torch = fresh_file(".pt"), imported = fresh_file(".safetensors");
+  expect_success(
+      diffscm({"export", world().unet(), "--out", half, "--dtype", "f16", "--keep-metadata"}));
+  EXPECT_EQ(read_model_info(half).config, read_model_info(world().unet()).config);
+  const NamedTensors exact = tensors_of(world().unet());
+  for (const auto& [name, tensor] : tensors_of(half)) {
+    const std::vector<float> rounded = tensor.to_vector(), whole = exact.at(name).to_vector();
+    ASSERT_EQ(rounded.size(), whole.size());
+    for (size_t i = 0; i < whole.size(); ++i)
+      ASSERT_NEAR(rounded[i], whole[i], std::abs(whole[i]) * 0x1p-11f + 0x1p-25f) << name;
+  }
+  // What f16 can hold stays: written once more in f32, or through a .pt file, nothing is lost.
+  expect_success(diffscm({"export", half, "--out", again, "--keep-metadata"}));
+  expect_same_tensors(tensors_of(again), tensors_of(half));
+  EXPECT_LT(fs::file_size(half), fs::file_size(again) * 6 / 10);
+  expect_success(diffscm({"export", world().unet(), "--out", torch, "--dtype", "f16"}));
+  expect_success(diffscm(Arguments{"import", torch, "--out", imported} + kUnetSize));
+  expect_same_tensors(tensors_of(imported), tensors_of(half));
+  expect_failure(diffscm({"export", half, "--out", torch, "--keep-metadata"}), 2,
+                 "--keep-metadata");
+}
+
 TEST(Import, SafetensorsNeedNoMetadata) {
   const std::string file = fresh_file(".safetensors"), out = fresh_file(".safetensors");
   io::write_safetensors(file, {tensors_of(world().unet()), {}});
