@@ -10,17 +10,25 @@
 namespace diffscm::causal {
 namespace {
 
-// By attribute's state the node's.
+bool are_numbered(const std::vector<std::string>& states) {
+  for (size_t k = 0; k < states.size(); ++k)
+    if (states[k] != std::to_string(k)) return false;
+  return true;
+}
+
+// By attribute's state the node's: by name, else one by one. Some may be missing, as in a part of
+// the data, where names or numbers say which.
 std::vector<double> match_states(const Node& node, const data::Attribute& attribute) {
   const auto &ours = node.attribute.states, &theirs = attribute.states;
-  require(ours.size() == theirs.size(), "node {} has {} states, in the data {} has {}",
-          io::show(node.name()), ours.size(), io::show(attribute.name), theirs.size());
   std::vector<double> state;
   for (const std::string& name : theirs) {
     const auto found = std::ranges::find(ours, name);
     if (found != ours.end()) state.push_back(static_cast<double>(found - ours.begin()));
   }
   if (state.size() == theirs.size()) return state;
+  require(ours.size() == theirs.size() || (theirs.size() < ours.size() && are_numbered(theirs)),
+          "node {} has {} states, in the data {} has {}", io::show(node.name()), ours.size(),
+          io::show(attribute.name), theirs.size());
   if (!state.empty())
     for (const std::string& name : theirs)
       require(std::ranges::find(ours, name) != ours.end(),
@@ -97,8 +105,11 @@ data::Assignment DatasetNodes::assignment(const NodeValues& values, int64_t row)
     const Match& match = matches_[i];
     if (!match.found || std::ranges::count(measured, i) > 0) continue;
     double value = values[i].numbers.at(static_cast<size_t>(row));
-    if (!match.state.empty())
-      value = static_cast<double>(std::ranges::find(match.state, value) - match.state.begin());
+    if (!match.state.empty()) {
+      const auto state = std::ranges::find(match.state, value);
+      if (state == match.state.end()) continue;  // the data have no such state
+      value = static_cast<double>(state - match.state.begin());
+    }
     set[dataset_.attributes[match.attribute].name] = value;
   }
   return set;

@@ -11,16 +11,23 @@ TEST(DatasetNodes, MatchStatesByNameOrAllByOrder) {
   set.height = set.width = set.channels = 1;
   set.pixels = {0, 0};
   set.add({.name = "mood", .states = {"calm", "wild"}}, {0, 1});
-  const auto values = [&](std::vector<std::string> states) {
+  const auto values_in = [](const data::Dataset& set, std::vector<std::string> states) {
     Node image{.attribute = {.name = "image"}, .kind = NodeKind::image, .column = "image"};
     const Graph graph({category("mood", std::move(states), {}, nlohmann::json::array()), image});
     return DatasetNodes(graph, set).values(std::vector<int64_t>{0, 1})[graph.find("mood")].numbers;
   };
+  const auto values = [&](std::vector<std::string> states) { return values_in(set, states); };
   EXPECT_EQ(values({"wild", "calm"}), (std::vector<double>{1, 0}));
   EXPECT_EQ(values({"-1", "1"}), (std::vector<double>{0, 1}));
   // By order, what is calm would be wild.
   expect_error([&] { values({"wild", "still"}); }, R"(node "mood" has no state "calm")");
   expect_error([&] { values({"a", "b", "c"}); }, "3 states");
+  // A part of the data need not have all states.
+  EXPECT_EQ(values({"wild", "sad", "calm"}), (std::vector<double>{2, 0}));
+  data::Dataset numbered = set;
+  numbered.attributes[0].states = {"0", "1"};
+  EXPECT_EQ(values_in(numbered, {"calm", "wild", "sad"}), (std::vector<double>{0, 1}));
+  expect_error([&] { values_in(numbered, {"calm"}); }, "1 states");
 }
 
 }  // namespace
