@@ -114,34 +114,37 @@ Json describe_preset(const std::string& name) {
   return d;
 }
 
-Json memory_by_kind(const std::string& kind, const nlohmann::json& config, int64_t batch) {
+Json memory_by_kind(const Common& common, const std::string& kind, const nlohmann::json& config,
+                    int64_t batch) {
   MemoryEstimate memory;
   if (kind == UNet::kKind)
-    memory = estimate_memory(config.get<UNetConfig>(), batch);
+    memory = estimate_memory(config.get<UNetConfig>(), batch, common.target(), common.layers());
   else if (kind == Classifier::kKind)
-    memory = estimate_memory(config.get<ClassifierConfig>(), batch);
+    memory =
+        estimate_memory(config.get<ClassifierConfig>(), batch, common.target(), common.layers());
   else
     fail("--memory is for U-Nets and classifiers, not for a {}", kind);
   const auto mib = [](double bytes) { return std::round(bytes / (1 << 20)); };
   return {{"batch", batch},
-          {"device", "cpu"},
+          {"device", name_of(common.target())},
+          {"precision", name_of(common.layers())},
           {"weights_mib", mib(memory.weights)},
           {"evaluation_mib", mib(memory.evaluation)},
           {"training_recompute_mib", mib(memory.training_recompute)},
           {"training_mib", mib(memory.training)}};
 }
 
-Json describe_memory(const std::string& what, int64_t batch) {
+Json describe_memory(const Common& common, const std::string& what, int64_t batch) {
   Json d = Json::object();
   if (presets().contains(what)) {
     const auto config = load_config(what, {});
     for (const char* kind : {UNet::kKind, Classifier::kKind})
-      if (config.contains(kind)) d[kind] = memory_by_kind(kind, config[kind], batch);
+      if (config.contains(kind)) d[kind] = memory_by_kind(common, kind, config[kind], batch);
     return d;
   }
   const ModelInfo info =
       read_model_info(fs::exists(what) ? fs::path(what) : shipped_model(what).value_or(what));
-  d[info.kind] = memory_by_kind(info.kind, info.config, batch);
+  d[info.kind] = memory_by_kind(common, info.kind, info.config, batch);
   return d;
 }
 
@@ -192,14 +195,14 @@ struct Flags {
     flag("what", &what,
          "a .safetensors or .npz file, a shipped model's name, a preset, a folder, mnist or digits",
          {.required = true, .positional = true, .value = "mnist|digits|FILE"});
-    flag("memory", &memory, "what a model or preset needs on the cpu, before it runs");
+    flag("memory", &memory, "what a model or preset needs on --device, before it runs");
     flag("batch", &batch, "images at a time, for --memory", {.least = 1, .most = 1e6});
   }
 };
 
 void run(Common& common, Flags flags) {
-  const Json d =
-      flags.memory ? describe_memory(flags.what, flags.batch) : describe(common, flags.what);
+  const Json d = flags.memory ? describe_memory(common, flags.what, flags.batch)
+                              : describe(common, flags.what);
   if (common.json) {
     fmt::print("{}\n", io::dump(d, 2));
   } else {

@@ -68,7 +68,8 @@ int run(int argc, char** argv) {
     as_usage([&] { set_threads(common.threads); });
     require(common.precision == "f32" || common.target() != Target::cpu,
             "--precision bf16 needs --device cuda or emu; the cpu target computes in f32");
-    operators(common.target());
+    // `inspect --memory` may ask about a device that is elsewhere.
+    if (!app.got_subcommand("inspect")) operators(common.target());
     install_stop_signals();
     show_progress_of_data(common.console);
   });

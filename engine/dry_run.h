@@ -8,7 +8,8 @@ namespace diffscm {
 // While one of these lives, operators and copies of this thread do nothing: tensors are taken and
 // given back as in the real run, so that memory_statistics (engine/memory.h) tell what it needs,
 // and memory that nobody writes to costs nothing. What a tensor holds means nothing meanwhile: no
-// decision may depend on it.
+// decision may depend on it. On other targets than the cpu, which need no device then, tensors must
+// not outlive it.
 class DryRun {
  public:
   DryRun();

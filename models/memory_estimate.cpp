@@ -8,22 +8,26 @@ namespace diffscm {
 namespace {
 
 template <class Network>
-MemoryEstimate estimate(const typename Network::Config& config, int64_t batch) {
-  const double program = io::resident_bytes();
+MemoryEstimate estimate(const typename Network::Config& config, int64_t batch, Target device,
+                        Dtype layers) {
+  const Target target = device == Target::cuda ? Target::emu : device;
+  const double program = target == Target::cpu ? io::resident_bytes() : 0;
+  const int64_t others = memory_statistics(target).in_use_bytes;
   const auto held = [&](auto&& work) {
-    release_cached_memory(Target::cpu);
-    reset_peak_memory(Target::cpu);
+    release_cached_memory(target);
+    reset_peak_memory(target);
     work();
-    return program + static_cast<double>(memory_statistics(Target::cpu).peak_held_bytes);
+    return program + static_cast<double>(memory_statistics(target).peak_held_bytes - others);
   };
   const DryRun dry;
   Network network(config, ShapesOnly{});
+  network.set_precision(layers);
   for (const auto& [name, p] : named_parameters(network))
-    if (!p->variable) p->variable = Variable(Tensor(p->variable.shape()));
+    if (!p->variable) p->variable = Variable(Tensor(p->variable.shape(), target));
   MemoryEstimate memory;
-  memory.weights = static_cast<double>(memory_statistics(Target::cpu).in_use_bytes);
-  const Tensor x({batch, config.image_size, config.image_size, config.in_channels}), t({batch});
-  const Tensor labels({batch}, Target::cpu, Dtype::i64);
+  memory.weights = static_cast<double>(memory_statistics(target).in_use_bytes - others);
+  const Tensor x({batch, config.image_size, config.image_size, config.in_channels}, target);
+  const Tensor t({batch}, target), labels({batch}, target, Dtype::i64);
   constexpr bool kClassifies = std::is_same_v<Network, Classifier>;
   memory.evaluation = held([&] {
     if constexpr (kClassifies)
@@ -44,7 +48,7 @@ MemoryEstimate estimate(const typename Network::Config& config, int64_t batch) {
         loss = log_softmax_at(out, labels);
       else
         loss = mse_loss(out, x);
-      backward(loss, Tensor({batch}));
+      backward(loss, Tensor({batch}, target));
     });
     for (const auto& [name, p] : named_parameters(network)) p->variable.clear_gradient();
     return bytes + 4 * memory.weights;  // the optimiser's gradients, two moments and average
@@ -56,12 +60,14 @@ MemoryEstimate estimate(const typename Network::Config& config, int64_t batch) {
 
 }  // namespace
 
-MemoryEstimate estimate_memory(const UNetConfig& config, int64_t batch) {
-  return estimate<UNet>(config, batch);
+MemoryEstimate estimate_memory(const UNetConfig& config, int64_t batch, Target target,
+                               Dtype layers) {
+  return estimate<UNet>(config, batch, target, layers);
 }
 
-MemoryEstimate estimate_memory(const ClassifierConfig& config, int64_t batch) {
-  return estimate<Classifier>(config, batch);
+MemoryEstimate estimate_memory(const ClassifierConfig& config, int64_t batch, Target target,
+                               Dtype layers) {
+  return estimate<Classifier>(config, batch, target, layers);
 }
 
 }  // namespace diffscm

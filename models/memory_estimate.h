@@ -1,4 +1,4 @@
-// What a network needs on the cpu, before it runs.
+// What a network needs, before it runs.
 #pragma once
 
 #include "models/classifier.h"
@@ -6,14 +6,18 @@
 
 namespace diffscm {
 
-// In bytes: the weights; and, each with the program and all that lives beside it, an evaluation (of
-// a classifier, log p's gradient in the images) and a training step, plain and with --recompute.
+// In bytes: the weights; and, each with all that lives beside it (on the cpu the program too), an
+// evaluation (of a classifier, log p's gradient in the images) and a training step, plain and with
+// --recompute.
 struct MemoryEstimate {
   double weights = 0, evaluation = 0, training = 0, training_recompute = 0;
 };
 
-// Found by a dry run, which computes nothing and takes no memory.
-MemoryEstimate estimate_memory(const UNetConfig& config, int64_t batch);
-MemoryEstimate estimate_memory(const ClassifierConfig& config, int64_t batch);
+// Found by a dry run, which computes nothing and takes no memory; of the cuda target without a
+// device, as emu takes memory in the same way. `layers`: f32 or bf16.
+MemoryEstimate estimate_memory(const UNetConfig& config, int64_t batch, Target target,
+                               Dtype layers);
+MemoryEstimate estimate_memory(const ClassifierConfig& config, int64_t batch, Target target,
+                               Dtype layers);
 
 }  // namespace diffscm

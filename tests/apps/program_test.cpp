@@ -39,6 +39,13 @@ TEST(Information, InspectDescribesModelsArchivesRunsAndData) {
   EXPECT_EQ(m["sha256"], io::sha256_of_file(world().unet() + "/model.safetensors"));
   EXPECT_EQ(m["tensors"]["out.2.weight"], "[1, 32, 3, 3]");
 
+  const Result memory = diffscm({"inspect", "adm-256-unconditional", "--memory", "--device", "cuda",
+                                 "--precision", "bf16", "--json"});
+  ASSERT_EQ(memory.code, 0) << memory.err;  // 2.1 GB of weights are not taken, nor is a GPU needed
+  const json needs = json::parse(memory.out)["unet"];
+  EXPECT_EQ(needs["device"], "cuda");
+  EXPECT_NEAR(needs["weights_mib"].get<double>(), 552'814'086 * 4.0 / (1 << 20), 30);
+  EXPECT_GT(needs["training_mib"], needs["training_recompute_mib"]);
   const Result npz = diffscm({"inspect", world().data(), "--json"});
   expect_success(npz);
   EXPECT_EQ(json::parse(npz.out)["arrays"]["images"], "float32 [12, 8, 8, 1]");

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/dry_run.h"
+#include "models/memory_estimate.h"
 #include "tests/models/tiny_models.h"
 
 namespace diffscm {
@@ -32,8 +33,8 @@ void train_once(UNet& unet, const Tensor& x, bool recompute) {
   ForwardContext context;
   context.training = true;
   context.recompute = recompute;
-  const Variable loss = mse_loss(unet.forward(x, Tensor({x.dim(0)}), context), x);
-  backward(loss, Tensor::constant(loss.shape(), 1, Target::cpu));
+  const Variable loss = mse_loss(unet.forward(x, Tensor({x.dim(0)}, x.target()), context), x);
+  backward(loss, Tensor::constant(loss.shape(), 1, x.target()));
 }
 
 TEST(Memory, OfADryRunIsThatOfTheRealOne) {
@@ -60,6 +61,33 @@ TEST(Memory, OfADryRunIsNotWrittenTo) {
     EXPECT_EQ(z.to_vector(), std::vector<float>(8, 0));
   }
   EXPECT_EQ(add(x, Tensor::full({8}, 1)).to_vector(), std::vector<float>(8, 1));
+}
+
+// What the cuda target takes, found without a device, is what emu takes when it computes.
+TEST(Memory, OfADeviceIsFoundWithoutIt) {
+  UNetConfig config;
+  config.image_size = 8;
+  config.channel_mult = {1, 2};
+  const Tensor x = testing::random_tensor({2, 8, 8, 1}, 1).to(Target::emu);
+  for (const Dtype layers : {Dtype::f32, Dtype::bf16}) {
+    SCOPED_TRACE(name_of(layers));
+    const MemoryEstimate found = estimate_memory(config, 2, Target::cuda, layers);
+    UNet unet(config, 1);
+    for (const auto& [name, p] : named_parameters(unet))
+      p->variable = Variable(p->variable.value().to(Target::emu));
+    unet.set_precision(layers);
+    const auto expect_held = [&](double bytes, auto&& work) {
+      release_cached_memory(Target::emu);
+      reset_peak_memory(Target::emu);
+      work();
+      EXPECT_NEAR(memory_statistics(Target::emu).peak_held_bytes, bytes, 0.05 * bytes);
+      for (const auto& [name, p] : named_parameters(unet)) p->variable.clear_gradient();
+    };
+    expect_held(found.evaluation, [&] { unet.predict(x, Tensor::full({2}, 3, Target::emu)); });
+    const double optimiser = 4 * found.weights;
+    expect_held(found.training_recompute - optimiser, [&] { train_once(unet, x, true); });
+    expect_held(found.training - optimiser, [&] { train_once(unet, x, false); });
+  }
 }
 
 TEST(Memory, StagesComputedAgainNeedLess) {
