@@ -59,44 +59,66 @@ void backward_input(const kernels::ConvShape& s, const Tensor& dy, const Tensor&
   });
 }
 
+// In f32, from or to bf16.
+void mixed(const kernels::ConvShape& s, const Tensor& x, bool others, const Tensor& weight,
+           const Tensor& bias, Tensor& y) {
+  using kernels::bf16;
+  require(!others, "conv2d: from {} to {} there is one input and no residual", name_of(x.dtype()),
+          name_of(y.dtype()));
+  const auto compute = [&]<class T, class Y>(T, Y) {
+    run(y.target(),
+        kernels::BasicConv2dArgs<T, Y>{s, x.data<T>(), nullptr, weight.data(), nullptr,
+                                       data_or_null(bias), nullptr, y.mutable_data<Y>()});
+  };
+  y.dtype() == Dtype::bf16 ? compute(float{}, bf16{}) : compute(bf16{}, float{});
+}
+
 }  // namespace
 
 Variable conv2d(const Variable& x, const Variable& x1, const Variable& weight, const Variable& bias,
-                const Variable& residual, const Conv2dOptions& options) {
+                const Variable& residual, const Conv2dOptions& options,
+                std::optional<Dtype> result) {
   const kernels::ConvShape s = conv_shape(x, x1, weight, options);
-  const Dtype dtype = x.value().dtype();
-  Tensor y({s.n, s.p(), s.q(), s.k}, x.value().target(), dtype);
+  const Dtype from = x.value().dtype(), to = result.value_or(from);
+  const Dtype dtype = from == to ? from : Dtype::f32;  // computed in
+  Tensor y({s.n, s.p(), s.q(), s.k}, x.value().target(), to);
   require(!residual || residual.shape() == y.shape(), "conv2d: residual {} for an output {}",
           to_string(residual.shape()), to_string(y.shape()));
   require(!bias || bias.value().numel() == s.k, "conv2d: bias {} for {} output channels",
           to_string(bias.shape()), s.k);
-  with_storage(dtype, [&]<class T>(T) {
-    const Packed<T> rearranged = packed<T>(weight.value(), s, false);
-    run(y.target(),
-        kernels::BasicConv2dArgs<T>{s, x.value().data<T>(), data_or_null<T>(x1.value()),
-                                    weight_as(weight.value(), dtype).template data<T>(),
-                                    rearranged.data, data_or_null(bias.value()),
-                                    data_or_null<T>(residual.value()), y.mutable_data<T>()});
-  });
+  if (from != to) {
+    mixed(s, x.value(), x1 || residual, weight.value(), bias.value(), y);
+  } else {
+    with_storage(dtype, [&]<class T>(T) {
+      const Packed<T> rearranged = packed<T>(weight.value(), s, false);
+      run(y.target(),
+          kernels::BasicConv2dArgs<T>{s, x.value().data<T>(), data_or_null<T>(x1.value()),
+                                      weight_as(weight.value(), dtype).template data<T>(),
+                                      rearranged.data, data_or_null(bias.value()),
+                                      data_or_null<T>(residual.value()), y.mutable_data<T>()});
+    });
+  }
   return Variable::result(
       y, {x, x1, weight, bias, residual},
-      [s, dtype, x = weight.needs_gradient() ? x.value() : Tensor(),
+      [s, from, dtype, x = weight.needs_gradient() ? x.value() : Tensor(),
        x1 = weight.needs_gradient() ? x1.value() : Tensor(), weight = weight.value(),
-       bias_shape = bias.shape()](const Tensor& dy, GradientSink& sink) {
+       bias_shape = bias.shape()](const Tensor& dy_stored, GradientSink& sink) {
+        const Tensor dy = cast(dy_stored, dtype);
         const Target target = dy.target();
         if (sink.wants(0) || sink.wants(1)) {
           Tensor dx0({s.n, s.h, s.w, s.c0}, target, dtype);
           Tensor dx1 = s.c1 > 0 ? Tensor({s.n, s.h, s.w, s.c1}, target, dtype) : Tensor();
           backward_input(s, dy, weight, dx0, dx1);
-          sink.add(0, std::move(dx0));
+          sink.add(0, cast(dx0, from));
           if (dx1) sink.add(1, std::move(dx1));
         }
         if (sink.wants(2)) {
           Tensor dweight = sink.place(2, weight.shape(), target);
           Tensor dbias = sink.wants(3) ? sink.place(3, bias_shape, target) : Tensor();
+          const Tensor x0 = cast(x, dtype);
           with_storage(dtype, [&]<class T>(T) {
             run(target, kernels::BasicConv2dBackwardWeightArgs<T>{
-                            s, x.data<T>(), data_or_null<T>(x1), dy.data<T>(),
+                            s, x0.data<T>(), data_or_null<T>(x1), dy.data<T>(),
                             dweight.mutable_data(), mutable_data_or_null(dbias)});
           });
           sink.add(2, std::move(dweight));
@@ -111,6 +133,44 @@ Variable conv2d(const Variable& x, const Variable& x1, const Variable& weight, c
         }
         if (sink.wants(4)) sink.add(4, dy);
       });
+}
+
+Variable normalised_conv2d(const Variable& x, const Variable& x1, const Variable& gamma,
+                           const Variable& beta, const Variable& scale_shift,
+                           const GroupNormOptions& norm, const Variable& weight,
+                           const Variable& bias, const Variable& residual,
+                           const Conv2dOptions& options) {
+  using kernels::bf16;
+  const kernels::ConvShape s = conv_shape(x, x1, weight, options);
+  const bool joins = !recording() && x.value().dtype() == Dtype::bf16 && norm.silu &&
+                     norm.dropout.rate == 0 && s.c() <= 256 * norm.groups &&
+                     kernels::normalisation_joins(s);
+  if (!joins)
+    return conv2d(group_norm(x, x1, gamma, beta, scale_shift, norm), {}, weight, bias, residual,
+                  options);
+  const int64_t c = s.c();
+  require(gamma.value().numel() == c && beta.value().numel() == c &&
+              (!scale_shift || scale_shift.value().numel() == s.n * 2 * c),
+          "normalised_conv2d: gamma {}, beta {}, scale and shift {} for {} samples of {} channels",
+          to_string(gamma.shape()), to_string(beta.shape()), to_string(scale_shift.shape()), s.n,
+          c);
+  const Target target = x.value().target();
+  const bf16* second = data_or_null<bf16>(x1.value());
+  Tensor coefficients({s.n, 2, c}, target), y({s.n, s.h, s.w, s.k}, target, Dtype::bf16);
+  require((!bias || bias.value().numel() == s.k) && (!residual || residual.shape() == y.shape()),
+          "normalised_conv2d: bias {} and residual {} for an output {}", to_string(bias.shape()),
+          to_string(residual.shape()), to_string(y.shape()));
+  run(target, kernels::NormCoefficientsArgs{s.n, s.h * s.w, s.c0, s.c1, norm.groups, norm.eps,
+                                            x.value().data<bf16>(), second, gamma.value().data(),
+                                            beta.value().data(), data_or_null(scale_shift.value()),
+                                            coefficients.mutable_data()});
+  run(target,
+      kernels::NormalisedConv2dArgs{
+          {s, x.value().data<bf16>(), second, weight_as(weight.value(), Dtype::bf16).data<bf16>(),
+           nullptr, data_or_null(bias.value()), data_or_null<bf16>(residual.value()),
+           y.mutable_data<bf16>()},
+          coefficients.data()});
+  return Variable(y);
 }
 
 }  // namespace diffscm

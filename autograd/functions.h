@@ -4,6 +4,8 @@
 // Parameters and their gradients, scale_shift, losses and their inputs are f32 always.
 #pragma once
 
+#include <optional>
+
 #include "autograd/variable.h"
 #include "kernels/operators.h"
 
@@ -15,8 +17,11 @@ struct Conv2dOptions {
 };
 // x [N,H,W,C0], x1 [N,H,W,C1] or empty (concatenated behind x), weight [K,R,S,C0+C1], bias [K],
 // residual [N,P,Q,K] or empty -> [N,P,Q,K]. Contract: kernels/conv2d.h.
+// `result` is the dtype of y where that is not x's: then conv2d is as in f32 between casts, for the
+// first and the last convolution of a network whose layers compute in bf16; no x1, no residual.
 Variable conv2d(const Variable& x, const Variable& x1, const Variable& weight, const Variable& bias,
-                const Variable& residual, const Conv2dOptions& options = {});
+                const Variable& residual, const Conv2dOptions& options = {},
+                std::optional<Dtype> result = {});
 
 struct GroupNormOptions {
   int64_t groups = 32;
@@ -29,6 +34,15 @@ struct GroupNormOptions {
 Variable group_norm(const Variable& x, const Variable& x1, const Variable& gamma,
                     const Variable& beta, const Variable& scale_shift,
                     const GroupNormOptions& options = {});
+
+// conv2d(group_norm(x, x1, gamma, beta, scale_shift, norm), {}, weight, bias, residual), without
+// storing the normalised images where nothing is recorded and the operators can:
+// normalisation_joins in kernels/conv2d.h.
+Variable normalised_conv2d(const Variable& x, const Variable& x1, const Variable& gamma,
+                           const Variable& beta, const Variable& scale_shift,
+                           const GroupNormOptions& norm, const Variable& weight,
+                           const Variable& bias, const Variable& residual,
+                           const Conv2dOptions& options = {});
 
 // x [..., in], weight [out, in], bias [out] or empty, residual [..., out] or empty -> [..., out].
 Variable linear(const Variable& x, const Variable& weight, const Variable& bias,

@@ -31,8 +31,8 @@ void check_second(const char* name, const char* argument, const ConvShape& s, co
 
 }  // namespace
 
-template <class T>
-void check(const BasicConv2dArgs<T>& args) {
+template <class T, class Y>
+void check(const BasicConv2dArgs<T, Y>& args) {
   constexpr const char* kName = "conv2d";
   check_shape(kName, args.shape);
   check_pointer(kName, "x0", args.x0);
@@ -42,6 +42,13 @@ void check(const BasicConv2dArgs<T>& args) {
 }
 template void check(const BasicConv2dArgs<float>&);
 template void check(const BasicConv2dArgs<bf16>&);
+template void check(const BasicConv2dArgs<float, bf16>&);
+template void check(const BasicConv2dArgs<bf16, float>&);
+
+void check(const NormalisedConv2dArgs& args) {
+  check(args.conv);
+  check_pointer("conv2d_normalised", "coefficients", args.coefficients);
+}
 
 template <class T>
 void check(const BasicConv2dBackwardInputArgs<T>& args) {

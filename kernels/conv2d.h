@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "kernels/bfloat16.h"
 
@@ -33,24 +34,45 @@ struct ConvShape {
 // y[n,p,q,k] = bias[k] + residual[n,p,q,k]
 //            + sum_{r,s,c} weight[k,r,s,c] * X[n, p*stride + r - R/2, q*stride + s - S/2, c]
 // Outside the image X is 0. Every element of y is written. y must not alias x0 or x1; it may be
-// equal to residual. T is float or bf16, accumulation is f32 (Winograd rungs: max error ~1e-5
-// relative to the largest output; f32 direct rungs ~1e-6). Bit-reproducible, whatever the number of
-// threads. `packed` is what conv2d_pack wrote for this shape and weight, or null: then it is packed
-// into scratch on the spot.
-template <class T>
+// equal to residual. T and Y are float or bf16, accumulation is f32 (Winograd rungs: max error
+// ~1e-5 relative to the largest output; f32 direct rungs ~1e-6). Bit-reproducible, whatever the
+// number of threads. `packed` is what conv2d_pack wrote for this shape and weight, or null: then it
+// is packed into scratch on the spot. Where Y is not T, which is for the first and the last
+// convolution of a network that computes in bf16, weights are f32, and y is what f32 storage would
+// hold, rounded to Y.
+template <class T, class Y = T>
 struct BasicConv2dArgs {
+  using Weight = std::conditional_t<std::is_same_v<T, Y>, T, float>;
   ConvShape shape;
-  const T* x0;        // [N, H, W, C0]
-  const T* x1;        // [N, H, W, C1] or null
-  const T* weight;    // [K, R, S, C]
-  const T* packed;    // or null
-  const float* bias;  // [K] or null
-  const T* residual;  // [N, P, Q, K] or null
-  T* y;               // [N, P, Q, K]
+  const T* x0;           // [N, H, W, C0]
+  const T* x1;           // [N, H, W, C1] or null
+  const Weight* weight;  // [K, R, S, C]
+  const Weight* packed;  // or null
+  const float* bias;     // [K] or null
+  const Y* residual;     // [N, P, Q, K] or null
+  Y* y;                  // [N, P, Q, K]
 };
 using Conv2dArgs = BasicConv2dArgs<float>;
-template <class T>
-void check(const BasicConv2dArgs<T>&);
+template <class T, class Y>
+void check(const BasicConv2dArgs<T, Y>&);
+
+// conv2d of what group norm and SiLU make of X, which is not stored: with a, b of the sample n
+// (kernels/group_norm.h: NormCoefficientsArgs) and z = a[c] X[n,h,w,c] + b[c], the filter sees
+//   z * sigmoid(z), rounded to bf16
+// inside the image and 0 outside.
+struct NormalisedConv2dArgs {
+  BasicConv2dArgs<bf16> conv;
+  const float* coefficients;  // [N, 2, C], a first
+};
+void check(const NormalisedConv2dArgs&);
+
+// Where that pays against storing it: each 64 outputs normalise what they read for themselves, the
+// images are small enough that it is read once (cuda: conv2d_mma_strip.cu), and channels come in
+// eights.
+constexpr bool normalisation_joins(const ConvShape& s) {
+  return s.r == 3 && s.stride == 1 && !s.upsample && s.w <= 32 && s.k <= 128 &&
+         (s.c0 | s.c1 | s.k) % 8 == 0;
+}
 
 // dX = transpose of the above with respect to X, split into dx0, dx1 and summed 2x2 when
 // upsampling. Every element of dx0 and dx1 is written. `packed` as above, from conv2d_pack with

@@ -38,7 +38,23 @@ using GroupNormArgs = BasicGroupNormArgs<float>;
 template <class T>
 void check(const BasicGroupNormArgs<T>&);
 
-// Gradients of the above given dy. The normalised value is recomputed from x, mean and rstd;
+// What group norm, scale and shift do to a sample's channel, for whoever reads x next
+// (NormalisedConv2dArgs in kernels/conv2d.h) instead of a normalised copy of it:
+//   z = a X + b,  a = rstd gamma (1 + scale),  b = beta (1 + scale) + shift - mean a
+// with the names of above. Requires C0 and C1 in multiples of 8 and C/G <= 256. Work: 1 read of X.
+struct NormCoefficientsArgs {
+  int64_t n, hw, c0, c1, groups;
+  float eps;
+  const bf16* x0;            // [N, HW, C0]
+  const bf16* x1;            // [N, HW, C1] or null
+  const float* gamma;        // [C]
+  const float* beta;         // [C]
+  const float* scale_shift;  // [N, 2C] or null
+  float* coefficients;       // [N, 2, C], a first
+};
+void check(const NormCoefficientsArgs&);
+
+// Gradients of group norm given dy. The normalised value is recomputed from x, mean and rstd;
 // nothing else is saved. Null outputs are skipped (guidance needs dx only). Every non-null output
 // is overwritten. dgamma and dbeta sum over samples; bit-reproducible whatever the number of
 // threads.

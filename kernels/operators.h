@@ -26,11 +26,15 @@ namespace diffscm::kernels {
 // that is missing does not build.
 #define DIFFSCM_OPERATORS(F32, BOTH, BF16)                    \
   BOTH(conv2d, BasicConv2dArgs)                               \
+  BF16(conv2d_f32_bf16, BasicConv2dArgs<float, bf16>)         \
+  BF16(conv2d_bf16_f32, BasicConv2dArgs<bf16, float>)         \
+  BF16(conv2d_normalised_bf16, NormalisedConv2dArgs)          \
   BOTH(conv2d_backward_input, BasicConv2dBackwardInputArgs)   \
   BOTH(conv2d_backward_weight, BasicConv2dBackwardWeightArgs) \
   F32(conv2d_pack, Conv2dPackArgs)                            \
   BOTH(group_norm, BasicGroupNormArgs)                        \
   BOTH(group_norm_backward, BasicGroupNormBackwardArgs)       \
+  BF16(norm_coefficients_bf16, NormCoefficientsArgs)          \
   BOTH(attention, BasicAttentionArgs)                         \
   BOTH(attention_backward, BasicAttentionBackwardArgs)        \
   BOTH(matmul, BasicMatmulArgs)                               \

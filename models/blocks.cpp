@@ -19,18 +19,17 @@ ResBlock::ResBlock(int64_t in, int64_t out, const BlockOptions& options, Resampl
 
 Variable ResBlock::forward(const Variable& x, const Variable& x1, const Variable& silu_emb,
                            ForwardContext& context) const {
-  Variable h = in_norm.forward(x, x1, {}, /*silu=*/true);
-  if (resample == Resample::down) h = avg_pool(h);
-  h = in_conv.forward(h);
+  Variable h = resample == Resample::down
+                   ? in_conv.forward(avg_pool(in_norm.forward(x, x1, {}, /*silu=*/true)))
+                   : convolve_normalised(in_norm, in_conv, x, x1);
   const Variable told = emb.forward(silu_emb);
   if (!scale_shift) h = add_to_pixels(h, told);
-  h = out_norm.forward(h, {}, scale_shift ? told : Variable(), /*silu=*/true,
-                       context.dropout(dropout));
   Variable shortcut = resample == Resample::down ? avg_pool(x)
                       : resample == Resample::up ? upsample(x)
                                                  : x;
   if (skip) shortcut = skip->forward(shortcut, x1);
-  return out_conv.forward(h, {}, shortcut);
+  return convolve_normalised(out_norm, out_conv, h, {}, scale_shift ? told : Variable(), shortcut,
+                             context.dropout(dropout));
 }
 
 void ResBlock::visit(const std::string& prefix, const ParameterVisitor& visitor) {

@@ -57,6 +57,10 @@ Variable Conv2d::forward(const Variable& x, const Variable& x1, const Variable& 
   return conv2d(x, x1, weight.variable, bias.variable, residual, options);
 }
 
+Variable Conv2d::forward_as(Dtype result, const Variable& x) const {
+  return conv2d(x, {}, weight.variable, bias.variable, {}, options, result);
+}
+
 void Conv2d::visit(const std::string& prefix, const ParameterVisitor& visitor) {
   visitor(prefix + ".weight", weight);
   visitor(prefix + ".bias", bias);
@@ -94,6 +98,17 @@ Variable GroupNorm::forward(const Variable& x, const Variable& x1, const Variabl
 void GroupNorm::visit(const std::string& prefix, const ParameterVisitor& visitor) {
   visitor(prefix + ".weight", weight);
   visitor(prefix + ".bias", bias);
+}
+
+Variable convolve_normalised(const GroupNorm& norm, const Conv2d& conv, const Variable& x,
+                             const Variable& x1, const Variable& scale_shift,
+                             const Variable& residual, const kernels::Dropout& dropout) {
+  return normalised_conv2d(x, x1, norm.weight.variable, norm.bias.variable, scale_shift,
+                           {.groups = norm.groups,
+                            .eps = static_cast<float>(norm.eps),
+                            .silu = true,
+                            .dropout = dropout},
+                           conv.weight.variable, conv.bias.variable, residual, conv.options);
 }
 
 kernels::Dropout ForwardContext::dropout(double rate) {

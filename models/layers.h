@@ -57,6 +57,8 @@ struct Conv2d {
   Conv2d(int64_t in, int64_t out, int64_t filter, Initializer& init, Conv2dOptions options = {},
          bool zero = false);
   Variable forward(const Variable& x, const Variable& x1 = {}, const Variable& residual = {}) const;
+  // Of a result in another dtype than x: autograd/functions.h.
+  Variable forward_as(Dtype result, const Variable& x) const;
   void visit(const std::string& prefix, const ParameterVisitor& visitor);
 };
 
@@ -83,6 +85,11 @@ struct GroupNorm {
                    bool silu = false, const kernels::Dropout& dropout = {}) const;
   void visit(const std::string& prefix, const ParameterVisitor& visitor);
 };
+
+// residual + conv(dropout(SiLU(norm(x, x1, scale_shift)))).
+Variable convolve_normalised(const GroupNorm& norm, const Conv2d& conv, const Variable& x,
+                             const Variable& x1, const Variable& scale_shift = {},
+                             const Variable& residual = {}, const kernels::Dropout& dropout = {});
 
 // What differs between training and inference: dropout and its random numbers, and what is kept for
 // the gradient. One per forward pass.

@@ -99,8 +99,7 @@ Variable Trunk::forward(const Variable& x, const Variable& silu_emb, Dtype layer
                         const std::function<void(const Variable&)>& each) const {
   Variable h = x;
   for (const Stage& stage : input_blocks_) {
-    h = stage.forward(h, {}, silu_emb, context);
-    if (stage.stem) h = cast(h, layers);
+    h = stage.stem ? stage.stem->forward_as(layers, h) : stage.forward(h, {}, silu_emb, context);
     if (each) each(h);
   }
   return middle_.forward(h, {}, silu_emb, context);

@@ -116,15 +116,15 @@ Variable UNet::body(const Variable& x, const Tensor& t, ForwardContext& context,
     skips.pop_back();
     h = stage.forward(h, skip, emb, context);
   }
-  return cast(out_norm_.forward(h, {}, {}, /*silu=*/true), Dtype::f32);
+  return out_norm_.forward(h, {}, {}, /*silu=*/true);
 }
 
 // The last convolution, of output channels [begin, end) only.
 Variable UNet::project(const Variable& h, int64_t begin, int64_t end) const {
   const Variable out = end - begin == config_.out_channels
-                           ? out_conv_.forward(h)
+                           ? out_conv_.forward_as(Dtype::f32, h)
                            : conv2d(h, {}, slice(out_conv_.weight.variable, begin, end),
-                                    slice(out_conv_.bias.variable, begin, end), {});
+                                    slice(out_conv_.bias.variable, begin, end), {}, {}, Dtype::f32);
   return config_.turned ? half_turn(out) : out;
 }
 

@@ -86,6 +86,20 @@ void conv2d(const BasicConv2dArgs<T>& args, Stream stream) {
 template void conv2d(const BasicConv2dArgs<float>&, Stream);
 template void conv2d(const BasicConv2dArgs<bf16>&, Stream);
 
+// Few channels on one side: nothing for the tensor cores.
+template <class T, class Y>
+void run_mixed(const BasicConv2dArgs<T, Y>& args, Stream stream) {
+  check_conv_size("conv2d", args.shape);
+  if (conv_rung_from_environment() == ConvRung::kNaive) return conv2d_naive(args, stream);
+  conv2d_tiled(args, stream);
+}
+void conv2d_f32_bf16(const BasicConv2dArgs<float, bf16>& args, Stream stream) {
+  run_mixed(args, stream);
+}
+void conv2d_bf16_f32(const BasicConv2dArgs<bf16, float>& args, Stream stream) {
+  run_mixed(args, stream);
+}
+
 // Every rung reads the weight as it is.
 void conv2d_pack(const Conv2dPackArgs& args, Stream) {
   if (!args.packed) *args.floats = 0;

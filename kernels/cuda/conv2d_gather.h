@@ -123,20 +123,22 @@ struct Phases {
   }
 };
 
-template <class T>
+// T is what the source is stored as, Y the result.
+template <class T, class Y = T>
 struct ConvGather {
   const T *x0, *x1;  // source: two tensors side by side, [n, h, w, c0] and [n, h, w, c1]
   int c0, c1;
   int64_t n;
   int h, w;
-  const T* weight;  // element (o, row, column, c) at o * out_stride + (row * filter + column) *
+  const typename BasicConv2dArgs<T, Y>::Weight*
+      weight;  // element (o, row, column, c) at o * out_stride + (row * filter + column) *
   int out_stride, tap_stride, in_stride;  // tap_stride + c * in_stride
   int filter;
-  T *y0, *y1;  // result: [n, out_h, out_w, k0] and [n, out_h, out_w, k1]
+  Y *y0, *y1;  // result: [n, out_h, out_w, k0] and [n, out_h, out_w, k1]
   int k0, k1;
   int out_h, out_w;
   const float* bias;  // bias and residual: null, or k1 = 0
-  const T* residual;
+  const Y* residual;
   bool vectored_source, vectored_weight, vectored_result;  // four elements at once
   Phases phases;
 
@@ -153,9 +155,9 @@ struct ConvGather {
   template <int kWidth>
   __device__ void write(int64_t pixel, int channel, const float (&sums)[kWidth]) const {
     const bool second = channel >= k0;
-    T* y = second ? y1 + pixel * k1 + (channel - k0) : y0 + pixel * k0 + channel;
+    Y* y = second ? y1 + pixel * k1 + (channel - k0) : y0 + pixel * k0 + channel;
     const int room = (second ? k0 + k1 : k0) - channel;
-    const T* add = residual ? residual + pixel * k0 + channel : nullptr;
+    const Y* add = residual ? residual + pixel * k0 + channel : nullptr;
     if (vectored_result && room >= kWidth) {
       Numbers<kWidth> x;
 #pragma unroll
@@ -171,8 +173,8 @@ struct ConvGather {
       float x = sums[i];
       if (bias) x += bias[channel + i];
       if (add) x += to_float(add[i]);
-      T* to = i < room ? y + i : y1 + pixel * k1 + (channel + i - k0);
-      *to = from_float<T>(x);
+      Y* to = i < room ? y + i : y1 + pixel * k1 + (channel + i - k0);
+      *to = from_float<Y>(x);
     }
   }
 };
@@ -184,8 +186,8 @@ struct TapWalk {
   bool second = false;
   int channel = 0;
 
-  template <class T>
-  __device__ void advance(const ConvGather<T>& g, const Phase& p, int step) {
+  template <class T, class Y>
+  __device__ void advance(const ConvGather<T, Y>& g, const Phase& p, int step) {
     channel += step;
     if (channel < (second ? g.c1 : g.c0)) return;
     channel = 0;
@@ -193,40 +195,41 @@ struct TapWalk {
     if (second) return;
     if (++j == p.x.taps) j = 0, ++i;
   }
-  template <class T>
-  static __device__ int64_t steps(const ConvGather<T>& g, const Phase& p, int step) {
+  template <class T, class Y>
+  static __device__ int64_t steps(const ConvGather<T, Y>& g, const Phase& p, int step) {
     return p.y.taps * p.x.taps * (ceil_div(g.c0, step) + ceil_div(g.c1, step));
   }
 };
 
-template <class T>
-ConvGather<T> gather(const BasicConv2dArgs<T>& a) {
+template <class T, class Y>
+ConvGather<T, Y> gather(const BasicConv2dArgs<T, Y>& a) {
   const ConvShape& s = a.shape;
-  ConvGather<T> g{.x0 = a.x0,
-                  .x1 = a.x1,
-                  .c0 = static_cast<int>(s.c0),
-                  .c1 = static_cast<int>(s.c1),
-                  .n = s.n,
-                  .h = static_cast<int>(s.h),
-                  .w = static_cast<int>(s.w),
-                  .weight = a.weight,
-                  .out_stride = static_cast<int>(s.r * s.s * s.c()),
-                  .tap_stride = static_cast<int>(s.c()),
-                  .in_stride = 1,
-                  .filter = static_cast<int>(s.r),
-                  .y0 = a.y,
-                  .y1 = nullptr,
-                  .k0 = static_cast<int>(s.k),
-                  .k1 = 0,
-                  .out_h = static_cast<int>(s.p()),
-                  .out_w = static_cast<int>(s.q()),
-                  .bias = a.bias,
-                  .residual = a.residual,
-                  .vectored_source = (s.c0 | s.c1) % 4 == 0 && aligned16(a.x0) && aligned16(a.x1),
-                  .vectored_weight = (s.c0 | s.c1) % 4 == 0 && aligned16(a.weight),
-                  .vectored_result =
-                      s.k % 4 == 0 && aligned16(a.y) && aligned16(a.residual) && aligned16(a.bias),
-                  .phases = {}};
+  ConvGather<T, Y> g{
+      .x0 = a.x0,
+      .x1 = a.x1,
+      .c0 = static_cast<int>(s.c0),
+      .c1 = static_cast<int>(s.c1),
+      .n = s.n,
+      .h = static_cast<int>(s.h),
+      .w = static_cast<int>(s.w),
+      .weight = a.weight,
+      .out_stride = static_cast<int>(s.r * s.s * s.c()),
+      .tap_stride = static_cast<int>(s.c()),
+      .in_stride = 1,
+      .filter = static_cast<int>(s.r),
+      .y0 = a.y,
+      .y1 = nullptr,
+      .k0 = static_cast<int>(s.k),
+      .k1 = 0,
+      .out_h = static_cast<int>(s.p()),
+      .out_w = static_cast<int>(s.q()),
+      .bias = a.bias,
+      .residual = a.residual,
+      .vectored_source = (s.c0 | s.c1) % 4 == 0 && aligned16(a.x0) && aligned16(a.x1),
+      .vectored_weight = (s.c0 | s.c1) % 4 == 0 && aligned16(a.weight),
+      .vectored_result =
+          s.k % 4 == 0 && aligned16(a.y) && aligned16(a.residual) && aligned16(a.bias),
+      .phases = {}};
   g.phases.add(forward_axis(s.p(), s.in_h(), s), forward_axis(s.q(), s.in_w(), s));
   return g;
 }

@@ -80,17 +80,8 @@ void launch_tile(const ConvGather<bf16>& g, bool backward, Stream stream) {
   backward ? run.template operator()<false>() : run.template operator()<true>();
 }
 
-// DIFFSCM_CONV=taps: this kernel also where the strip would do, to compare.
-bool tap_by_tap() {
-  static const bool wanted = [] {
-    const char* value = std::getenv("DIFFSCM_CONV");
-    return value != nullptr && std::string_view(value) == "taps";
-  }();
-  return wanted;
-}
-
 void run(const ConvGather<bf16>& g, bool backward, Stream stream) {
-  if (conv2d_strip_supports(g) && !tap_by_tap()) return conv2d_strip(g, backward, stream);
+  if (conv2d_strip_supports(g) && !conv2d_tap_by_tap()) return conv2d_strip(g, backward, stream);
   if (g.outs() > 64 && enough_tiles(g, 128, 128))
     return launch_tile<128, 128, 64, 32>(g, backward, stream);
   if (g.outs() > 32 && enough_tiles(g, 128, 64))
@@ -106,12 +97,28 @@ bool in_eights(const ConvShape& s) {
 
 }  // namespace
 
+bool conv2d_tap_by_tap() {
+  static const bool wanted = [] {
+    const char* value = std::getenv("DIFFSCM_CONV");
+    return value != nullptr && std::string_view(value) == "taps";
+  }();
+  return wanted;
+}
+
 bool conv2d_mma_supports(const BasicConv2dArgs<bf16>& a) {
   return in_eights(a.shape) && aligned16(a.x0) && aligned16(a.x1) && aligned16(a.weight) &&
          aligned16(a.residual) && aligned16(a.y);
 }
 void conv2d_mma(const BasicConv2dArgs<bf16>& args, Stream stream) {
   run(gather(args), false, stream);
+}
+
+bool conv2d_normalised_strip_supports(const NormalisedConv2dArgs& a) {
+  return normalisation_joins(a.conv.shape) && conv2d_mma_supports(a.conv) &&
+         aligned16(a.coefficients) && conv2d_strip_supports(gather(a.conv)) && !conv2d_tap_by_tap();
+}
+void conv2d_normalised_strip(const NormalisedConv2dArgs& a, Stream stream) {
+  conv2d_strip_normalised(gather(a.conv), a.coefficients, stream);
 }
 
 bool conv2d_backward_input_mma_supports(const BasicConv2dBackwardInputArgs<bf16>& a) {

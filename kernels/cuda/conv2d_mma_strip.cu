@@ -26,7 +26,12 @@
 // of a strip are 64 bytes: its four 16-byte chunks are permuted (XOR with the row number) so that
 // the eight rows of a matrix meet all banks, which saves the padding and lets more blocks share a
 // multiprocessor.
+//
+// Since a block reads its source once, it can also make it what group norm and SiLU would have
+// made of it (NormalisedConv2dArgs in kernels/conv2d.h): each thread, in place, the chunks that it
+// has copied itself, before the barrier that shows them to the others.
 #include "kernels/cuda/conv2d_mma.h"
+#include "kernels/cuda/device/approximate.h"
 
 namespace diffscm::kernels::DIFFSCM_TARGET {
 namespace {
@@ -58,10 +63,11 @@ struct Strip {
   }
 };
 
-template <int kM, int kN, int kWarpM, int kWarpN, bool backward, bool enlarged>
+template <int kM, int kN, int kWarpM, int kWarpN, bool backward, bool enlarged,
+          bool normalised = false>
 struct StripTile {
   using Tile = MmaTile<kM, kN, kWarpM, kWarpN, true, !backward>;
-  static constexpr bool kEnlarged = enlarged;
+  static constexpr bool kEnlarged = enlarged, kNormalised = normalised;
   static constexpr int kStages = 3;
   static_assert(kTaps % kStages == 0, "a tap always has the same stage");
   static constexpr int kAtOnce = Tile::kThreads / 4;  // pixels that the block's threads copy
@@ -203,6 +209,42 @@ struct StripCopy {
   }
 };
 
+// What group norm and SiLU make of 32 channels of a strip, `channel` being the thread's first of
+// all `channels`, with the coefficients of each image [2, channels]. A thread rewrites what it has
+// copied, which has arrived. Coefficients change with the image.
+template <class S>
+__device__ void normalise(typename S::Buffer& buffer, const Strip<S::kEnlarged>& strip,
+                          const Divisor& image, int stored, const float* coefficients, int channel,
+                          int channels) {
+  constexpr int kVector8 = kVector<bf16>;
+  constexpr int kApart = StripCopy<S>::kApart;
+  auto* chunk =
+      &buffer[0][0] + chunk_at(StripCopy<S>::slot(), StripCopy<S>::chunk()) / int{sizeof(bf16)};
+  int pixel = strip.first + StripCopy<S>::slot();
+  const int end = std::min(stored, strip.first + strip.pixels);
+  int next = 0;  // image's first pixel
+  Numbers<kVector8> a, b;
+#pragma unroll 1
+  for (; pixel < end; pixel += kApart, chunk += kApart * S::Tile::kStep) {
+    if (pixel < 0) continue;
+    if (pixel >= next) {
+      const uint32_t n = image.quotient(static_cast<uint32_t>(pixel));
+      next = static_cast<int>((n + 1) * image.value());
+      const float* from = coefficients + int64_t{n} * 2 * channels + channel;
+      a = load_numbers<kVector8>(from);
+      b = load_numbers<kVector8>(from + channels);
+    }
+    const auto x = load<kVector8>(chunk);
+    float y[kVector8];
+#pragma unroll
+    for (int j = 0; j < kVector8; ++j) {
+      const float z = fmaf(a[j], to_float(x[j]), b[j]);
+      y[j] = z * sigmoid_approximate(z);
+    }
+    store_shared(chunk, from_floats<bf16>(y));
+  }
+}
+
 // The way of the filter to its ring, a tap of 32 channels at a time; a thread walks from tap to tap
 // with one pointer. How the filter lies is told at copy_weights.
 template <class S>
@@ -245,7 +287,7 @@ constexpr int kBlocks = 4;
 
 template <class S>
 __global__ void __launch_bounds__(S::Tile::kThreads, kBlocks)
-    conv2d_mma_strip_kernel(ConvGather<bf16> g) {
+    conv2d_mma_strip_kernel(ConvGather<bf16> g, [[maybe_unused]] const float* coefficients) {
   using Tile = typename S::Tile;
   auto& staged = shared_memory<typename S::Shared>().staged;
   const Phase& p = g.phases.phase[0];
@@ -287,6 +329,17 @@ __global__ void __launch_bounds__(S::Tile::kThreads, kBlocks)
   for (int group = 0; group < groups; ++group) {
     const int buffer = group % 2 * static_cast<int>(sizeof(typename S::Buffer));
     const bool more = group + 1 < groups;
+    if constexpr (S::kNormalised) {
+      async_copy_wait<1>();
+      aim(
+          [&](int first, bool second) {
+            const int channel = first + StripCopy<S>::chunk() * 8;
+            if (channel < (second ? g.c1 : g.c0))
+              normalise<S>(staged.strip[group % 2], strip, p.image, n * g.h * g.w, coefficients,
+                           channel + (second ? g.c0 : 0), g.channels());
+          },
+          group);
+    }
     if (more) aim(aim_strip, group + 1);
     rows.change(g.c1);
 #pragma unroll
@@ -338,17 +391,30 @@ __global__ void __launch_bounds__(S::Tile::kThreads, kBlocks)
 }
 
 template <int kM, int kN, int kWarpM, int kWarpN>
-void launch_tile(const ConvGather<bf16>& g, bool backward, Stream stream) {
+void launch_tile(const ConvGather<bf16>& g, bool backward, const float* coefficients,
+                 Stream stream) {
   const int64_t tiles = ceil_div(g.outputs(0), kM) * ceil_div(g.outs(), kN);
-  const auto run = [&]<bool backward_, bool enlarged>() {
-    using S = StripTile<kM, kN, kWarpM, kWarpN, backward_, enlarged>;
+  const auto run = [&]<bool backward_, bool enlarged, bool normalised = false>() {
+    using S = StripTile<kM, kN, kWarpM, kWarpN, backward_, enlarged, normalised>;
     launch<conv2d_mma_strip_kernel<S>>(static_cast<unsigned>(tiles), S::Tile::kThreads,
-                                       sizeof(typename S::Shared), stream, g);
+                                       sizeof(typename S::Shared), stream, g, coefficients);
   };
+  if (coefficients != nullptr) return run.template operator()<false, false, true>();
   if (backward) return run.template operator()<true, false>();
   if constexpr (kN == 32)
     if (g.phases.phase[0].y.halvings > 0) return run.template operator()<false, true>();
   run.template operator()<false, false>();
+}
+
+void run(const ConvGather<bf16>& g, bool backward, const float* coefficients, Stream stream) {
+  // An enlarged image's rows take more registers than the wide tile leaves.
+  if (g.outs() <= 32 || g.phases.phase[0].y.halvings > 0) {
+    if (enough_tiles(g, 256, 32))
+      return launch_tile<256, 32, 64, 32>(g, backward, coefficients, stream);
+  } else if (enough_tiles(g, 128, 64)) {
+    return launch_tile<128, 64, 64, 32>(g, backward, coefficients, stream);
+  }
+  launch_tile<64, 32, 16, 32>(g, backward, coefficients, stream);
 }
 
 }  // namespace
@@ -364,13 +430,11 @@ bool conv2d_strip_supports(const ConvGather<bf16>& g) {
 }
 
 void conv2d_strip(const ConvGather<bf16>& g, bool backward, Stream stream) {
-  // An enlarged image's rows take more registers than the wide tile leaves.
-  if (g.outs() <= 32 || g.phases.phase[0].y.halvings > 0) {
-    if (enough_tiles(g, 256, 32)) return launch_tile<256, 32, 64, 32>(g, backward, stream);
-  } else if (enough_tiles(g, 128, 64)) {
-    return launch_tile<128, 64, 64, 32>(g, backward, stream);
-  }
-  launch_tile<64, 32, 16, 32>(g, backward, stream);
+  run(g, backward, nullptr, stream);
+}
+
+void conv2d_strip_normalised(const ConvGather<bf16>& g, const float* coefficients, Stream stream) {
+  run(g, false, coefficients, stream);
 }
 
 }  // namespace diffscm::kernels::DIFFSCM_TARGET

@@ -24,8 +24,8 @@ __device__ float input_at(const ConvShape& s, const T* x0, const T* x1, int64_t 
   return to_float(c < s.c0 ? x0[pixel * s.c0 + c] : x1[pixel * s.c1 + (c - s.c0)]);
 }
 
-template <class T>
-__global__ void __launch_bounds__(kThreads) conv2d_naive_kernel(BasicConv2dArgs<T> a) {
+template <class T, class Y>
+__global__ void __launch_bounds__(kThreads) conv2d_naive_kernel(BasicConv2dArgs<T, Y> a) {
   const ConvShape& s = a.shape;
   const int64_t out = this_element();
   if (out >= s.n * s.p() * s.q() * s.k) return;
@@ -40,7 +40,7 @@ __global__ void __launch_bounds__(kThreads) conv2d_naive_kernel(BasicConv2dArgs<
             input_at(s, a.x0, a.x1, n, p * s.stride + r - s.r / 2, q * s.stride + t - s.s / 2, c),
             sum);
   if (a.residual) sum += to_float(a.residual[out]);
-  a.y[out] = from_float<T>(sum);
+  a.y[out] = from_float<Y>(sum);
 }
 
 // dX at (n, h, w, c) of the enlarged image: every output that this input element fed.
@@ -116,10 +116,10 @@ void launch_elements(int64_t elements, const Args& args, Stream stream) {
 
 }  // namespace
 
-template <class T>
-void conv2d_naive(const BasicConv2dArgs<T>& args, Stream stream) {
+template <class T, class Y>
+void conv2d_naive(const BasicConv2dArgs<T, Y>& args, Stream stream) {
   const ConvShape& s = args.shape;
-  launch_elements<conv2d_naive_kernel<T>>(s.n * s.p() * s.q() * s.k, args, stream);
+  launch_elements<conv2d_naive_kernel<T, Y>>(s.n * s.p() * s.q() * s.k, args, stream);
 }
 template <class T>
 void conv2d_backward_input_naive(const BasicConv2dBackwardInputArgs<T>& args, Stream stream) {
@@ -135,6 +135,8 @@ void conv2d_backward_weight_naive(const BasicConv2dBackwardWeightArgs<T>& args, 
 
 template void conv2d_naive(const BasicConv2dArgs<float>&, Stream);
 template void conv2d_naive(const BasicConv2dArgs<bf16>&, Stream);
+template void conv2d_naive(const BasicConv2dArgs<float, bf16>&, Stream);
+template void conv2d_naive(const BasicConv2dArgs<bf16, float>&, Stream);
 template void conv2d_backward_input_naive(const BasicConv2dBackwardInputArgs<float>&, Stream);
 template void conv2d_backward_input_naive(const BasicConv2dBackwardInputArgs<bf16>&, Stream);
 template void conv2d_backward_weight_naive(const BasicConv2dBackwardWeightArgs<float>&, Stream);

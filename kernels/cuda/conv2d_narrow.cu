@@ -36,8 +36,8 @@ struct PaddedImages {
   int64_t images;
   int h, w;
 
-  template <class T>
-  explicit PaddedImages(const ConvGather<T>& g)
+  template <class T, class Y>
+  explicit PaddedImages(const ConvGather<T, Y>& g)
       : image(int64_t{g.h + 1} * (g.w + 1)), row(g.w + 1), images(g.n), h(g.h), w(g.w) {}
 
   // From a pixel to its neighbour above on the left, or below on the right.
@@ -66,8 +66,8 @@ struct PaddedImages {
 
 // The weight of a tap; taps are counted over the source from above on the left, which backward is
 // the filter's end.
-template <class T>
-__device__ float weight_at(const ConvGather<T>& g, int out, int tap, int channel) {
+template <class T, class Y>
+__device__ float weight_at(const ConvGather<T, Y>& g, int out, int tap, int channel) {
   const int in_filter = g.phases.phase[0].y.direction < 0 ? kTaps - 1 - tap : tap;
   return to_float(g.weight[out * g.out_stride + in_filter * g.tap_stride + channel * g.in_stride]);
 }
@@ -79,9 +79,9 @@ constexpr int kEach = 4, kApart = kThreads / kSharing;  // pixels of a thread, a
 constexpr int kOutputs = kEach * kApart;                // positions of a block's results
 
 // Shared memory: weights [channel][tap][kOuts], source [channel][position], f32.
-template <class T>
+template <class T, class Y>
 __global__ void __launch_bounds__(kThreads, 2)
-    conv2d_few_sources_kernel(ConvGather<T> g, PaddedImages images) {
+    conv2d_few_sources_kernel(ConvGather<T, Y> g, PaddedImages images) {
   const int t = static_cast<int>(threadIdx.x), channels = g.c0 + g.c1, below = images.w + 1;
   const int strip = kOutputs + 2 * images.reach();
   float* weight = &shared_memory<float>();
@@ -156,9 +156,9 @@ __host__ __device__ inline int whole_vectors(int channels) {
 // Shared memory: weights [result][tap][channel, in whole vectors], products [result][tap][strip],
 // f32. `strip` positions, a multiple of kStripUnit, are read; those with all neighbours are
 // written.
-template <int kResults, bool vectored, class T>
+template <int kResults, bool vectored, class T, class Y>
 __global__ void __launch_bounds__(kThreads, 2)
-    conv2d_few_results_kernel(ConvGather<T> g, PaddedImages images, int strip) {
+    conv2d_few_results_kernel(ConvGather<T, Y> g, PaddedImages images, int strip) {
   const int t = static_cast<int>(threadIdx.x), channels = g.c0, padded = whole_vectors(channels);
   const int outs = g.outs(), rows = outs * kTaps, outputs = strip - 2 * images.reach();
   float* weight = &shared_memory<float>();
@@ -216,65 +216,66 @@ __global__ void __launch_bounds__(kThreads, 2)
   }
 }
 
-template <class T>
-bool by_one(const ConvGather<T>& g) {
+template <class T, class Y>
+bool by_one(const ConvGather<T, Y>& g) {
   const Axis& y = g.phases.phase[0].y;
   return g.phases.count == 1 && y.taps == 3 && y.period == 3 && y.scale == 1 && y.halvings == 0 &&
          int64_t{g.h + 1} * (g.w + 1) < int64_t{1} << 30;
 }
 
-template <class T>
-size_t few_sources_bytes(const ConvGather<T>& g) {
+template <class T, class Y>
+size_t few_sources_bytes(const ConvGather<T, Y>& g) {
   const auto strip = static_cast<size_t>(kOutputs + 2 * (g.w + 2));
   return static_cast<size_t>(g.channels()) * (kTaps * kOuts + strip) * sizeof(float);
 }
-template <class T>
-bool few_sources(const ConvGather<T>& g) {
+template <class T, class Y>
+bool few_sources(const ConvGather<T, Y>& g) {
   return g.channels() <= kNarrow && few_sources_bytes(g) <= kSharedMost;
 }
 
 // Positions that a block reads: at least twice those that it writes no result for.
-template <class T>
-int64_t strip_length(const ConvGather<T>& g) {
+template <class T, class Y>
+int64_t strip_length(const ConvGather<T, Y>& g) {
   return ceil_div(4 * (g.w + 2), kStripUnit) * kStripUnit;
 }
-template <class T>
-size_t few_results_bytes(const ConvGather<T>& g) {
+template <class T, class Y>
+size_t few_results_bytes(const ConvGather<T, Y>& g) {
   return static_cast<size_t>(g.outs()) * kTaps * sizeof(float) *
          static_cast<size_t>(whole_vectors(g.c0) + strip_length(g));
 }
-template <class T>
-bool few_results(const ConvGather<T>& g) {
+template <class T, class Y>
+bool few_results(const ConvGather<T, Y>& g) {
   return g.outs() <= kNarrow && g.c1 == 0 && few_results_bytes(g) <= kSharedMost;
 }
 
-template <int kResults, class T>
-void launch_few_results(const ConvGather<T>& g, const PaddedImages& images, Stream stream) {
+template <int kResults, class T, class Y>
+void launch_few_results(const ConvGather<T, Y>& g, const PaddedImages& images, Stream stream) {
   const auto strip = static_cast<int>(strip_length(g));
   const dim3 grid(static_cast<unsigned>(images.blocks(strip - 2 * images.reach())));
   const size_t bytes = few_results_bytes(g);
   if (aligned16(g.x0) && g.c0 % kVectorChannels == 0)
-    launch<conv2d_few_results_kernel<kResults, true, T>>(grid, kThreads, bytes, stream, g, images,
-                                                         strip);
+    launch<conv2d_few_results_kernel<kResults, true, T, Y>>(grid, kThreads, bytes, stream, g,
+                                                            images, strip);
   else
-    launch<conv2d_few_results_kernel<kResults, false, T>>(grid, kThreads, bytes, stream, g, images,
-                                                          strip);
+    launch<conv2d_few_results_kernel<kResults, false, T, Y>>(grid, kThreads, bytes, stream, g,
+                                                             images, strip);
 }
 
 }  // namespace
 
-template <class T>
-bool conv2d_narrow_supports(const ConvGather<T>& g) {
+template <class T, class Y>
+bool conv2d_narrow_supports(const ConvGather<T, Y>& g) {
   return by_one(g) && (few_sources(g) || few_results(g));
 }
 
-template <class T>
-void conv2d_narrow(const ConvGather<T>& g, Stream stream) {
+template <class T, class Y>
+void conv2d_narrow(const ConvGather<T, Y>& g, Stream stream) {
   const PaddedImages images(g);
   if (few_sources(g)) {
     const dim3 grid(static_cast<unsigned>(images.blocks(kOutputs)),
                     static_cast<unsigned>(ceil_div(g.outs(), kOuts)));
-    launch<conv2d_few_sources_kernel<T>>(grid, kThreads, few_sources_bytes(g), stream, g, images);
+    launch<conv2d_few_sources_kernel<T, Y>>(grid, kThreads, few_sources_bytes(g), stream, g,
+                                            images);
   } else if (g.outs() == 1) {
     launch_few_results<1>(g, images, stream);
   } else {
@@ -282,9 +283,12 @@ void conv2d_narrow(const ConvGather<T>& g, Stream stream) {
   }
 }
 
-template bool conv2d_narrow_supports(const ConvGather<float>&);
-template bool conv2d_narrow_supports(const ConvGather<bf16>&);
-template void conv2d_narrow(const ConvGather<float>&, Stream);
-template void conv2d_narrow(const ConvGather<bf16>&, Stream);
+#define DIFFSCM_NARROW(T, Y)                                     \
+  template bool conv2d_narrow_supports(const ConvGather<T, Y>&); \
+  template void conv2d_narrow(const ConvGather<T, Y>&, Stream);
+DIFFSCM_NARROW(float, float)
+DIFFSCM_NARROW(bf16, bf16)
+DIFFSCM_NARROW(float, bf16)
+DIFFSCM_NARROW(bf16, float)
 
 }  // namespace diffscm::kernels::DIFFSCM_TARGET

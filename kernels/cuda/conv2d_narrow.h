@@ -7,9 +7,9 @@ namespace diffscm::kernels::DIFFSCM_TARGET {
 
 // Whether one side is that narrow, the filter 3x3 and moved by one pixel, and what a block needs
 // small enough for shared memory.
-template <class T>
-bool conv2d_narrow_supports(const ConvGather<T>& g);
-template <class T>
-void conv2d_narrow(const ConvGather<T>& g, Stream stream);
+template <class T, class Y>
+bool conv2d_narrow_supports(const ConvGather<T, Y>& g);
+template <class T, class Y>
+void conv2d_narrow(const ConvGather<T, Y>& g, Stream stream);
 
 }  // namespace diffscm::kernels::DIFFSCM_TARGET

@@ -39,22 +39,29 @@ template <class T>
 void run_conv2d_backward_input(const BasicConv2dBackwardInputArgs<T>& args,
                                std::optional<ConvRung> rung, Stream stream);
 
+// Without a wish where it supports the shape, by the strip (conv2d_mma_strip.cu), which normalises
+// what it has copied; else a normalised copy is made, and convolved by the rung.
+void run_conv2d_normalised(const NormalisedConv2dArgs& args, std::optional<ConvRung> rung,
+                           Stream stream);
+
 // The rungs themselves. (conv2d_backward_weight.h has the others of
 // the weight gradient.)
-template <class T>
-void conv2d_naive(const BasicConv2dArgs<T>& args, Stream stream);
+template <class T, class Y>
+void conv2d_naive(const BasicConv2dArgs<T, Y>& args, Stream stream);
 template <class T>
 void conv2d_backward_input_naive(const BasicConv2dBackwardInputArgs<T>& args, Stream stream);
 template <class T>
 void conv2d_backward_weight_naive(const BasicConv2dBackwardWeightArgs<T>& args, Stream stream);
 
-template <class T>
-void conv2d_tiled(const BasicConv2dArgs<T>& args, Stream stream);
+template <class T, class Y>
+void conv2d_tiled(const BasicConv2dArgs<T, Y>& args, Stream stream);
 template <class T>
 void conv2d_backward_input_tiled(const BasicConv2dBackwardInputArgs<T>& args, Stream stream);
 
 bool conv2d_mma_supports(const BasicConv2dArgs<bf16>& args);
 void conv2d_mma(const BasicConv2dArgs<bf16>& args, Stream stream);
+bool conv2d_normalised_strip_supports(const NormalisedConv2dArgs& args);
+void conv2d_normalised_strip(const NormalisedConv2dArgs& args, Stream stream);
 bool conv2d_backward_input_mma_supports(const BasicConv2dBackwardInputArgs<bf16>& args);
 void conv2d_backward_input_mma(const BasicConv2dBackwardInputArgs<bf16>& args, Stream stream);
 

@@ -63,8 +63,8 @@ struct ConvTile {
 };
 
 // Four channels of one output's patch; two neighbours in a warp take the two halves of a step.
-template <class T>
-__device__ Vector<float, 4> fetch_patch(const ConvGather<T>& g, const Phase& p,
+template <class T, class Y>
+__device__ Vector<float, 4> fetch_patch(const ConvGather<T, Y>& g, const Phase& p,
                                         const Phase::Place& at, const TapWalk& walk, int inner) {
   int y, x;
   const bool inside = p.y.find(at.y, p.y.tap(walk.i), y) & p.x.find(at.x, p.x.tap(walk.j), x);
@@ -76,20 +76,20 @@ __device__ Vector<float, 4> fetch_patch(const ConvGather<T>& g, const Phase& p,
 }
 
 // Four weights: of four source channels where those are contiguous (forward), or of four outs.
-template <class T>
-__device__ Vector<float, 4> fetch_weight(const ConvGather<T>& g, const Phase& p,
+template <class T, class Y>
+__device__ Vector<float, 4> fetch_weight(const ConvGather<T, Y>& g, const Phase& p,
                                          const TapWalk& walk, int out, int inner) {
   const int row = p.y.tap(walk.i).row, column = p.x.tap(walk.j).row;
   const int channel = walk.channel + inner, channels = walk.second ? g.c1 : g.c0;
-  const T* weight = g.weight + out * g.out_stride + (row * g.filter + column) * g.tap_stride +
-                    (channel + (walk.second ? g.c0 : 0)) * g.in_stride;
+  const auto* weight = g.weight + out * g.out_stride + (row * g.filter + column) * g.tap_stride +
+                       (channel + (walk.second ? g.c0 : 0)) * g.in_stride;
   const bool inside = out < g.outs() && channel < channels;
   const int along = g.in_stride == 1 ? channels - channel : g.outs() - out;
   return load_four(weight, inside ? along : 0, g.vectored_weight);
 }
 
-template <class Tile, class T>
-__global__ void __launch_bounds__(Tile::kThreads) conv2d_tiled_kernel(ConvGather<T> g) {
+template <class Tile, class T, class Y>
+__global__ void __launch_bounds__(Tile::kThreads) conv2d_tiled_kernel(ConvGather<T, Y> g) {
   auto& shared = shared_memory<typename Tile::Shared>();
   const Phase& p = g.phases.phase[blockIdx.z];
   const int64_t outputs = g.n * p.image.value();
@@ -178,18 +178,18 @@ __global__ void __launch_bounds__(Tile::kThreads) conv2d_tiled_kernel(ConvGather
   }
 }
 
-template <class Tile, class T>
-void launch_tile(const ConvGather<T>& g, Stream stream) {
+template <class Tile, class T, class Y>
+void launch_tile(const ConvGather<T, Y>& g, Stream stream) {
   const int64_t tiles =
       ceil_div(g.outputs(0), Tile::kM) * ceil_div(g.outs(), Tile::kN);  // phase 0 is the largest
-  launch<conv2d_tiled_kernel<Tile, T>>(
+  launch<conv2d_tiled_kernel<Tile, T, Y>>(
       dim3(static_cast<unsigned>(tiles), 1, static_cast<unsigned>(g.phases.count)), Tile::kThreads,
       sizeof(typename Tile::Shared), stream, g);
 }
 
 // The widest tile that the channels fill, unless it would leave multiprocessors idle.
-template <class T>
-void run(const ConvGather<T>& g, Stream stream) {
+template <class T, class Y>
+void run(const ConvGather<T, Y>& g, Stream stream) {
   if (conv2d_narrow_supports(g)) return conv2d_narrow(g, stream);
   const auto enough = [&](int m, int n) {
     return ceil_div(g.outputs(0), m) * ceil_div(g.outs(), n) * g.phases.count >= multiprocessors();
@@ -202,8 +202,8 @@ void run(const ConvGather<T>& g, Stream stream) {
 
 }  // namespace
 
-template <class T>
-void conv2d_tiled(const BasicConv2dArgs<T>& args, Stream stream) {
+template <class T, class Y>
+void conv2d_tiled(const BasicConv2dArgs<T, Y>& args, Stream stream) {
   run(gather(args), stream);
 }
 template <class T>
@@ -212,6 +212,8 @@ void conv2d_backward_input_tiled(const BasicConv2dBackwardInputArgs<T>& args, St
 }
 template void conv2d_tiled(const BasicConv2dArgs<float>&, Stream);
 template void conv2d_tiled(const BasicConv2dArgs<bf16>&, Stream);
+template void conv2d_tiled(const BasicConv2dArgs<float, bf16>&, Stream);
+template void conv2d_tiled(const BasicConv2dArgs<bf16, float>&, Stream);
 template void conv2d_backward_input_tiled(const BasicConv2dBackwardInputArgs<float>&, Stream);
 template void conv2d_backward_input_tiled(const BasicConv2dBackwardInputArgs<bf16>&, Stream);
 

@@ -37,7 +37,7 @@ __device__ inline Vector<T, V> output(const Vector<T, V> x, const float (&mean)[
 #pragma unroll
   for (int j = 0; j < V; ++j) {
     float z = (to_float(x[j]) - mean[j]) * scale[j] + bias[j];
-    if constexpr (kSilu) z *= sigmoid(z);
+    if constexpr (kSilu) z *= sigmoid_approximate(z);
     if constexpr (kDrop) z = draw[j] < drop.threshold ? 0.0f : z * drop.scale;
     y[j] = z;
   }

@@ -130,12 +130,6 @@ __device__ inline void dropout_draws(const RandomKey& key, uint64_t sample, int6
   }
 }
 
-// 1 / (1 + exp(-z)) by the special function unit: a few units in the last place, and 0 and 1 at
-// the far ends.
-__device__ inline float sigmoid(float z) {
-  return reciprocal_approximate(1.0f + exp2_approximate(-1.44269504f * z));
-}
-
 // Where a thread stands: V channels from `channel` on, at pixels row, row + rows, ... of its block.
 // A thread without a column has no pixels.
 struct Place {

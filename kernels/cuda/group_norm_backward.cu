@@ -63,7 +63,7 @@ struct Recompute {
       if constexpr (kDrop) d = draw[j] < drop.threshold ? 0.0f : d * drop.scale;
       if constexpr (kSilu) {
         const float z = xhat[j] * w.weight[j] + w.bias[j];
-        const float s = sigmoid(z);
+        const float s = sigmoid_approximate(z);
         d *= s + z * s * (1.0f - s);
       }
       dz[j] = d;

@@ -263,6 +263,78 @@ TEST(Functions, ShapesThatDoNotFitAreErrors) {
   EXPECT_THROW(log_softmax_at(t({2, 5}), {-1, 0}), Error);
 }
 
+// Values and gradients of a network in bf16, on emu.
+std::vector<std::vector<float>> with_gradients(const std::function<Variable(const Inputs&)>& f,
+                                               const std::vector<Tensor>& values) {
+  Inputs inputs;
+  for (const Tensor& v : values) inputs.push_back(Variable::leaf(v));
+  const Variable y = f(inputs);
+  std::vector<std::vector<float>> all{y.value().to_vector()};
+  const Variable seed = random_tensor(y.shape(), 9).to(Target::emu);
+  backward(y, cast(seed, y.value().dtype()).value());
+  for (const Variable& x : inputs) all.push_back(x.gradient().to_vector());
+  return all;
+}
+
+// The first and the last convolution are those in f32, between casts that they save.
+TEST(Functions, Conv2dOfAnotherDtypeIsThatBetweenCasts) {
+  const std::vector<Tensor> in{random_tensor({2, 5, 6, 1}, 1).to(Target::emu),
+                               random_tensor({16, 3, 3, 1}, 2).to(Target::emu),
+                               random_tensor({16}, 3).to(Target::emu),
+                               random_tensor({3, 3, 3, 16}, 4).to(Target::emu)};
+  const auto joined = with_gradients(
+      [](const Inputs& x) {
+        const Variable h = conv2d(x[0], {}, x[1], x[2], {}, {}, Dtype::bf16);
+        EXPECT_EQ(h.value().dtype(), Dtype::bf16);
+        return conv2d(silu(h), {}, x[3], {}, {}, {}, Dtype::f32);
+      },
+      in);
+  const auto apart = with_gradients(
+      [](const Inputs& x) {
+        const Variable h = cast(conv2d(x[0], {}, x[1], x[2], {}), Dtype::bf16);
+        return conv2d(cast(silu(h), Dtype::f32), {}, x[3], {}, {});
+      },
+      in);
+  EXPECT_EQ(joined, apart);
+  const Variable x = Variable(in[0]), w = Variable(in[1]);
+  EXPECT_THROW(
+      conv2d(x, x, random_tensor({16, 3, 3, 2}, 2).to(Target::emu), {}, {}, {}, Dtype::bf16),
+      Error);
+}
+
+TEST(Functions, NormalisedConv2dIsBothInOneWhereNothingIsRecorded) {
+  const auto on_emu = [](Shape shape, uint32_t seed) {
+    return random_tensor(std::move(shape), seed).to(Target::emu);
+  };
+  const Variable x = cast(on_emu({2, 6, 5, 24}, 1), Dtype::bf16);
+  const Variable x1 = cast(on_emu({2, 6, 5, 8}, 2), Dtype::bf16);
+  const Variable residual = cast(on_emu({2, 6, 5, 16}, 3), Dtype::bf16);
+  const Variable gamma = on_emu({32}, 4), beta = on_emu({32}, 5), scale_shift = on_emu({2, 64}, 6);
+  const Variable weight = Variable::leaf(on_emu({16, 3, 3, 32}, 7)), bias = on_emu({16}, 8);
+  const GroupNormOptions norm{.groups = 4, .silu = true};
+  const auto run = [&] {
+    return normalised_conv2d(x, x1, gamma, beta, scale_shift, norm, weight, bias, residual);
+  };
+  const std::vector<float> apart =
+      conv2d(group_norm(x, x1, gamma, beta, scale_shift, norm), {}, weight, bias, residual)
+          .value()
+          .to_vector();
+  EXPECT_EQ(run().value().to_vector(), apart);  // recorded
+  const NoGrad no_grad;
+  const std::vector<float> joined = run().value().to_vector();
+  EXPECT_NE(joined, apart);  // statistics are added up in another order
+  const auto largest = *std::max_element(apart.begin(), apart.end());
+  for (size_t i = 0; i < apart.size(); ++i) EXPECT_NEAR(joined[i], apart[i], 0.01 * largest) << i;
+
+  const Variable c9 = on_emu({9}, 4);
+  EXPECT_THROW(normalised_conv2d(x, x1, c9, beta, scale_shift, norm, weight, bias, residual),
+               Error);
+  EXPECT_THROW(normalised_conv2d(x, x1, gamma, beta, gamma, norm, weight, bias, residual), Error);
+  EXPECT_THROW(normalised_conv2d(x, x1, gamma, beta, scale_shift, norm, weight, c9, residual),
+               Error);
+  EXPECT_THROW(normalised_conv2d(x, x1, gamma, beta, scale_shift, norm, weight, bias, x), Error);
+}
+
 // A packed weight is remembered with the weight: changing the weight must change the answer.
 TEST(Functions, Conv2dSeesAChangedWeight) {
   const Tensor x = random_tensor({1, 8, 8, 32}, 1);

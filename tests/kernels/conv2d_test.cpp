@@ -72,6 +72,30 @@ TYPED_TARGET_TEST(Conv2d, BackwardWeightMatchesReference) {
   check_all(d, check_backward_weight<T>);
 }
 
+// From f32 to bf16 and back, weights f32: what the convolution in f32 gives between casts.
+TARGET_TEST_ON("emu cuda", Conv2d, MixedTypesAreF32BetweenCasts) {
+  for (const ConvCase& k : d.affordable(conv_cases())) {
+    const ConvShape& s = k.shape;
+    const ConvProblem<float> p(d, s);
+    const auto narrow0 = d.input<bf16>(p.x0.floats()), narrow1 = d.input<bf16>(p.x1.floats());
+    const auto wide0 = d.input(narrow0.floats()), wide1 = d.input(narrow1.floats());
+    const auto residual = d.input<bf16>(p.residual.floats());
+    const auto again = d.input(residual.floats());
+
+    auto y = d.output(p.outputs());
+    d.table.conv2d({s, p.x0, p.x1, p.weight, nullptr, p.bias, again, y});
+    auto to_narrow = d.output<bf16>(p.outputs());
+    d.table.conv2d_f32_bf16({s, p.x0, p.x1, p.weight, nullptr, p.bias, residual, to_narrow});
+    expect_same_bits(to_narrow, d.input<bf16>(y.floats()), k.name + " to bf16");
+
+    d.table.conv2d({s, wide0, wide1, p.weight, nullptr, p.bias, p.residual, y});
+    auto from_narrow = d.output(p.outputs());
+    d.table.conv2d_bf16_f32(
+        {s, narrow0, narrow1, p.weight, nullptr, p.bias, p.residual, from_narrow});
+    expect_same_bits(from_narrow, y, k.name + " from bf16");
+  }
+}
+
 // At a batch that fills a GPU, with the cpu target as the reference.
 TYPED_TARGET_TEST_ON("cuda", Conv2d, LargeBatchMatchesCpu) {
   const Device cpu(kTargets[0]);

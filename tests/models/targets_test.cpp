@@ -116,6 +116,20 @@ TEST_P(TargetsTest, TheUNetInBf16IsClose) {
   expect_close(b, cpu, 0.03, 0.1);
   EXPECT_GT(distance(b.value, cpu.value), 1e-5);  // and it is not f32 after all
 }
+// Inference joins operators that a recorded forward keeps apart.
+TEST_P(TargetsTest, TheUNetsPredictionInBf16IsClose) {
+  UNetConfig config = testing::tiny_unet_config();
+  config.num_res_blocks = 2;
+  const auto predict = [&](Target target, Dtype layers) {
+    UNet net(config, 5);
+    testing::randomise(net);
+    move(net, target);
+    net.set_precision(layers);
+    return net.predict(random_tensor({3, 8, 8, 1}, 11).to(target), 500).to_vector();
+  };
+  const std::vector<float> a = predict(Target::cpu, Dtype::f32);
+  EXPECT_LT(distance(predict(GetParam(), Dtype::bf16), a), 0.03);
+}
 TEST_P(TargetsTest, TheClassifierInBf16IsClose) {
   const Answer cpu = ask_classifier(Target::cpu, Dtype::f32),
                b = ask_classifier(GetParam(), Dtype::bf16);

@@ -31,4 +31,9 @@ __device__ inline float reciprocal_approximate(float x) {
 #endif
 }
 
+// 1 / (1 + exp(-z)): a few units in the last place, and 0 and 1 at the far ends.
+__device__ inline float sigmoid_approximate(float z) {
+  return reciprocal_approximate(1.0f + exp2_approximate(-1.44269504f * z));
+}
+
 }  // namespace diffscm::kernels::DIFFSCM_TARGET
