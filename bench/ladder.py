@@ -56,6 +56,7 @@ def convolution(build, device):
     for rung in ("naive", "tiled", "taps", "mma"):
         name = {"taps": "`mma`, tap by tap (`taps`)", "mma": "`mma`, strip"}.get(rung, f"`{rung}`")
         yield name, benchmark(build, "conv2d_bf16/64x28x28x32->32_3x3", device, DIFFSCM_CONV=rung)
+    yield "strip, normalised on the way", benchmark(build, "conv2d_normalised_bf16/64x28x28x32->32_3x3", device)
 
 
 def group_norm(build, device):
@@ -66,6 +67,7 @@ def group_norm(build, device):
     yield "the same, pitch 9", first_hour(build, 3, images, device, ("kPitch = 8", "kPitch = 9"))
     for dtype, suffix in (("f32", ""), ("bf16", "_bf16")):
         yield f"`group_norm_slab`, {dtype}", benchmark(build, f"group_norm{suffix}/batch1024_28x28x32", device)
+    yield "`norm_coefficients`, bf16", benchmark(build, "norm_coefficients_bf16/1024x28x28x32->32_3x3", device)
 
 
 def main():

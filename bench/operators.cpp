@@ -224,6 +224,32 @@ void conv2d(benchmark::State& state, const ConvCase& k, Pass pass) {
   }
 }
 
+// Of an input that is normalised on the way, and what that takes beside it.
+void conv2d_normalised(benchmark::State& state, const ConvCase& k) {
+  const ConvShape& s = k.shape;
+  const int64_t in = s.n * s.h * s.w, out = s.n * s.p() * s.q() * s.k;
+  const Array<bf16> x0(in * s.c0), x1(in * s.c1), weight(s.k * s.r * s.s * s.c()), y(out);
+  const Array<float> bias(s.k), coefficients(s.n * 2 * s.c());
+  const Work work{static_cast<double>(out), k.elements() * sizeof(bf16), k.flops(),
+                  matrix_peak<bf16>()};
+  measure(state, work, [&] {
+    target.table->conv2d_normalised_bf16(
+        {{s, x0, x1, weight, nullptr, bias, nullptr, y}, coefficients});
+  });
+}
+void norm_coefficients(benchmark::State& state, const ConvCase& k) {
+  const ConvShape& s = k.shape;
+  const int64_t elements = s.n * s.h * s.w * s.c();
+  const Array<bf16> x0(s.n * s.h * s.w * s.c0), x1(s.n * s.h * s.w * s.c1);
+  const Array<float> gamma(s.c()), beta(s.c()), coefficients(s.n * 2 * s.c());
+  const int64_t groups = s.c() % 32 == 0 ? 32 : s.c() / 8;
+  measure(state, {static_cast<double>(elements), static_cast<double>(elements) * sizeof(bf16)},
+          [&] {
+            target.table->norm_coefficients_bf16({s.n, s.h * s.w, s.c0, s.c1, groups, 1e-5f, x0, x1,
+                                                  gamma, beta, nullptr, coefficients});
+          });
+}
+
 template <class T>
 void group_norm(benchmark::State& state, const GroupNormCase& k, Pass pass) {
   const OperatorTable& table = *target.table;
@@ -431,6 +457,12 @@ int run(int argc, char** argv) {
   benchmark::AddCustomContext("device", target.runtime->describe());
   add_typed<float>("");
   if (target.table->silu_bf16) add_typed<bf16>("_bf16");
+  std::vector<ConvCase> normalised = timed_conv_cases();
+  std::erase_if(normalised, [](const ConvCase& k) { return !normalisation_joins(k.shape); });
+  if (target.table->silu_bf16) {
+    add("conv2d_normalised_bf16", normalised, conv2d_normalised);
+    add("norm_coefficients_bf16", normalised, norm_coefficients);
+  }
   add("ddim_update", ddim_cases(), ddim_update);
   add("adamw", adamw_cases(), adamw);
   add("normal", size_cases(), normal);

@@ -49,6 +49,7 @@ LIMITS = {
     "group_norm_slab<float, 4,": {"file": "group_norm", "has": {"LDGSTS", "LDS128", "STG128"}, "blocks": 4},
     "group_norm_apply<bf16, 8,": {"file": "group_norm", "has": IN_VECTORS, "at_most": {"LDG16": 0, "STG16": 0}, "blocks": 2},
     "channel_moments<bf16, 8>": {"file": "group_norm", "has": {"LDG128"}, "at_most": {"LDG16": 0}, "blocks": 2},
+    "norm_coefficients": {"file": "norm_coefficients", "has": {"LDG128", "STS128"}, "blocks": 4},
     "group_norm_backward_slab<bf16, 8,": {"file": "group_norm_backward", "has": {"LDGSTS", "LDS128", "STG128"}, "at_most": {"LDS16": 0, "STG16": 0}, "blocks": 2},
     "group_norm_backward_slab<float, 4,": {"file": "group_norm_backward", "has": {"LDGSTS", "LDS128", "STG128"}, "blocks": 2},
     "adamw_step<4>": {"file": "adamw", "has": IN_VECTORS, "blocks": 4},

@@ -2,11 +2,11 @@
 // reads: one reading of x, no writing of it.
 //
 // A block owns some whole groups of a sample and, as in group_norm.h, a thread a column of eight
-// channels. It adds up x - s and (x - s)^2, where s is the channel's first pixel: the variance is
-// the mean square less the square of the mean, and cancels little when the shift is one of the
-// values (Chan, Golub & LeVeque 1983): of N values none is further than sqrt(N) deviations from
-// their mean, so that not more than N times the rounding of f32 is lost. Channels are then joined
-// to groups, by the same paper's formula.
+// channels at every rows-th pixel. It adds up x - s and (x - s)^2, where s is the channel's first
+// pixel: the variance is the mean square less the square of the mean, and cancels little when the
+// shift is one of the values (Chan, Golub & LeVeque 1983): of N values none is further than sqrt(N)
+// deviations from their mean, so that not more than N times the rounding of f32 is lost. Channels
+// are then joined to groups, by the same paper's formula.
 #include <numeric>
 
 #include "kernels/cuda/device/elements.h"
@@ -17,58 +17,98 @@ namespace diffscm::kernels::DIFFSCM_TARGET {
 namespace {
 
 constexpr int kEight = kVector<bf16>;
-constexpr int kFlight = 4;  // vectors that a thread reads before it uses any
+constexpr int kFlight = 4;         // vectors that a thread reads before it uses any
+constexpr int kSums = 2 * kEight;  // of a thread: eight of x - s, then eight of their squares
 
-// Followed in shared memory by mean and squared deviations of each channel of the slab.
 struct CoefficientsShared {
-  float sums[kNormThreads * kEight], squares[kNormThreads * kEight];  // [channel][rows]
+  alignas(16) float of_thread[kNormThreads][kSums + 4];  // + 4 spreads the rows over the banks
 };
 
+// A slab's channels: followed in shared memory by `parts` of their sums [part][column][kSums], and
+// by their means and squared deviations.
+struct Slab {
+  int channels, columns, parts;
+  __host__ __device__ Slab(int slab_channels, int threads)
+      : channels(slab_channels),
+        columns(slab_channels / kEight),
+        parts(threads > 4 * slab_channels ? threads / (2 * slab_channels) : 1) {}
+  __host__ __device__ int sums() const { return columns * kSums; }
+  size_t bytes() const {
+    return sizeof(CoefficientsShared) +
+           sizeof(float) * static_cast<size_t>(parts * sums() + 2 * channels);
+  }
+};
+
+__device__ inline void add(float (&sums)[kSums], const Vector<bf16, kEight>& x,
+                           const Numbers<kEight>& shift) {
+#pragma unroll
+  for (int j = 0; j < kEight; ++j) {
+    const float d = to_float(x[j]) - shift[j];
+    sums[j] += d;
+    sums[kEight + j] = fmaf(d, d, sums[kEight + j]);
+  }
+}
+
 __global__ void __launch_bounds__(kNormThreads, 4)
-    group_coefficients(NormCoefficientsArgs args, GroupNormPlan plan) {
+    norm_coefficients(NormCoefficientsArgs args, GroupNormPlan plan) {
   auto& shared = shared_memory<CoefficientsShared>();
-  float* mean = reinterpret_cast<float*>(&shared + 1);
-  float* squared = mean + plan.slab_channels;
-  const int64_t n = blockIdx.x / plan.slabs;
-  const int first = static_cast<int>(blockIdx.x) % plan.slabs * plan.slab_channels;
+  const int t = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
+  const Slab slab(plan.slab_channels, threads);
+  float* part_sums = reinterpret_cast<float*>(&shared + 1);
+  float* mean = part_sums + slab.parts * slab.sums();
+  float* squared = mean + slab.channels;
+  const int64_t n = blockIdx.x / static_cast<unsigned>(plan.slabs);
+  const int first =
+      static_cast<int>(blockIdx.x % static_cast<unsigned>(plan.slabs)) * plan.slab_channels;
   const int end = std::min(first + plan.slab_channels, plan.c), hw = static_cast<int>(plan.hw);
-  const Place place = Place::of<kEight>(plan.slab_channels / kEight, first, end, hw);
+  const Place place = Place::of<kEight>(slab.columns, first, end, hw);
   const Column<const bf16> x = column_of(args.x0, args.x1, plan, n, place.channel);
 
-  Numbers<kEight> shift, sum, square;
-  if (place.active) shift = load_numbers<kEight>(x.data);
-  for (int p = place.row; p < hw; p += kFlight * place.rows) {
-    Vector<bf16, kEight> v[kFlight];
+  float sums[kSums] = {};
+  if (place.active) {
+    const auto shift = load_numbers<kEight>(x.data);
+    const bf16* from = x.data + place.row * x.stride;
+    const int64_t step = place.rows * x.stride;
+    int p = place.row;
+    for (; p + (kFlight - 1) * place.rows < hw; p += kFlight * place.rows) {
+      Vector<bf16, kEight> v[kFlight];
 #pragma unroll
-    for (int k = 0; k < kFlight; ++k)
-      if (p + k * place.rows < hw) v[k] = load<kEight>(x.data + (p + k * place.rows) * x.stride);
+      for (int k = 0; k < kFlight; ++k, from += step) v[k] = load<kEight>(from);
 #pragma unroll
-    for (int k = 0; k < kFlight; ++k) {
-      if (p + k * place.rows >= hw) break;
-#pragma unroll
-      for (int j = 0; j < kEight; ++j) {
-        const float d = to_float(v[k][j]) - shift[j];
-        sum[j] += d;
-        square[j] = fmaf(d, d, square[j]);
-      }
+      for (int k = 0; k < kFlight; ++k) add(sums, v[k], shift);
     }
+    for (; p < hw; p += place.rows, from += step) add(sums, load<kEight>(from), shift);
   }
-  store_partial(shared.sums, place, sum.v);
-  store_partial(shared.squares, place, square.v);
+#pragma unroll
+  for (int j = 0; j < kSums; j += 4)
+    store_shared(&shared.of_thread[t][j],
+                 Vector<float, 4>{sums[j], sums[j + 1], sums[j + 2], sums[j + 3]});
+  __syncthreads();
+
+  // Threads with the same column are `columns` apart. Sums of a part of them, then of all parts.
+  for (int i = t; i < slab.parts * slab.sums(); i += threads) {
+    const int part = i / slab.sums(), column = i % slab.sums() / kSums, j = i % kSums;
+    float sum = 0;
+    for (int row = part; row < place.rows; row += slab.parts)
+      sum += shared.of_thread[row * slab.columns + column][j];
+    part_sums[i] = sum;
+  }
   __syncthreads();
   const float pixels = static_cast<float>(hw);
-  sum_runs(shared.sums, end - first, place.rows, [&](int c, float total) {
-    const Column<const bf16> channel = column_of(args.x0, args.x1, plan, n, first + c);
-    mean[c] = to_float(channel.data[0]) + total / pixels;
-    squared[c] = -total * (total / pixels);
-  });
-  __syncthreads();
-  sum_runs(shared.squares, end - first, place.rows,
-           [&](int c, float total) { squared[c] += total; });
+  for (int c = t; c < end - first; c += threads) {
+    float sum = 0, square = 0;
+    for (int part = 0; part < slab.parts; ++part) {
+      const float* of = part_sums + part * slab.sums() + c / kEight * kSums + c % kEight;
+      sum += of[0];
+      square += of[kEight];
+    }
+    mean[c] = to_float(column_of(args.x0, args.x1, plan, n, first + c).data[0]) + sum / pixels;
+    squared[c] = square - sum * (sum / pixels);
+  }
   __syncthreads();
 
   const int d = plan.group_channels;
-  for (int c = static_cast<int>(threadIdx.x); c < end - first; c += static_cast<int>(blockDim.x)) {
+  for (int c = t; c < end - first; c += threads) {
     const int group = c / d * d, channel = first + c;
     float all = 0, squares = 0;
     for (int i = 0; i < d; ++i) all += mean[group + i];
@@ -90,11 +130,15 @@ __global__ void __launch_bounds__(kNormThreads, 4)
   }
 }
 
-// Slabs of whole groups and vectors, of at least 64 bytes per pixel where there are so many.
+// A small sample is one slab; of a large one a slab has at least 64 bytes per pixel. Either is
+// whole groups and whole vectors. A thread has eight vectors or more where there are so many.
 GroupNormPlan plan_coefficients(const NormCoefficientsArgs& args) {
+  constexpr int64_t kSmall = 2048, kEach = 8;  // vectors
   GroupNormPlan plan{};
   const int64_t c = args.c0 + args.c1, d = c / args.groups, unit = std::lcm<int64_t>(d, kEight);
-  const int64_t units = std::min(ceil_div(64, unit * int64_t{sizeof(bf16)}), ceil_div(c, unit));
+  const int64_t all = ceil_div(c, unit), wanted = ceil_div(64, unit * int64_t{sizeof(bf16)});
+  const bool small = args.hw * c <= kSmall * kEight && all * unit <= kSlabChannels;
+  const int64_t units = small ? all : std::min(wanted, all);
   plan.hw = args.hw;
   plan.c0 = static_cast<int>(args.c0);
   plan.c = static_cast<int>(c);
@@ -102,8 +146,10 @@ GroupNormPlan plan_coefficients(const NormCoefficientsArgs& args) {
   plan.group_channels = static_cast<int>(d);
   plan.slab_channels = static_cast<int>(units * unit);
   plan.slabs = static_cast<int>(ceil_div(c, units * unit));
-  plan.threads = static_cast<int>(std::min<int64_t>(
-      kNormThreads, ceil_div(plan.slab_channels / kEight * args.hw, kWarp) * kWarp));
+  const int64_t columns = plan.slab_channels / kEight;
+  const int64_t threads = std::max({columns, columns * args.hw / kEach, int64_t{64}});
+  plan.threads =
+      static_cast<int>(std::min<int64_t>(kNormThreads, ceil_div(threads, kWarp) * kWarp));
   return plan;
 }
 
@@ -114,9 +160,8 @@ void norm_coefficients_bf16(const NormCoefficientsArgs& args, Stream stream) {
           "norm_coefficients_bf16: x0 and x1 must be aligned to 16 bytes");
   if (args.n == 0) return;
   const GroupNormPlan plan = plan_coefficients(args);
-  const size_t bytes =
-      sizeof(CoefficientsShared) + 2 * sizeof(float) * static_cast<size_t>(plan.slab_channels);
-  launch<group_coefficients>(grid_of(args.n * plan.slabs), plan.threads, bytes, stream, args, plan);
+  launch<norm_coefficients>(grid_of(args.n * plan.slabs), plan.threads,
+                            Slab(plan.slab_channels, plan.threads).bytes(), stream, args, plan);
 }
 
 }  // namespace diffscm::kernels::DIFFSCM_TARGET

@@ -97,6 +97,28 @@ TEST(Predict, NamesTheLimit) {
   EXPECT_EQ(predicted(w).limit, Limit::latency);
 }
 
+// What a part of a device does with its share of the work, the whole does with all of it.
+TEST(Predict, APartTakesAsLongForItsShare) {
+  Demand all;
+  all.blocks = 132 * 64;
+  all.warps = 8 * all.blocks;
+  all.blocks_per_multiprocessor = 4;
+  for (const auto limit : {&Demand::instructions, &Demand::matrix, &Demand::shared,
+                           &Demand::l2_bytes, &Demand::memory_bytes}) {
+    Demand a = all;
+    a.*limit = 1.32e9;
+    Demand b = a;
+    b.blocks /= 12;
+    b.warps /= 12;
+    b.*limit /= 12;
+    EXPECT_NEAR(predicted(b, "H100:11").us, predicted(a).us, 1e-6 * predicted(a).us);
+  }
+  EXPECT_STREQ(named_device("H100:11").name, "H100:11");
+  EXPECT_EQ(named_device("A100:27").l2_bytes, named_device("A100").l2_bytes / 4);
+  for (const char* wrong : {"H100:", "H100:0", "H100:133", "H100:8x", "H100:-1", "B200", "B200:8"})
+    EXPECT_THROW(named_device(wrong), Error) << wrong;
+}
+
 TEST(Predict, FewBlocksUseFewMultiprocessors) {
   Demand one;
   one.blocks = 1;
