@@ -375,6 +375,7 @@ void run(Common& common, Flags flags) {
         query.encoding);
   });
   const OutputFolder folder(flags.out, "counterfactual");
+  folder.clear({"report.html"});
   for (const AntiCausalPredictor& p : predictors)
     warn_of_other_data(common, model.info(), p.info());
   if (judge) warn_of_other_data(common, model.info(), judge->info);

@@ -61,7 +61,8 @@ class Parameters {
     try {
       return value.get<T>();
     } catch (const nlohmann::json::exception&) {
-      fail("{} cannot be {}", key, io::show(value.dump()));
+      fail("{} cannot be {}", key,
+           io::show(value.is_string() ? value.get<std::string>() : value.dump()));
     }
   }
 

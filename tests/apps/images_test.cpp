@@ -220,6 +220,9 @@ TEST(Counterfactual, ReportShowsWhatTheRunFound) {
     EXPECT_EQ(image["down"][7], image["up"][7]);
     EXPECT_NE(image["down"][0], image["up"][0]);
   }
+  // The page of an earlier run does not outlive it.
+  expect_success(diffscm(counterfactual(out) + Arguments{"--quiet"}));
+  EXPECT_FALSE(fs::exists(out + "/report.html"));
 }
 
 TEST(Counterfactual, WritesEverythingItPromises) {

@@ -115,6 +115,8 @@ TEST(ScmImages, BadFlagsLeaveNoFolder) {
                            "0:2",    "--out",        out};
   expect_failure(diffscm(judge + Arguments{"--variant", "image.level=3", "--quiet"}), 2,
                  "node \"image\": \"level\" cannot be changed");
+  expect_failure(diffscm(judge + Arguments{"--variant", "image.scale=high", "--quiet"}), 2,
+                 "scale cannot be \"high\"");
   expect_failure(diffscm(judge + Arguments{"--drop-missing"}), 2, "is for tables");
   EXPECT_FALSE(fs::exists(out));
 }
