@@ -1,6 +1,8 @@
-// Shapes of the ImageNet networks (configs/adm-*.toml), one image: what bench_operators times
-// beside the cases that the tests share.
+// Shapes of the ImageNet networks (configs/adm-*.toml), one image, of four convolutions also eight:
+// what bench_operators times beside the cases that the tests share.
 #pragma once
+
+#include <array>
 
 #include "tests/conv_cases.h"
 #include "tests/op_cases.h"
@@ -9,13 +11,13 @@ namespace diffscm::kernels {
 
 inline std::vector<ConvCase> adm_conv_cases() {
   const auto conv = [](int64_t size, int64_t c0, int64_t c1, int64_t k, int64_t r = 3,
-                       bool upsample = false) {
-    ConvCase one{conv_shape(1, size, size, c0, c1, k, r, 1, upsample)};
+                       bool upsample = false, int64_t n = 1) {
+    ConvCase one{conv_shape(n, size, size, c0, c1, k, r, 1, upsample)};
     one.name = "adm_" + one.name;
     one.timed = true;
     return one;
   };
-  return {
+  std::vector<ConvCase> cases = {
       conv(64, 128, 0, 128),     // the classifiers' first level
       conv(64, 192, 0, 192),     // adm-64, level by level
       conv(32, 384, 0, 384),     //
@@ -27,6 +29,12 @@ inline std::vector<ConvCase> adm_conv_cases() {
       conv(32, 1024, 512, 512, 1), conv(16, 1024, 0, 1024), conv(8, 1024, 0, 1024, 3, true),
       conv(8, 1024, 0, 1024),
   };
+  for (const auto& [size, c0, c1, k] : {std::array<int64_t, 4>{64, 192, 0, 192},
+                                        {32, 512, 0, 512},
+                                        {32, 1024, 512, 512},
+                                        {16, 1024, 0, 1024}})
+    cases.push_back(conv(size, c0, c1, k, 3, false, 8));
+  return cases;
 }
 
 inline std::vector<GroupNormCase> adm_group_norm_cases() {

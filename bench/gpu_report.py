@@ -65,13 +65,14 @@ def commit():
 
 # Tests ---------------------------------------------------------------------------------------------------------
 
-def gtest(binary, pattern, limit, wrapper=()):
-    code, out = run([*wrapper, binary, f"--gtest_filter={pattern}", "--gtest_brief=1"], limit)
+def gtest(binary, pattern, limit, wrapper=(), **environment):
+    code, out = run([*wrapper, binary, f"--gtest_filter={pattern}", "--gtest_brief=1"], limit, **environment)
     ran = re.search(r"(\d+) tests? from", out)
     passed = re.search(r"\[  PASSED  \] (\d+) test", out)
     skipped = re.search(r"\[  SKIPPED \] (\d+) test", out)
     failed = re.findall(r"^\[  FAILED  \] ([\w./]+)", out, re.M)
-    return {"binary": os.path.basename(binary), "filter": pattern, "exit": code,
+    settings = [f"{name}={value}" for name, value in environment.items()]
+    return {"binary": os.path.basename(binary), "filter": " ".join([pattern, *settings]), "exit": code,
             "ran": int(ran[1]) if ran else 0, "passed": int(passed[1]) if passed else 0,
             "skipped": int(skipped[1]) if skipped else 0, "failed": sorted(set(failed)),
             "tail": "" if code == 0 else out[-4000:]}
@@ -79,13 +80,16 @@ def gtest(binary, pattern, limit, wrapper=()):
 
 def tests(o, clock):
     results = []
-    for name, pattern in (("kernels", "*/cuda*"), ("engine", "*uda*"), ("models", "*uda*"), ("causal", "*uda*")):
+    runs = [("kernels", "*/cuda*", {}), ("engine", "*uda*", {}), ("models", "*uda*", {}), ("causal", "*uda*", {})]
+    if o.wgmma:
+        runs.insert(1, ("kernels", "Conv2d.*/cuda_bf16", {"DIFFSCM_CONV": "wgmma"}))
+    for name, pattern, environment in runs:
         binary = os.path.join(o.bin, f"{name}_tests")
         if os.path.exists(binary):
             start = time.monotonic()
-            result = gtest(binary, pattern, clock.left(420))
+            result = gtest(binary, pattern, clock.left(420), **environment)
             results.append({**result, "seconds": time.monotonic() - start})
-            print(f"tests {name}: {result['passed']} of {result['ran']} passed", file=sys.stderr)
+            print(f"tests {name} {result['filter']}: {result['passed']} of {result['ran']} passed", file=sys.stderr)
     return results
 
 
@@ -136,7 +140,8 @@ def operator_tables(o, clock):
     conv = operators(o, clock, "conv2d", 90, 200)
     cudnn = operators(o, clock, "conv2d", 60, 150, DIFFSCM_CONV="cudnn")
     cublas = operators(o, clock, "matmul", 15, 140, DIFFSCM_GEMM="cublas")
-    return ours, conv, cudnn, cublas
+    wgmma = operators(o, clock, "^conv2d(_backward_input)?_bf16/adm_", 20, 120, DIFFSCM_CONV="wgmma") if o.wgmma else {}
+    return ours, conv, cudnn, cublas, wgmma
 
 
 # Whole jobs ----------------------------------------------------------------------------------------------------
@@ -235,6 +240,13 @@ def write(o, report):
             lines += ["", f"{len(ratios)} shapes, median ratio {statistics.median(ratios):.2f}, "
                           f"smallest {min(ratios):.2f}."]
 
+    if report["wgmma"]:
+        lines += ["", "The wide ones by `DIFFSCM_CONV=wgmma`, which is not the default, against those above:", "",
+                  "| pass/shape | us | TFLOP/s | of peak | the default's us | ratio |", "|---|---:|---:|---:|---:|---:|"]
+        lines += [f"| {name} | {number(rate(row))} | {number(row.get('GFLOP/s', 0) / 1000)} | "
+                  f"{number(row.get('of_peak'), 2)} | {number(rate(conv[name]))} | {rate(conv[name]) / rate(row):.2f} |"
+                  for name, row in report["wgmma"].items() if name in conv]
+
     lines += ["", "## Whole jobs against PyTorch", "",
               f"PyTorch {report['pytorch'] or 'not found'}; eager, and compiled with CUDA graphs; same type, same "
               "batch, channels-last, TF32 off. `counterfactual`: 100 levels of DDIM abduction and 100 of guided "
@@ -278,12 +290,14 @@ def main():
     if not os.path.exists(os.path.join(o.bin, "kernels_tests")):
         sys.exit(f"gpu_report: no binaries in {o.bin}")
     o.out = o.out or os.path.join(ROOT, "bench", "results", re.sub(r"[^a-z0-9]+", "-", gpu[0].lower()).strip("-"))
+    o.wgmma = query("compute_cap") == ["9.0"]
     clock, start = Clock(o.minutes), time.monotonic()
     code, version = run([sys.executable, "-c", "import torch; print(torch.__version__)"], 120)
     report = {"device": gpu[0], "driver": gpu[1], "memory": gpu[2], "commit": commit(),
               "date": datetime.date.today().isoformat(), "pytorch": version.strip() if code == 0 else None}
     report["tests"] = tests(o, clock)
-    report["operators"], report["conv"], report["cudnn"], report["cublas"] = operator_tables(o, clock)
+    for name, table in zip(("operators", "conv", "cudnn", "cublas", "wgmma"), operator_tables(o, clock)):
+        report[name] = table
     report["sanitizer"] = sanitizer(o, clock)
     report["jobs"] = jobs(o, clock)
     report["minutes"] = (time.monotonic() - start) / 60

@@ -59,7 +59,8 @@ Selection selection_from_environment() {
   static const Selection selection = [] {
     const char* value = std::getenv("DIFFSCM_CONV");
     std::string_view conv = value ? value : "";
-    if (conv == "tiled" || conv == "mma" || conv == "hopper" || conv == "cudnn") conv = "";
+    for (const char* other : {"tiled", "taps", "mma", "wgmma", "cudnn"})
+      if (conv == other) conv = "";
     return Selection{parse_rung(conv), chosen_isa()};
   }();
   return selection;

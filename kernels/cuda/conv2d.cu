@@ -4,8 +4,9 @@
 // conv2d_backward_input.cu are all there is to know about which one runs when: bf16 whose channels
 // come in eights goes to the tensor cores, everything else to the tiled rung.
 // DIFFSCM_CONV=naive|tiled|mma|cudnn forces a rung; taps picks as ever, but never the strip
-// (conv2d_mma.cu). The cpu target reads the same variable; each target ignores the names that only
-// the other has, so that one environment serves both.
+// (conv2d_mma.cu); wgmma picks as ever, but conv2d_wgmma.cu instead of mma (and of nothing else: it
+// never picks it by itself, as it has not run on a GPU). The cpu target reads the same variable;
+// each target ignores the names that only the other has, so that one environment serves both.
 #include <cstdlib>
 
 #include "kernels/cuda/conv2d_rungs.h"
@@ -21,6 +22,8 @@ const char* name(ConvRung rung) {
       return "tiled";
     case ConvRung::kMma:
       return "mma";
+    case ConvRung::kWgmma:
+      return "wgmma";
     case ConvRung::kCudnn:
       return "cudnn";
   }
@@ -30,9 +33,10 @@ const char* name(ConvRung rung) {
 std::optional<ConvRung> parse_conv_rung(std::string_view value) {
   for (const char* other : {"", "taps", "direct", "winograd"})
     if (value == other) return std::nullopt;
-  for (const ConvRung rung : {ConvRung::kNaive, ConvRung::kTiled, ConvRung::kMma, ConvRung::kCudnn})
+  for (const ConvRung rung :
+       {ConvRung::kNaive, ConvRung::kTiled, ConvRung::kMma, ConvRung::kWgmma, ConvRung::kCudnn})
     if (value == name(rung)) return rung;
-  fail("DIFFSCM_CONV={}: unknown rung, choose naive, tiled, taps, mma or cudnn", value);
+  fail("DIFFSCM_CONV={}: unknown rung, choose naive, tiled, taps, mma, wgmma or cudnn", value);
 }
 
 std::optional<ConvRung> conv_rung_from_environment() {
@@ -69,10 +73,12 @@ void run_conv2d(const BasicConv2dArgs<T>& args, std::optional<ConvRung> rung, St
   if (rung != ConvRung::kTiled) {
     bool supported = false;
     if constexpr (sizeof(T) == sizeof(bf16)) {
+      if (rung == ConvRung::kWgmma && conv2d_wgmma_supports(args))
+        return conv2d_wgmma(args, stream);
       supported = conv2d_mma_supports(args);
       if (supported) return conv2d_mma(args, stream);
     }
-    if (rung) require_conv_mma(supported, kName, args.shape, conv_type<T>());
+    if (rung == ConvRung::kMma) require_conv_mma(supported, kName, args.shape, conv_type<T>());
   }
   conv2d_tiled(args, stream);
 }

@@ -14,10 +14,12 @@ void run_conv2d_backward_input(const BasicConv2dBackwardInputArgs<T>& args,
   if (rung != ConvRung::kTiled) {
     bool supported = false;
     if constexpr (sizeof(T) == sizeof(bf16)) {
+      if (rung == ConvRung::kWgmma && conv2d_backward_input_wgmma_supports(args))
+        return conv2d_backward_input_wgmma(args, stream);
       supported = conv2d_backward_input_mma_supports(args);
       if (supported) return conv2d_backward_input_mma(args, stream);
     }
-    if (rung) require_conv_mma(supported, kName, args.shape, conv_type<T>());
+    if (rung == ConvRung::kMma) require_conv_mma(supported, kName, args.shape, conv_type<T>());
   }
   conv2d_backward_input_tiled(args, stream);
 }

@@ -23,7 +23,7 @@ void run_conv2d_backward_weight(const BasicConv2dBackwardWeightArgs<T>& args,
       supported = conv2d_backward_weight_mma_supports(args);
       if (supported) return conv2d_backward_weight_mma(args, stream);
     }
-    if (rung) require_conv_mma(supported, kName, s, conv_type<T>());
+    if (rung == ConvRung::kMma) require_conv_mma(supported, kName, s, conv_type<T>());
   }
   if (args.dbias)
     column_sum(BasicColumnSumArgs<T>{s.n * s.p() * s.q(), s.k, args.dy, args.dbias}, stream);

@@ -14,6 +14,7 @@ enum class ConvRung {
   kNaive,  // one thread per element: what the contract says, nothing else
   kTiled,  // implicit matrix product in shared memory and registers, f32 arithmetic
   kMma,    // the same on tensor cores: bf16, channels in multiples of 8
+  kWgmma,  // the same on Hopper's, for wide layers: where mma could, elsewhere no wish
   kCudnn,  // NVIDIA's library, to compare with: only when asked for, only on cuda
 };
 const char* name(ConvRung rung);
@@ -64,6 +65,11 @@ bool conv2d_normalised_strip_supports(const NormalisedConv2dArgs& args);
 void conv2d_normalised_strip(const NormalisedConv2dArgs& args, Stream stream);
 bool conv2d_backward_input_mma_supports(const BasicConv2dBackwardInputArgs<bf16>& args);
 void conv2d_backward_input_mma(const BasicConv2dBackwardInputArgs<bf16>& args, Stream stream);
+
+bool conv2d_wgmma_supports(const BasicConv2dArgs<bf16>& args);
+void conv2d_wgmma(const BasicConv2dArgs<bf16>& args, Stream stream);
+bool conv2d_backward_input_wgmma_supports(const BasicConv2dBackwardInputArgs<bf16>& args);
+void conv2d_backward_input_wgmma(const BasicConv2dBackwardInputArgs<bf16>& args, Stream stream);
 
 template <class T>
 void conv2d_cudnn(const BasicConv2dArgs<T>& args, Stream stream);

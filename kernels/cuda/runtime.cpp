@@ -79,6 +79,13 @@ void check_launch(cudaError_t status, std::string_view kernel, Stream stream) {
     check(cudaStreamSynchronize(cuda_stream(stream)), fmt::format("running kernel {}", kernel));
 }
 
+// Declared in device/wgmma.h.
+bool has_wgmma() {
+  static const bool has = attribute(cudaDevAttrComputeCapabilityMajor) == 9 &&
+                          attribute(cudaDevAttrComputeCapabilityMinor) == 0;
+  return has;
+}
+
 int multiprocessors() {
   static const int count = attribute(cudaDevAttrMultiProcessorCount);
   return count;

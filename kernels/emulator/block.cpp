@@ -114,6 +114,7 @@ void Block::begin_thread() {
                      : emu::uint3{rank % size.x, rank / size.x % size.y, rank / size.x / size.y};
   thread.fiber = fiber_;
   thread.copies.clear();
+  thread.products.clear();
   make_current(&thread);
 }
 
@@ -126,6 +127,7 @@ void Block::make_current(Thread* thread) {
 
 void Block::end_thread() {
   Thread& thread = *running_;
+  if (!thread.products.empty()) fail("the thread ends without waiting for its wgmma", {});
   thread.state = Thread::State::exited;
   ++exited_;
   Warp& warp = warp_[thread.rank / 32];

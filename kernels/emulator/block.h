@@ -24,6 +24,7 @@
 #include "kernels/emulator/order.h"
 #include "kernels/emulator/site.h"
 #include "kernels/emulator/warp.h"
+#include "kernels/emulator/warpgroup.h"
 
 namespace diffscm::kernels::emulator {
 
@@ -36,6 +37,7 @@ struct Thread {
   Fiber* fiber = nullptr;
   Site site;  // where it waits
   AsyncCopies copies;
+  WarpgroupProducts products;
 };
 
 // A double-ended queue of threads.

@@ -30,7 +30,7 @@ void prepare_shared_memory(size_t bytes) {
   if (DIFFSCM_EMU_ASAN ? bytes != owner.bytes : bytes > owner.bytes) {
     std::free(owner.data);
     owner = {};
-    if (bytes > 0 && posix_memalign(&owner.data, 128, bytes) != 0) throw std::bad_alloc();
+    if (bytes > 0 && posix_memalign(&owner.data, 1024, bytes) != 0) throw std::bad_alloc();
     owner.bytes = bytes;
   }
   shared_block = {owner.data, bytes};

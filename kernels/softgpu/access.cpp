@@ -48,6 +48,13 @@ void Block::check_each_shared(const Warp& w, const uint32_t* addresses, uint32_t
   w.fault(0, "an access that is wrong in no lane");  // not reached
 }
 
+// What is written to shared memory, wgmma does not see at once.
+void Block::note_shared(const Warp& w, const uint32_t* addresses, uint32_t bytes) {
+  const InstructionClass kind = launch.program.code[w.instruction()].kind;
+  if (kind != InstructionClass::store_shared && kind != InstructionClass::atomic) return;
+  each_lane(w.active, [&](int l) { warpgroups.wrote(w.number, addresses[l], bytes); });
+}
+
 // 32-byte sectors that the request touches.
 void Block::count_global(const Warp& w, const uint64_t* addresses, uint32_t bytes) {
   std::array<uint64_t, kLanes> sectors;
@@ -63,7 +70,8 @@ void Block::count_global(const Warp& w, const uint64_t* addresses, uint32_t byte
   for (size_t k = 0; k < count; ++k) {
     if (kind != InstructionClass::store_global)
       traffic->load(sectors[k],
-                    kind == InstructionClass::load_global || kind == InstructionClass::param);
+                    kind == InstructionClass::load_global || kind == InstructionClass::param ||
+                        kind == InstructionClass::async_copy_cached);
     if (kind == InstructionClass::store_global || kind == InstructionClass::atomic)
       traffic->store(sectors[k]);
   }

@@ -17,6 +17,7 @@ Block::Block(const Launch& l, std::span<InstructionCounters> c, Traffic* t)
     : launch(l),
       counters(c),
       traffic(t),
+      warpgroups(l.program, l.warps(), l.shared_bytes()),
       warps_(l.warps()),
       registers_(size_t{l.warps()} * ((l.program.register_bytes + 63) / 64)),
       shared_((l.shared_bytes() + 63) / 64 + 1),
@@ -43,6 +44,7 @@ void Block::start(Extent block_index) {
   std::memset(shared_.data(), 0xff, shared_.size() * sizeof(Line64));
   std::memset(local_.data(), 0xff, local_.size());
   barriers_.fill({});
+  warpgroups.clear();
   if (traffic != nullptr) traffic->l1.clear();
   const Extent &grid = launch.shape.grid, &size = launch.shape.block;
   const uint32_t threads = launch.threads();
@@ -85,7 +87,7 @@ void Block::run(Extent block_index) {
       }
       finished &= w.finished();
     }
-    if (finished) return;
+    if (finished) return warpgroups.require_waited_for(warps_);
     if (!open_barriers() && !progress) report_deadlock();
   }
 }

@@ -9,6 +9,7 @@
 #include "kernels/softgpu/counters.h"
 #include "kernels/softgpu/execute.h"
 #include "kernels/softgpu/warp.h"
+#include "kernels/softgpu/warpgroup.h"
 
 namespace diffscm::softgpu {
 
@@ -52,6 +53,7 @@ class Block {
   Extent index;
   std::span<InstructionCounters> counters;
   Traffic* traffic;
+  Warpgroups warpgroups;
 
   // Check the addresses of the warp's active lanes, each for `bytes` aligned to `bytes`, and count
   // the access. `low` and `high` are the least and the greatest, `bits` all of them ORed. Throw
@@ -67,6 +69,7 @@ class Block {
                     uint32_t bytes) {
     if (uint64_t{high} + bytes > shared_bytes_ || (bits & (bytes - 1)) != 0) [[unlikely]]
       check_each_shared(w, addresses, bytes);
+    if (warpgroups.in_use()) note_shared(w, addresses, bytes);
     if (!counters.empty()) count_shared(w, addresses, bytes);
   }
   // `bytes` at an address of a lane's local memory, or of the kernel's parameters.
@@ -77,6 +80,7 @@ class Block {
     return local_.data() + (size_t{w.number} * kLanes + lane) * launch.program.local_bytes;
   }
   std::byte* shared() { return reinterpret_cast<std::byte*>(shared_.data()); }
+  uint32_t shared_bytes() const { return shared_bytes_; }
   WarpCopies& copies(const Warp& w) { return copies_[w.number]; }
 
   // The warp's active lanes arrive at a barrier for `threads` threads (0: all that have not
@@ -99,6 +103,7 @@ class Block {
   bool find_window(uint64_t address, Window& window) const;
   void check_each_global(const Warp& w, const uint64_t* addresses, uint32_t bytes);
   [[noreturn]] void check_each_shared(const Warp& w, const uint32_t* addresses, uint32_t bytes);
+  void note_shared(const Warp& w, const uint32_t* addresses, uint32_t bytes);
   void count_global(const Warp& w, const uint64_t* addresses, uint32_t bytes);
   void count_shared(const Warp& w, const uint32_t* addresses, uint32_t bytes);
   [[noreturn]] void report_deadlock() const;

@@ -20,9 +20,11 @@ enum class InstructionClass : uint8_t {
   barrier,      // bar.sync, bar.warp.sync
   shuffle,      // shfl.sync
   matrix,       // mma.sync
+  warpgroup,    // wgmma.mma_async
   load_global,  // ld.global, ld through a generic address
   store_global,
-  async_copy,  // cp.async
+  async_copy,         // cp.async.cg
+  async_copy_cached,  // cp.async.ca: by way of the L1
   load_shared,
   store_shared,
   load_matrix,  // ldmatrix
@@ -33,7 +35,7 @@ enum class InstructionClass : uint8_t {
 // Whether its requests go to global memory.
 inline bool is_global(InstructionClass c) {
   return c == InstructionClass::load_global || c == InstructionClass::store_global ||
-         c == InstructionClass::async_copy;
+         c == InstructionClass::async_copy || c == InstructionClass::async_copy_cached;
 }
 
 // Of one PTX instruction, summed over the warps that executed it.

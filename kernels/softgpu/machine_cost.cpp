@@ -1,5 +1,7 @@
 #include "kernels/softgpu/machine_cost.h"
 
+#include <cstdlib>
+
 namespace diffscm::softgpu {
 namespace {
 
@@ -85,6 +87,13 @@ double machine_instructions(std::string_view opcode) {
   for (const Cost& c : kCosts)
     if (opcode.starts_with(c.prefix)) return c.instructions;
   return 1;
+}
+
+double mma_instructions(std::string_view opcode) {
+  constexpr std::string_view kWarpgroup = "wgmma.mma_async.sync.aligned.m64n";
+  if (opcode.starts_with("mma.sync")) return 1;
+  if (!opcode.starts_with(kWarpgroup)) return 0;
+  return std::atoi(opcode.substr(kWarpgroup.size()).data()) / 8.0;
 }
 
 }  // namespace diffscm::softgpu

@@ -9,4 +9,8 @@ namespace diffscm::softgpu {
 // one computes with 32 bits; moves and casts of registers mostly vanish; divisions are subroutines.
 double machine_instructions(std::string_view opcode);
 
+// How many mma.m16n8k16 one warp's instruction of the tensor cores is worth, 0 if it is none: of
+// wgmma.mma_async.m64nNk16 a warp does a quarter.
+double mma_instructions(std::string_view opcode);
+
 }  // namespace diffscm::softgpu

@@ -13,7 +13,8 @@ namespace {
 // Shares of each limit's peak that kernels reach.
 struct Reached {
   double issue = 0.60;
-  double matrix = 0.62;  // mma.sync; only wgmma feeds Hopper's tensor cores fully
+  double matrix = 0.62;     // mma.sync; only wgmma feeds Hopper's tensor cores fully
+  double warpgroup = 0.80;  // wgmma: large products of NVIDIA's libraries, which heat limits
   double special = 0.80;
   double shared = 0.80;
   double l1 = 0.70;
@@ -32,6 +33,7 @@ double cycles_of(InstructionClass c) {
     case InstructionClass::load_global:
       return 150;
     case InstructionClass::async_copy:
+    case InstructionClass::async_copy_cached:
       return 40;
     case InstructionClass::atomic:
       return 100;
@@ -43,6 +45,8 @@ double cycles_of(InstructionClass c) {
       return 30;
     case InstructionClass::matrix:
       return 16;
+    case InstructionClass::warpgroup:
+      return 8;  // its start: the warp goes on meanwhile
     case InstructionClass::special:
       return 6;
     default:
@@ -80,7 +84,8 @@ Demand demand(const Device& device, const Program& program, const KernelCounters
     const double instructions = executed * machine_instructions(program.origins[i].opcode);
     d.instructions += instructions;
     d.special += executed * special_cycles(device, kind);
-    if (kind == InstructionClass::matrix) d.matrix += executed;
+    (kind == InstructionClass::warpgroup ? d.warpgroup : d.matrix) +=
+        executed * mma_instructions(program.origins[i].opcode);
     d.shared += static_cast<double>(c.wavefronts);
     if (is_global(kind)) d.l1 += static_cast<double>(c.sectors);
     d.warp_cycles += instructions * cycles_of(kind);
@@ -104,7 +109,8 @@ Prediction predict(const Device& device, const Demand& d) {
       device.bf16_tflops * 1e6 / (4096.0 * device.multiprocessors * hz);  // 16 * 8 * 16 * 2 FLOP
   auto of = [&](Limit l) -> double& { return p.us_of[static_cast<size_t>(l)]; };
   of(Limit::issue) = us(d.instructions / kSchedulers) / kReached.issue;
-  of(Limit::matrix) = us(d.matrix / mma_per_cycle) / kReached.matrix;
+  of(Limit::matrix) =
+      us((d.matrix / kReached.matrix + d.warpgroup / kReached.warpgroup) / mma_per_cycle);
   of(Limit::special) = us(d.special) / kReached.special;
   of(Limit::shared) = us(d.shared) / kReached.shared;
   of(Limit::l1) = us(d.l1 / 4) / kReached.l1;

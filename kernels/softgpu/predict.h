@@ -3,7 +3,7 @@
 // A launch takes an overhead and the largest of what it needs at each limit of the machine:
 //   issue    machine instructions (machine_cost.h) over the four schedulers of each multiprocessor,
 //            which issue one per cycle at best
-//   matrix   mma.sync over the tensor cores
+//   matrix   mma.sync and wgmma over the tensor cores
 //   special  divisions, exponentials and f64 over their few lanes
 //   shared   passes over the banks of shared memory, one per cycle
 //   l1       sectors of global memory through the L1, four per cycle
@@ -38,6 +38,7 @@ struct Demand {
   int blocks_per_multiprocessor = 1;
   double instructions = 0;  // of the machine, of all warps
   double matrix = 0;        // mma.m16n8k16
+  double warpgroup = 0;     // the same, of wgmma
   double special = 0;       // cycles of one multiprocessor's special and f64 units
   double shared = 0;        // wavefronts
   double l1 = 0;            // sectors

@@ -89,7 +89,7 @@ void Profile::add(const Launch& launch, const KernelCounters& counters) {
         count->requests += c.executed;
         count->sectors += c.sectors;
       }
-      if (kind == InstructionClass::matrix) count->mma += executed;
+      count->mma += executed * mma_instructions(program.origins[i].opcode);
     }
   }
 }

@@ -30,8 +30,12 @@ function(diffscm_checked_kernels_tests name library)
   # Running twice finds nothing here.
   add_test(NAME ${name} COMMAND ${name} --gtest_brief=1
     --gtest_filter=*/emu*-*Reproducible*:*BitsDoNotDepend*)
-  set_tests_properties(${name} PROPERTIES TIMEOUT 600
-    ENVIRONMENT "OMP_NUM_THREADS=1;DIFFSCM_TEST_WORK=2e4")
+  add_test(NAME ${name}.wgmma COMMAND ${name} --gtest_brief=1
+    --gtest_filter=Conv2d.*/emu_bf16-*Reproducible*)
+  set_tests_properties(${name} ${name}.wgmma PROPERTIES TIMEOUT 600)
+  set_tests_properties(${name} PROPERTIES ENVIRONMENT "OMP_NUM_THREADS=1;DIFFSCM_TEST_WORK=2e4")
+  set_tests_properties(${name}.wgmma PROPERTIES
+    ENVIRONMENT "OMP_NUM_THREADS=1;DIFFSCM_TEST_WORK=2e4;DIFFSCM_CONV=wgmma")
 endfunction()
 if(TARGET diffscm_kernels_emulator_race)
   diffscm_checked_kernels_tests(kernels_race_tests diffscm_kernels_emulator_race)

@@ -71,6 +71,21 @@ TEST(Traffic, StoresAndFirstLoadsReachTheL2) {
   EXPECT_EQ(c.footprint.read_sectors(), 32u);
 }
 
+// Copies by way of the L1 find there what it has; the others pass it by.
+TEST(Traffic, OnlyCachedCopiesHitTheL1) {
+  const auto sectors = [](const std::string& how, const std::string& bytes) {
+    const std::string copy = "cp.async." + how + ".shared.global [%r0], [%d0], " + bytes + ";";
+    return counted(
+               "mul.lo.s32 %r0, %r62, 16; mul.wide.u32 %d0, %r62, 4; and.b64 %d0, %d0, -16; "
+               "add.s64 %d0, %d0, %d60;" +
+                   copy + copy + "cp.async.wait_all;",
+               1)
+        .l2_read_sectors;
+  };
+  EXPECT_EQ(sectors("ca", "16"), 8u);  // 256 bytes
+  EXPECT_EQ(sectors("cg", "16"), 16u);
+}
+
 Prediction predicted(const Demand& d, const char* device = "H100") {
   return predict(named_device(device), d);
 }
@@ -92,6 +107,10 @@ TEST(Predict, NamesTheLimit) {
   EXPECT_NEAR(predicted(b).us, 4e9 / (3.35e6 * 0.87), 3);
   EXPECT_LT(predicted(b, "H200").us, predicted(b).us);
   EXPECT_GT(predicted(m, "A100").us, predicted(m).us);
+  Demand g = d;  // the same by warpgroups
+  g.warpgroup = 5e7;
+  EXPECT_EQ(predicted(g).limit, Limit::matrix);
+  EXPECT_LT(predicted(g).us, predicted(m).us);
   Demand w = d;
   w.warp_cycles = 1e6;
   EXPECT_EQ(predicted(w).limit, Limit::latency);

@@ -47,7 +47,7 @@ TEST(PtxModule, WhatIsNotKnownIsNamed) {
     EXPECT_NE(said_of(body).find("PTX line "), std::string::npos);
     EXPECT_NE(said_of(body).find("kernel"), std::string::npos);
   };
-  names("wgmma.fence.sync.aligned;", "'wgmma.fence.sync.aligned' is not known");
+  names("wgmma.fence.sync;", "'wgmma.fence.sync' is not known");
   names("add.s32 %r0, %r1;", "'add.s32' is not known with these operands");
   names("add.s32 %r0, %r1, %d0;", "'add.s32' is not known with these operands");
   names(".surprise 3;", "'.surprise' is not known");

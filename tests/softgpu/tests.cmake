@@ -31,9 +31,15 @@ foreach(rung naive tiled taps)
   add_softgpu_tests(convolutions.${rung} kernels_tests Conv2d.*/cuda*-${too_much}
     DIFFSCM_CONV=${rung} DIFFSCM_TEST_WORK=1e5)
 endforeach()
+add_softgpu_tests(convolutions.wgmma kernels_tests Conv2d.*/cuda_bf16-${too_much}
+  DIFFSCM_CONV=wgmma DIFFSCM_TEST_WORK=1e5)
 add_softgpu_tests(cublas kernels_tests Matmul.*/cuda*-${too_much} DIFFSCM_GEMM=cublas)
 add_softgpu_tests(a100 kernels_tests Conv2d.*/cuda*:GroupNorm.*/cuda*:Matmul.*/cuda*-${too_much}
   DIFFSCM_SOFTGPU=A100 DIFFSCM_TEST_WORK=1e5)
+add_softgpu_tests(wgmma_on_a100 kernels_tests Conv2d.ForwardMatchesReference/cuda_bf16
+  DIFFSCM_CONV=wgmma DIFFSCM_SOFTGPU=A100)
+set_tests_properties(softgpu.wgmma_on_a100 PROPERTIES
+  PASS_REGULAR_EXPRESSION "DIFFSCM_CONV=wgmma: this device's compute capability is not 9.0; choose mma")
 # Recorded steps, networks, replayed walks and training.
 add_softgpu_tests(steps engine_tests */cuda)
 add_softgpu_tests(networks models_tests */cuda)

@@ -15,6 +15,7 @@ const Forms& forms() {
     add_async_copy_forms(f);
     add_collective_forms(f);
     add_matrix_forms(f);
+    add_warpgroup_forms(f);
     add_control_forms(f);
     return f;
   }();

@@ -16,7 +16,7 @@ struct Form {
   //   2 4 8   a register of so many bytes; right of the "=" also a number, a special register or
   //           an address that is a constant
   //   p       a predicate
-  //   v4x2    {a, b, c, d} of registers of 2 bytes
+  //   v4x2    {a, b, c, d} of registers of 2 bytes; +v4x2: a result that is read, too
   //   a       [address] of 8 bytes; s: of 4 bytes, in shared memory
   //   #       a whole number
   //   label   of a branch;   call   (results), function, (arguments)
@@ -47,6 +47,7 @@ void add_atomic_forms(Forms&);
 void add_async_copy_forms(Forms&);
 void add_collective_forms(Forms&);
 void add_matrix_forms(Forms&);
+void add_warpgroup_forms(Forms&);
 void add_control_forms(Forms&);
 
 }  // namespace diffscm::softgpu

@@ -52,6 +52,7 @@ void carry_out(Warp& w, AsyncCopies& copies, uint32_t lanes) {
     const uint32_t n = copies.source_bytes[l];
     std::memset(target + n, 0, copies.bytes - n);
     if (n > 0) std::memcpy(target, reinterpret_cast<const void*>(copies.source[l]), n);
+    w.block->warpgroups.wrote(w.number, copies.target[l], copies.bytes);
   });
   copies.lanes &= ~lanes;
 }
@@ -82,8 +83,7 @@ void wait_all(Warp& w, const Instruction&) {
 }
 
 template <uint32_t bytes>
-void add_size(Forms& f, const std::string& opcode) {
-  const auto kind = InstructionClass::async_copy;
+void add_size(Forms& f, const std::string& opcode, InstructionClass kind) {
   const std::string n = std::to_string(bytes);
   f.add(opcode, {issue<bytes, false>, kind, "= s a #" + n});
   f.add(opcode, {issue<bytes, true>, kind, "= s a #" + n + " 4"});
@@ -94,10 +94,11 @@ void add_size(Forms& f, const std::string& opcode) {
 void add_async_copy_forms(Forms& f) {
   const auto kind = InstructionClass::async_copy;
   for (const std::string hint : {"", ".L2::128B", ".L2::256B"}) {
-    add_size<16>(f, "cp.async.cg.shared.global" + hint);
-    add_size<16>(f, "cp.async.ca.shared.global" + hint);
-    add_size<8>(f, "cp.async.ca.shared.global" + hint);
-    add_size<4>(f, "cp.async.ca.shared.global" + hint);
+    add_size<16>(f, "cp.async.cg.shared.global" + hint, kind);
+    const std::string cached = "cp.async.ca.shared.global" + hint;
+    add_size<16>(f, cached, InstructionClass::async_copy_cached);
+    add_size<8>(f, cached, InstructionClass::async_copy_cached);
+    add_size<4>(f, cached, InstructionClass::async_copy_cached);
   }
   f.add("cp.async.commit_group", {commit_group, kind, ""});
   f.add("cp.async.wait_group", {wait_group, kind, "= #"});

@@ -15,12 +15,16 @@ std::vector<Item> items_of(const Form& form) {
       result = false;
       continue;
     }
+    const bool updated = word[0] == '+';
+    if (updated) word.erase(0, 1);
     Item item{.kind = word[0]};
     item.result = result;
+    item.read = !result || updated;
     if (word[0] == 'v') {
+      const size_t x = word.find('x');
       item.vector = true;
-      item.count = static_cast<uint32_t>(word[1] - '0');
-      item.kind = word[3];
+      item.count = static_cast<uint32_t>(std::stoul(word.substr(1, x - 1)));
+      item.kind = word[x + 1];
     } else if (word[0] == '#' && word.size() > 1) {
       item.any_number = false;
       item.number = std::stoull(word.substr(1));
@@ -91,8 +95,10 @@ ChosenForm choose_form(const Function& f, const Statement& s, bool* known) {
 Access access_of(const Statement& s, const std::vector<Item>& items) {
   Access access;
   if (s.guard >= 0) access.reads.push_back(static_cast<uint32_t>(s.guard));
-  for (size_t k = 0; k < s.operands.size() && k < items.size(); ++k)
-    add_registers(s.operands[k], items[k].result ? access.writes : access.reads);
+  for (size_t k = 0; k < s.operands.size() && k < items.size(); ++k) {
+    if (items[k].read) add_registers(s.operands[k], access.reads);
+    if (items[k].result) add_registers(s.operands[k], access.writes);
+  }
   return access;
 }
 

@@ -14,6 +14,7 @@ struct Item {
   char kind = 0;       // 2 4 8 p a s # l(abel) c(all)
   uint32_t count = 1;  // of a vector
   bool vector = false, result = false;
+  bool read = true;  // of a result: whether the instruction reads it, too
   bool any_number = true;
   uint64_t number = 0;  // #16: this number and no other
 };
