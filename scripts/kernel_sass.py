@@ -25,8 +25,9 @@ MEMORY = ("LDG", "STG", "LDS", "STS", "LDL", "STL", "LDSM", "LDGSTS")
 #   file       of kernels/cuda that it is in
 #   has        accesses that the source asks for and the compiler may lose: 16 bytes at a time, and asynchronous copies
 #   at_most    how many of an access there may be: {"LDS16": 0} says that nothing reads shared memory two bytes at a time
-#   per_mma    instructions for each HMMA, in the innermost loop that has most of them; whether all warps execute them is not
-#              known (of the weight gradient's, a third are for one warp or for the tiles of the first columns)
+#   per_mma    instructions for each HMMA (HGMMA, which is worth 16 or 24 of them), in the innermost loop that has most of them;
+#              whether all warps execute them is not known (of the weight gradient's, a third are for one warp or for the tiles
+#              of the first columns)
 #   blocks     that fit a multiprocessor, by registers and threads; a launch's shared memory may leave room for fewer
 TILED = {"LDS128", "STG128", "LDSM", "LDGSTS"}
 IN_VECTORS = {"LDG128", "STG128"}
@@ -38,6 +39,8 @@ LIMITS = {
     "conv2d_mma_kernel<MmaTile<128, 64,": {"file": "conv2d_mma", "has": TILED | {"LDG128"}, "per_mma": 9.6, "blocks": 4},
     "conv2d_mma_kernel<MmaTile<128, 32,": {"file": "conv2d_mma", "has": TILED | {"LDG128"}, "per_mma": 17, "blocks": 5},
     "conv2d_mma_kernel<MmaTile<64, 32,": {"file": "conv2d_mma", "has": TILED | {"LDG128"}, "per_mma": 25, "blocks": 8},
+    "conv2d_wgmma_kernel<WgmmaTile<128,": {"file": "conv2d_wgmma", "has": {"LDS128", "STG128", "LDG128", "LDGSTS"}, "per_mma": 40, "blocks": 1},
+    "conv2d_wgmma_kernel<WgmmaTile<192,": {"file": "conv2d_wgmma", "has": {"LDS128", "STG128", "LDG128", "LDGSTS"}, "per_mma": 40, "blocks": 1},
     "conv2d_backward_weight_mma_kernel<MmaTile<128, 128,": {"file": "conv2d_backward_weight_mma", "has": TILED, "per_mma": 11.6, "blocks": 2},
     "conv2d_backward_weight_mma_kernel<MmaTile<64, 128,": {"file": "conv2d_backward_weight_mma", "has": TILED, "per_mma": 10.2, "blocks": 4},
     "conv2d_backward_weight_mma_kernel<MmaTile<32, 96,": {"file": "conv2d_backward_weight_mma", "has": TILED, "per_mma": 20, "blocks": 7},
@@ -97,7 +100,7 @@ class Kernel:
         return best and best[1]
 
     def mma(self, begin, end):
-        return sum(opcode.startswith("HMMA") for opcode in self.opcodes[begin:end])
+        return sum(opcode.startswith(("HMMA", "HGMMA")) for opcode in self.opcodes[begin:end])
 
     def blocks(self):
         """That fit a multiprocessor of 65536 registers, given out to warps in units of 256, and 2048 threads."""
@@ -201,7 +204,7 @@ def main():
         sys.exit(SKIPPED)
     build = pathlib.Path(o.build)
     tool = build / "bin" / "softgpu_cubin"
-    objects = sorted(build.glob("kernels/cuda/CMakeFiles/diffscm_kernels_cuda.dir/*.cu.o"))
+    objects = sorted(build.glob("kernels/cuda/CMakeFiles/*.dir/*.cu.o"))
     if not objects or not tool.exists():
         sys.exit(f"kernel_sass: {build} has no objects of nvcc's or no bin/softgpu_cubin: build it with nvcc first")
     if o.check:

@@ -109,6 +109,7 @@ struct ChannelWalk {
 template <class Tile>
 struct StepCopy {
   static constexpr int kApart = Tile::kThreads / kChunks;
+  static_assert(kApart % 8 == 0);
   static constexpr int kRowsA = Tile::kM / kApart, kRowsB = Tile::kN / kApart;
   static constexpr int kColumnTaps = 8, kOddY = 16, kOddX = 17;  // bits
 
@@ -118,31 +119,36 @@ struct StepCopy {
   // column. And whether the output's row and column in an enlarged image are odd.
   int taps[kRowsA];
 
-  static __device__ int slot() { return static_cast<int>(threadIdx.x) / kChunks; }
-
-  static __device__ int inside(const Axis& axis, int y) {
-    int bits = 0, position;
+  // Notes the taps that rows at `at` have.
+  __device__ void note(const Axis& axis, const int (&at)[kRowsA], int first_bit) {
+    int position;
 #pragma unroll 1
-    for (int i = 0; i < axis.taps; ++i)
-      if (axis.find(y, axis.tap(i), position)) bits |= 1 << i;
-    return bits;
+    for (int i = 0; i < axis.taps; ++i) {
+      const Axis::Tap tap = axis.tap(i);
+#pragma unroll
+      for (int row = 0; row < kRowsA; ++row)
+        if (axis.find(at[row], tap, position)) taps[row] |= 1 << (first_bit + i);
+    }
   }
 
   __device__ StepCopy(const ConvGather<bf16>& g, const Phase& p, int64_t row0, int64_t outputs,
                       int step)
       : walk(g, p, step) {
     constexpr int kHalvings = Tile::kEnlarged;
+    const int slot = static_cast<int>(threadIdx.x) / kChunks;
     const Phase::Origin origin = p.origin(row0);
+    int at_y[kRowsA], at_x[kRowsA];
 #pragma unroll
     for (int i = 0; i < kRowsA; ++i) {
-      const int row = slot() + i * kApart;
-      const Phase::Place at = p.place(origin, row);
+      const Phase::Place at = p.place(origin, slot + i * kApart);
       const int y = p.y.scale * at.y, x = p.x.scale * at.x;
       pixel[i] = (static_cast<int>(at.n) * g.h + (y >> kHalvings)) * g.w + (x >> kHalvings);
-      taps[i] = inside(p.y, at.y) | inside(p.x, at.x) << kColumnTaps;
-      if (Tile::kEnlarged) taps[i] |= (y & 1) << kOddY | (x & 1) << kOddX;
-      if (row0 + row >= outputs) taps[i] = 0;
+      taps[i] = Tile::kEnlarged ? (y & 1) << kOddY | (x & 1) << kOddX : 0;
+      at_y[i] = row0 + slot + i * kApart < outputs ? at.y : -p.y.limit - 2;  // has none
+      at_x[i] = at.x;
     }
+    note(p.y, at_y, 0);
+    note(p.x, at_x, kColumnTaps);
   }
 
   __device__ void start(typename Tile::Stage& stage, const ConvGather<bf16>& g, const Phase& p,
@@ -156,32 +162,36 @@ struct StepCopy {
     // Past the last channel a tap that no row has.
     const int tap = chunk * 8 < left ? 1 << walk.i | 1 << (kColumnTaps + walk.j) : 1 << 30;
     const int shift = tap_y.shift * g.w + tap_x.shift;
+    constexpr int kFurther =
+        kApart * 64;  // to the thread's next row, whose chunks lie as this one's
+    bf16* to = stage.a.chunk(slot, chunk);
 #pragma unroll
     for (int i = 0; i < kRowsA; ++i) {
       int at = pixel[i] + shift;
       if (Tile::kEnlarged)
         at = pixel[i] + (((taps[i] >> kOddY & 1) + tap_y.shift) >> 1) * g.w +
              (((taps[i] >> kOddX & 1) + tap_x.shift) >> 1);
-      async_copy_16_cached(stage.a.chunk(slot + i * kApart, chunk),
-                           source + static_cast<int64_t>(at) * channels, (taps[i] & tap) == tap);
+      async_copy_16_cached(to + i * kFurther, source + static_cast<int64_t>(at) * channels,
+                           (taps[i] & tap) == tap);
     }
 
     const bf16* weight = g.weight + (tap_y.row * g.filter + tap_x.row) * g.tap_stride +
                          (walk.channel + (walk.second ? g.c0 : 0)) * g.in_stride;
     const int outs = g.outs() - column0;
+    to = stage.b.chunk(slot, chunk);
     if (Tile::kBackward) {
       weight += slot * g.in_stride + column0 + chunk * 8;
 #pragma unroll
       for (int i = 0; i < kRowsB; ++i) {
         const int inner = i * kApart % 64, block = i * kApart / 64 * 64;
-        async_copy_16(stage.b.chunk(slot + i * kApart, chunk), weight + inner * g.in_stride + block,
+        async_copy_16(to + i * kFurther, weight + inner * g.in_stride + block,
                       slot + inner < left && block + chunk * 8 < outs);
       }
     } else {
       weight += (column0 + slot) * g.out_stride + chunk * 8;
 #pragma unroll
       for (int i = 0; i < kRowsB; ++i)
-        async_copy_16(stage.b.chunk(slot + i * kApart, chunk), weight + i * kApart * g.out_stride,
+        async_copy_16(to + i * kFurther, weight + i * kApart * g.out_stride,
                       slot + i * kApart < outs && chunk * 8 < left);
     }
     walk.advance(g, p);

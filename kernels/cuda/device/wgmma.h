@@ -57,7 +57,7 @@ struct alignas(1024) SwizzledRows {
   bf16 at[kRows][64];
 
   // Where chunk `chunk` (eight numbers) of a row lies.
-  __device__ bf16* chunk(int row, int chunk) { return &at[row][(chunk ^ row % 8) * 8]; }
+  __device__ bf16* chunk(int row, int chunk) { return &at[row][(chunk ^ (row & 7)) * 8]; }
 };
 
 #ifdef __CUDACC__
