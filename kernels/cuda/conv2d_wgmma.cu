@@ -76,12 +76,11 @@ struct ChannelWalk {
   static __host__ __device__ int64_t steps(const ConvGather<bf16>& g, const Phase& p) {
     return (ceil_div(g.c0, kStep) + ceil_div(g.c1, kStep)) * p.y.taps * p.x.taps;
   }
-  // Past the end, where no channel is, if there are no taps.
+  // Behind the last channel if there are no taps.
   __device__ ChannelWalk(const ConvGather<bf16>& g, const Phase& p, int step) {
-    constexpr int kNowhere = 1 << 30;
     const int taps = p.y.taps * p.x.taps, groups0 = static_cast<int>(ceil_div(g.c0, kStep));
     if (taps == 0) {
-      channel = kNowhere;
+      channel = g.c0;
       i = j = 0;
       second = false;
       return;
@@ -162,8 +161,7 @@ struct StepCopy {
     // Past the last channel a tap that no row has.
     const int tap = chunk * 8 < left ? 1 << walk.i | 1 << (kColumnTaps + walk.j) : 1 << 30;
     const int shift = tap_y.shift * g.w + tap_x.shift;
-    constexpr int kFurther =
-        kApart * 64;  // to the thread's next row, whose chunks lie as this one's
+    constexpr int kFurther = kApart * 64;  // the thread's next row, whose chunks lie in this order
     bf16* to = stage.a.chunk(slot, chunk);
 #pragma unroll
     for (int i = 0; i < kRowsA; ++i) {
