@@ -4,9 +4,9 @@
 // conv2d_backward_input.cu are all there is to know about which one runs when: bf16 whose channels
 // come in eights goes to the tensor cores, everything else to the tiled rung.
 // DIFFSCM_CONV=naive|tiled|mma|cudnn forces a rung; taps picks as ever, but never the strip
-// (conv2d_mma.cu); wgmma picks as ever, but conv2d_wgmma.cu instead of mma (and of nothing else: it
-// never picks it by itself, as it has not run on a GPU). The cpu target reads the same variable;
-// each target ignores the names that only the other has, so that one environment serves both.
+// (conv2d_mma.cu); wgmma picks as ever, but conv2d_wgmma.cu where mma would be: nothing else picks
+// that, as it has not run on a GPU. The cpu target reads the same variable; each target ignores the
+// names that only the other has, so that one environment serves both.
 #include <cstdlib>
 
 #include "kernels/cuda/conv2d_rungs.h"
