@@ -349,8 +349,12 @@ template <bool backward, bool enlarged>
 void run(const ConvGather<bf16>& g, Stream stream) {
   require(has_wgmma(),
           "DIFFSCM_CONV=wgmma: this device's compute capability is not 9.0; choose mma");
-  const auto channels_of_tiles = [&](int n) { return ceil_div(g.outs(), n) * n; };
-  if (channels_of_tiles(192) < channels_of_tiles(128))
+  const auto columns = [&](int n) { return ceil_div(g.outs(), n); };
+  // The wider one where it fits better and slices need not make up for its being fewer: their sums
+  // would cost more than the columns that a tile of 128 leaves empty.
+  const int64_t tiles =
+      ceil_div(g.outputs(0), WgmmaTile<192, backward, enlarged>::kM) * columns(192);
+  if (columns(192) * 192 < columns(128) * 128 && 2 * tiles >= multiprocessors())
     launch_tile<WgmmaTile<192, backward, enlarged>>(g, stream);
   else
     launch_tile<WgmmaTile<128, backward, enlarged>>(g, stream);

@@ -35,7 +35,7 @@ function(diffscm_checked_kernels_tests name library)
   set_tests_properties(${name} ${name}.wgmma PROPERTIES TIMEOUT 600)
   set_tests_properties(${name} PROPERTIES ENVIRONMENT "OMP_NUM_THREADS=1;DIFFSCM_TEST_WORK=2e4")
   set_tests_properties(${name}.wgmma PROPERTIES
-    ENVIRONMENT "OMP_NUM_THREADS=1;DIFFSCM_TEST_WORK=2e4;DIFFSCM_CONV=wgmma")
+    ENVIRONMENT "OMP_NUM_THREADS=1;DIFFSCM_TEST_WORK=2e4;DIFFSCM_CONV=wgmma;DIFFSCM_EMU_MULTIPROCESSORS=2")
 endfunction()
 if(TARGET diffscm_kernels_emulator_race)
   diffscm_checked_kernels_tests(kernels_race_tests diffscm_kernels_emulator_race)

@@ -99,7 +99,9 @@ TARGET_TEST_ON("emu cuda", Conv2d, MixedTypesAreF32BetweenCasts) {
 // At a batch that fills a GPU, with the cpu target as the reference.
 TYPED_TARGET_TEST_ON("cuda", Conv2d, LargeBatchMatchesCpu) {
   const Device cpu(kTargets[0]);
-  for (const ConvShape& s : mnist_fast_conv_shapes(64)) {
+  std::vector<ConvShape> shapes = mnist_fast_conv_shapes(64);
+  shapes.push_back(conv_shape(17, 32, 32, 8, 0, 136, 3));  // for the widest tile, on any GPU
+  for (const ConvShape& s : shapes) {
     const ConvProblem<T> p(d, s);
     const ConvProblem<float> q(cpu, s);
     const std::string name = ConvCase::name_of(s);

@@ -31,8 +31,11 @@ foreach(rung naive tiled taps)
   add_softgpu_tests(convolutions.${rung} kernels_tests Conv2d.*/cuda*-${too_much}
     DIFFSCM_CONV=${rung} DIFFSCM_TEST_WORK=1e5)
 endforeach()
+# With few multiprocessors it takes the wider tile.
 add_softgpu_tests(convolutions.wgmma kernels_tests Conv2d.*/cuda_bf16-${too_much}
   DIFFSCM_CONV=wgmma DIFFSCM_TEST_WORK=1e5)
+add_softgpu_tests(convolutions.wgmma_wide kernels_tests Conv2d.*/cuda_bf16-${too_much}
+  DIFFSCM_CONV=wgmma DIFFSCM_TEST_WORK=1e5 DIFFSCM_SOFTGPU=H100:2)
 add_softgpu_tests(cublas kernels_tests Matmul.*/cuda*-${too_much} DIFFSCM_GEMM=cublas)
 add_softgpu_tests(a100 kernels_tests Conv2d.*/cuda*:GroupNorm.*/cuda*:Matmul.*/cuda*-${too_much}
   DIFFSCM_SOFTGPU=A100 DIFFSCM_TEST_WORK=1e5)
