@@ -325,6 +325,32 @@ void matmul(benchmark::State& state, const MatmulCase& k) {
   });
 }
 
+void linear_group(benchmark::State& state, const LinearGroupCase& k, Pass pass) {
+  const bool forward = pass == Pass::forward;
+  const Array<float> x(k.m * k.k), weights(k.k * k.out()), biases(k.out()), y(k.m * k.out());
+  const Array<float> dx(forward ? 0 : k.m * k.k), dweights(forward ? 0 : k.k * k.out());
+  const Array<float> dbiases(forward ? 0 : k.out());
+  std::vector<LinearGroupArgs::Layer> layers;
+  std::vector<LinearGroupBackwardArgs::Layer> backwards;
+  for (int64_t at = 0; const int64_t out : k.outs) {
+    layers.push_back({out, weights + at * k.k, biases + at, y + at * k.m, out});
+    backwards.push_back({out, weights + at * k.k, y + at * k.m, dweights + at * k.k, dbiases + at});
+    at += out;
+  }
+  const auto count = static_cast<int64_t>(layers.size());
+  const double moved = kFloat * static_cast<double>(k.m * k.k + k.k * k.out() + k.m * k.out());
+  const double passes = forward ? 1 : 2;
+  measure(state,
+          {static_cast<double>(k.m * k.out()), passes * moved, passes * k.flops(),
+           matrix_peak<float>()},
+          [&] {
+            if (forward)
+              target.table->linear_group({k.m, k.k, x, count, layers.data()});
+            else
+              target.table->linear_group_backward({k.m, k.k, x, count, backwards.data(), dx});
+          });
+}
+
 template <class T>
 void silu(benchmark::State& state, const SizeCase& k) {
   const Array<T> x(k.n), y(k.n);
@@ -463,6 +489,10 @@ int run(int argc, char** argv) {
     add("conv2d_normalised_bf16", normalised, conv2d_normalised);
     add("norm_coefficients_bf16", normalised, norm_coefficients);
   }
+  add("linear_group", linear_group_cases(),
+      [](auto& s, const LinearGroupCase& k) { linear_group(s, k, Pass::forward); });
+  add("linear_group_backward", linear_group_cases(),
+      [](auto& s, const LinearGroupCase& k) { linear_group(s, k, Pass::backward); });
   add("ddim_update", ddim_cases(), ddim_update);
   add("adamw", adamw_cases(), adamw);
   add("normal", size_cases(), normal);

@@ -12,13 +12,8 @@
 #include <cmath>
 #include <cstdint>
 
+#include "kernels/everywhere.h"
 #include "kernels/random.h"
-
-#ifdef __CUDACC__
-#define DIFFSCM_EVERYWHERE __host__ __device__ __forceinline__
-#else
-#define DIFFSCM_EVERYWHERE inline __attribute__((always_inline))
-#endif
 
 namespace diffscm::kernels {
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/adamw.h"
+#include "kernels/anderson.h"
 #include "kernels/attention.h"
 #include "kernels/bfloat16.h"
 #include "kernels/conv2d.h"
@@ -10,6 +11,7 @@
 #include "kernels/error.h"
 #include "kernels/group_norm.h"
 #include "kernels/latent.h"
+#include "kernels/linear_group.h"
 #include "kernels/loss.h"
 #include "kernels/matmul.h"
 #include "kernels/pool.h"
@@ -40,6 +42,8 @@ namespace diffscm::kernels {
   BOTH(matmul, BasicMatmulArgs)                               \
   BF16(matmul_bf16_f32, BasicMatmulArgs<bf16, float>)         \
   BOTH(column_sum, BasicColumnSumArgs)                        \
+  F32(linear_group, LinearGroupArgs)                          \
+  F32(linear_group_backward, LinearGroupBackwardArgs)         \
   BOTH(linear_combination, BasicLinearCombinationArgs)        \
   BF16(cast_to_bf16, CastArgs<float, bf16>)                   \
   BF16(cast_to_f32, CastArgs<bf16, float>)                    \
@@ -64,6 +68,7 @@ namespace diffscm::kernels {
   F32(normal, NormalArgs)                                     \
   F32(ddim_update, DdimUpdateArgs)                            \
   F32(abs_quantile, AbsQuantileArgs)                          \
+  F32(anderson, AndersonArgs)                                 \
   F32(adamw, AdamwArgs)
 
 // A queue of work on a device; null is the target's default. On cpu and emu work is done at once.

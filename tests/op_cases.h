@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -162,6 +163,37 @@ inline std::vector<MatmulCase> matmul_cases() {
       {"classes", 2, 10, 128, false, true, true, false},
       {"empty_inner", 3, 4, 0, false, false, true, true},
       {"empty_inner_plain", 3, 4, 0, false, false, false, false},
+  };
+}
+
+struct LinearGroupCase {
+  const char* name;
+  int64_t m, k;
+  std::vector<int64_t> outs;
+  bool timed = false;
+
+  int64_t out() const { return std::accumulate(outs.begin(), outs.end(), int64_t{0}); }
+  double flops() const { return 2.0 * static_cast<double>(m * k * out()); }
+  double work() const { return flops() / 100; }
+};
+
+inline std::vector<LinearGroupCase> linear_group_cases() {
+  // Twice the channels of each residual block of mnist-fast.
+  const std::vector<int64_t> mnist{64, 128, 128, 128, 128, 128, 128, 128, 128, 64, 64};
+  return {
+      {"one", 1, 1, {1}},
+      {"odd", 7, 13, {5, 1, 17}},
+      {"tiles", 64, 32, {32, 64, 128}},
+      {"tiles_and_one", 65, 33, {33, 65}},
+      {"eights", 40, 24, {8, 16, 8, 24}},
+      {"one_row", 1, 128, {64, 128}},
+      {"more_than_a_launch", 3, 5, std::vector<int64_t>(70, 4)},
+      {"an_empty_layer", 5, 6, {4, 0, 3}},
+      {"no_rows", 0, 6, {4, 3}},
+      {"no_inputs", 3, 0, {4, 3}},
+      {"mnist", 1, 128, mnist, true},
+      {"mnist_batch64", 64, 128, mnist, true},
+      {"mnist_batch256", 256, 128, mnist, true},
   };
 }
 
