@@ -48,6 +48,14 @@ Variable normalised_conv2d(const Variable& x, const Variable& x1, const Variable
 Variable linear(const Variable& x, const Variable& weight, const Variable& bias,
                 const Variable& residual = {});
 
+// linear(x, weight, bias) for each layer, by one operator: x [..., in] f32, weights [out, in],
+// biases [out] or empty, out differing from layer to layer -> [..., out] each. Contract:
+// kernels/linear_group.h.
+struct LinearParameters {
+  Variable weight, bias;
+};
+std::vector<Variable> linear_group(const Variable& x, const std::vector<LinearParameters>& layers);
+
 // qkv [N,T,3C] -> [N,queries,C]. Contract: kernels/attention.h.
 Variable attention(const Variable& qkv, int64_t heads, kernels::QkvLayout layout, int64_t queries);
 

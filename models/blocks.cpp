@@ -17,12 +17,11 @@ ResBlock::ResBlock(int64_t in, int64_t out, const BlockOptions& options, Resampl
   if (in != out) skip.emplace(in, out, 1, init);
 }
 
-Variable ResBlock::forward(const Variable& x, const Variable& x1, const Variable& silu_emb,
+Variable ResBlock::forward(const Variable& x, const Variable& x1, const Variable& told,
                            ForwardContext& context) const {
   Variable h = resample == Resample::down
                    ? in_conv.forward(avg_pool(in_norm.forward(x, x1, {}, /*silu=*/true)))
                    : convolve_normalised(in_norm, in_conv, x, x1);
-  const Variable told = emb.forward(silu_emb);
   if (!scale_shift) h = add_to_pixels(h, told);
   Variable shortcut = resample == Resample::down ? avg_pool(x)
                       : resample == Resample::up ? upsample(x)

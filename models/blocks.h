@@ -20,10 +20,11 @@ struct BlockOptions {
 // What a residual block does to the size of the image: 2x2 means, or nearest neighbours.
 enum class Resample { none, down, up };
 
-// x [N,H,W,C0] (with x1 [N,H,W,C1] concatenated, or empty) and SiLU(emb) [N,E] -> [N,H',W',out]:
+// x [N,H,W,C0] (with x1 [N,H,W,C1] concatenated, or empty) and told = emb(SiLU(embedding)), the
+// time as this block sees it -> [N,H',W',out]:
 //   h = conv3x3(resample(SiLU(GN(x))))
-//   scale_shift: (scale, shift) = Linear(SiLU(emb)),  h = GN(h) * (1 + scale) + shift
-//   otherwise:   h = GN(h + Linear(SiLU(emb)))
+//   scale_shift: (scale, shift) = told [N,2 out],  h = GN(h) * (1 + scale) + shift
+//   otherwise:   h = GN(h + told),  told [N,out]
 //   y = skip(resample(x)) + conv3x3(dropout(SiLU(h)))
 // skip is the identity, or a 1x1 convolution when channels change.
 struct ResBlock {
@@ -37,7 +38,7 @@ struct ResBlock {
 
   ResBlock(int64_t in, int64_t out, const BlockOptions& options, Resample resample,
            Initializer& init);
-  Variable forward(const Variable& x, const Variable& x1, const Variable& silu_emb,
+  Variable forward(const Variable& x, const Variable& x1, const Variable& told,
                    ForwardContext& context) const;
   void visit(const std::string& prefix, const ParameterVisitor& visitor);
 };

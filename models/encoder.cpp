@@ -50,10 +50,13 @@ Encoder::Encoder(const EncoderConfig& config, int64_t outputs, const char* who, 
 Variable Encoder::forward(const Variable& x, const Tensor& t, ForwardContext& context) const {
   require_input(x, image_size_, in_channels_, who_);
   require(t.numel() == x.dim(0), "{} timesteps for {} images", t.numel(), x.dim(0));
-  const Variable emb = trunk_.embed(t);
+  std::vector<const Linear*> projections;
+  trunk_.list_projections(projections);
+  const std::vector<Variable> blocks_told = forward_all(projections, trunk_.embed(t));
+  std::span<const Variable> told = blocks_told;
   if (is_spatial()) {
     std::vector<Variable> means;
-    const Variable middle = trunk_.forward(x, emb, layers_, context, [&](const Variable& result) {
+    const Variable middle = trunk_.forward(x, told, layers_, context, [&](const Variable& result) {
       means.push_back(mean_over_pixels({result}));
     });
     means.push_back(mean_over_pixels({middle}));
@@ -62,7 +65,7 @@ Variable Encoder::forward(const Variable& x, const Tensor& t, ForwardContext& co
                                                      : out_norm_.forward(h, {}, {}, /*silu=*/true));
   }
   const Variable h =
-      out_norm_.forward(trunk_.forward(x, emb, layers_, context), {}, {}, /*silu=*/true);
+      out_norm_.forward(trunk_.forward(x, told, layers_, context), {}, {}, /*silu=*/true);
   if (attention_) return attention_->forward(h);
   return last_.forward(mean_over_pixels({h}));
 }

@@ -81,6 +81,13 @@ void Linear::visit(const std::string& prefix, const ParameterVisitor& visitor) {
   visitor(prefix + ".bias", bias);
 }
 
+std::vector<Variable> forward_all(const std::vector<const Linear*>& layers, const Variable& x) {
+  std::vector<LinearParameters> parameters;
+  for (const Linear* layer : layers)
+    parameters.push_back({layer->weight.variable, layer->bias.variable});
+  return linear_group(x, parameters);
+}
+
 GroupNorm::GroupNorm(int64_t channels, int64_t groups, double eps) : groups(groups), eps(eps) {
   require(channels % groups == 0, "group norm: {} channels are not a multiple of {} groups",
           channels, groups);

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "autograd/functions.h"
 
@@ -72,6 +73,9 @@ struct Linear {
   Variable forward(const Variable& x, const Variable& residual = {}) const;
   void visit(const std::string& prefix, const ParameterVisitor& visitor);
 };
+
+// What each of the layers makes of x, by one operator.
+std::vector<Variable> forward_all(const std::vector<const Linear*>& layers, const Variable& x);
 
 struct GroupNorm {
   Parameter weight, bias;  // [C] each: 1 and 0

@@ -21,29 +21,39 @@ BlockOptions TrunkConfig::block_options() const {
   return {4 * model_channels, dropout, norm_groups, norm_eps, scale_shift};
 }
 
-Variable Stage::forward(const Variable& x, const Variable& x1, const Variable& silu_emb,
+void Stage::list_projections(std::vector<const Linear*>& layers) const {
+  for (const auto* each : {&block, &last})
+    if (*each) layers.push_back(&(*each)->emb);
+}
+
+Variable Stage::forward(const Variable& x, const Variable& x1, std::span<const Variable>& told,
                         ForwardContext& context) const {
-  if (!context.recompute || (!block && !last)) return compute(x, x1, silu_emb, context);
+  const size_t blocks = (block ? 1 : 0) + (last ? 1 : 0);
+  const std::vector<Variable> own(told.begin(), told.begin() + static_cast<ptrdiff_t>(blocks));
+  told = told.subspan(blocks);
+  if (!context.recompute || blocks == 0) return compute(x, x1, own, context);
+  std::vector<Variable> inputs{x, x1, (block ? *block : *last).in_conv.weight.variable};
+  inputs.insert(inputs.end(), own.begin(), own.end());
   // Both runs begin with the same random numbers, the first one moves the context on.
   const ForwardContext start = context;
   return recomputed(
       [=, this, &context, first = true]() mutable {
-        if (std::exchange(first, false)) return compute(x, x1, silu_emb, context);
+        if (std::exchange(first, false)) return compute(x, x1, own, context);
         ForwardContext again = start;
-        return compute(x, x1, silu_emb, again);
+        return compute(x, x1, own, again);
       },
-      {x, x1, silu_emb, (block ? *block : *last).in_conv.weight.variable});
+      inputs);
 }
 
-Variable Stage::compute(const Variable& x, const Variable& x1, const Variable& silu_emb,
+Variable Stage::compute(const Variable& x, const Variable& x1, const std::vector<Variable>& told,
                         ForwardContext& context) const {
   Variable h = x;
   if (stem) h = stem->forward(h);
-  if (block) h = block->forward(h, x1, silu_emb, context);
+  if (block) h = block->forward(h, x1, told.front(), context);
   if (attention) h = attention->forward(h);
   if (downsample) h = downsample->forward(h);
   if (upsample) h = upsample->forward(h);
-  if (last) h = last->forward(h, {}, silu_emb, context);
+  if (last) h = last->forward(h, {}, told.back(), context);
   return h;
 }
 
@@ -94,15 +104,20 @@ Trunk::Trunk(const TrunkConfig& config, Initializer& init)
   middle_.last.emplace(channels, channels, options, Resample::none, init);
 }
 
-Variable Trunk::forward(const Variable& x, const Variable& silu_emb, Dtype layers,
+void Trunk::list_projections(std::vector<const Linear*>& layers) const {
+  for (const Stage& stage : input_blocks_) stage.list_projections(layers);
+  middle_.list_projections(layers);
+}
+
+Variable Trunk::forward(const Variable& x, std::span<const Variable>& told, Dtype layers,
                         ForwardContext& context,
                         const std::function<void(const Variable&)>& each) const {
   Variable h = x;
   for (const Stage& stage : input_blocks_) {
-    h = stage.stem ? stage.stem->forward_as(layers, h) : stage.forward(h, {}, silu_emb, context);
+    h = stage.stem ? stage.stem->forward_as(layers, h) : stage.forward(h, {}, told, context);
     if (each) each(h);
   }
-  return middle_.forward(h, {}, silu_emb, context);
+  return middle_.forward(h, {}, told, context);
 }
 
 void Trunk::visit_blocks(const ParameterVisitor& visitor) {

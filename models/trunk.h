@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "models/blocks.h"
@@ -43,13 +44,16 @@ struct Stage {
   std::optional<Conv2d> downsample, upsample;
   std::optional<ResBlock> last;
 
-  // x1: concatenated behind x, or empty.
-  Variable forward(const Variable& x, const Variable& x1, const Variable& silu_emb,
+  // The layers that tell its residual blocks of the time, in order, behind those in `layers`.
+  void list_projections(std::vector<const Linear*>& layers) const;
+  // x1: concatenated behind x, or empty. told: begins with what those layers gave, which is taken
+  // off it.
+  Variable forward(const Variable& x, const Variable& x1, std::span<const Variable>& told,
                    ForwardContext& context) const;
   void visit(const std::string& prefix, const ParameterVisitor& visitor);
 
  private:
-  Variable compute(const Variable& x, const Variable& x1, const Variable& silu_emb,
+  Variable compute(const Variable& x, const Variable& x1, const std::vector<Variable>& told,
                    ForwardContext& context) const;
 };
 
@@ -64,9 +68,11 @@ class Trunk {
   Variable embed(const Tensor& t, const Variable& told = {}) const {
     return time_embed_.forward(t, told);
   }
-  // x [N,S,S,in] -> middle_block's result. `each` is shown the result of each of input_blocks.
-  // `layers`: the dtype from the stem on.
-  Variable forward(const Variable& x, const Variable& silu_emb, Dtype layers,
+  // As Stage's, of all its stages.
+  void list_projections(std::vector<const Linear*>& layers) const;
+  // x [N,S,S,in] -> middle_block's result; told as Stage's. `each` is shown the result of each of
+  // input_blocks. `layers`: the dtype from the stem on.
+  Variable forward(const Variable& x, std::span<const Variable>& told, Dtype layers,
                    ForwardContext& context,
                    const std::function<void(const Variable&)>& each = {}) const;
   // Of the results of input_blocks, in order; middle_block's has as many as the last.

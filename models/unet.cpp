@@ -107,14 +107,18 @@ Variable UNet::body(const Variable& x, const Tensor& t, ForwardContext& context,
             feature_count(config_.conditions), to_string(features.shape()));
     told = linear(features, condition_embed_.variable, {});
   }
-  const Variable emb = trunk_.embed(t, told);
+  std::vector<const Linear*> projections;
+  trunk_.list_projections(projections);
+  for (const Stage& stage : output_blocks_) stage.list_projections(projections);
+  const std::vector<Variable> blocks_told = forward_all(projections, trunk_.embed(t, told));
+  std::span<const Variable> blocks_left = blocks_told;
   std::vector<Variable> skips;
-  Variable h = trunk_.forward(config_.turned ? half_turn(x) : x, emb, layers_, context,
+  Variable h = trunk_.forward(config_.turned ? half_turn(x) : x, blocks_left, layers_, context,
                               [&](const Variable& result) { skips.push_back(result); });
   for (const Stage& stage : output_blocks_) {
     const Variable skip = std::move(skips.back());
     skips.pop_back();
-    h = stage.forward(h, skip, emb, context);
+    h = stage.forward(h, skip, blocks_left, context);
   }
   return out_norm_.forward(h, {}, {}, /*silu=*/true);
 }

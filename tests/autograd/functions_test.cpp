@@ -110,6 +110,30 @@ TEST(FunctionGradients, Linear) {
                       random_tensor({1, 1, 1}, 4)});
 }
 
+// One input, several layers, the second without a bias; nobody asks what the third gives.
+TEST(FunctionGradients, LinearGroup) {
+  const auto f = [](const Inputs& in) {
+    const auto y = linear_group(in[0], {{in[1], in[2]}, {in[3], {}}, {in[1], {}}});
+    return add(y[0], scale(y[1], 0.5f));
+  };
+  check_gradients(f, {random_tensor({5, 7}, 1), random_tensor({3, 7}, 2), random_tensor({3}, 3),
+                      random_tensor({3, 7}, 4)});
+}
+
+// Each branch's gradient is added to what the others gave, whichever comes first.
+TEST(FunctionGradients, GroupNormOfBranches) {
+  const auto f = [](const Inputs& in) {
+    const GroupNormOptions options{.groups = 2, .silu = true};
+    const Variable first = group_norm(in[0], in[1], in[2], in[3], {}, options);
+    const Variable second = group_norm(in[0], in[0], in[2], in[3], {}, options);
+    return add(add(first, second), group_norm(in[1], in[0], in[2], in[3], {}, options));
+  };
+  check_gradients(f,
+                  {random_tensor({2, 3, 3, 4}, 1), random_tensor({2, 3, 3, 4}, 2),
+                   random_tensor({8}, 3), random_tensor({8}, 4)},
+                  kOwnDifferences);
+}
+
 TEST(FunctionGradients, Attention) {
   struct Case {
     int64_t n, tokens, queries, channels, heads;
@@ -244,6 +268,8 @@ TEST(Functions, ShapesThatDoNotFitAreErrors) {
   EXPECT_THROW(linear(x, t({3, 7}), {}), Error);
   EXPECT_THROW(linear(x, t({3, 8}), t({4})), Error);
   EXPECT_THROW(linear(x, t({3, 8}), {}, x), Error);
+  EXPECT_THROW(linear_group(x, {{t({3, 8}), {}}, {t({3, 7}), {}}}), Error);
+  EXPECT_THROW(linear_group(x, {{t({3, 8}), t({4})}}), Error);
 
   EXPECT_THROW(attention(t({2, 9, 16}), 1, kernels::QkvLayout::per_head, 9), Error);
   EXPECT_THROW(attention(t({2, 9, 24}), 3, kernels::QkvLayout::per_head, 9), Error);
