@@ -63,6 +63,7 @@ Variable group_norm(const Variable& x, const Variable& x1, const Variable& gamma
         const Target target = dy.target();
         Tensor dx0(x0.shape(), target, dtype);
         Tensor dx1 = x1 ? Tensor(x1.shape(), target, dtype) : Tensor();
+        const Tensor before0 = sink.take(0), before1 = sink.take(1);
         Tensor dgamma = sink.wants(2) ? sink.place(2, gamma.shape(), target) : Tensor();
         Tensor dbeta = sink.wants(3) ? sink.place(3, beta.shape(), target) : Tensor();
         Tensor dscale_shift = sink.wants(4) ? Tensor(scale_shift.shape(), target) : Tensor();
@@ -74,7 +75,9 @@ Variable group_norm(const Variable& x, const Variable& x1, const Variable& gamma
               mutable_data_or_null<T>(dx1),
               mutable_data_or_null(dgamma),
               mutable_data_or_null(dbeta),
-              mutable_data_or_null(dscale_shift)};
+              mutable_data_or_null(dscale_shift),
+              data_or_null<T>(before0),
+              data_or_null<T>(before1)};
           // The backward only reads the statistics.
           backward.forward.mean = const_cast<float*>(mean.data());
           backward.forward.rstd = const_cast<float*>(rstd.data());

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <unordered_set>
+#include <utility>
 
 #include "autograd/dispatch.h"
 
@@ -37,6 +38,11 @@ Tensor GradientSink::place(size_t input, const Shape& shape, Target target) {
     return Tensor(shape, target);
   node->home_taken = true;
   return node->home.reshape(shape);
+}
+
+Tensor GradientSink::take(size_t input) {
+  Node* node = inputs_[input].get();
+  return node == nullptr ? Tensor() : std::exchange(node->gradient, Tensor());
 }
 
 void GradientSink::add(size_t input, Tensor gradient) {

@@ -28,6 +28,9 @@ class GradientSink {
   // Memory for this input's f32 gradient, to be filled and added: the home that a leaf has for it,
   // if it is free, or else new memory.
   Tensor place(size_t input, const Shape& shape, Target target);
+  // What has been delivered for this input so far, or an empty tensor: an operator that adds it to
+  // what it computes takes it, and delivers the sum.
+  Tensor take(size_t input);
   // First delivery overwrites (takes the tensor over), later ones accumulate.
   void add(size_t input, Tensor gradient);
 

@@ -56,7 +56,8 @@ void check(const NormCoefficientsArgs&);
 
 // Gradients of group norm given dy. The normalised value is recomputed from x, mean and rstd;
 // nothing else is saved. Null outputs are skipped (guidance needs dx only). Every non-null output
-// is overwritten. dgamma and dbeta sum over samples; bit-reproducible whatever the number of
+// is overwritten. add0 and add1, gradients of x0 and x1 from elsewhere, are added in f32 before dx0
+// and dx1 are rounded; they are not read where dx0 or dx1 is null, and must not alias it. dgamma and dbeta sum over samples; bit-reproducible whatever the number of
 // threads.
 template <class T>
 struct BasicGroupNormBackwardArgs {
@@ -67,6 +68,8 @@ struct BasicGroupNormBackwardArgs {
   float* dgamma;                  // [C] or null
   float* dbeta;                   // [C] or null
   float* dscale_shift;            // [N, 2C] or null
+  const T* add0 = nullptr;        // [N, HW, C0] or null
+  const T* add1 = nullptr;        // [N, HW, C1] or null
 };
 using GroupNormBackwardArgs = BasicGroupNormBackwardArgs<float>;
 template <class T>

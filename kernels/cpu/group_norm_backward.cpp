@@ -81,6 +81,20 @@ DIFFSCM_INLINE void finish_rows_leaf(int64_t rows, int64_t channels, const float
 }
 constexpr Clones<finish_rows_leaf> finish_rows;
 
+// The same, and `add` to it.
+DIFFSCM_INLINE void finish_rows_adding_leaf(int64_t rows, int64_t channels, const float* x,
+                                            const float* a, const float* b, const float* d,
+                                            const float* add, float* dx) {
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* in = x + r * channels;
+    const float* more = add + r * channels;
+    float* out = dx + r * channels;
+#pragma GCC ivdep
+    for (int64_t i = 0; i < channels; ++i) out[i] = out[i] * a[i] + (in[i] * b[i] + d[i]) + more[i];
+  }
+}
+constexpr Clones<finish_rows_adding_leaf> finish_rows_adding;
+
 DIFFSCM_INLINE void add_to_leaf(int64_t n, const float* x, float* y) {
 #pragma GCC ivdep
   for (int64_t i = 0; i < n; ++i) y[i] += x[i];
@@ -223,8 +237,13 @@ void group_norm_backward(const GroupNormBackwardArgs& args, Stream) {
       const int64_t o = half.offset;
       float* dx = which == 0 ? args.dx0 : args.dx1;
       if (!dx) continue;
-      finish_rows(plan.rows(chunk), half.channels, (which == 0 ? f.x0 : f.x1) + at(which, n, chunk),
-                  m.a + o, m.b + o, m.d + o, dx + at(which, n, chunk));
+      const int64_t begin = at(which, n, chunk), rows = plan.rows(chunk);
+      const float* x = (which == 0 ? f.x0 : f.x1) + begin;
+      if (const float* add = which == 0 ? args.add0 : args.add1)
+        finish_rows_adding(rows, half.channels, x, m.a + o, m.b + o, m.d + o, add + begin,
+                           dx + begin);
+      else
+        finish_rows(rows, half.channels, x, m.a + o, m.b + o, m.d + o, dx + begin);
     }
   };
   for (int64_t n = 0; n < f.n; ++n)

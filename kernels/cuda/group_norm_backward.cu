@@ -16,6 +16,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/device/async_copy.h"
+#include "kernels/cuda/device/elements.h"
 #include "kernels/cuda/table.h"
 
 namespace diffscm::kernels::DIFFSCM_TARGET {
@@ -90,15 +91,25 @@ __device__ inline float finish_channel(const BasicGroupNormBackwardArgs<T>& args
   return f.gamma[c] * one_scale;
 }
 
+// What else flows into the thread's channels of x0 or x1, or nothing.
+template <class T, int V>
+struct Addend {
+  const T* data;  // of the sample's first pixel, or null
+
+  __device__ Numbers<V> at(int64_t offset) const {
+    return data ? load_numbers<V>(data + offset) : Numbers<V>();
+  }
+};
 template <class T, int V, bool kSilu, bool kDrop>
 __device__ inline Vector<T, V> input_gradient(const Recompute<T, V, kSilu, kDrop>& recompute,
                                               const float (&xhat)[V], const float (&dz)[V],
-                                              const float (&m1)[V], const float (&m2)[V]) {
+                                              const float (&m1)[V], const float (&m2)[V],
+                                              const Numbers<V>& add) {
   float dx[V];
 #pragma unroll
   for (int j = 0; j < V; ++j) {
     const float d = dz[j] * recompute.w.weight[j] - m1[j] - xhat[j] * m2[j];
-    dx[j] = recompute.rstd[j] * d;
+    dx[j] = recompute.rstd[j] * d + add[j];
   }
   return from_floats<T>(dx);
 }
@@ -169,6 +180,7 @@ __global__ void __launch_bounds__(kNormThreads, 2)
   __syncthreads();
 
   const Column<T> dx = column_of(args.dx0, args.dx1, plan, n, place.channel);
+  const Addend<T, V> add{column_of(args.add0, args.add1, plan, n, place.channel).data};
   if (!place.active || dx.data == nullptr) return;
   float m1[V], m2[V];
   each_group<V>(place.channel - first, d, [&](int j, int g) {
@@ -179,7 +191,8 @@ __global__ void __launch_bounds__(kNormThreads, 2)
     const int at = (p * columns + place.column) * V;
     recompute(load<V>(slab_x + at), load<V>(slab_dy + at),
               static_cast<int64_t>(p) * plan.c + place.channel, xhat, dz);
-    store(dx.data + p * dx.stride, input_gradient(recompute, xhat, dz, m1, m2));
+    store(dx.data + p * dx.stride,
+          input_gradient(recompute, xhat, dz, m1, m2, add.at(p * dx.stride)));
   }
 }
 
@@ -274,6 +287,7 @@ __global__ void __launch_bounds__(kNormThreads)
   const Column<const T> x =
       column_of(args.forward.x0, args.forward.x1, plan, tile.n, place.channel);
   const Column<T> dx = column_of(args.dx0, args.dx1, plan, tile.n, place.channel);
+  const Addend<T, V> add{column_of(args.add0, args.add1, plan, tile.n, place.channel).data};
   if (!place.active || dx.data == nullptr) return;
   const T* dy = args.dy + tile.n * plan.hw * plan.c;
   const Recompute<T, V, kSilu, kDrop> recompute(args.forward, plan, tile.n, place, drop);
@@ -287,7 +301,8 @@ __global__ void __launch_bounds__(kNormThreads)
   for (int p = place.row; p < tile.pixels; p += place.rows) {
     const int64_t pixel = tile.begin + p, e = pixel * plan.c + place.channel;
     recompute(load<V>(x.data + pixel * x.stride), load<V>(dy + e), e, xhat, dz);
-    store(dx.data + pixel * dx.stride, input_gradient(recompute, xhat, dz, m1, m2));
+    store(dx.data + pixel * dx.stride,
+          input_gradient(recompute, xhat, dz, m1, m2, add.at(pixel * dx.stride)));
   }
 }
 
@@ -392,7 +407,7 @@ void group_norm_backward(const BasicGroupNormBackwardArgs<T>& args, Stream strea
   }
   const bool vectors = f.c0 % kVector<T> == 0 && f.c1 % kVector<T> == 0 && aligned16(f.x0) &&
                        aligned16(f.x1) && aligned16(args.dy) && aligned16(args.dx0) &&
-                       aligned16(args.dx1);
+                       aligned16(args.dx1) && aligned16(args.add0) && aligned16(args.add1);
   vectors ? choose<T, kVector<T>>(args, stream) : choose<T, 1>(args, stream);
 }
 template void group_norm_backward(const BasicGroupNormBackwardArgs<float>&, Stream);

@@ -89,7 +89,7 @@ struct Backward {
 };
 template <class T>
 Backward<T> run_backward(const Device& d, BasicGroupNormArgs<T> args, const Forward<T>& forward,
-                         const T* dy) {
+                         const T* dy, const T* add0 = nullptr, const T* add1 = nullptr) {
   const int64_t c = args.c0 + args.c1;
   args.mean = forward.mean;
   args.rstd = forward.rstd;
@@ -102,7 +102,9 @@ Backward<T> run_backward(const Device& d, BasicGroupNormArgs<T> args, const Forw
                                              .dx1 = r.dx1,
                                              .dgamma = r.dgamma,
                                              .dbeta = r.dbeta,
-                                             .dscale_shift = r.dscale_shift});
+                                             .dscale_shift = r.dscale_shift,
+                                             .add0 = add0,
+                                             .add1 = add1});
   return r;
 }
 
@@ -140,6 +142,41 @@ void check_backward(const Device& d, const GroupNormCase& k) {
   expect_close(actual.dbeta, expected.dbeta, tolerance, name + " dbeta");
   if (k.scale_shift)
     expect_close(actual.dscale_shift, expected.dscale_shift, tolerance, name + " dscale_shift");
+}
+
+// Gradients from elsewhere are added; everything else stays as it is, to the bit.
+template <class T>
+void check_addends(const Device& d, const GroupNormCase& k) {
+  const Arrays<T> a(d, k);
+  const Forward<T> forward = run(d, a.args);
+  const auto add0 = d.input<T>(random_floats(k.n * k.hw * k.c0, 8)),
+             add1 = d.input<T>(random_floats(k.n * k.hw * k.c1, 9));
+  const Backward<T> plain = run_backward<T>(d, a.args, forward, a.dy),
+                    first = run_backward<T>(d, a.args, forward, a.dy, add0),
+                    both = run_backward<T>(d, a.args, forward, a.dy, add0, add1);
+  const auto expected = reference::group_norm_backward(a.in_double(), a.dy.doubles()).dx;
+  const auto sum = [](Doubles x, const Doubles& y) {
+    for (size_t i = 0; i < x.size(); ++i) x[i] += y[i];
+    return x;
+  };
+  const std::string name = k.name;
+  const Doubles dx0 = sum(channels(expected, k.c(), 0, k.c0), add0.doubles()),
+                dx1 = sum(channels(expected, k.c(), k.c0, k.c()), add1.doubles());
+  expect_close(first.dx0, dx0, 2 * k.tolerance, name + " dx0 + add0");
+  expect_same_bits(first.dx1, plain.dx1, name + " dx1 alone");
+  expect_same_bits(both.dx0, first.dx0, name + " dx0 + add0");
+  expect_close(both.dx1, dx1, 2 * k.tolerance, name + " dx1 + add1");
+  expect_same_bits(both.dgamma, plain.dgamma, name + " dgamma");
+}
+
+TYPED_TARGET_TEST(GroupNorm, BackwardAddsOtherGradients) {
+  for (const GroupNormCase& k : group_norm_cases()) {
+    if (k.work() > 3e4) continue;
+    for (const int64_t offset : {0, 1}) {
+      d.offset = offset;
+      check_addends<T>(d, k);
+    }
+  }
 }
 
 TYPED_TARGET_TEST(GroupNorm, MatchesReference) {
