@@ -50,7 +50,7 @@ Denoiser::Denoiser(const EpsilonModel& epsilon, const Guidance& guidance) {
   }
 }
 
-Prediction Denoiser::operator()(const Tensor& x, const Tensor& t) const {
+Prediction Denoiser::operator()(const Tensor& x, const Tensor& t, const Tensor& scales) const {
   std::vector<Tensor> eps;
   if (joined_ > 0) {
     const auto copies = static_cast<size_t>(joined_);
@@ -62,6 +62,7 @@ Prediction Denoiser::operator()(const Tensor& x, const Tensor& t) const {
     for (const TimestepFunction& f : eps_) eps.push_back(f(x, t));
   }
   Prediction result;
+  result.scales = scales;
   if (scales_.empty()) {
     result.eps = eps[0];
   } else if (scales_.size() == 1) {
@@ -117,8 +118,19 @@ std::vector<const TimestepFunction*> Denoiser::functions() const {
   return all;
 }
 
-std::string Denoiser::signature() const {
+bool Denoiser::can_read_scales(const ThresholdOptions& threshold) const {
+  return gradients_.size() <= 1 &&
+         (scales_.empty() ||
+          (scales_.size() == 1 && threshold.kind != kernels::Threshold::dynamic));
+}
+
+std::array<double, 2> Denoiser::scales() const {
+  return {gradients_.empty() ? 0 : gradients_[0].scale, scales_.empty() ? 1 : scales_[0]};
+}
+
+std::string Denoiser::signature(bool reads_scales) const {
   std::string text = fmt::format("{} {} {}", eps_.size(), joined_, gradients_.size());
+  if (reads_scales) return text;
   for (const double s : scales_) text += fmt::format(" {:a}", s);
   for (const Guidance::Term& term : gradients_) text += fmt::format(" {:a}", term.scale);
   return text;

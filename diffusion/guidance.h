@@ -1,6 +1,7 @@
 // Guidance: what pulls images towards the values of their parents, and how strongly.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -39,7 +40,8 @@ class Denoiser {
   // features) are evaluated with it as one batch.
   Denoiser(const EpsilonModel& epsilon, const Guidance& guidance);
 
-  Prediction operator()(const Tensor& x, const Tensor& t) const;
+  // `scales`: Prediction's, of a denoiser whose scales may be read so.
+  Prediction operator()(const Tensor& x, const Tensor& t, const Tensor& scales = {}) const;
   Prediction operator()(const Tensor& x, int timestep) const;
 
   // The same for images `rows` of the batch.
@@ -47,8 +49,13 @@ class Denoiser {
   bool is_recordable() const;
   // All that it asks.
   std::vector<const TimestepFunction*> functions() const;
-  // What a recording of it has within it beside them: how they are joined, and the scales.
-  std::string signature() const;
+  // Whether its scales, those of one gradient and one condition at most, may be read from memory in
+  // a step with such a threshold: {scale, weight}.
+  bool can_read_scales(const ThresholdOptions& threshold) const;
+  std::array<double, 2> scales() const;
+  // What a recording of it has within it beside the functions: how they are joined and, unless they
+  // are read from memory, the scales.
+  std::string signature(bool reads_scales) const;
   // TimestepFunction's, of all functions.
   Denoiser detached() const;
   void rebind(const Denoiser& other);

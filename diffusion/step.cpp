@@ -41,6 +41,8 @@ void take(const Step& step, const Prediction& prediction, const Tensor& x, Tenso
   const bool dynamic = step.threshold.kind == Threshold::dynamic;
   // The quantile is that of the one eps that is used.
   const bool fused = prediction.base && !dynamic;
+  require(!prediction.scales || fused || !prediction.base,
+          "a quantile of eps under guidance needs its weight on the host");
   const Tensor eps = fused ? prediction.eps : weighted_eps(prediction);
   Tensor quantile;
   if (dynamic) {
@@ -70,6 +72,7 @@ void take(const Step& step, const Prediction& prediction, const Tensor& x, Tenso
                    .noise = step.noise ? step.noise.data() : nullptr,
                    .quantile = quantile ? quantile.data() : nullptr,
                    .levels = levels,
+                   .scales = prediction.scales ? prediction.scales.data<double>() : nullptr,
                    .out = out.mutable_data()});
 }
 

@@ -32,6 +32,9 @@ struct Prediction {
   // Or empty: grad_x log p of what is wanted, and how strongly it acts.
   Tensor gradient{};
   double scale = 0;
+  // Or {scale, weight} as a tensor [2] f64 in the target's memory, which a recorded step reads
+  // instead.
+  Tensor scales{};
 
   // The eps that an unclipped step moves along at noise level alpha_bar: with both kinds of
   // guidance in it.

@@ -12,13 +12,15 @@ class DdimWalk::Advance {
         x_(x.clone()),
         t_({x.dim(0)}, x.target()),
         levels_({2}, x.target(), Dtype::f64) {
+    if (denoiser_.can_read_scales(threshold)) scales_ = scales_of(denoiser_);
     if (denoiser_.is_recordable()) step_.emplace(x.target(), [this] { advance(threshold_); });
   }
 
-  // Other images, and what is bound to the networks for them.
+  // Other images, what is bound to the networks for them, and other scales where they are read.
   void begin(const Denoiser& denoiser, const Tensor& x) {
     denoiser_.rebind(denoiser);
     x_.copy_from(x);
+    if (scales_) scales_.copy_from(scales_of(denoiser));
   }
   // t [N], levels {from, to}.
   void step(const Tensor& t, const Tensor& levels, bool from_image) {
@@ -35,13 +37,17 @@ class DdimWalk::Advance {
 
  private:
   void advance(const ThresholdOptions& threshold) {
-    take({.from = 1, .to = 1, .levels = levels_, .threshold = threshold}, denoiser_(x_, t_), x_,
-         x_);
+    take({.from = 1, .to = 1, .levels = levels_, .threshold = threshold},
+         denoiser_(x_, t_, scales_), x_, x_);
+  }
+  Tensor scales_of(const Denoiser& denoiser) const {
+    const std::array<double, 2> scales = denoiser.scales();
+    return Tensor::from(std::span<const double>(scales), {2}, x_.target());
   }
 
   Denoiser denoiser_;
   const ThresholdOptions threshold_;
-  Tensor x_, t_, levels_;
+  Tensor x_, t_, levels_, scales_;    // scales_: empty where they are not read
   std::optional<CapturedStep> step_;  // empty: the networks cannot be recorded
 };
 
@@ -66,7 +72,7 @@ DdimWalk::DdimWalk(const Denoiser& denoiser, const Chain& chain, const std::vect
   }
   key_.emplace(functions, fmt::format("{} {} {} {:a} {}", name_of(x.target()), to_string(x.shape()),
                                       static_cast<int>(threshold.kind), threshold.quantile,
-                                      denoiser.signature()));
+                                      denoiser.signature(denoiser.can_read_scales(threshold))));
   advance_ = Kept<Advance>::recordings().take(*key_);
   if (advance_)
     advance_->begin(denoiser, x);

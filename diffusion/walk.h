@@ -17,8 +17,9 @@ namespace diffscm {
 // down, guided or not. Where the target records and the networks can be recorded, each step is one
 // replay of the networks and the update (engine/captured_step.h): what differs from level to level
 // is read from the target's memory. The results are the same either way. A recording outlives its
-// walk (diffusion/kept.h): the next one of the same networks, shapes and scales goes on with it,
-// whatever its images, its levels and what is bound to the networks.
+// walk (diffusion/kept.h): the next one of the same networks and shapes goes on with it, whatever
+// its images, its levels, what is bound to the networks and how strongly one gradient or condition
+// guides. (Of several of a kind the scales are within the recording.)
 class DdimWalk {
  public:
   // From one level to another, with the networks asked at the timestep of level `asked`. A move

@@ -21,7 +21,8 @@ enum class Threshold { none, clip, dynamic };
 // is their alg. 2; dynamic thresholding: Saharia et al. 2022. DDIM: Song et al. 2021, eq. 12
 // and 16. The coefficients are computed in double by the operator.
 // `levels` = {alpha_bar, alpha_bar_next} in the target's memory overrides the two scalars, so that
-// one recorded step serves the whole chain; then nothing checks their range. Requires 0 < a <= 1
+// one recorded step serves the whole chain; then nothing checks their range. `scales` = {s, w} in
+// the target's memory likewise overrides guidance_scale and condition_scale. Requires 0 < a <= 1
 // (< 1 with a threshold), 0 <= b <= 1. out may alias x; every element of it is written. x0 receives
 // the final x0-prediction if not null. Work: one read of each given input, one write per output.
 struct DdimUpdateArgs {
@@ -39,6 +40,7 @@ struct DdimUpdateArgs {
   const float* noise = nullptr;       // or null: standard normal, needed when sigma > 0
   const float* quantile = nullptr;    // [N], needed for Threshold::dynamic
   const double* levels = nullptr;     // [2] or null
+  const double* scales = nullptr;     // [2] or null
   float* out;                         // [N, elements]
   float* x0 = nullptr;                // or null
 };

@@ -36,10 +36,11 @@ Coefficients coefficients(const DdimUpdateArgs& args) {
       .inv_noise_a = static_cast<float>(1 / noise_a),
       .root_b = static_cast<float>(std::sqrt(b)),
       .direction = static_cast<float>(std::sqrt(std::max(0.0, 1 - b - sigma * sigma))),
-      .guidance = static_cast<float>(args.guidance_scale * noise_a),
+      .guidance =
+          static_cast<float>((args.scales ? args.scales[0] : args.guidance_scale) * noise_a),
       .mean_shift = static_cast<float>(args.mean_shift),
       .sigma = static_cast<float>(sigma),
-      .condition = static_cast<float>(args.condition_scale),
+      .condition = static_cast<float>(args.scales ? args.scales[1] : args.condition_scale),
   };
 }
 

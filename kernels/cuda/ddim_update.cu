@@ -49,13 +49,13 @@ __device__ inline void compute_coefficients(const DdimUpdateArgs& args, Coeffici
     case 1:
       k.noise_a = static_cast<float>(root);
       k.inv_noise_a = static_cast<float>(1 / root);
-      k.guidance = static_cast<float>(args.guidance_scale * root);
+      k.guidance = static_cast<float>((args.scales ? args.scales[0] : args.guidance_scale) * root);
       break;
     case 2:
       k.root_b = static_cast<float>(root);
       k.mean_shift = static_cast<float>(args.mean_shift);
       k.sigma = static_cast<float>(args.sigma);
-      k.condition = static_cast<float>(args.condition_scale);
+      k.condition = static_cast<float>(args.scales ? args.scales[1] : args.condition_scale);
       break;
     default:
       k.direction = static_cast<float>(root);

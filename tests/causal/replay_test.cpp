@@ -386,22 +386,36 @@ TEST_P(KeptTest, ResultsAreTheCallersOwn) {
   EXPECT_EQ(u.latent.to_vector(), latent);
 }
 
-// Another scale is within the recording, so it needs one of its own; both are kept.
-TEST_P(KeptTest, ScalesHaveTheirOwn) {
-  World w(GetParam()), plain(GetParam());
-  const auto network = w.conditional_network(), other = plain.conditional_network();
-  const auto work = [&](World& world, const auto& of, double scale) {
-    return sample(world.told(of, {0, 0, 0}), {.conditions = {{world.told(of, {1, 2, 3}), scale}}},
-                  Chain(world.schedule, 3), 0, images(1), {})
-        .to_vector();
+// One recording serves all scales of one condition and one gradient. Those of several conditions,
+// or of one whose threshold depends on it, are within the recording; both are kept.
+TEST_P(KeptTest, ScalesShareARecording) {
+  const auto expect_evaluations = [&](int conditions, Threshold threshold, int evaluations) {
+    World w(GetParam()), plain(GetParam());
+    const auto network = w.conditional_network(), other = plain.conditional_network();
+    const auto gradient = w.gradient(), other_gradient = plain.gradient();
+    const auto work = [&](World& world, const auto& of, const auto& pull, double scale) {
+      Guidance guidance{.gradients = {{pull, 0.5 * scale}}};
+      for (int i = 0; i < conditions; ++i)
+        guidance.conditions.push_back(
+            {world.told(of, {1, 2, 3.0f + static_cast<float>(i)}), scale});
+      return sample(world.told(of, {0, 0, 0}), guidance, Chain(world.schedule, 3), 0, images(1),
+                    {.threshold = {.kind = threshold}})
+          .to_vector();
+    };
+    std::set<Values> different;
+    for (const double scale : {2.0, 3.0, 2.0, 3.0}) {
+      const Values recorded = work(w, network, gradient, scale);
+      set_step_recording(false);
+      EXPECT_EQ(recorded, work(plain, other, other_gradient, scale)) << scale;
+      set_step_recording(true);
+      different.insert(recorded);
+    }
+    EXPECT_EQ(different.size(), 2u);
+    EXPECT_EQ(w.evaluations, evaluations) << conditions << " " << static_cast<int>(threshold);
   };
-  for (const double scale : {2.0, 3.0, 2.0, 3.0}) {
-    const Values recorded = work(w, network, scale);
-    set_step_recording(false);
-    EXPECT_EQ(recorded, work(plain, other, scale)) << scale;
-    set_step_recording(true);
-  }
-  EXPECT_EQ(w.evaluations, 4);
+  expect_evaluations(1, Threshold::none, 2);
+  expect_evaluations(2, Threshold::none, 4);
+  expect_evaluations(1, Threshold::dynamic, 4);
 }
 
 // Weights that changed since are what is used.

@@ -74,14 +74,18 @@ TARGET_TEST(DdimUpdate, MatchesReferenceAlsoInPlace) {
   }
 }
 
-// A recorded step reads its levels from memory; the scalars are then ignored, bad ones too.
-TARGET_TEST(DdimUpdate, LevelsMayLieInMemory) {
+// A recorded step reads its levels and scales from memory; the scalars are then ignored, bad ones
+// too.
+TARGET_TEST(DdimUpdate, LevelsAndScalesMayLieInMemory) {
   for (const DdimCase& k : ddim_cases()) {
     if (k.timed) continue;
     Step direct(d, k), indirect(d, k);
     const auto levels = d.input(std::vector<double>{k.alpha_bar, k.alpha_bar_next});
     indirect.args.levels = levels;
     indirect.args.alpha_bar = indirect.args.alpha_bar_next = -1;
+    const auto scales = d.input(std::vector<double>{k.guidance_scale, k.condition_scale});
+    indirect.args.scales = scales;
+    indirect.args.guidance_scale = indirect.args.condition_scale = std::nan("");
     d.table.ddim_update(direct.args);
     d.table.ddim_update(indirect.args);
     expect_same_bits(indirect.out, direct.out, k.name);
