@@ -109,12 +109,6 @@ Tensor gather(const Tensor& x, std::span<const int64_t> rows) {
   return y;
 }
 
-void scatter(const Tensor& x, std::span<const int64_t> rows, Tensor& into) {
-  for_each_run(rows, [&](int64_t i, int64_t row, int64_t count) {
-    into.slice(row, row + count).copy_from(x.slice(i, i + count));
-  });
-}
-
 std::vector<double> l1_grey_levels(const Tensor& a, const Tensor& b) {
   const std::vector<float> x = a.to_vector(), y = b.to_vector();
   const size_t n = static_cast<size_t>(a.dim(0)), elements = x.size() / n;

@@ -23,11 +23,9 @@ Tensor combine(std::span<const float> a, const Tensor& x, std::span<const float>
 using TensorPair = std::pair<Tensor, Tensor>;
 std::vector<std::vector<double>> sample_dots(std::span<const TensorPair> pairs);
 
-// Images `rows` of x, in that order (rows [n] i64 where x is, or on the host); and the reverse:
-// into[rows[i]] = x[i].
+// Images `rows` of x, in that order (rows [n] i64 where x is, or on the host).
 Tensor gather(const Tensor& x, const Tensor& rows);
 Tensor gather(const Tensor& x, std::span<const int64_t> rows);
-void scatter(const Tensor& x, std::span<const int64_t> rows, Tensor& into);
 
 // Batches after each other, in `target`'s memory.
 Tensor concatenate(std::span<const Tensor> batches, Target target = Target::cpu);

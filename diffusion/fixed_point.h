@@ -15,7 +15,7 @@ struct FixedPointOptions {
   int max_iterations;  // network evaluations per image
   int memory;          // secants that Anderson acceleration remembers, 0 .. kMaxAndersonMemory
 };
-inline constexpr int kMaxAndersonMemory = 16;
+inline constexpr int kMaxAndersonMemory = kernels::kAndersonMemoryMost;
 
 struct FixedPoint {
   Tensor x;                     // [N, ..] at `level`
