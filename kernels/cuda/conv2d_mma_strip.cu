@@ -211,13 +211,16 @@ struct StripCopy {
 
 // What group norm and SiLU make of 32 channels of a strip, `channel` being the thread's first of
 // all `channels`, with the coefficients of each image [2, channels]. A thread rewrites what it has
-// copied, which has arrived. Coefficients change with the image.
+// copied, which has arrived. Coefficients change with the image. They are scaled by -log2(e) when
+// they are read, which saves an instruction for each element:
+//   z / (1 + exp(-z)) = t / (s + s 2^t),  t = s z,  s = -log2(e)
 template <class S>
 __device__ void normalise(typename S::Buffer& buffer, const Strip<S::kEnlarged>& strip,
                           const Divisor& image, int stored, const float* coefficients, int channel,
                           int channels) {
   constexpr int kVector8 = kVector<bf16>;
   constexpr int kApart = StripCopy<S>::kApart;
+  constexpr float kScale = -1.44269504f;
   auto* chunk =
       &buffer[0][0] + chunk_at(StripCopy<S>::slot(), StripCopy<S>::chunk()) / int{sizeof(bf16)};
   int pixel = strip.first + StripCopy<S>::slot();
@@ -233,13 +236,18 @@ __device__ void normalise(typename S::Buffer& buffer, const Strip<S::kEnlarged>&
       const float* from = coefficients + int64_t{n} * 2 * channels + channel;
       a = load_numbers<kVector8>(from);
       b = load_numbers<kVector8>(from + channels);
+#pragma unroll
+      for (int j = 0; j < kVector8; ++j) {
+        a[j] *= kScale;
+        b[j] *= kScale;
+      }
     }
     const auto x = load<kVector8>(chunk);
     float y[kVector8];
 #pragma unroll
     for (int j = 0; j < kVector8; ++j) {
-      const float z = fmaf(a[j], to_float(x[j]), b[j]);
-      y[j] = z * sigmoid_approximate(z);
+      const float scaled = fmaf(a[j], to_float(x[j]), b[j]);
+      y[j] = scaled * reciprocal_approximate(fmaf(kScale, exp2_approximate(scaled), kScale));
     }
     store_shared(chunk, from_floats<bf16>(y));
   }

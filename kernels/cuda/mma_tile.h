@@ -146,11 +146,12 @@ struct MmaTile {
 
   // Calls write(row, column, sums) for runs of kWidth neighbouring columns. A fragment holds only
   // two neighbours; each warp passes its sums through shared memory, sixteen rows at a time, so
-  // that device memory sees vectors of 16 bytes in whole sectors.
+  // that device memory sees vectors of 16 bytes in whole sectors. Every other row has the fours of
+  // each eight columns swapped: eights are then read without conflicts of banks.
   template <int kWidth, class AnyShared, class Write>
   __device__ void each_run(AnyShared& shared, Write write) const {
     auto& rows = shared.rows.of_warp[warp()];
-    const int l = lane(), group = l / 4, pair = l % 4 * 2;
+    const int l = lane(), group = l / 4, pair = (l % 4 * 2) ^ (group % 2 * 4);
 #pragma unroll
     for (int i = 0; i < kTilesM; ++i) {
 #pragma unroll
@@ -166,7 +167,8 @@ struct MmaTile {
         float x[kWidth];
 #pragma unroll
         for (int part = 0; part < kWidth; part += 4) {
-          const auto four = load<4>(&rows[run / kRuns][run % kRuns * kWidth + part]);
+          const int r = run / kRuns, at = (run % kRuns * kWidth + part) ^ (r % 2 * 4);
+          const auto four = load<4>(&rows[r][at]);
 #pragma unroll
           for (int k = 0; k < 4; ++k) x[part + k] = four[k];
         }
