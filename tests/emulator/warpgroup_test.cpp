@@ -60,6 +60,15 @@ __global__ void multiply(float* sums) {
   }
 }
 
+// A product whose A is described so.
+__global__ void multiply_by(uint64_t a) {
+  auto& tiles = swizzled_shared_memory<Tiles>();
+  float d[kColumns / 2] = {};
+  warpgroup_mma<false>(d, a, matrix_descriptor(&tiles.b));
+  warpgroup_commit();
+  warpgroup_wait<0>();
+}
+
 template <bool b_along_n, Misuse misuse>
 std::vector<float> run() {
   constexpr size_t kBytes = sizeof(float) * kTile * kColumns;
@@ -102,6 +111,16 @@ TEST(Warpgroup, OperandsMayNotChangeBeforeTheWait) {
   EXPECT_TRUE(message.find("operands of wgmma changed") != std::string::npos ||
               message.find("data race") != std::string::npos)
       << message;
+}
+TEST(Warpgroup, Descriptors) {
+  const auto message = [](uint64_t a) {
+    return error_of([&] { launch<multiply_by>(1, kWarpgroup, sizeof(Tiles), Stream{}, a); });
+  };
+  constexpr uint64_t kSwizzle = uint64_t{1} << 62, kPatterns = uint64_t{64} << 32;
+  EXPECT_REPORT(message(kPatterns), "only 128-byte swizzling");
+  EXPECT_REPORT(message(kSwizzle | kPatterns | uint64_t{1} << 49), "without base offset");
+  EXPECT_REPORT(message(kSwizzle | kPatterns | uint64_t{1} << 14), "only 128-byte swizzling");
+  EXPECT_REPORT(message(kSwizzle | kPatterns | (sizeof(Tiles) - 1024) / 16), "of shared memory");
 }
 TEST(Warpgroup, ProductsMustBeWaitedFor) {
   EXPECT_REPORT(error_of([] { run<false, Misuse::no_wait>(); }), "without waiting for its wgmma");
