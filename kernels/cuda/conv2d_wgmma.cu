@@ -360,9 +360,9 @@ void run(const ConvGather<bf16>& g, Stream stream) {
     launch_tile<WgmmaTile<128, backward, enlarged>>(g, stream);
 }
 
-// Pixels of the source are counted in 32 bits.
+// Pixels of the source are counted in 32 bits, also those of a tile's rows behind the last.
 bool countable(const ConvShape& s) {
-  return s.n < (int64_t{1} << 31) / (s.in_h() * s.in_w());
+  return s.n + 256 < (int64_t{1} << 31) / (s.in_h() * s.in_w());
 }
 
 }  // namespace

@@ -42,18 +42,18 @@ inline constexpr bool kHasWarpgroups = false;
 #else
 inline constexpr bool kHasWarpgroups = true;
 #endif
-#ifdef __CUDACC__
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 #define DIFFSCM_WGMMA(...) asm volatile(__VA_ARGS__)
 #else
 #define DIFFSCM_WGMMA(...)
 #endif
-#endif
+
+inline constexpr int kPatternBytes = 1024;
 
 // kRows rows of 64 bf16, in patterns.
 template <int kRows>
-struct alignas(1024) SwizzledRows {
-  static constexpr int kPatternBytes = 1024, kRowBytes = 128;
+struct alignas(kPatternBytes) SwizzledRows {
+  static constexpr int kRowBytes = 128;
   bf16 at[kRows][64];
 
   // Where chunk `chunk` (eight numbers) of a row lies.
@@ -64,7 +64,7 @@ struct alignas(1024) SwizzledRows {
 // The block's dynamic shared memory as one struct of the kernel's own, for structs with such rows.
 template <class T>
 __device__ T& swizzled_shared_memory() {
-  extern __shared__ __align__(1024) unsigned char swizzled_bytes_[];
+  extern __shared__ __align__(kPatternBytes) unsigned char swizzled_bytes_[];
   return *reinterpret_cast<T*>(swizzled_bytes_);
 }
 #endif
@@ -79,7 +79,7 @@ __device__ inline uint64_t matrix_descriptor(const void* first, int block_bytes 
   const uint32_t address = emulate_shared_address(first);
 #endif
   constexpr uint64_t kSwizzle128 = uint64_t{1} << 62;
-  constexpr uint64_t kPatternsApart = uint64_t{1024 >> 4} << 32;
+  constexpr uint64_t kPatternsApart = uint64_t{kPatternBytes >> 4} << 32;
   return kSwizzle128 | kPatternsApart | static_cast<uint64_t>(block_bytes >> 4) << 16 |
          (address & 0x3ffff) >> 4;
 }
@@ -127,13 +127,11 @@ __device__ inline void arrived([[maybe_unused]] float (&d)[count]) {
 #endif
 }
 
-#ifdef __CUDACC__
 #define DIFFSCM_SUMS_8(i)                                                                     \
   "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), \
       "+f"(d[i + 6]), "+f"(d[i + 7])
 #define DIFFSCM_SUMS_32(i) \
   DIFFSCM_SUMS_8(i), DIFFSCM_SUMS_8(i + 8), DIFFSCM_SUMS_8(i + 16), DIFFSCM_SUMS_8(i + 24)
-#endif
 
 // Starts d += A B for 64 x N sums over k = 16, bf16 operands. N is 128 or 192. b_along_n: B's rows
 // lie along its columns.
@@ -170,10 +168,8 @@ __device__ inline void warpgroup_mma(float (&d)[96], uint64_t a, uint64_t b) {
 #endif
 }
 
-#ifdef __CUDACC__
 #undef DIFFSCM_SUMS_32
 #undef DIFFSCM_SUMS_8
 #undef DIFFSCM_WGMMA
-#endif
 
 }  // namespace diffscm::kernels::DIFFSCM_TARGET
