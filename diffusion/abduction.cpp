@@ -73,7 +73,7 @@ Abduction abduct_fixed_point(const Denoiser& networks, const Chain& chain, const
                              const Observer& observer) {
   const auto n = static_cast<size_t>(x.dim(0));
   const Denoiser denoiser = networks.replayed(x.target(), x.dim(0));
-  const FixedPointOptions inner{options.tolerance, options.max_iterations, options.memory};
+  FixedPointOptions inner{options.tolerance, options.max_iterations, options.memory};
   Abduction result;
   result.latent = x;
   result.residual.assign(n, 0.0f);
@@ -90,6 +90,7 @@ Abduction abduct_fixed_point(const Denoiser& networks, const Chain& chain, const
     else if (last)
       guess = transfer(chain, level - 1, level, y, last);
     FixedPoint step = solve_step(denoiser, chain, level, y, guess, inner);
+    inner.unseen = std::ranges::min(step.evaluations);  // levels are much alike
     result.level_evaluations.push_back(
         std::accumulate(step.evaluations.begin(), step.evaluations.end(), 0));
     for (size_t i = 0; i < n; ++i) {

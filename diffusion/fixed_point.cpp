@@ -29,9 +29,10 @@ namespace diffscm {
 namespace {
 
 constexpr double kRoundOff = 0x1p-23;  // of x, whose RMS is near 1 where A is large
-// Iterations between two looks at a device, which has to come to rest for one. An image that is
-// finished in between is evaluated on for nothing.
-constexpr int kIterationsUnseen = 4;
+// A device comes to rest when the host looks, and an image that is finished before that is
+// evaluated on for nothing: the first look comes after `unseen` iterations, but no more than so
+// many, and each later one after a quarter more of all until then.
+constexpr int kUnseenMost = 4;
 
 class StepSolver {
  public:
@@ -47,9 +48,10 @@ class StepSolver {
   }
 
   FixedPoint solve(const Tensor& y, const Tensor& guess) {
-    const int unseen = y.target() == Target::cpu ? 1 : kIterationsUnseen;
+    const bool waits = y.target() != Target::cpu;
     start(y, guess);
-    while (!rows_.empty()) {
+    for (int done = 0, unseen = 1; !rows_.empty(); done += unseen) {
+      if (waits) unseen = std::max(1, done > 0 ? done / 4 : std::min(options_.unseen, kUnseenMost));
       for (int i = 0; i < unseen; ++i) iterate();
       retire();
     }

@@ -14,6 +14,9 @@ struct FixedPointOptions {
   double tolerance;    // grey levels, RMS over the image
   int max_iterations;  // network evaluations per image
   int memory;          // secants that Anderson acceleration remembers, 0 .. kMaxAndersonMemory
+  // Iterations after which the host first looks who is finished, where that makes a device wait: no
+  // more than the quickest image is expected to need. It changes no result.
+  int unseen = 1;
 };
 inline constexpr int kMaxAndersonMemory = kernels::kAndersonMemoryMost;
 
