@@ -3,6 +3,7 @@
 #include <array>
 
 #include "engine/dry_run.h"
+#include "engine/whole_network.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/targets.h"
 
@@ -33,12 +34,14 @@ constexpr std::array kTargets{Target::cpu, Target::cuda, Target::emu};
 struct Tables {
   const kernels::OperatorTable* operators = nullptr;
   const kernels::Runtime* runtime = nullptr;
+  const kernels::WholeNetwork* whole_network = nullptr;
   std::string unusable;
 };
 
 Tables find(Target target) {
   const kernels::BuiltTarget built = kernels::built_target(name_of(target));
-  return {built.operators, built.runtime, built ? built.runtime->unusable() : built.left_out};
+  return {built.operators, built.runtime, built.whole_network,
+          built ? built.runtime->unusable() : built.left_out};
 }
 
 // Asked once per target: whether a device can be used does not change while the program runs.
@@ -97,6 +100,10 @@ const kernels::OperatorTable& operators(Target target) {
 const kernels::Runtime& runtime(Target target) {
   const kernels::Runtime& real = *usable_tables(target).runtime;
   return dry_running() ? dry_runtime(real) : real;
+}
+
+const kernels::WholeNetwork* whole_network(Target target) {
+  return dry_running() ? nullptr : usable_tables(target).whole_network;
 }
 
 void set_threads(int threads) {

@@ -8,14 +8,14 @@ BuiltTarget built_target(std::string_view name) {
   if (name == "cpu") return {&cpu::operators(), &cpu::runtime()};
   if (name == "cuda") {
 #ifdef DIFFSCM_WITH_CUDA
-    return {&cuda::operators(), &cuda::runtime()};
+    return {&cuda::operators(), &cuda::runtime(), &cuda::whole_network()};
 #else
     return {.left_out = "this program was built without it (DIFFSCM_CUDA; needs nvcc)"};
 #endif
   }
   if (name == "emu") {
 #ifdef DIFFSCM_WITH_EMU
-    return {&emu::operators(), &emu::runtime()};
+    return {&emu::operators(), &emu::runtime(), &emu::whole_network()};
 #else
     return {.left_out = "this program was built without it (DIFFSCM_EMU; scripts/build.sh has it)"};
 #endif

@@ -5,13 +5,15 @@
 
 #include "kernels/operators.h"
 #include "kernels/runtime.h"
+#include "kernels/whole_network.h"
 
 namespace diffscm::kernels {
 
-// Both tables of a target, or neither and one line that says why it was left out of the build.
+// The tables of a target, or none and one line that says why it was left out of the build.
 struct BuiltTarget {
   const OperatorTable* operators = nullptr;
   const Runtime* runtime = nullptr;
+  const WholeNetwork* whole_network = nullptr;  // cuda and emu have it
   const char* left_out = "";
 
   explicit operator bool() const { return operators != nullptr; }
@@ -32,11 +34,13 @@ const Runtime& runtime();
 namespace emu {
 const OperatorTable& operators();
 const Runtime& runtime();
+const WholeNetwork& whole_network();
 void set_threads(int threads);
 }  // namespace emu
 namespace cuda {
 const OperatorTable& operators();
 const Runtime& runtime();
+const WholeNetwork& whole_network();
 }  // namespace cuda
 
 }  // namespace diffscm::kernels

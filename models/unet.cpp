@@ -87,8 +87,7 @@ UNet::UNet(const UNetConfig& config, Initializer init) : config_(config), trunk_
         FileLayout::transposed};
 }
 
-Variable UNet::body(const Variable& x, const Tensor& t, ForwardContext& context,
-                    const Tensor& features) const {
+Variable UNet::embed(const Variable& x, const Tensor& t, const Tensor& features) const {
   require(x.value().rank() == 4 && x.dim(3) == config_.in_channels,
           "this U-Net expects images [N,H,W,{}], got {}", config_.in_channels,
           to_string(x.shape()));
@@ -107,10 +106,14 @@ Variable UNet::body(const Variable& x, const Tensor& t, ForwardContext& context,
             feature_count(config_.conditions), to_string(features.shape()));
     told = linear(features, condition_embed_.variable, {});
   }
+  return trunk_.embed(t, told);
+}
+
+Variable UNet::body(const Variable& x, const Variable& emb, ForwardContext& context) const {
   std::vector<const Linear*> projections;
   trunk_.list_projections(projections);
   for (const Stage& stage : output_blocks_) stage.list_projections(projections);
-  const std::vector<Variable> blocks_told = forward_all(projections, trunk_.embed(t, told));
+  const std::vector<Variable> blocks_told = forward_all(projections, emb);
   std::span<const Variable> blocks_left = blocks_told;
   std::vector<Variable> skips;
   Variable h = trunk_.forward(config_.turned ? half_turn(x) : x, blocks_left, layers_, context,
@@ -121,6 +124,15 @@ Variable UNet::body(const Variable& x, const Tensor& t, ForwardContext& context,
     h = stage.forward(h, skip, blocks_left, context);
   }
   return out_norm_.forward(h, {}, {}, /*silu=*/true);
+}
+
+Tensor UNet::whole(const Tensor& x, const Tensor& emb) const {
+  std::map<std::string, Tensor> parameters;
+  const auto take = [&](const std::string& name, Parameter& p) {
+    parameters[name] = p.variable.value();
+  };
+  const_cast<UNet*>(this)->visit(take);  // which shows them and changes nothing
+  return whole_.eps(config_, parameters, x, emb);
 }
 
 // The last convolution, of output channels [begin, end) only.
@@ -134,13 +146,16 @@ Variable UNet::project(const Variable& h, int64_t begin, int64_t end) const {
 
 Variable UNet::forward(const Variable& x, const Tensor& t, ForwardContext& context,
                        const Tensor& features) const {
-  return project(body(x, t, context, features), 0, config_.in_channels);
+  const Variable emb = embed(x, t, features);
+  if (layers_ == Dtype::bf16 && !recording() && !context.training && whole_network_wanted())
+    if (const Tensor eps = whole(x.value(), emb.value())) return Variable(eps);
+  return project(body(x, emb, context), 0, config_.in_channels);
 }
 
 UNet::Outputs UNet::outputs(const Tensor& x, const Tensor& t, const Tensor& features) const {
   const NoGrad no_grad;
   ForwardContext context;
-  const Variable h = body(x, t, context, features);
+  const Variable input(x), h = body(input, embed(input, t, features), context);
   Outputs out{project(h, 0, config_.in_channels).value(), {}};
   if (config_.learns_variance())
     out.v = project(h, config_.in_channels, config_.out_channels).value();

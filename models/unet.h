@@ -8,6 +8,7 @@
 #include "models/checkpoint.h"
 #include "models/condition.h"
 #include "models/trunk.h"
+#include "models/whole_network.h"
 
 namespace diffscm {
 
@@ -69,9 +70,12 @@ class UNet {
 
  private:
   UNet(const UNetConfig& config, Initializer init);
+  // SiLU of the embedding of t and features.
+  Variable embed(const Variable& x, const Tensor& t, const Tensor& features) const;
   // What the last convolution reads.
-  Variable body(const Variable& x, const Tensor& t, ForwardContext& context,
-                const Tensor& features) const;
+  Variable body(const Variable& x, const Variable& emb, ForwardContext& context) const;
+  // eps from one kernel (models/whole_network.h), or an empty tensor.
+  Tensor whole(const Tensor& x, const Tensor& emb) const;
   Variable project(const Variable& h, int64_t begin, int64_t end) const;
 
   UNetConfig config_;
@@ -81,6 +85,7 @@ class UNet {
   std::vector<Stage> output_blocks_;
   GroupNorm out_norm_;
   Conv2d out_conv_;
+  mutable WholeUNet whole_;
 };
 
 }  // namespace diffscm

@@ -56,6 +56,11 @@ AnyCallAllowed::~AnyCallAllowed() {
   cudaThreadExchangeStreamCaptureMode(&mode_);
 }
 
+size_t most_shared_memory() {
+  static const auto limit = static_cast<size_t>(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin));
+  return limit;
+}
+
 void allow_shared_memory(const void* kernel, size_t bytes) {
   constexpr size_t kWithoutAsking = 48 * 1024;
   if (bytes <= kWithoutAsking) return;
@@ -64,7 +69,7 @@ void allow_shared_memory(const void* kernel, size_t bytes) {
   const std::lock_guard lock(mutex);
   size_t& have = allowed[kernel];
   if (bytes <= have) return;
-  static const auto limit = static_cast<size_t>(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin));
+  const size_t limit = most_shared_memory();
   require(bytes <= limit, "a kernel asks for {} bytes of shared memory; this device has {}", bytes,
           limit);
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,

@@ -1,0 +1,136 @@
+// A whole network in one kernel: the top of the ladder for small images. A block takes one image
+// through all layers; what flows between them never leaves its shared memory, and the weights, the
+// same for all blocks, come from the L2 while the layers are computed.
+//
+// The layers are data (kernels/whole_network.h); the kernel only knows how each kind is done. All
+// warps work on one layer at a time, between two barriers. One block fills a multiprocessor: 16
+// warps with 128 registers each, and up to all of its shared memory.
+#include "kernels/cuda/device/shared_limit.h"
+#include "kernels/cuda/whole_network_attention.h"
+#include "kernels/cuda/whole_network_convolution.h"
+#include "kernels/cuda/whole_network_ends.h"
+
+#include <algorithm>
+
+#include "kernels/targets.h"
+
+namespace diffscm::kernels::DIFFSCM_TARGET {
+namespace {
+
+// Copies the next layer's description to where all read it: two barriers, of which the first says
+// that the layer before is done.
+__device__ void next_layer(WholeShared& shared, const WholeNetworkLayer* layers, int layer) {
+  constexpr int kWords = sizeof(WholeNetworkLayer) / sizeof(uint32_t);
+  static_assert(sizeof(WholeNetworkLayer) % sizeof(uint32_t) == 0 && kWords <= kWholeThreads);
+  const int t = static_cast<int>(threadIdx.x);
+  uint32_t word = 0;
+  if (t < kWords) word = reinterpret_cast<const uint32_t*>(layers + layer)[t];
+  __syncthreads();
+  if (t < kWords) reinterpret_cast<uint32_t*>(&shared.layer)[t] = word;
+  __syncthreads();
+}
+
+__global__ void __launch_bounds__(kWholeThreads, 1)
+    whole_network_kernel(WholeNetworkArgs args, unsigned char* saved) {
+  auto& shared = shared_memory<WholeShared>();
+  const int t = static_cast<int>(threadIdx.x);
+  const int64_t pixels = args.height * args.width * args.channels;
+  const int64_t images = (args.n - blockIdx.x + gridDim.x - 1) / gridDim.x;
+  saved += blockIdx.x * args.saved_bytes;
+  WeightStream weights(args, images);
+  weights.start(shared);
+  if (t < 128 / 4) reinterpret_cast<uint32_t*>(shared.zeros)[t] = 0;
+
+  for (int64_t n = blockIdx.x; n < args.n; n += gridDim.x) {
+    const float* const told = args.told + n * args.told_width;
+    for (int layer = 0; layer < args.layer_count; ++layer) {
+      next_layer(shared, args.layers, layer);
+      using Kind = WholeNetworkLayer::Kind;
+      switch (shared.layer.kind) {
+        case Kind::stem:
+          stem(shared, args.x + n * pixels);
+          break;
+        case Kind::convolution:
+          convolve(shared, weights, told);
+          break;
+        case Kind::attention:
+          attend(shared);
+          break;
+        case Kind::save:
+          save(shared, saved);
+          break;
+        case Kind::restore:
+          restore(shared, saved);
+          break;
+        case Kind::last:
+          last(shared, told, args.y + n * pixels);
+          break;
+      }
+    }
+  }
+}
+
+// A thread makes the eight numbers of one lane's load: two n8 by the lane's pairs of k16.
+__global__ void whole_network_pack_kernel(WholeNetworkPackArgs args) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (i >= args.numel() / 8) return;
+  const int lane = static_cast<int>(i % 32), j = static_cast<int>(i / 32 % 4);
+  const int64_t out_plane = i / 128 % args.out_planes;
+  const int64_t tap = i / 128 / args.out_planes % args.taps();
+  const int64_t plane = i / 128 / args.out_planes / args.taps();
+  const int64_t filter = args.filter;
+
+  // The filter's rows and columns that this tap adds up.
+  int64_t row0 = tap / filter, rows = 1, column0 = tap % filter, columns = 1;
+  if (args.phase >= 0) {
+    const auto taps_of = [](int64_t which, int odd, int64_t& first, int64_t& count) {
+      first = odd != 0 ? 2 * which : which;
+      count = which == odd ? 1 : 2;
+    };
+    taps_of(tap / 2, args.phase / 2, row0, rows);
+    taps_of(tap % 2, args.phase % 2, column0, columns);
+  }
+  float x[8];
+#pragma unroll
+  for (int k = 0; k < 8; ++k) {
+    const int64_t out = args.first_out + out_plane * 32 + (j % 2 * 2 + k / 4) * 8 + lane / 4;
+    const int64_t c = plane * 32 + j / 2 * 16 + lane % 4 * 2 + k / 2 % 2 * 8 + k % 2;
+    x[k] = 0;
+    for (int64_t r = row0; r < row0 + rows; ++r)
+      for (int64_t s = column0; s < column0 + columns; ++s)
+        x[k] += args.weight[((out * filter + r) * filter + s) * args.c + c];
+  }
+  store(args.packed + i * 8, from_floats<bf16>(x));
+}
+
+void pack(const WholeNetworkPackArgs& args, Stream stream) {
+  constexpr int kThreads = 128;
+  launch<whole_network_pack_kernel>(static_cast<unsigned>(ceil_div(args.numel() / 8, kThreads)),
+                                    kThreads, 0, stream, args);
+}
+
+void run(const WholeNetworkArgs& args, Stream stream) {
+  const auto blocks = std::min<int64_t>(args.n, multiprocessors());
+  void* const saved = args.saved_bytes > 0
+                          ? workspace(static_cast<size_t>(blocks * args.saved_bytes), stream)
+                          : nullptr;
+  launch<whole_network_kernel>(static_cast<unsigned>(blocks), kWholeThreads,
+                               sizeof(WholeShared) + static_cast<size_t>(args.arena_bytes), stream,
+                               args, static_cast<unsigned char*>(saved));
+}
+
+int64_t arena_bytes() {
+  return static_cast<int64_t>(most_shared_memory()) - static_cast<int64_t>(sizeof(WholeShared));
+}
+int most_rows(int out_planes) {
+  return 16 * kMostTiles * kWholeWarps / out_planes;
+}
+
+}  // namespace
+
+const WholeNetwork& whole_network() {
+  static const WholeNetwork network{arena_bytes, most_rows, run, pack};
+  return network;
+}
+
+}  // namespace diffscm::kernels::DIFFSCM_TARGET

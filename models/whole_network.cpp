@@ -1,0 +1,182 @@
+#include "models/whole_network.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string_view>
+#include <utility>
+
+#include "autograd/dispatch.h"
+#include "engine/memory.h"
+#include "engine/whole_network.h"
+#include "models/unet.h"
+
+namespace diffscm {
+namespace {
+
+using kernels::WholeNetworkLayer, kernels::WholeNetworkStage;
+using Parameters = std::map<std::string, Tensor>;
+
+const Tensor& find(const Parameters& parameters, const std::string& name) {
+  const auto found = parameters.find(name);
+  require(found != parameters.end(), "a plan names a parameter '{}' that the network has not",
+          name);
+  return found->second;
+}
+
+// Made once for each contents of the weight.
+const kernels::bf16* packed(const Parameters& parameters, const PlannedWeight& planned) {
+  const Tensor& weight = find(parameters, planned.name + ".weight");  // [K,R,S,C] or [K,C]
+  const std::string key = fmt::format("whole network: {} planes from {}, phase {}",
+                                      planned.out_planes, planned.first_out, planned.phase);
+  return weight
+      .derived(key,
+               [&] {
+                 const int64_t k = weight.dim(0), c = weight.dim(-1);
+                 kernels::WholeNetworkPackArgs args{.k = k,
+                                                    .filter = weight.numel() == k * c ? 1 : 3,
+                                                    .c = c,
+                                                    .planes = c / WholeNetworkLayer::kPlaneChannels,
+                                                    .first_out = planned.first_out,
+                                                    .out_planes = planned.out_planes,
+                                                    .phase = planned.phase,
+                                                    .weight = weight.data(),
+                                                    .packed = nullptr};
+                 Tensor result({args.numel()}, weight.target(), Dtype::bf16);
+                 args.packed = result.mutable_data<kernels::bf16>();
+                 check(args);
+                 whole_network(weight.target())->pack(args, {});
+                 return result;
+               })
+      .data<kernels::bf16>();
+}
+
+// The stages of `planes` times `taps` of a packed weight.
+void add_stages(std::vector<WholeNetworkStage>& stages, const kernels::bf16* weights,
+                int64_t planes, int64_t taps, int out_planes) {
+  constexpr int64_t kTap = 32 * 32;  // numbers, of a tap of one plane
+  const int64_t at_once = WholeNetworkStage::taps_of(out_planes);
+  for (int64_t plane = 0; plane < planes; ++plane)
+    for (int64_t tap = 0; tap < taps; tap += at_once) {
+      const int64_t count = std::min(at_once, taps - tap) * kTap * out_planes;
+      stages.push_back({weights, count * 2});
+      weights += count;
+    }
+}
+
+// The plan with this network's memory.
+std::vector<uint32_t> bind(const WholeNetworkPlan& plan, const Parameters& parameters,
+                           int64_t& stage_count) {
+  std::vector<WholeNetworkLayer> layers;
+  std::vector<WholeNetworkStage> stages;
+  const auto numbers = [&](const std::string& name) { return find(parameters, name).data(); };
+  for (const PlannedLayer& planned : plan.layers) {
+    WholeNetworkLayer& l = layers.emplace_back(planned.layer);
+    if (!planned.norm.empty()) {
+      l.gamma = numbers(planned.norm + ".weight");
+      l.beta = numbers(planned.norm + ".bias");
+    }
+    if (planned.weight.name.empty()) continue;
+    l.bias = numbers(planned.weight.name + ".bias") + planned.weight.first_out;
+    if (l.kind != WholeNetworkLayer::Kind::convolution) {
+      l.weight = numbers(planned.weight.name + ".weight");
+      continue;
+    }
+    add_stages(stages, packed(parameters, planned.weight), l.planes, l.taps(), l.out_planes);
+    if (l.shortcuts == 0) continue;
+    l.shortcut_bias = numbers(planned.shortcut.name + ".bias");
+    add_stages(stages, packed(parameters, planned.shortcut), l.shortcuts, 1, l.out_planes);
+  }
+  stage_count = std::ssize(stages);
+  // Neither has padding that would differ without meaning anything.
+  static_assert(sizeof(WholeNetworkLayer) == 5 * 8 + 48 * 4 && sizeof(WholeNetworkStage) == 16);
+  const size_t layer_bytes = layers.size() * sizeof(WholeNetworkLayer);
+  const size_t stage_at = (layer_bytes + 15) / 16 * 16;
+  std::vector<uint32_t> words((stage_at + stages.size() * sizeof(WholeNetworkStage)) / 4);
+  auto* const bytes = reinterpret_cast<unsigned char*>(words.data());
+  std::memcpy(bytes, layers.data(), layer_bytes);
+  std::memcpy(bytes + stage_at, stages.data(), stages.size() * sizeof(WholeNetworkStage));
+  return words;
+}
+
+// What all residual blocks are told, one row per image.
+Tensor tell(const WholeNetworkPlan& plan, const Parameters& parameters, const Tensor& emb) {
+  Tensor told({emb.dim(0), plan.told_width}, emb.target());
+  for (const PlannedTold& part : plan.told) {
+    const Tensor& weight = find(parameters, part.name + ".weight");
+    run(emb.target(), kernels::MatmulArgs{emb.dim(0), part.columns, emb.dim(1), emb.data(),
+                                          emb.dim(1), false, weight.data(), emb.dim(1), true,
+                                          find(parameters, part.name + ".bias").data(), nullptr,
+                                          told.mutable_data() + part.first, plan.told_width});
+  }
+  return told;
+}
+
+}  // namespace
+
+bool whole_network_wanted() {
+  const char* const value = std::getenv("DIFFSCM_UNET");
+  const std::string_view way = value == nullptr ? "" : value;
+  require(way.empty() || way == "whole" || way == "layers",
+          "DIFFSCM_UNET={}: choose whole or layers", way);
+  return way == "whole";
+}
+
+const WholeNetworkPlan& WholeUNet::plan(const UNetConfig& config, Target target) {
+  const auto found = plans_.find(target);
+  if (found != plans_.end()) return found->second;
+  WholeNetworkPlan plan{.unfit = fmt::format("target {} has no kernel for it", name_of(target))};
+  if (const kernels::WholeNetwork* kernel = whole_network(target))
+    plan = plan_whole_network(
+        config, {kernel->arena_bytes(), {kernel->most_rows(1), kernel->most_rows(2)}});
+  return plans_.emplace(target, std::move(plan)).first->second;
+}
+
+std::string WholeUNet::unfit(const UNetConfig& config, Target target) {
+  return plan(config, target).unfit;
+}
+
+Tensor WholeUNet::eps(const UNetConfig& config, const Parameters& parameters, const Tensor& x,
+                      const Tensor& emb) {
+  const Target target = x.target();
+  const kernels::WholeNetwork* const kernel = whole_network(target);
+  if (kernel == nullptr) return {};
+  const WholeNetworkPlan& plan = this->plan(config, target);
+  if (!plan.unfit.empty() || x.dim(1) != config.image_size || x.dim(2) != config.image_size)
+    return {};
+
+  int64_t stage_count = 0;
+  std::vector<uint32_t> words = bind(plan, parameters, stage_count);
+  if (!list_ || list_.target() != target || words != words_) {
+    // A list that changes comes from the host, which is no part of a recorded step.
+    if (step_scope() != nullptr && step_scope()->recording) return {};
+    StepScope* const scope = std::exchange(step_scope(), nullptr);  // it outlives any step
+    list_ = Tensor::from(words, {std::ssize(words)}, target);
+    step_scope() = scope;
+    words_ = std::move(words);
+  }
+  const Tensor told = tell(plan, parameters, emb);
+  Tensor y(x.shape(), target);
+  const auto* const list = reinterpret_cast<const unsigned char*>(list_.data<uint32_t>());
+  const int64_t stage_bytes = stage_count * static_cast<int64_t>(sizeof(WholeNetworkStage));
+  const kernels::WholeNetworkArgs args{
+      .n = x.dim(0),
+      .height = x.dim(1),
+      .width = x.dim(2),
+      .channels = x.dim(3),
+      .layers = reinterpret_cast<const WholeNetworkLayer*>(list),
+      .layer_count = std::ssize(plan.layers),
+      .stages = reinterpret_cast<const WholeNetworkStage*>(list + list_.numel() * 4 - stage_bytes),
+      .stage_count = stage_count,
+      .x = x.data(),
+      .told = told.data(),
+      .told_width = plan.told_width,
+      .y = y.mutable_data(),
+      .arena_bytes = plan.arena_bytes,
+      .saved_bytes = plan.saved_bytes};
+  check(args);
+  kernel->run(args, {});
+  return y;
+}
+
+}  // namespace diffscm

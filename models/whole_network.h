@@ -1,0 +1,35 @@
+// A U-Net's answer from one kernel: the top rung, for inference in bf16 of networks whose
+// activations fit into a multiprocessor's shared memory (kernels/whole_network.h).
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "engine/tensor.h"
+#include "models/whole_network_plan.h"
+
+namespace diffscm {
+
+// DIFFSCM_UNET=whole|layers; unset is layers. Throws Error for anything else.
+bool whole_network_wanted();
+
+class WholeUNet {
+ public:
+  // x [N,H,W,C] f32 and emb [N,E], what the residual blocks are told -> eps, of x's shape; or an
+  // empty tensor: not this network, not on this target. parameters: by their names in files.
+  Tensor eps(const UNetConfig& config, const std::map<std::string, Tensor>& parameters,
+             const Tensor& x, const Tensor& emb);
+  // Why the network is not computed so on this target; empty: it is.
+  std::string unfit(const UNetConfig& config, Target target);
+
+ private:
+  const WholeNetworkPlan& plan(const UNetConfig& config, Target target);
+
+  // Copies of a network share what they have made, and replace it, never change it.
+  std::map<Target, WholeNetworkPlan> plans_;
+  std::vector<uint32_t> words_;  // the list of layers, then that of stages
+  Tensor list_;                  // the same on the target
+};
+
+}  // namespace diffscm
