@@ -14,6 +14,7 @@ void check(const WholeNetworkArgs& a) {
           a.layer_count, a.stage_count);
   require(a.arena_bytes >= 0 && a.saved_bytes >= 0, "whole_network: {} and {} bytes", a.arena_bytes,
           a.saved_bytes);
+  require(a.n < int64_t{1} << 31, "whole_network: {} images", a.n);
   if (a.n == 0) return;
   require(a.layers && a.stages && a.x && a.y && (a.told || a.told_width == 0),
           "whole_network: layers, stages, x, told or y is null");

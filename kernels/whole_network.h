@@ -77,14 +77,14 @@ struct WholeNetworkLayer {
   }
 };
 
-// The weights of up to four taps (two, for two planes of output) of one plane, as they are
+// The weights of up to six taps (three, for two planes of output) of one plane, as they are
 // multiplied: [tap][plane of output][k16][pair of n8][lane][8], whole_network_pack's order.
 struct alignas(16) WholeNetworkStage {
-  static constexpr int kBytes = 8192;
-  static constexpr int taps_of(int out_planes) { return 4 / out_planes; }
+  static constexpr int kBytes = 12 << 10;
+  static constexpr int taps_of(int out_planes) { return 6 / out_planes; }
 
   const bf16* weights;
-  int64_t bytes;
+  int32_t bytes, unused;
 };
 
 // y = the network's answer to x. Layers and stages are in the target's memory, in order. Numerics:

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "models/whole_network.h"
+
 namespace diffscm {
 namespace {
 
@@ -132,7 +134,7 @@ Tensor UNet::whole(const Tensor& x, const Tensor& emb) const {
     parameters[name] = p.variable.value();
   };
   const_cast<UNet*>(this)->visit(take);  // which shows them and changes nothing
-  return whole_.eps(config_, parameters, x, emb);
+  return whole_network_eps(config_, parameters, x, emb);
 }
 
 // The last convolution, of output channels [begin, end) only.

@@ -8,7 +8,6 @@
 #include "models/checkpoint.h"
 #include "models/condition.h"
 #include "models/trunk.h"
-#include "models/whole_network.h"
 
 namespace diffscm {
 
@@ -85,7 +84,6 @@ class UNet {
   std::vector<Stage> output_blocks_;
   GroupNorm out_norm_;
   Conv2d out_conv_;
-  mutable WholeUNet whole_;
 };
 
 }  // namespace diffscm

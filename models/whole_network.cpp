@@ -1,10 +1,9 @@
 #include "models/whole_network.h"
 
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <string_view>
-#include <utility>
+#include <vector>
 
 #include "autograd/dispatch.h"
 #include "engine/memory.h"
@@ -59,14 +58,34 @@ void add_stages(std::vector<WholeNetworkStage>& stages, const kernels::bf16* wei
   for (int64_t plane = 0; plane < planes; ++plane)
     for (int64_t tap = 0; tap < taps; tap += at_once) {
       const int64_t count = std::min(at_once, taps - tap) * kTap * out_planes;
-      stages.push_back({weights, count * 2});
+      stages.push_back({weights, static_cast<int32_t>(count * 2), 0});
       weights += count;
     }
 }
 
-// The plan with this network's memory.
-std::vector<uint32_t> bind(const WholeNetworkPlan& plan, const Parameters& parameters,
-                           int64_t& stage_count) {
+// A plan with a network's memory: the list of layers, then that of stages.
+struct Bound {
+  std::vector<uint32_t> words;
+  int64_t stages_at = 0, stage_count = 0;  // stages_at in bytes
+
+  // The words in the target's memory. They are kept with `weight` as long as it does not change, by
+  // all that they say: another list, with other addresses, is another one. Empty where a step is
+  // recorded that has not been run before: the words come from the host, which is no part of it.
+  Tensor on_target(const Tensor& weight) const {
+    struct Recorded {};
+    try {
+      const std::string_view key(reinterpret_cast<const char*>(words.data()), words.size() * 4);
+      return weight.derived(fmt::format("whole network {}", key), [&] {
+        if (step_scope() != nullptr && step_scope()->recording) throw Recorded();
+        return Tensor::from(words, {std::ssize(words)}, weight.target());
+      });
+    } catch (const Recorded&) {
+      return {};
+    }
+  }
+};
+
+Bound bind(const WholeNetworkPlan& plan, const Parameters& parameters) {
   std::vector<WholeNetworkLayer> layers;
   std::vector<WholeNetworkStage> stages;
   const auto numbers = [&](const std::string& name) { return find(parameters, name).data(); };
@@ -87,16 +106,17 @@ std::vector<uint32_t> bind(const WholeNetworkPlan& plan, const Parameters& param
     l.shortcut_bias = numbers(planned.shortcut.name + ".bias");
     add_stages(stages, packed(parameters, planned.shortcut), l.shortcuts, 1, l.out_planes);
   }
-  stage_count = std::ssize(stages);
   // Neither has padding that would differ without meaning anything.
   static_assert(sizeof(WholeNetworkLayer) == 5 * 8 + 48 * 4 && sizeof(WholeNetworkStage) == 16);
   const size_t layer_bytes = layers.size() * sizeof(WholeNetworkLayer);
-  const size_t stage_at = (layer_bytes + 15) / 16 * 16;
-  std::vector<uint32_t> words((stage_at + stages.size() * sizeof(WholeNetworkStage)) / 4);
-  auto* const bytes = reinterpret_cast<unsigned char*>(words.data());
+  const size_t stage_bytes = stages.size() * sizeof(WholeNetworkStage);
+  const size_t stages_at = (layer_bytes + 15) / 16 * 16;
+  Bound bound{std::vector<uint32_t>((stages_at + stage_bytes) / 4), static_cast<int64_t>(stages_at),
+              std::ssize(stages)};
+  auto* const bytes = reinterpret_cast<unsigned char*>(bound.words.data());
   std::memcpy(bytes, layers.data(), layer_bytes);
-  std::memcpy(bytes + stage_at, stages.data(), stages.size() * sizeof(WholeNetworkStage));
-  return words;
+  std::memcpy(bytes + stages_at, stages.data(), stage_bytes);
+  return bound;
 }
 
 // What all residual blocks are told, one row per image.
@@ -112,6 +132,16 @@ Tensor tell(const WholeNetworkPlan& plan, const Parameters& parameters, const Te
   return told;
 }
 
+WholeNetworkPlan plan_for(const UNetConfig& config, Target target) {
+  const kernels::WholeNetwork* const kernel = whole_network(target);
+  if (kernel != nullptr)
+    return plan_whole_network(
+        config, {kernel->arena_bytes(), {kernel->most_rows(1), kernel->most_rows(2)}});
+  WholeNetworkPlan none;
+  none.unfit = fmt::format("target {} has no kernel for it", name_of(target));
+  return none;
+}
+
 }  // namespace
 
 bool whole_network_wanted() {
@@ -122,52 +152,31 @@ bool whole_network_wanted() {
   return way == "whole";
 }
 
-const WholeNetworkPlan& WholeUNet::plan(const UNetConfig& config, Target target) {
-  const auto found = plans_.find(target);
-  if (found != plans_.end()) return found->second;
-  WholeNetworkPlan plan{.unfit = fmt::format("target {} has no kernel for it", name_of(target))};
-  if (const kernels::WholeNetwork* kernel = whole_network(target))
-    plan = plan_whole_network(
-        config, {kernel->arena_bytes(), {kernel->most_rows(1), kernel->most_rows(2)}});
-  return plans_.emplace(target, std::move(plan)).first->second;
+std::string whole_network_unfit(const UNetConfig& config, Target target) {
+  return plan_for(config, target).unfit;
 }
 
-std::string WholeUNet::unfit(const UNetConfig& config, Target target) {
-  return plan(config, target).unfit;
-}
-
-Tensor WholeUNet::eps(const UNetConfig& config, const Parameters& parameters, const Tensor& x,
-                      const Tensor& emb) {
+Tensor whole_network_eps(const UNetConfig& config, const Parameters& parameters, const Tensor& x,
+                         const Tensor& emb) {
   const Target target = x.target();
-  const kernels::WholeNetwork* const kernel = whole_network(target);
-  if (kernel == nullptr) return {};
-  const WholeNetworkPlan& plan = this->plan(config, target);
+  const WholeNetworkPlan plan = plan_for(config, target);
   if (!plan.unfit.empty() || x.dim(1) != config.image_size || x.dim(2) != config.image_size)
     return {};
-
-  int64_t stage_count = 0;
-  std::vector<uint32_t> words = bind(plan, parameters, stage_count);
-  if (!list_ || list_.target() != target || words != words_) {
-    // A list that changes comes from the host, which is no part of a recorded step.
-    if (step_scope() != nullptr && step_scope()->recording) return {};
-    StepScope* const scope = std::exchange(step_scope(), nullptr);  // it outlives any step
-    list_ = Tensor::from(words, {std::ssize(words)}, target);
-    step_scope() = scope;
-    words_ = std::move(words);
-  }
+  const Bound bound = bind(plan, parameters);
+  const Tensor list = bound.on_target(find(parameters, plan.layers[0].weight.name + ".weight"));
+  if (!list) return {};
   const Tensor told = tell(plan, parameters, emb);
   Tensor y(x.shape(), target);
-  const auto* const list = reinterpret_cast<const unsigned char*>(list_.data<uint32_t>());
-  const int64_t stage_bytes = stage_count * static_cast<int64_t>(sizeof(WholeNetworkStage));
+  const auto* const bytes = reinterpret_cast<const unsigned char*>(list.data<uint32_t>());
   const kernels::WholeNetworkArgs args{
       .n = x.dim(0),
       .height = x.dim(1),
       .width = x.dim(2),
       .channels = x.dim(3),
-      .layers = reinterpret_cast<const WholeNetworkLayer*>(list),
+      .layers = reinterpret_cast<const WholeNetworkLayer*>(bytes),
       .layer_count = std::ssize(plan.layers),
-      .stages = reinterpret_cast<const WholeNetworkStage*>(list + list_.numel() * 4 - stage_bytes),
-      .stage_count = stage_count,
+      .stages = reinterpret_cast<const WholeNetworkStage*>(bytes + bound.stages_at),
+      .stage_count = bound.stage_count,
       .x = x.data(),
       .told = told.data(),
       .told_width = plan.told_width,
@@ -175,7 +184,7 @@ Tensor WholeUNet::eps(const UNetConfig& config, const Parameters& parameters, co
       .arena_bytes = plan.arena_bytes,
       .saved_bytes = plan.saved_bytes};
   check(args);
-  kernel->run(args, {});
+  whole_network(target)->run(args, {});
   return y;
 }
 

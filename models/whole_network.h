@@ -4,7 +4,6 @@
 
 #include <map>
 #include <string>
-#include <vector>
 
 #include "engine/tensor.h"
 #include "models/whole_network_plan.h"
@@ -14,22 +13,12 @@ namespace diffscm {
 // DIFFSCM_UNET=whole|layers; unset is layers. Throws Error for anything else.
 bool whole_network_wanted();
 
-class WholeUNet {
- public:
-  // x [N,H,W,C] f32 and emb [N,E], what the residual blocks are told -> eps, of x's shape; or an
-  // empty tensor: not this network, not on this target. parameters: by their names in files.
-  Tensor eps(const UNetConfig& config, const std::map<std::string, Tensor>& parameters,
-             const Tensor& x, const Tensor& emb);
-  // Why the network is not computed so on this target; empty: it is.
-  std::string unfit(const UNetConfig& config, Target target);
+// Why a network is not computed so on this target; empty: it is.
+std::string whole_network_unfit(const UNetConfig& config, Target target);
 
- private:
-  const WholeNetworkPlan& plan(const UNetConfig& config, Target target);
-
-  // Copies of a network share what they have made, and replace it, never change it.
-  std::map<Target, WholeNetworkPlan> plans_;
-  std::vector<uint32_t> words_;  // the list of layers, then that of stages
-  Tensor list_;                  // the same on the target
-};
+// x [N,H,W,C] f32 and emb [N,E], what the residual blocks are told -> eps, of x's shape; or an
+// empty tensor: not this network, not on this target. parameters: by their names in files.
+Tensor whole_network_eps(const UNetConfig& config, const std::map<std::string, Tensor>& parameters,
+                         const Tensor& x, const Tensor& emb);
 
 }  // namespace diffscm

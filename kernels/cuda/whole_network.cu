@@ -22,7 +22,7 @@ namespace {
 __device__ void next_layer(WholeShared& shared, const WholeNetworkLayer* layers, int layer) {
   constexpr int kWords = sizeof(WholeNetworkLayer) / sizeof(uint32_t);
   static_assert(sizeof(WholeNetworkLayer) % sizeof(uint32_t) == 0 && kWords <= kWholeThreads);
-  const int t = static_cast<int>(threadIdx.x);
+  const int t = this_thread();
   uint32_t word = 0;
   if (t < kWords) word = reinterpret_cast<const uint32_t*>(layers + layer)[t];
   __syncthreads();
@@ -33,37 +33,38 @@ __device__ void next_layer(WholeShared& shared, const WholeNetworkLayer* layers,
 __global__ void __launch_bounds__(kWholeThreads, 1)
     whole_network_kernel(WholeNetworkArgs args, unsigned char* saved) {
   auto& shared = shared_memory<WholeShared>();
-  const int t = static_cast<int>(threadIdx.x);
-  const int64_t pixels = args.height * args.width * args.channels;
-  const int64_t images = (args.n - blockIdx.x + gridDim.x - 1) / gridDim.x;
-  saved += blockIdx.x * args.saved_bytes;
-  WeightStream weights(args, images);
-  weights.start(shared);
+  const int t = this_thread();
+  WeightStream weights;
+  weights.start(shared, args, static_cast<int>((args.n - blockIdx.x + gridDim.x - 1) / gridDim.x));
   if (t < 128 / 4) reinterpret_cast<uint32_t*>(shared.zeros)[t] = 0;
 
-  for (int64_t n = blockIdx.x; n < args.n; n += gridDim.x) {
-    const float* const told = args.told + n * args.told_width;
-    for (int layer = 0; layer < args.layer_count; ++layer) {
+  const auto images = static_cast<int>(args.n), layers = static_cast<int>(args.layer_count);
+  for (int n = static_cast<int>(blockIdx.x); n < images; n += static_cast<int>(gridDim.x)) {
+    for (int layer = 0; layer < layers; ++layer) {
       next_layer(shared, args.layers, layer);
+      int now = n;
+      forget_origin(now);  // rather than keep the image's addresses from layer to layer
+      const float* const told = args.told + now * args.told_width;
+      const int64_t image = now * args.height * args.width * args.channels;
       using Kind = WholeNetworkLayer::Kind;
       switch (shared.layer.kind) {
         case Kind::stem:
-          stem(shared, args.x + n * pixels);
+          stem(shared, args.x + image);
           break;
         case Kind::convolution:
-          convolve(shared, weights, told);
+          convolve(shared, weights, args, told);
           break;
         case Kind::attention:
           attend(shared);
           break;
         case Kind::save:
-          save(shared, saved);
+          save(shared, saved + blockIdx.x * args.saved_bytes);
           break;
         case Kind::restore:
-          restore(shared, saved);
+          restore(shared, saved + blockIdx.x * args.saved_bytes);
           break;
         case Kind::last:
-          last(shared, told, args.y + n * pixels);
+          last(shared, told, args.y + image);
           break;
       }
     }
@@ -123,7 +124,7 @@ int64_t arena_bytes() {
   return static_cast<int64_t>(most_shared_memory()) - static_cast<int64_t>(sizeof(WholeShared));
 }
 int most_rows(int out_planes) {
-  return 16 * kMostTiles * kWholeWarps / out_planes;
+  return kMostRows / out_planes;
 }
 
 }  // namespace

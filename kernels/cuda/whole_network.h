@@ -19,6 +19,7 @@ namespace diffscm::kernels::DIFFSCM_TARGET {
 
 inline constexpr int kWholeWarps = 16, kWholeThreads = 32 * kWholeWarps;
 inline constexpr int kMostTiles = 4;  // of 16 places by 32 channels, whose sums a warp can hold
+inline constexpr int kMostRows = 16 * kMostTiles * kWholeWarps;  // of one plane of output
 inline constexpr int kPixelBytes = 2 * WholeNetworkLayer::kPlaneChannels;
 inline constexpr int kMostChannels =
     WholeNetworkLayer::kMostPlanes * WholeNetworkLayer::kPlaneChannels;
@@ -26,15 +27,26 @@ inline constexpr int kMostChannels =
 using Pair = Vector<float, 2>;
 
 struct alignas(128) WholeShared {
-  static constexpr int kStages = 3;
+  static constexpr int kStages = 2;
   unsigned char stage[kStages][WholeNetworkStage::kBytes];  // weights
   unsigned char zeros[128];                                 // the pixel outside the image
   WholeNetworkLayer layer;                                  // the one that all are at
-  Pair norm[kMostChannels];                                 // of its input: y = [0] x + [1]
+  WholeNetworkStage next[kStages];  // what is copied to each `stage` next; no bytes: nothing
+  int looked_up, images;     // of the list of stages; whose stages have not all been looked up
+  int moved[9];              // by each of its taps, in pixels
+  Pair norm[kMostChannels];  // of its input: y = [0] x + [1]
   Pair partial[kWholeWarps][WholeNetworkLayer::kPlaneChannels];
 
   __device__ unsigned char* arena() { return reinterpret_cast<unsigned char*>(this + 1); }
 };
+
+// The thread's number. What follows from it is computed again in each layer, rather than kept in
+// registers that a convolution has not got.
+__device__ inline int this_thread() {
+  int t = static_cast<int>(threadIdx.x);
+  forget_origin(t);
+  return t;
+}
 
 // Bytes from a plane's beginning to eight channels of a pixel.
 __device__ inline int chunk_at(int pixel, int chunk) {
@@ -49,48 +61,55 @@ __device__ inline void store_chunk(unsigned char* plane, int pixel, int chunk,
   store_shared(reinterpret_cast<bf16*>(plane + chunk_at(pixel, chunk)), from_floats<bf16>(x));
 }
 
-// The stages of all images of the block, one after the other, two ahead of their use: so the first
-// weights of a layer arrive while the layer before it is still computed.
+// The stages of all images of the block, one after the other, one ahead of their use: so the first
+// weights of a layer arrive while the layer before it is still computed. One thread reads the list,
+// another stage ahead.
 class WeightStream {
  public:
-  __device__ WeightStream(const WholeNetworkArgs& args, int64_t images)
-      : stages_(args.stages),
-        count_(static_cast<int>(args.stage_count)),
-        left_(images * args.stage_count),
-        entry_(stages_[0]) {}
-
-  __device__ void start(WholeShared& shared) {
-    copy(shared, 0);
-    copy(shared, 1);
+  __device__ void start(WholeShared& shared, const WholeNetworkArgs& args, int images) {
+    if (looks_up()) {
+      shared.looked_up = 0;
+      shared.images = images;
+    }
+    look_up(shared, args, 0);
+    __syncthreads();
+    copy(shared, args, 0);
   }
   // Waits for the next stage. A barrier: what was written to shared memory before may be read, and
   // nobody reads the stage before any more.
-  __device__ const unsigned char* take(WholeShared& shared) {
-    async_copy_wait<1>();
+  __device__ const unsigned char* take(WholeShared& shared, const WholeNetworkArgs& args) {
+    async_copy_wait<0>();
     __syncthreads();
     const int slot = slot_;
-    slot_ = slot == WholeShared::kStages - 1 ? 0 : slot + 1;
-    copy(shared, slot == 0 ? WholeShared::kStages - 1 : slot - 1);
+    slot_ = 1 - slot;
+    copy(shared, args, slot_);
     return shared.stage[slot];
   }
 
  private:
-  __device__ void copy(WholeShared& shared, int slot) {
-    static_assert(16 * kWholeThreads >= WholeNetworkStage::kBytes);
-    const int at = 16 * static_cast<int>(threadIdx.x);
-    if (left_ > 0 && at < entry_.bytes)
-      async_copy_16(shared.stage[slot] + at,
-                    reinterpret_cast<const unsigned char*>(entry_.weights) + at, true);
+  static_assert(WholeShared::kStages == 2);
+  static __device__ bool looks_up() { return this_thread() == kWholeThreads - 1; }
+
+  __device__ void copy(WholeShared& shared, const WholeNetworkArgs& args, int slot) {
+    const WholeNetworkStage& next = shared.next[slot];
+    const int bytes = next.bytes;
+    const auto* const from = reinterpret_cast<const unsigned char*>(next.weights);
+    for (int at = 16 * this_thread(); at < bytes; at += 16 * kWholeThreads)
+      async_copy_16(shared.stage[slot] + at, from + at, true);
     async_copy_commit();
-    --left_;
-    next_ = next_ + 1 == count_ ? 0 : next_ + 1;
-    entry_ = stages_[next_];
+    look_up(shared, args, 1 - slot);
+  }
+  __device__ void look_up(WholeShared& shared, const WholeNetworkArgs& args, int slot) {
+    if (!looks_up()) return;
+    shared.next[slot] =
+        shared.images > 0 ? args.stages[shared.looked_up] : WholeNetworkStage{nullptr, 0, 0};
+    if (++shared.looked_up == static_cast<int>(args.stage_count)) {
+      shared.looked_up = 0;
+      --shared.images;
+    }
   }
 
-  const WholeNetworkStage* stages_;
-  int count_, next_ = 0, slot_ = 0;
-  int64_t left_;
-  WholeNetworkStage entry_;
+  int slot_ = 0;
 };
 
 }  // namespace diffscm::kernels::DIFFSCM_TARGET

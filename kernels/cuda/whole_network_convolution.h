@@ -18,101 +18,124 @@ namespace diffscm::kernels::DIFFSCM_TARGET {
 
 using WholeSums = float[kMostTiles][4][4];  // [tile][n8][fragment D]
 
-// What a warp does in a layer, and what a lane knows of its rows.
-struct WholeRows {
-  int plane;              // of the output
-  int first, apart;       // tiles
-  int tiles;              // of the warp
-  int pixel[kMostTiles];  // where the first tap reads
-  int has[kMostTiles];    // a bit per tap: it is in the image
+// The tiles of a warp: `first`, and then every apart-th, of one plane of the output.
+struct WarpTiles {
+  int plane, first, apart, count;
 
-  __device__ explicit WholeRows(const WholeNetworkLayer& layer) {
-    const int warp = static_cast<int>(threadIdx.x) / kWarp;
-    const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  __device__ explicit WarpTiles(const WholeNetworkLayer& layer) {
+    const int warp = this_thread() / kWarp;
     apart = kWholeWarps / layer.out_planes;
     plane = warp / apart;
     first = plane == 0 ? warp : kWholeWarps - 1 - warp;
-    const int rows = layer.out_height * layer.out_width;
-    const int all = static_cast<int>(ceil_div(rows, 16));
-    tiles = first < all ? (all - first - 1) / apart + 1 : 0;
-#pragma unroll
-    for (int i = 0; i < kMostTiles; ++i) {
-      const int row = (first + i * apart) * 16 + lane % 16;
-      const int y = row / layer.out_width * layer.stride + layer.tap_y;
-      const int x = row % layer.out_width * layer.stride + layer.tap_x;
-      pixel[i] = y * layer.width + x;
-      has[i] = 0;
-      for (int tap = 0; tap < layer.side * layer.side; ++tap) {
-        const int at_y = y + tap / layer.side, at_x = x + tap % layer.side;
-        const bool in =
-            row < rows && at_y >= 0 && at_y < layer.height && at_x >= 0 && at_x < layer.width;
-        has[i] |= in ? 1 << tap : 0;
-      }
-    }
+    const int all = (layer.out_height * layer.out_width + 15) / 16;
+    count = first < all ? (all - first - 1) / apart + 1 : 0;
   }
 };
 
-// sums += taps [tap, tap + taps) of one plane, `plane` and `zeros` in bytes from `memory`.
+// Rows of the output in y and x, by a multiplication: exact for up to kMostRows rows.
+struct Places {
+  int width, inverse;
+  __device__ explicit Places(int width_)
+      : width(width_), inverse(((1 << 20) - 1 + width_) / width_) {}
+  __device__ int y(int row) const { return row * inverse >> 20; }
+  __device__ int x(int row, int y) const { return row - y * width; }
+};
+
+// What a lane knows of its rows of the warp's tiles, a register each: the pixel where the first tap
+// reads, in the upper half, and below it a bit for each tap that is in the image.
+struct LaneRows {
+  int row_[kMostTiles] = {};
+
+  __device__ LaneRows(const WholeNetworkLayer& layer, const WarpTiles& tiles) {
+    const int rows = layer.out_height * layer.out_width, side = layer.side;
+    const int height = layer.height, width = layer.width;
+    const Places places(layer.out_width);
+#pragma unroll
+    for (int i = 0; i < kMostTiles; ++i) {
+      if (i >= tiles.count) break;
+      const int row = (tiles.first + i * tiles.apart) * 16 + this_thread() % 16;
+      const int out_y = places.y(row);
+      const int y = out_y * layer.stride + layer.tap_y;
+      const int x = places.x(row, out_y) * layer.stride + layer.tap_x;
+      int columns = 0, has = 0;
+#pragma unroll
+      for (int tap = 0; tap < 3; ++tap)
+        if (tap < side && x + tap >= 0 && x + tap < width) columns |= 1 << tap;
+#pragma unroll
+      for (int tap = 0; tap < 3; ++tap)
+        if (tap < side && y + tap >= 0 && y + tap < height) has |= columns << tap * side;
+      row_[i] = (y * width + x) * 65536 + (row < rows ? has : 0);
+    }
+  }
+  // Where a tap's plane is read, in bytes from the plane; or `zeros`.
+  __device__ int place(int i, int tap, int moved, int chunk, int plane, int zeros) const {
+    int row = row_[i];
+    forget_origin(row);  // rather than keep its halves
+    const int pixel = (row >> 16) + moved;
+    return (row >> tap & 1) != 0 ? plane + chunk_at(pixel, chunk) : zeros;
+  }
+};
+
+// sums += taps [tap, last) of one plane, `plane` in bytes from `shared`; weights: of the warp's
+// plane of output.
 template <int tiles>
-__device__ inline void multiply_taps(WholeSums& sums, const WholeRows& rows,
-                                     const WholeNetworkLayer& layer, const unsigned char* memory,
-                                     int plane, int zeros, const unsigned char* weights, int tap,
-                                     int taps) {
-  const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  const int side = layer.side, width = layer.width, out_planes = layer.out_planes;
-  int column = tap % side, delta = tap / side * width + column;
-  const unsigned char* from = weights + rows.plane * 2048 + lane * 16;
-  for (int i = 0; i < taps; ++i) {
-    uint4 b[4];
+__device__ inline void multiply_taps(WholeSums& sums, const LaneRows& rows,
+                                     const WholeShared& shared, int plane,
+                                     const unsigned char* weights, int tap, int last) {
+  const auto* const memory = reinterpret_cast<const unsigned char*>(&shared);
+  constexpr int kZeros = offsetof(WholeShared, zeros);
+  const int lane = this_thread() % kWarp;
+  weights += lane * 16;
+  for (; tap < last; ++tap) {
+    const int moved = shared.moved[tap];
+    int at[tiles];
 #pragma unroll
-    for (int j = 0; j < 4; ++j) b[j] = *reinterpret_cast<const uint4*>(from + j * 512);
+    for (int t = 0; t < tiles; ++t) at[t] = rows.place(t, tap, moved, lane / 16, plane, kZeros);
 #pragma unroll
-    for (int t = 0; t < tiles; ++t) {
-      const int inside = plane + chunk_at(rows.pixel[t] + delta, lane / 16);
-      const int at = (rows.has[t] >> (tap + i) & 1) != 0 ? inside : zeros;
+    for (int half = 0; half < 2; ++half) {
+      uint4 b[2];
 #pragma unroll
-      for (int half = 0; half < 2; ++half) {
+      for (int j = 0; j < 2; ++j)
+        b[j] = *reinterpret_cast<const uint4*>(weights + (half * 2 + j) * 512);
+#pragma unroll
+      for (int t = 0; t < tiles; ++t) {
         uint32_t a[4];
-        ldmatrix_x4(a, memory + (at ^ half * 32));
+        ldmatrix_x4(a, memory + (at[t] ^ half * 32));
 #pragma unroll
         for (int j = 0; j < 2; ++j) {
-          const uint4& two = b[half * 2 + j];
-          mma_m16n8k16(sums[t][2 * j], a, {two.x, two.y});
-          mma_m16n8k16(sums[t][2 * j + 1], a, {two.z, two.w});
+          mma_m16n8k16(sums[t][2 * j], a, {b[j].x, b[j].y});
+          mma_m16n8k16(sums[t][2 * j + 1], a, {b[j].z, b[j].w});
         }
       }
     }
-    from += out_planes * 2048;
-    ++delta;
-    if (++column == side) {
-      column = 0;
-      delta += width - side;
-    }
+    weights += shared.layer.out_planes * 2048;
   }
 }
 
-// The layer's output: sums and all that is added to them.
-__device__ inline void write_planes(const WholeSums& sums, const WholeRows& rows,
-                                    const WholeNetworkLayer& layer, unsigned char* arena,
-                                    const float (&bias)[4][2]) {
-  const int lane = static_cast<int>(threadIdx.x) % kWarp, g = lane / 4, t = lane % 4;
-  unsigned char* const to = arena + layer.out[rows.plane];
-  const int added = layer.added[rows.plane];
+// The layer's output.
+__device__ inline void write_planes(const WholeSums& sums, const WholeNetworkLayer& layer,
+                                    unsigned char* arena) {
+  const WarpTiles tiles(layer);
+  const Places places(layer.out_width);
+  const int rows = layer.out_height * layer.out_width;
+  const int lane = this_thread() % kWarp, g = lane / 4, t = lane % 4;
+  unsigned char* const to = arena + layer.out[tiles.plane];
+  const int added = layer.added[tiles.plane];
 #pragma unroll
   for (int i = 0; i < kMostTiles; ++i) {
-    if (i >= rows.tiles) break;
+    if (i >= tiles.count) break;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const int row = (rows.first + i * rows.apart) * 16 + g + 8 * half;
-      if (row >= layer.out_height * layer.out_width) continue;
-      const int y = row / layer.out_width * layer.out_step + layer.out_y;
-      const int x = row % layer.out_width * layer.out_step + layer.out_x;
-      const int pixel = y * layer.out_row + x;
+      const int row = (tiles.first + i * tiles.apart) * 16 + g + 8 * half;
+      if (row >= rows) continue;
+      const int y = places.y(row), x = places.x(row, y);
+      const int pixel =
+          (y * layer.out_step + layer.out_y) * layer.out_row + x * layer.out_step + layer.out_x;
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
         const int at = chunk_at(pixel, j) + 4 * t;
-        float low = sums[i][j][2 * half] + bias[j][0];
-        float high = sums[i][j][2 * half + 1] + bias[j][1];
+        float low = sums[i][j][2 * half];
+        float high = sums[i][j][2 * half + 1];
         if (added >= 0) {
           const auto x2 = load<2>(reinterpret_cast<const bf16*>(arena + added + at));
           low += to_float(x2[0]);
@@ -125,23 +148,24 @@ __device__ inline void write_planes(const WholeSums& sums, const WholeRows& rows
 }
 
 // One layer. All threads; the output may be read after a barrier.
-__device__ inline void convolve(WholeShared& shared, WeightStream& weights, const float* told) {
+__device__ inline void convolve(WholeShared& shared, WeightStream& weights,
+                                const WholeNetworkArgs& args, const float* told) {
   const WholeNetworkLayer& layer = shared.layer;
-  const auto* memory = reinterpret_cast<const unsigned char*>(&shared);
-  const int zeros = static_cast<int>(shared.zeros - memory);
-  const int arena = static_cast<int>(sizeof(WholeShared));
-  const WholeRows rows(layer);
+  if (const int tap = this_thread(); tap < layer.side * layer.side)
+    shared.moved[tap] = tap / layer.side * layer.width + tap % layer.side;
+  const WarpTiles tiles(layer);
+  const LaneRows rows(layer, tiles);
+  const int count = tiles.count, share = tiles.plane * 2048;
 
-  float bias[4][2];
-  {
-    const int column = rows.plane * 32 + static_cast<int>(threadIdx.x) % 4 * 2;
+  float bias[4][2] = {};
+  if (count > 0) {
+    const int column = tiles.plane * 32 + this_thread() % 4 * 2;
     const float* const terms[] = {layer.bias, layer.shortcut_bias,
                                   layer.told_bias >= 0 ? told + layer.told_bias : nullptr};
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
 #pragma unroll
       for (int k = 0; k < 2; ++k) {
-        bias[j][k] = 0;
 #pragma unroll
         for (const float* term : terms)
           if (term != nullptr) bias[j][k] += term[column + 8 * j + k];
@@ -149,13 +173,15 @@ __device__ inline void convolve(WholeShared& shared, WeightStream& weights, cons
     }
   }
 
-  WholeSums sums = {};
-  const auto add = [&](int plane, const unsigned char* stage, int tap, int taps) {
-    const auto run = [&]<int tiles>() {
-      multiply_taps<tiles>(sums, rows, layer, memory, arena + plane, zeros, stage, tap, taps);
+  WholeSums sums;
+  const auto add = [&](int plane, const unsigned char* stage, int tap, int last) {
+    plane += static_cast<int>(sizeof(WholeShared));
+    stage += share;
+    const auto run = [&]<int tiles_>() {
+      multiply_taps<tiles_>(sums, rows, shared, plane, stage, tap, last);
     };
     static_assert(kMostTiles == 4);
-    switch (rows.tiles) {
+    switch (count) {
       case 1:
         return run.template operator()<1>();
       case 2:
@@ -171,21 +197,29 @@ __device__ inline void convolve(WholeShared& shared, WeightStream& weights, cons
 
   const bool normed = layer.groups > 0;
   if (normed) prepare_norm(shared, told);
-  const int taps = layer.side * layer.side, at_once = 4 / layer.out_planes;
+#pragma unroll
+  for (auto& tile : sums) {
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+#pragma unroll
+      for (int k = 0; k < 4; ++k) tile[j][k] = bias[j][k % 2];
+    }
+  }
+  const int taps = layer.side * layer.side, at_once = 6 / layer.out_planes;
   for (int plane = 0; plane < layer.planes; ++plane) {
     if (normed && plane % layer.at_once == 0) {
       if (plane > 0) __syncthreads();  // the planes before are still read
       normalise(shared, plane, min(layer.at_once, layer.planes - plane));
     }
     for (int tap = 0; tap < taps; tap += at_once) {
-      const unsigned char* const stage = weights.take(shared);
-      add(normed ? layer.normalised[plane] : layer.in[plane], stage, tap, min(at_once, taps - tap));
+      const unsigned char* const stage = weights.take(shared, args);
+      add(normed ? layer.normalised[plane] : layer.in[plane], stage, tap, min(taps, tap + at_once));
     }
   }
   for (int plane = 0; plane < layer.shortcuts; ++plane)  // the middle tap
-    add(layer.shortcut[plane], weights.take(shared), taps / 2, 1);
+    add(layer.shortcut[plane], weights.take(shared, args), taps / 2, taps / 2 + 1);
   __syncthreads();  // nobody reads what is now written over
-  write_planes(sums, rows, layer, shared.arena(), bias);
+  write_planes(sums, layer, shared.arena());
 }
 
 }  // namespace diffscm::kernels::DIFFSCM_TARGET

@@ -9,7 +9,7 @@ namespace diffscm::kernels::DIFFSCM_TARGET {
 // planes = 3x3 convolution of the image. A thread makes eight channels of a pixel.
 __device__ inline void stem(WholeShared& shared, const float* image) {
   const WholeNetworkLayer& layer = shared.layer;
-  const int t = static_cast<int>(threadIdx.x);
+  const int t = this_thread();
   const int pixels = layer.height * layer.width, of_image = layer.image_channels;
   const int outs = 32 * layer.out_planes, taps = 9 * of_image;
   auto* const weight = reinterpret_cast<float*>(shared.arena() + layer.scratch);  // [tap][out]
@@ -48,7 +48,7 @@ __device__ inline void stem(WholeShared& shared, const float* image) {
 // channels of every plane.
 __device__ inline void last(WholeShared& shared, const float* told, float* image) {
   const WholeNetworkLayer& layer = shared.layer;
-  const int t = static_cast<int>(threadIdx.x);
+  const int t = this_thread();
   const int pixels = layer.height * layer.width, channels = 32 * layer.planes;
   auto* const weight = reinterpret_cast<float*>(shared.arena() + layer.scratch);  // [out][tap][C]
   for (int i = t; i < layer.image_channels * 9 * channels; i += kWholeThreads)
@@ -96,7 +96,7 @@ __device__ inline void save(WholeShared& shared, unsigned char* saved) {
   const WholeNetworkLayer& layer = shared.layer;
   const int bytes = layer.height * layer.width * kPixelBytes;
   for (int plane = 0; plane < layer.planes; ++plane)
-    for (int i = 16 * static_cast<int>(threadIdx.x); i < bytes; i += 16 * kWholeThreads)
+    for (int i = 16 * this_thread(); i < bytes; i += 16 * kWholeThreads)
       store(saved + layer.saved + plane * bytes + i,
             load<16>(shared.arena() + layer.in[plane] + i));
 }
@@ -104,7 +104,7 @@ __device__ inline void restore(WholeShared& shared, const unsigned char* saved) 
   const WholeNetworkLayer& layer = shared.layer;
   const int bytes = layer.height * layer.width * kPixelBytes;
   for (int plane = 0; plane < layer.planes; ++plane)
-    for (int i = 16 * static_cast<int>(threadIdx.x); i < bytes; i += 16 * kWholeThreads)
+    for (int i = 16 * this_thread(); i < bytes; i += 16 * kWholeThreads)
       store_shared(shared.arena() + layer.out[plane] + i,
                    load<16>(saved + layer.saved + plane * bytes + i));
 }

@@ -15,7 +15,7 @@ namespace diffscm::kernels::DIFFSCM_TARGET {
 // The sums of a warp's share of one plane, in shared.partial.
 __device__ inline void add_up_plane(WholeShared& shared, const unsigned char* plane, int pixels,
                                     int part, int parts) {
-  const int lane = static_cast<int>(threadIdx.x) % kWarp, chunk = lane % 4;
+  const int lane = this_thread() % kWarp, chunk = lane % 4;
   const auto first = load_chunk(plane, 0, chunk);
   float sum[8] = {}, squares[8] = {};
   for (int p = part * 8 + lane / 4; p < pixels; p += parts * 8) {
@@ -36,7 +36,7 @@ __device__ inline void add_up_plane(WholeShared& shared, const unsigned char* pl
       squares[i] += __shfl_xor_sync(kFullMask, squares[i], offset);
     }
   }
-  Pair* const to = shared.partial[threadIdx.x / kWarp] + chunk * 8;
+  Pair* const to = shared.partial[this_thread() / kWarp] + chunk * 8;
   if (lane < 4) {
 #pragma unroll
     for (int i = 0; i < 8; ++i) store_shared(&to[i].v[0], Pair{sum[i], squares[i]});
@@ -46,8 +46,8 @@ __device__ inline void add_up_plane(WholeShared& shared, const unsigned char* pl
 // Fills shared.norm for the layer's input. All threads; ends with a barrier.
 __device__ inline void prepare_norm(WholeShared& shared, const float* told) {
   const WholeNetworkLayer& layer = shared.layer;
-  const int warp = static_cast<int>(threadIdx.x) / kWarp;
-  const int c = static_cast<int>(threadIdx.x), channels = layer.planes * 32;
+  const int warp = this_thread() / kWarp;
+  const int c = this_thread(), channels = layer.planes * 32;
   const int pixels = layer.height * layer.width;
   const int parts = kWholeWarps / layer.planes;
   const bool owns = c < channels;
@@ -73,11 +73,9 @@ __device__ inline void prepare_norm(WholeShared& shared, const float* told) {
       sum += p[0];
       squares += p[1];
     }
-    const auto first = load_chunk(shared.arena() + layer.in[c / 32], 0, c % 32 / 8);
-    float pivot = 0;
-#pragma unroll
-    for (int i = 0; i < 8; ++i)
-      if (i == c % 8) pivot = to_float(first[i]);
+    const unsigned char* const first =
+        shared.arena() + layer.in[c / 32] + chunk_at(0, c % 32 / 8) + c % 8 * 2;
+    const float pivot = to_float(*reinterpret_cast<const bf16*>(first));
     store_shared(&shared.norm[c].v[0], Pair{pivot + sum / count, squares - sum * sum / count});
   }
   __syncthreads();
@@ -109,7 +107,7 @@ __device__ inline float silu(float z) {
 // Planes [first, first + count) of the layer's input on their way. All threads, no barrier.
 __device__ inline void normalise(WholeShared& shared, int first, int count) {
   const WholeNetworkLayer& layer = shared.layer;
-  const int t = static_cast<int>(threadIdx.x), chunk = t % 4;
+  const int t = this_thread(), chunk = t % 4;
   const int pixels = layer.height * layer.width;
   const bool with_silu = layer.silu != 0;
   for (int i = first; i < first + count; ++i) {

@@ -41,3 +41,21 @@ if(TARGET diffscm_kernels_emulator_race)
   diffscm_checked_kernels_tests(kernels_race_tests diffscm_kernels_emulator_race)
   diffscm_checked_kernels_tests(kernels_asan_tests diffscm_kernels_emulator_asan)
 endif()
+
+# And the one kernel that is no operator's, through the network that it computes. (The engine's
+# libraries are named because the engine itself would bring the other emulator.)
+function(diffscm_checked_whole_network name library)
+  add_executable(${name} $<TARGET_OBJECTS:models_tests>)
+  target_link_libraries(${name} PRIVATE $<TARGET_FILE:diffscm_models> $<TARGET_FILE:diffscm_autograd>
+    $<TARGET_FILE:diffscm_engine> $<TARGET_FILE:diffscm_kernels> ${library} $<TARGET_FILE:diffscm_kernels>
+    $<TARGET_NAME_IF_EXISTS:diffscm_kernels_cuda>
+    ZLIB::ZLIB PNG::PNG JPEG::JPEG PkgConfig::WEBP PkgConfig::LIBARCHIVE CURL::libcurl
+    OpenSSL::Crypto PkgConfig::LIBZIP OpenMP::OpenMP_CXX GTest::gtest GTest::gtest_main)
+  add_dependencies(${name} diffscm_models)
+  add_test(NAME ${name} COMMAND ${name} --gtest_brief=1 --gtest_filter=*WholeNetwork*ASmallOne/emu)
+  set_tests_properties(${name} PROPERTIES TIMEOUT 600 ENVIRONMENT OMP_NUM_THREADS=1)
+endfunction()
+if(TARGET diffscm_kernels_emulator_race)
+  diffscm_checked_whole_network(whole_network_race_tests diffscm_kernels_emulator_race)
+  diffscm_checked_whole_network(whole_network_asan_tests diffscm_kernels_emulator_asan)
+endif()

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdlib>
 
+#include "engine/captured_step.h"
 #include "tests/models/tiny_models.h"
 
 namespace diffscm {
@@ -44,30 +45,45 @@ struct Case {
   int64_t images = 1;
 };
 
-std::vector<float> predict(const Case& c, Target target, Dtype layers, const char* way) {
-  const Way chosen(way);
-  UNet model(c.config, 5);
+UNet model_of(const UNetConfig& config, Target target, Dtype layers) {
+  UNet model(config, 5);
   testing::randomise(model);
   for (const auto& [name, p] : named_parameters(model))
     p->variable = Variable(p->variable.value().to(target));
   model.set_precision(layers);
-  const int64_t n = c.images, side = c.config.image_size;
-  std::vector<float> t(static_cast<size_t>(n));
+  return model;
+}
+
+Tensor images_of(const UNetConfig& config, int64_t n, Target target) {
+  return random_tensor({n, config.image_size, config.image_size, config.in_channels}, 11)
+      .to(target);
+}
+
+std::vector<float> predict(const Case& c, Target target, Dtype layers, const char* way) {
+  const Way chosen(way);
+  std::vector<float> t(static_cast<size_t>(c.images));
   for (size_t i = 0; i < t.size(); ++i) t[i] = static_cast<float>(i * 997 % 1000);
   Tensor features;
   if (const int64_t f = feature_count(c.config.conditions); f > 0)
-    features = random_tensor({n, f}, 13).to(target);
-  return model
-      .predict(random_tensor({n, side, side, c.config.in_channels}, 11).to(target),
-               Tensor::from(t, {n}, target), features)
+    features = random_tensor({c.images, f}, 13).to(target);
+  return model_of(c.config, target, layers)
+      .predict(images_of(c.config, c.images, target), Tensor::from(t, {c.images}, target), features)
       .to_vector();
+}
+
+// Small enough for the builds that check every access, with all kinds of layers.
+UNetConfig small() {
+  UNetConfig c;
+  c.image_size = 8;
+  c.channel_mult = {1, 2};
+  return c;
 }
 
 class WholeNetworkTest : public ::testing::TestWithParam<Target> {
  protected:
   // 8 significant bits per layer; and as near to f32 as the layers one by one.
   void expect_close(const Case& c) {
-    ASSERT_EQ(WholeUNet().unfit(c.config, GetParam()), "");
+    ASSERT_EQ(whole_network_unfit(c.config, GetParam()), "");
     const auto exact = predict(c, Target::cpu, Dtype::f32, "layers");
     const auto layers = predict(c, GetParam(), Dtype::bf16, "layers");
     const auto whole = predict(c, GetParam(), Dtype::bf16, "whole");
@@ -77,8 +93,144 @@ class WholeNetworkTest : public ::testing::TestWithParam<Target> {
   }
 };
 
+TEST_P(WholeNetworkTest, ASmallOne) {
+  expect_close({small(), 2});
+}
 TEST_P(WholeNetworkTest, TheTinyPreset) {
   expect_close({tiny(), 1});
+}
+// Its first skip connection waits in device memory.
+TEST_P(WholeNetworkTest, TheOneOfMnistFast) {
+  expect_close({UNetConfig(), 1});
+}
+// The networks that ship: groups of four and more channels, told the digit. More images than the
+// emulator has multiprocessors, and not as many on each.
+TEST_P(WholeNetworkTest, TheOneThatShips) {
+  UNetConfig c;
+  c.norm_groups = 8;
+  c.conditions = {{.name = "class", .classes = 10}};
+  expect_close({c, 5});
+}
+// Colours, more blocks, attention of several heads, an embedding that is only added.
+TEST_P(WholeNetworkTest, WhatElseThereIs) {
+  UNetConfig c;
+  c.image_size = 12;
+  c.in_channels = c.out_channels = 3;
+  c.channel_mult = {1, 2, 2};
+  c.num_res_blocks = 2;
+  c.attention_downsample = {2, 4};
+  c.heads = 2;
+  c.norm_groups = 16;
+  c.scale_shift = false;
+  expect_close({c, 7});
+}
+
+TEST_P(WholeNetworkTest, BitsDoNotDependOnBatch) {
+  const Way way("whole");
+  const UNet model = model_of(small(), GetParam(), Dtype::bf16);
+  const Tensor x = images_of(small(), 6, GetParam());
+  const auto all = model.predict(x, 300).to_vector(),
+             one = model.predict(x.slice(4, 5), 300).to_vector();
+  EXPECT_TRUE(std::equal(one.begin(), one.end(), all.begin() + 4 * std::ssize(one)));
+}
+
+// Recorded, it gives the same bits; and after a weight has changed, the new weight's.
+TEST_P(WholeNetworkTest, IsRecorded) {
+  const Way way("whole");
+  UNet model = model_of(small(), GetParam(), Dtype::bf16);
+  const Tensor x = images_of(small(), 2, GetParam()), t = Tensor::full({2}, 300, GetParam());
+  const auto first = model.predict(x, t).to_vector();
+  Tensor y;
+  CapturedStep step(GetParam(), [&] { y = model.predict(x, t); });
+  for (int i = 0; i < 3; ++i) {
+    step.run();
+    EXPECT_EQ(y.to_vector(), first) << i;
+  }
+  for (const auto& [name, p] : named_parameters(model)) {
+    if (name != "middle_block.0.in_layers.2.weight") continue;
+    Tensor& weight = p->variable.mutable_value();
+    std::vector<float> doubled = weight.to_vector();
+    for (float& v : doubled) v *= 2;
+    weight.copy_from(Tensor::from(doubled, weight.shape()));
+  }
+  const auto second = model.predict(x, t).to_vector();
+  EXPECT_NE(second, first);
+  for (int i = 0; i < 3; ++i) {
+    step.run();
+    EXPECT_EQ(y.to_vector(), second) << i;
+  }
+}
+
+TEST(WholeNetworkPlan, OfMnistFast) {
+  const WholeNetworkPlan plan = plan_whole_network(UNetConfig(), kH100);
+  ASSERT_EQ(plan.unfit, "");
+  EXPECT_EQ(plan.saved_bytes, 28 * 28 * 32 * 2);  // the first skip connection
+  EXPECT_LE(plan.arena_bytes, kH100.arena_bytes);
+  EXPECT_EQ(plan.told_width, 2 * (3 * 32 + 8 * 64));
+}
+// No plane is written over that a later layer reads, and none reaches beyond the arena.
+TEST(WholeNetworkPlan, HasAPlaceForEveryPlane) {
+  for (const UNetConfig& config : {UNetConfig(), tiny(), small()}) {
+    const WholeNetworkPlan plan = plan_whole_network(config, kH100);
+    ASSERT_EQ(plan.unfit, "");
+    std::map<int32_t, int32_t> written;  // begin -> end of what has been written last
+    const auto write = [&](int32_t begin, int32_t bytes) {
+      EXPECT_LE(begin + bytes, plan.arena_bytes);
+      EXPECT_EQ(begin % 128, 0);
+      std::erase_if(written,
+                    [&](const auto& w) { return w.first < begin + bytes && begin < w.second; });
+      written[begin] = begin + bytes;
+    };
+    const auto read = [&](int32_t begin, int32_t bytes) {
+      const auto found = written.find(begin);
+      ASSERT_TRUE(found != written.end()) << begin;
+      EXPECT_EQ(found->second, begin + bytes);
+    };
+    for (const PlannedLayer& planned : plan.layers) {
+      const kernels::WholeNetworkLayer& l = planned.layer;
+      const int32_t bytes = l.height * l.width * 64;
+      using Kind = kernels::WholeNetworkLayer::Kind;
+      if (l.kind != Kind::restore)
+        for (int i = 0; i < l.planes; ++i) read(l.in[i], bytes);
+      for (int i = 0; i < l.shortcuts; ++i) read(l.shortcut[i], bytes);
+      if (l.groups > 0)
+        for (int i = 0; i < l.planes; ++i) write(l.normalised[i], bytes);
+      for (int i = 0; i < l.shortcuts; ++i) read(l.shortcut[i], bytes);
+      for (const int32_t added : l.added)
+        if (added >= 0) read(added, l.out_height * l.out_width * 64);
+      const int32_t side = l.kind == Kind::convolution ? l.out_row : l.height;
+      for (const int32_t out : l.out)
+        if (l.kind != Kind::last && l.kind != Kind::save && out >= 0) write(out, side * side * 64);
+    }
+  }
+}
+TEST(WholeNetworkPlan, SaysWhyNot) {
+  const auto why = [](auto change) {
+    UNetConfig c;
+    change(c);
+    return plan_whole_network(c, kH100).unfit;
+  };
+  EXPECT_EQ(why([](UNetConfig& c) { c.turned = true; }), "it sees images turned");
+  EXPECT_EQ(why([](UNetConfig& c) { c.model_channels = 48; }),
+            "it has 48 channels, no multiple of 32");
+  EXPECT_EQ(why([](UNetConfig& c) { c.resblock_updown = true; }),
+            "residual blocks halve and double its images");
+  EXPECT_EQ(why([](UNetConfig& c) { c.heads = 8; }),
+            "an attention head is 8 channels wide, not 16, 32 or 64");
+  EXPECT_EQ(why([](UNetConfig& c) { c.model_channels = 64; }),
+            "a layer has 64 channels of 28x28 pixels");
+  EXPECT_EQ(plan_whole_network(UNetConfig(), {100 << 10, {1024, 512}}).unfit,
+            "its activations need more than 102400 bytes of shared memory");
+}
+
+TEST(WholeNetwork, IsAskedForByName) {
+  const Way way("holistic");
+  try {
+    whole_network_wanted();
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_STREQ(e.what(), "DIFFSCM_UNET=holistic: choose whole or layers");
+  }
 }
 
 std::vector<Target> device_targets() {
