@@ -22,6 +22,7 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BATCHES = (1, 64, 1024)
+WHOLE_NETWORK = "*WholeNetworkTest.ASmallOne/cuda"
 
 
 class Clock:
@@ -105,6 +106,9 @@ def sanitizer(o, clock):
         result = gtest(os.path.join(o.bin, "kernels_tests"), o.sanitizer_filter, min(90, clock.left(330)), wrapper)
         results.append({**result, "check": check, "seconds": time.monotonic() - start})
         print(f"compute-sanitizer {check}: exit {result['exit']}", file=sys.stderr)
+        start = time.monotonic()
+        result = gtest(os.path.join(o.bin, "models_tests"), WHOLE_NETWORK, min(30, clock.left(330)), wrapper)
+        results.append({**result, "check": f"{check}, `{WHOLE_NETWORK}`", "seconds": time.monotonic() - start})
     return results
 
 
@@ -153,13 +157,16 @@ def jobs(o, clock):
     if has_torch:
         programs["pytorch"] = peer
         programs["pytorch-compiled"] = [*peer, "--compile"]
+    # The U-Net in one kernel (docs/kernels/whole_network.md), beside its layers one by one.
+    whole = ["env", "DIFFSCM_UNET=whole", *programs["diffscm"]]
     results = []
     for what in ("forward", "counterfactual", "train"):
         for precision in ("bf16", "f32"):
             for batch in BATCHES:
                 if what == "train" and batch == 1 or precision == "f32" and batch == 1024:
                     continue
-                for name, program in programs.items():
+                has_whole = what != "train" and precision == "bf16"
+                for name, program in {**programs, **({"diffscm-whole": whole} if has_whole else {})}.items():
                     if clock.left() < 15:
                         results.append({"what": what, "precision": precision, "batch": batch, "engine": name,
                                         "missing": "out of time"})
@@ -251,20 +258,20 @@ def write(o, report):
               f"PyTorch {report['pytorch'] or 'not found'}; eager, and compiled with CUDA graphs; same type, same "
               "batch, channels-last, TF32 off. `counterfactual`: 100 levels of DDIM abduction and 100 of guided "
               "prediction.", "",
-              "| job | type | batch | diffscm ms | images/s | eager ms | ratio | compiled ms | ratio |",
-              "|---|---|---:|---:|---:|---:|---:|---:|---:|"]
+              "| job | type | batch | diffscm ms | images/s | U-Net in one kernel, ms | eager ms | ratio | compiled ms | ratio |",
+              "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|"]
     by_key = {}
     for r in report["jobs"]:
         by_key.setdefault((r["what"], r["precision"], r["batch"]), {})[r["engine"]] = r
     for (what, precision, batch), engines in by_key.items():
         ms = {name: r.get("ms") for name, r in engines.items()}
-        mine, eager, compiled = (ms.get(n) for n in ("diffscm", "pytorch", "pytorch-compiled"))
+        mine, whole, eager, compiled = (ms.get(n) for n in ("diffscm", "diffscm-whole", "pytorch", "pytorch-compiled"))
 
         def ratio(other):
             return f"{other / mine:.2f}x" if mine and other else ""
         missing = next((r["missing"] for r in engines.values() if "missing" in r), "")
         lines.append(f"| {what} | {precision} | {batch} | {number(mine, 4) or missing} | "
-                     f"{number(1000 * batch / mine, 4) if mine else ''} | {number(eager, 4)} | {ratio(eager)} | "
+                     f"{number(1000 * batch / mine, 4) if mine else ''} | {number(whole, 4)} | {number(eager, 4)} | {ratio(eager)} | "
                      f"{number(compiled, 4)} | {ratio(compiled)} |")
     text = "\n".join(lines) + "\n"
     os.makedirs(o.out, exist_ok=True)

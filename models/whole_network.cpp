@@ -1,7 +1,10 @@
 #include "models/whole_network.h"
 
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
+#include <set>
 #include <string_view>
 #include <vector>
 
@@ -122,14 +125,30 @@ Bound bind(const WholeNetworkPlan& plan, const Parameters& parameters) {
 // What all residual blocks are told, one row per image.
 Tensor tell(const WholeNetworkPlan& plan, const Parameters& parameters, const Tensor& emb) {
   Tensor told({emb.dim(0), plan.told_width}, emb.target());
-  for (const PlannedTold& part : plan.told) {
-    const Tensor& weight = find(parameters, part.name + ".weight");
-    run(emb.target(), kernels::MatmulArgs{emb.dim(0), part.columns, emb.dim(1), emb.data(),
-                                          emb.dim(1), false, weight.data(), emb.dim(1), true,
-                                          find(parameters, part.name + ".bias").data(), nullptr,
-                                          told.mutable_data() + part.first, plan.told_width});
-  }
+  std::vector<kernels::LinearGroupArgs::Layer> layers;
+  for (const PlannedTold& part : plan.told)
+    layers.push_back({.out = part.columns,
+                      .weight = find(parameters, part.name + ".weight").data(),
+                      .bias = find(parameters, part.name + ".bias").data(),
+                      .y = told.mutable_data() + part.first,
+                      .ldy = plan.told_width});
+  run(emb.target(), kernels::LinearGroupArgs{.m = emb.dim(0),
+                                             .k = emb.dim(1),
+                                             .x = emb.data(),
+                                             .count = std::ssize(layers),
+                                             .layers = layers.data()});
   return told;
+}
+
+// Says once for each reason that the layers are computed one by one, which is no error.
+Tensor not_so(const std::string& why) {
+  static std::mutex mutex;
+  static std::set<std::string> said;
+  const std::lock_guard lock(mutex);
+  if (said.insert(why).second)
+    fmt::print(stderr, "DIFFSCM_UNET=whole: this U-Net's layers are computed one by one: {}\n",
+               why);
+  return {};
 }
 
 WholeNetworkPlan plan_for(const UNetConfig& config, Target target) {
@@ -160,8 +179,9 @@ Tensor whole_network_eps(const UNetConfig& config, const Parameters& parameters,
                          const Tensor& emb) {
   const Target target = x.target();
   const WholeNetworkPlan plan = plan_for(config, target);
-  if (!plan.unfit.empty() || x.dim(1) != config.image_size || x.dim(2) != config.image_size)
-    return {};
+  if (!plan.unfit.empty()) return not_so(plan.unfit);
+  if (x.dim(1) != config.image_size || x.dim(2) != config.image_size)
+    return not_so(fmt::format("images of {}x{}", x.dim(1), x.dim(2)));
   const Bound bound = bind(plan, parameters);
   const Tensor list = bound.on_target(find(parameters, plan.layers[0].weight.name + ".weight"));
   if (!list) return {};

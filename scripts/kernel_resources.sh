@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # Where the time goes. A new rung of a hot operator belongs here.
-hot='conv2d_.*(mma|tiled|strip|thin|few)|group_norm_|norm_coefficients|chunk_|channel_moments|attention_|matmul_|linear_group_|sum_columns|ddim_update|adamw'
+hot='conv2d_.*(mma|tiled|strip|thin|few)|group_norm_|norm_coefficients|chunk_|channel_moments|attention_|matmul_|linear_group_|sum_columns|ddim_update|adamw|whole_network'
 
 check=0
 if [[ ${1:-} == --check ]]; then check=1; shift; fi

@@ -17,7 +17,8 @@
 
 namespace diffscm::kernels::DIFFSCM_TARGET {
 
-inline constexpr int kWholeWarps = 16, kWholeThreads = 32 * kWholeWarps;
+inline constexpr int kLog2Warps = 4, kWholeWarps = 1 << kLog2Warps;
+inline constexpr int kWholeThreads = 32 * kWholeWarps;
 inline constexpr int kMostTiles = 4;  // of 16 places by 32 channels, whose sums a warp can hold
 inline constexpr int kMostRows = 16 * kMostTiles * kWholeWarps;  // of one plane of output
 inline constexpr int kPixelBytes = 2 * WholeNetworkLayer::kPlaneChannels;
@@ -46,6 +47,13 @@ __device__ inline int this_thread() {
   int t = static_cast<int>(threadIdx.x);
   forget_origin(t);
   return t;
+}
+
+__device__ inline int this_lane() {
+  return this_thread() & (kWarp - 1);
+}
+__device__ inline int this_warp() {
+  return this_thread() >> 5;
 }
 
 // Bytes from a plane's beginning to eight channels of a pixel.

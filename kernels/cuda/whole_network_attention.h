@@ -22,7 +22,7 @@ __device__ inline void attend(WholeShared& shared, int head, int row0) {
   constexpr int kKeys = 64, kChunks = width / 8;
   const WholeNetworkLayer& layer = shared.layer;
   const int tokens = layer.height * layer.width, last = tokens - 1;
-  const int lane = this_thread() % kWarp;
+  const int lane = this_lane();
   const int q = head * 3 * kChunks, k = q + kChunks, v = k + kChunks;
   const float scale = 1 / sqrtf(static_cast<float>(width));
   constexpr float kLowest = -std::numeric_limits<float>::infinity();
@@ -119,7 +119,7 @@ __device__ inline void attend(WholeShared& shared) {
   const WholeNetworkLayer& layer = shared.layer;
   const int tiles = static_cast<int>(ceil_div(layer.height * layer.width, 16));
   const int width = 32 * layer.out_planes / layer.heads;
-  for (int i = this_thread() / kWarp; i < layer.heads * tiles; i += kWholeWarps) {
+  for (int i = this_warp(); i < layer.heads * tiles; i += kWholeWarps) {
     const int head = i / tiles, row0 = i % tiles * 16;
     if (width == 16) attend<16>(shared, head, row0);
     if (width == 32) attend<32>(shared, head, row0);

@@ -22,13 +22,17 @@ using WholeSums = float[kMostTiles][4][4];  // [tile][n8][fragment D]
 struct WarpTiles {
   int plane, first, apart, count;
 
+  static __device__ int apart_of(const WholeNetworkLayer& layer) {
+    return layer.out_planes == 1 ? kWholeWarps : kWholeWarps / 2;
+  }
   __device__ explicit WarpTiles(const WholeNetworkLayer& layer) {
-    const int warp = this_thread() / kWarp;
-    apart = kWholeWarps / layer.out_planes;
-    plane = warp / apart;
+    const int warp = this_warp();
+    const int shift = layer.out_planes == 1 ? kLog2Warps : kLog2Warps - 1;
+    apart = apart_of(layer);
+    plane = warp >> shift;
     first = plane == 0 ? warp : kWholeWarps - 1 - warp;
-    const int all = (layer.out_height * layer.out_width + 15) / 16;
-    count = first < all ? (all - first - 1) / apart + 1 : 0;
+    const int all = (layer.out_height * layer.out_width + 15) >> 4;
+    count = first < all ? ((all - first - 1) >> shift) + 1 : 0;
   }
 };
 
@@ -53,7 +57,7 @@ struct LaneRows {
 #pragma unroll
     for (int i = 0; i < kMostTiles; ++i) {
       if (i >= tiles.count) break;
-      const int row = (tiles.first + i * tiles.apart) * 16 + this_thread() % 16;
+      const int row = (tiles.first + i * tiles.apart) * 16 + (this_lane() & 15);
       const int out_y = places.y(row);
       const int y = out_y * layer.stride + layer.tap_y;
       const int x = places.x(row, out_y) * layer.stride + layer.tap_x;
@@ -67,30 +71,33 @@ struct LaneRows {
       row_[i] = (y * width + x) * 65536 + (row < rows ? has : 0);
     }
   }
-  // Where a tap's plane is read, in bytes from the plane; or `zeros`.
-  __device__ int place(int i, int tap, int moved, int chunk, int plane, int zeros) const {
+  __device__ bool has(int i, int tap) const {
+    return (row_[i] >> tap & 1) != 0;
+  }
+  __device__ int pixel(int i) const {
     int row = row_[i];
-    forget_origin(row);  // rather than keep its halves
-    const int pixel = (row >> 16) + moved;
-    return (row >> tap & 1) != 0 ? plane + chunk_at(pixel, chunk) : zeros;
+    forget_origin(row);  // rather than keep its half
+    return row >> 16;
   }
 };
 
-// sums += taps [tap, last) of one plane, `plane` in bytes from `shared`; weights: of the warp's
-// plane of output.
-template <int tiles>
+// sums += taps [tap, last) of one plane, for `tiles` tiles from the first-th on. plane: in bytes
+// from `shared`; weights: of the warp's plane of output. Tiles are `apart` bytes apart in the
+// plane, a multiple of eight pixels, so that the permutation of the chunks is the same for all.
+template <int first, int tiles>
 __device__ inline void multiply_taps(WholeSums& sums, const LaneRows& rows,
                                      const WholeShared& shared, int plane,
                                      const unsigned char* weights, int tap, int last) {
   const auto* const memory = reinterpret_cast<const unsigned char*>(&shared);
   constexpr int kZeros = offsetof(WholeShared, zeros);
-  const int lane = this_thread() % kWarp;
+  const int lane = this_lane();
   weights += lane * 16;
   for (; tap < last; ++tap) {
-    const int moved = shared.moved[tap];
+    const int place = plane + chunk_at(rows.pixel(first) + shared.moved[tap], lane / 16);
+    const int apart = WarpTiles::apart_of(shared.layer) * 16 * kPixelBytes;
     int at[tiles];
 #pragma unroll
-    for (int t = 0; t < tiles; ++t) at[t] = rows.place(t, tap, moved, lane / 16, plane, kZeros);
+    for (int t = 0; t < tiles; ++t) at[t] = rows.has(first + t, tap) ? place + t * apart : kZeros;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       uint4 b[2];
@@ -103,8 +110,8 @@ __device__ inline void multiply_taps(WholeSums& sums, const LaneRows& rows,
         ldmatrix_x4(a, memory + (at[t] ^ half * 32));
 #pragma unroll
         for (int j = 0; j < 2; ++j) {
-          mma_m16n8k16(sums[t][2 * j], a, {b[j].x, b[j].y});
-          mma_m16n8k16(sums[t][2 * j + 1], a, {b[j].z, b[j].w});
+          mma_m16n8k16(sums[first + t][2 * j], a, {b[j].x, b[j].y});
+          mma_m16n8k16(sums[first + t][2 * j + 1], a, {b[j].z, b[j].w});
         }
       }
     }
@@ -118,7 +125,7 @@ __device__ inline void write_planes(const WholeSums& sums, const WholeNetworkLay
   const WarpTiles tiles(layer);
   const Places places(layer.out_width);
   const int rows = layer.out_height * layer.out_width;
-  const int lane = this_thread() % kWarp, g = lane / 4, t = lane % 4;
+  const int lane = this_lane(), g = lane / 4, t = lane % 4;
   unsigned char* const to = arena + layer.out[tiles.plane];
   const int added = layer.added[tiles.plane];
 #pragma unroll
@@ -159,7 +166,7 @@ __device__ inline void convolve(WholeShared& shared, WeightStream& weights,
 
   float bias[4][2] = {};
   if (count > 0) {
-    const int column = tiles.plane * 32 + this_thread() % 4 * 2;
+    const int column = tiles.plane * 32 + this_lane() % 4 * 2;
     const float* const terms[] = {layer.bias, layer.shortcut_bias,
                                   layer.told_bias >= 0 ? told + layer.told_bias : nullptr};
 #pragma unroll
@@ -177,21 +184,20 @@ __device__ inline void convolve(WholeShared& shared, WeightStream& weights,
   const auto add = [&](int plane, const unsigned char* stage, int tap, int last) {
     plane += static_cast<int>(sizeof(WholeShared));
     stage += share;
-    const auto run = [&]<int tiles_>() {
-      multiply_taps<tiles_>(sums, rows, shared, plane, stage, tap, last);
+    const auto run = [&]<int first, int count_>() {
+      multiply_taps<first, count_>(sums, rows, shared, plane, stage, tap, last);
     };
     static_assert(kMostTiles == 4);
-    switch (count) {
-      case 1:
-        return run.template operator()<1>();
-      case 2:
-        return run.template operator()<2>();
-      case 3:
-        return run.template operator()<3>();
-      case 4:
-        return run.template operator()<4>();
-      default:
-        return;
+    if (layer.stride == 1) {
+      if (count == 1) run.template operator()<0, 1>();
+      if (count == 2) run.template operator()<0, 2>();
+      if (count == 3) run.template operator()<0, 3>();
+      if (count == 4) run.template operator()<0, 4>();
+    } else {  // the pixels of the tiles are not evenly apart
+      if (count > 0) run.template operator()<0, 1>();
+      if (count > 1) run.template operator()<1, 1>();
+      if (count > 2) run.template operator()<2, 1>();
+      if (count > 3) run.template operator()<3, 1>();
     }
   };
 
@@ -205,11 +211,14 @@ __device__ inline void convolve(WholeShared& shared, WeightStream& weights,
       for (int k = 0; k < 4; ++k) tile[j][k] = bias[j][k % 2];
     }
   }
-  const int taps = layer.side * layer.side, at_once = 6 / layer.out_planes;
+  const int taps = layer.side * layer.side,
+            at_once = WholeNetworkStage::taps_of(1) >> (layer.out_planes - 1);
+  int ready = normed ? 0 : layer.planes;
   for (int plane = 0; plane < layer.planes; ++plane) {
-    if (normed && plane % layer.at_once == 0) {
+    if (plane == ready) {
       if (plane > 0) __syncthreads();  // the planes before are still read
-      normalise(shared, plane, min(layer.at_once, layer.planes - plane));
+      ready = min(plane + layer.at_once, layer.planes);
+      normalise(shared, plane, ready);
     }
     for (int tap = 0; tap < taps; tap += at_once) {
       const unsigned char* const stage = weights.take(shared, args);

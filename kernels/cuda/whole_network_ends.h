@@ -59,7 +59,7 @@ __device__ inline void last(WholeShared& shared, const float* told, float* image
   }
   __syncthreads();
 
-  const int warp = t / kWarp, lane = t % kWarp, chunk = lane % 4;
+  const int warp = this_warp(), lane = this_lane(), chunk = lane % 4;
   for (int first = warp * 8; first < pixels; first += kWholeWarps * 8) {
     const int pixel = first + lane / 4;
     const int y = pixel / layer.width, column = pixel % layer.width;

@@ -15,7 +15,7 @@ namespace diffscm::kernels::DIFFSCM_TARGET {
 // The sums of a warp's share of one plane, in shared.partial.
 __device__ inline void add_up_plane(WholeShared& shared, const unsigned char* plane, int pixels,
                                     int part, int parts) {
-  const int lane = this_thread() % kWarp, chunk = lane % 4;
+  const int lane = this_lane(), chunk = lane % 4;
   const auto first = load_chunk(plane, 0, chunk);
   float sum[8] = {}, squares[8] = {};
   for (int p = part * 8 + lane / 4; p < pixels; p += parts * 8) {
@@ -36,7 +36,7 @@ __device__ inline void add_up_plane(WholeShared& shared, const unsigned char* pl
       squares[i] += __shfl_xor_sync(kFullMask, squares[i], offset);
     }
   }
-  Pair* const to = shared.partial[this_thread() / kWarp] + chunk * 8;
+  Pair* const to = shared.partial[this_warp()] + chunk * 8;
   if (lane < 4) {
 #pragma unroll
     for (int i = 0; i < 8; ++i) store_shared(&to[i].v[0], Pair{sum[i], squares[i]});
@@ -46,7 +46,7 @@ __device__ inline void add_up_plane(WholeShared& shared, const unsigned char* pl
 // Fills shared.norm for the layer's input. All threads; ends with a barrier.
 __device__ inline void prepare_norm(WholeShared& shared, const float* told) {
   const WholeNetworkLayer& layer = shared.layer;
-  const int warp = this_thread() / kWarp;
+  const int warp = this_warp();
   const int c = this_thread(), channels = layer.planes * 32;
   const int pixels = layer.height * layer.width;
   const int parts = kWholeWarps / layer.planes;
@@ -99,31 +99,26 @@ __device__ inline void prepare_norm(WholeShared& shared, const float* told) {
   __syncthreads();
 }
 
-__device__ inline float silu(float z) {
-  constexpr float kLog2E = 1.4426950408889634f;
-  return z * reciprocal_approximate(1 + exp2_approximate(-kLog2E * z));
-}
-
-// Planes [first, first + count) of the layer's input on their way. All threads, no barrier.
-__device__ inline void normalise(WholeShared& shared, int first, int count) {
+// Planes [first, last) of the layer's input on their way. All threads, no barrier.
+__device__ inline void normalise(WholeShared& shared, int first, int last) {
   const WholeNetworkLayer& layer = shared.layer;
-  const int t = this_thread(), chunk = t % 4;
+  const int t = this_thread(), chunk = t & 3;
   const int pixels = layer.height * layer.width;
   const bool with_silu = layer.silu != 0;
-  for (int i = first; i < first + count; ++i) {
+  for (int i = first; i < last; ++i) {
     const unsigned char* const from = shared.arena() + layer.in[i];
     unsigned char* const to = shared.arena() + layer.normalised[i];
     Pair norm[8];
 #pragma unroll
     for (int k = 0; k < 8; ++k) norm[k] = load<2>(&shared.norm[i * 32 + chunk * 8 + k].v[0]);
-    for (int p = t / 4; p < pixels; p += kWholeThreads / 4) {
+    for (int p = t >> 2; p < pixels; p += kWholeThreads / 4) {
       const auto x = load_chunk(from, p, chunk);
       float y[8];
 #pragma unroll
       for (int k = 0; k < 8; ++k) y[k] = norm[k][0] * to_float(x[k]) + norm[k][1];
       if (with_silu) {
 #pragma unroll
-        for (int k = 0; k < 8; ++k) y[k] = silu(y[k]);
+        for (int k = 0; k < 8; ++k) y[k] *= sigmoid_approximate(y[k]);
       }
       store_chunk(to, p, chunk, y);
     }
