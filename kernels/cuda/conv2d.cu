@@ -92,7 +92,8 @@ void conv2d(const BasicConv2dArgs<T>& args, Stream stream) {
 template void conv2d(const BasicConv2dArgs<float>&, Stream);
 template void conv2d(const BasicConv2dArgs<bf16>&, Stream);
 
-// Few channels on one side: nothing for the tensor cores.
+// Weights are f32, and few channels on one side: nothing for the tensor cores or the library,
+// whatever DIFFSCM_CONV wishes for the other convolutions of a network.
 template <class T, class Y>
 void run_mixed(const BasicConv2dArgs<T, Y>& args, Stream stream) {
   check_conv_size("conv2d", args.shape);
