@@ -210,9 +210,12 @@ TEST(Bound, IsTrainedAndAnswersInAnExperiment) {
                  "true counterfactuals");
 
   // Without --methods it is found and asked.
+  const fs::path without = world() / "without-bound";
+  fs::create_directory(without);
   for (const char* kind : {"unet", "classifier", "vae", "oracle", "autoencoders", "ensemble"}) {
     const std::string name = std::string("digits-") + kind + ".safetensors";
-    fs::copy(std::string(DIFFSCM_WEIGHTS) + "/" + name, folder / name);
+    for (const fs::path& to : {folder, without})
+      fs::copy(std::string(DIFFSCM_WEIGHTS) + "/" + name, to / name);
   }
   const std::string out = fresh();
   expect_success(diffscm(Arguments{"evaluate",
@@ -262,8 +265,9 @@ TEST(Bound, IsTrainedAndAnswersInAnExperiment) {
   expect_failure(
       diffscm(tiny("evaluate", fresh()) + Arguments{"--images", "2", "--methods", "bound"}), 2,
       "does not know the true counterfactuals");
-  expect_failure(diffscm(Arguments{"evaluate"} + few(fresh()) + Arguments{"--methods", "bound"}), 2,
-                 "--bound is needed");
+  expect_failure(diffscm(Arguments{"evaluate"} + few(fresh()) +
+                         Arguments{"--methods", "bound", "--networks", without}),
+                 2, "--bound is needed");
 }
 
 }  // namespace
