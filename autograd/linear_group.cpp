@@ -58,8 +58,8 @@ std::vector<Variable> linear_group(const Variable& x, const Layers& layers) {
     Shape shape = x.shape();
     shape.back() = out;
     y.emplace_back(shape, target);
-    group.push_back(
-        {out, weight.value().data(), data_or_null(bias.value()), mutable_data_or_null(y.back()), out});
+    group.push_back({out, weight.value().data(), data_or_null(bias.value()),
+                     mutable_data_or_null(y.back()), out});
     inputs.insert(inputs.end(), {weight, bias});
     learns = learns || weight.needs_gradient();
   }

@@ -57,8 +57,8 @@ void check(const NormCoefficientsArgs&);
 // Gradients of group norm given dy. The normalised value is recomputed from x, mean and rstd;
 // nothing else is saved. Null outputs are skipped (guidance needs dx only). Every non-null output
 // is overwritten. add0 and add1, gradients of x0 and x1 from elsewhere, are added in f32 before dx0
-// and dx1 are rounded; they are not read where dx0 or dx1 is null, and must not alias it. dgamma and dbeta sum over samples; bit-reproducible whatever the number of
-// threads.
+// and dx1 are rounded; they are not read where dx0 or dx1 is null, and must not alias it. dgamma
+// and dbeta sum over samples; bit-reproducible whatever the number of threads.
 template <class T>
 struct BasicGroupNormBackwardArgs {
   BasicGroupNormArgs<T> forward;  // as passed to the forward (y is not read and may be null)

@@ -23,8 +23,9 @@ void check(const LinearGroupArgs& args) {
     const auto& layer = args.layers[l];
     require(args.m * layer.out == 0 || (layer.y && (args.k == 0 || (args.x && layer.weight))),
             "linear_group: x is null, or the weight or y of layer {}", l);
-    require(layer.ldy >= layer.out, "linear_group: rows of layer {} are {} apart, less than {} long",
-            l, layer.ldy, layer.out);
+    require(layer.ldy >= layer.out,
+            "linear_group: rows of layer {} are {} apart, less than {} long", l, layer.ldy,
+            layer.out);
   }
 }
 

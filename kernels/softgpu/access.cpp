@@ -69,9 +69,9 @@ void Block::count_global(const Warp& w, const uint64_t* addresses, uint32_t byte
   const InstructionClass kind = launch.program.code[w.instruction()].kind;
   for (size_t k = 0; k < count; ++k) {
     if (kind != InstructionClass::store_global)
-      traffic->load(sectors[k],
-                    kind == InstructionClass::load_global || kind == InstructionClass::param ||
-                        kind == InstructionClass::async_copy_cached);
+      traffic->load(sectors[k], kind == InstructionClass::load_global ||
+                                    kind == InstructionClass::param ||
+                                    kind == InstructionClass::async_copy_cached);
     if (kind == InstructionClass::store_global || kind == InstructionClass::atomic)
       traffic->store(sectors[k]);
   }

@@ -42,9 +42,10 @@ TEST(ShippedWeights, OfDigitsFlipAndComeNearerToTheTruth) {
 
 // The graphs with an image, through the tabular nodes between what is set and the image.
 TEST(ShippedWeights, OfGraphsComeNearerToTheTruth) {
-  for (const auto& [world, set] :
-       {std::pair{"faces", "gender=male"}, {"faces", "age=young"}, {"digits", "thickness=5"},
-        {"pendulum", "light=65"}}) {
+  for (const auto& [world, set] : {std::pair{"faces", "gender=male"},
+                                   {"faces", "age=young"},
+                                   {"digits", "thickness=5"},
+                                   {"pendulum", "light=65"}}) {
     const std::string out = fresh();
     const Result r = diffscm({"scm", "counterfactual", world, "--observed", world, "--index", "0:4",
                               "--do", set, "--set", "image.levels=20", "--json", "--out", out});
