@@ -53,7 +53,7 @@ ParentNetworks guiding_networks(
     require(!predictors.empty(), "{} guidance: give a classifier, or of a number a regressor",
             name_of(kind));
     for (const auto& [parent, predictor] : predictors)
-      networks.predictors[parent] = [predictor](std::span<const double> values) {
+      networks.predictors[parent] = [predictor = predictor](std::span<const double> values) {
         return predictor->gradient(values);
       };
   }

@@ -120,8 +120,8 @@ ImageDiffusion::Walk ImageDiffusion::walk_of(Parameters& parameters) const {
   if (conditional_) return walk;
   const json scales = parameters.get<json>("scales", json::object());
   for (const auto& [name, s] : scales.items()) {
-    const auto parent =
-        std::ranges::find_if(role_.parents, [&](const Node& p) { return p.name() == name; });
+    const auto parent = std::ranges::find_if(
+        role_.parents, [&, &name = name](const Node& p) { return p.name() == name; });
     require(parent != role_.parents.end(), "scales: {} is no parent", io::show(name));
     require(s.is_number() && s.get<double>() >= 0, "the scale of {} is {}: give a number >= 0",
             name, s.dump());

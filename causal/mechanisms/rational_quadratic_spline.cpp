@@ -189,7 +189,9 @@ double RationalQuadraticSpline::backward(double x, double dy, double dlog_deriva
   const auto [y, l] = rational_quadratic(
       Dual::input(x, 0), Dual::input(x_[k], 1), Dual::input(x_[k + 1], 2), Dual::input(y_[k], 3),
       Dual::input(y_[k + 1], 4), Dual::input(slope_[k], 5), Dual::input(slope_[k + 1], 6));
-  const auto gradient = [&](size_t i) { return dy * y.d[i] + dlog_derivative * l.d[i]; };
+  const auto gradient = [&, &y = y, &l = l](size_t i) {
+    return dy * y.d[i] + dlog_derivative * l.d[i];
+  };
   through_softmax(width_, shape_.bound, k, gradient(1), gradient(2), raw_gradient.first(bins));
   through_softmax(height_, shape_.bound, k, gradient(3), gradient(4),
                   raw_gradient.subspan(bins, bins));

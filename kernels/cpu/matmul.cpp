@@ -22,23 +22,22 @@ constexpr int64_t kTaskRows = 56, kTaskColumns = 256;  // of c: 4 x 14 rows, 8 p
 constexpr int64_t kDepth = 512;                        // of k: two panels of that depth take 64 KiB
 
 using Float4 = float __attribute__((vector_size(16), aligned(4)));
-using Index4 = int __attribute__((vector_size(16)));
 
 // Four rows of four become four columns.
 inline void transpose4(const float* x, int64_t stride, float* y) {
   const auto load = [&](int64_t row) { return *reinterpret_cast<const Float4*>(x + row * stride); };
   const Float4 a = load(0), b = load(1), c = load(2), d = load(3);
-  constexpr Index4 kLow = {0, 4, 1, 5}, kHigh = {2, 6, 3, 7};
-  constexpr Index4 kFirst = {0, 1, 4, 5}, kSecond = {2, 3, 6, 7};
-  const Float4 ab = __builtin_shuffle(a, b, kLow), cd = __builtin_shuffle(c, d, kLow);
-  const Float4 ab2 = __builtin_shuffle(a, b, kHigh), cd2 = __builtin_shuffle(c, d, kHigh);
+  const Float4 ab = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+  const Float4 cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+  const Float4 ab2 = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+  const Float4 cd2 = __builtin_shufflevector(c, d, 2, 6, 3, 7);
   const auto store = [&](int64_t row, Float4 v) {
     *reinterpret_cast<Float4*>(y + row * kLanesMax) = v;
   };
-  store(0, __builtin_shuffle(ab, cd, kFirst));
-  store(1, __builtin_shuffle(ab, cd, kSecond));
-  store(2, __builtin_shuffle(ab2, cd2, kFirst));
-  store(3, __builtin_shuffle(ab2, cd2, kSecond));
+  store(0, __builtin_shufflevector(ab, cd, 0, 1, 4, 5));
+  store(1, __builtin_shufflevector(ab, cd, 2, 3, 6, 7));
+  store(2, __builtin_shufflevector(ab2, cd2, 0, 1, 4, 5));
+  store(3, __builtin_shufflevector(ab2, cd2, 2, 3, 6, 7));
 }
 
 // Columns [16 panel, 16 panel + 16) of opB(b), zeros past the last: panel[l][j].

@@ -30,7 +30,7 @@ inline Wide multiply(Wide a, Wide b) {
 #include "kernels/cpu/philox_leaf.h"
 }  // namespace v1
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(__clang__)  // which has no such pragma
 #pragma GCC push_options
 #pragma GCC target("arch=x86-64-v3")
 namespace v3 {
@@ -58,7 +58,7 @@ inline Wide multiply(Wide a, Wide b) {
 #endif
 
 auto* choose() {
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(__clang__)
   if (chosen_isa() == Isa::kV4) return &v4::fill;
   if (chosen_isa() == Isa::kV3) return &v3::fill;
 #endif
