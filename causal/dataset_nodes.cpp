@@ -10,12 +10,6 @@
 namespace diffscm::causal {
 namespace {
 
-bool are_numbered(const std::vector<std::string>& states) {
-  for (size_t k = 0; k < states.size(); ++k)
-    if (states[k] != std::to_string(k)) return false;
-  return true;
-}
-
 // By attribute's state the node's: by name, else one by one. Some may be missing, as in a part of
 // the data, where names or numbers say which.
 std::vector<double> match_states(const Node& node, const data::Attribute& attribute) {
@@ -26,7 +20,8 @@ std::vector<double> match_states(const Node& node, const data::Attribute& attrib
     if (found != ours.end()) state.push_back(static_cast<double>(found - ours.begin()));
   }
   if (state.size() == theirs.size()) return state;
-  require(ours.size() == theirs.size() || (theirs.size() < ours.size() && are_numbered(theirs)),
+  const bool numbered = theirs == data::numbered_category("", std::ssize(theirs)).states;
+  require(ours.size() == theirs.size() || (theirs.size() < ours.size() && numbered),
           "node {} has {} states, in the data {} has {}", io::show(node.name()), ours.size(),
           io::show(attribute.name), theirs.size());
   if (!state.empty())

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "kernels/operators.h"
@@ -27,6 +28,22 @@ struct GroupNorm {
     return scale_shift.empty() ? 0 : scale_shift[static_cast<size_t>(b * 2 * c + c + i)];
   }
 };
+
+// The problem of BasicGroupNormArgs or NormCoefficientsArgs, with x0 and x1 side by side; keep is
+// empty.
+template <class Args>
+GroupNorm group_norm_of(const Args& args, bool silu, const std::vector<double>& x0,
+                        const std::vector<double>& x1, std::vector<double> gamma,
+                        std::vector<double> beta, std::vector<double> scale_shift) {
+  GroupNorm s{args.n, args.hw, args.c0 + args.c1, args.groups,     args.eps,
+              silu,   {},      std::move(gamma),  std::move(beta), std::move(scale_shift),
+              {}};
+  for (int64_t p = 0; p < args.n * args.hw; ++p) {
+    s.x.insert(s.x.end(), x0.begin() + p * args.c0, x0.begin() + (p + 1) * args.c0);
+    s.x.insert(s.x.end(), x1.begin() + p * args.c1, x1.begin() + (p + 1) * args.c1);
+  }
+  return s;
+}
 
 // What dropout multiplies element e of sample `sample` by, from the scalar generator.
 inline double dropout_factor(const Dropout& d, int64_t sample, int64_t e) {

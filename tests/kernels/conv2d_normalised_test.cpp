@@ -156,22 +156,9 @@ struct NormArrays {
   // By a, b of the reference at x = 0 and x = 1: the mean and the deviation are those of x.
   Doubles expected() const {
     const int64_t c = args.c0 + args.c1, d = c / args.groups;
-    reference::GroupNorm s{args.n,
-                           args.hw,
-                           c,
-                           args.groups,
-                           args.eps,
-                           false,
-                           {},
-                           gamma.doubles(),
-                           beta.doubles(),
-                           scale_shift.doubles(),
-                           {}};
-    const Doubles first = x0.doubles(), second = x1.doubles();
-    for (int64_t p = 0; p < args.n * args.hw; ++p) {
-      for (int64_t i = 0; i < args.c0; ++i) s.x.push_back(first[p * args.c0 + i]);
-      for (int64_t i = 0; i < args.c1; ++i) s.x.push_back(second[p * args.c1 + i]);
-    }
+    const reference::GroupNorm s =
+        reference::group_norm_of(args, false, x0.doubles(), x1.doubles(), gamma.doubles(),
+                                 beta.doubles(), scale_shift.doubles());
     const reference::GroupNormResult r = reference::group_norm(s);
     Doubles out;
     for (int64_t n = 0; n < args.n; ++n) {

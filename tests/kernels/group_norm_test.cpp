@@ -43,22 +43,9 @@ struct Arrays {
 
   reference::GroupNorm in_double() const {
     const int64_t c = args.c0 + args.c1;
-    reference::GroupNorm s{args.n,
-                           args.hw,
-                           c,
-                           args.groups,
-                           args.eps,
-                           args.silu,
-                           {},
-                           gamma.doubles(),
-                           beta.doubles(),
-                           scale_shift.doubles(),
-                           {}};
-    const Doubles first = x0.doubles(), second = x1.doubles();
-    for (int64_t p = 0; p < args.n * args.hw; ++p) {
-      for (int64_t i = 0; i < args.c0; ++i) s.x.push_back(first[p * args.c0 + i]);
-      for (int64_t i = 0; i < args.c1; ++i) s.x.push_back(second[p * args.c1 + i]);
-    }
+    reference::GroupNorm s =
+        reference::group_norm_of(args, args.silu, x0.doubles(), x1.doubles(), gamma.doubles(),
+                                 beta.doubles(), scale_shift.doubles());
     for (int64_t n = 0; n < args.n && args.dropout.rate > 0; ++n)
       for (int64_t e = 0; e < args.hw * c; ++e)
         s.keep.push_back(reference::dropout_factor(args.dropout, args.dropout.first_sample + n, e));
