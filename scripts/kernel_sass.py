@@ -5,8 +5,8 @@ shows none of this, and the source promises it.
 
   scripts/kernel_sass.py [--check] [--kernel PATTERN] [--arch 90] [BUILD]
 
---check: compares with the table LIMITS below and fails where a kernel is past them or gone. Needs a build with nvcc and
-nvdisasm: on the PATH, or where NVDISASM says (PyPI has it as nvidia-cuda-nvdisasm). Exit code 77 without it."""
+--check: compares with the table LIMITS below and fails where a kernel is past them or gone, and where any kernel does not
+begin with the wait for the one ahead of it (kernels/cuda/device/follow.h). Needs a build with nvcc and nvdisasm: on the PATH, or where NVDISASM says (PyPI has it as nvidia-cuda-nvdisasm). Exit code 77 without it."""
 import argparse
 import collections
 import os
@@ -20,9 +20,15 @@ import tempfile
 SKIPPED = 77
 MEMORY = ("LDG", "STG", "LDS", "STS", "LDL", "STL", "LDSM", "LDGSTS")
 
+# griddepcontrol.wait, and what may not stand before it in a kernel that may start before the one ahead of it is done.
+WAIT = "ACQBULK"
+AFTER_WAIT = {"LD", "ST", "LDG", "STG", "LDGSTS", "ATOM", "ATOMG", "RED", "REDG", "UBLKCP", "EXIT"}
+
+# Its double-precision sine reads a table of CUDA's own.
+MAY_READ_CONSTANT = {"embed_timesteps"}
+
 # Of sm_90, by the beginning of a kernel's name: what must hold of every kernel that begins so. A new rung of a hot operator
 # belongs here.
-#   file       of kernels/cuda that it is in
 #   has        accesses that the source asks for and the compiler may lose: 16 bytes at a time, and asynchronous copies
 #   at_most    how many of an access there may be: {"LDS16": 0} says that nothing reads shared memory two bytes at a time
 #   per_mma    instructions for each HMMA (HGMMA, which is worth 16 or 24 of them), in the innermost loop that has most of them;
@@ -32,41 +38,41 @@ MEMORY = ("LDG", "STG", "LDS", "STS", "LDL", "STL", "LDSM", "LDGSTS")
 TILED = {"LDS128", "STG128", "LDSM", "LDGSTS"}
 IN_VECTORS = {"LDG128", "STG128"}
 LIMITS = {
-    "conv2d_mma_strip_kernel<StripTile<256, 32,": {"file": "conv2d_mma_strip", "has": TILED | {"LDG128"}, "per_mma": 3.8, "blocks": 4},
-    "conv2d_mma_strip_kernel<StripTile<128, 64, 64, 32, false, false, false": {"file": "conv2d_mma_strip", "has": TILED | {"LDG128"}, "per_mma": 3.1, "blocks": 4},
-    "conv2d_mma_strip_kernel<StripTile<128, 64, 64, 32, true": {"file": "conv2d_mma_strip", "has": TILED | {"LDG128"}, "per_mma": 3.1, "blocks": 4},
-    "conv2d_mma_strip_kernel<StripTile<128, 64, 64, 32, false, false, true": {"file": "conv2d_mma_strip", "has": TILED | {"LDG128"}, "per_mma": 3.6, "blocks": 4},
-    "conv2d_mma_strip_kernel<StripTile<64, 32, 16, 32, false, false, false": {"file": "conv2d_mma_strip", "has": TILED | {"LDG128"}, "per_mma": 6.3, "blocks": 5},
-    "conv2d_mma_strip_kernel<StripTile<64, 32, 16, 32, false, true": {"file": "conv2d_mma_strip", "has": TILED | {"LDG128"}, "per_mma": 6.3, "blocks": 5},
-    "conv2d_mma_strip_kernel<StripTile<64, 32, 16, 32, true": {"file": "conv2d_mma_strip", "has": TILED | {"LDG128"}, "per_mma": 6.3, "blocks": 5},
-    "conv2d_mma_strip_kernel<StripTile<64, 32, 16, 32, false, false, true": {"file": "conv2d_mma_strip", "has": TILED | {"LDG128"}, "per_mma": 8.2, "blocks": 5},
-    "conv2d_mma_kernel<MmaTile<128, 128,": {"file": "conv2d_mma", "has": TILED | {"LDG128"}, "per_mma": 7.5, "blocks": 2},
-    "conv2d_mma_kernel<MmaTile<128, 64,": {"file": "conv2d_mma", "has": TILED | {"LDG128"}, "per_mma": 9.6, "blocks": 4},
-    "conv2d_mma_kernel<MmaTile<128, 32,": {"file": "conv2d_mma", "has": TILED | {"LDG128"}, "per_mma": 17, "blocks": 5},
-    "conv2d_mma_kernel<MmaTile<64, 32,": {"file": "conv2d_mma", "has": TILED | {"LDG128"}, "per_mma": 25, "blocks": 8},
-    "conv2d_wgmma_kernel<WgmmaTile<128,": {"file": "conv2d_wgmma", "has": {"LDS128", "STG128", "LDG128", "LDGSTS"}, "per_mma": 40, "blocks": 1},
-    "conv2d_wgmma_kernel<WgmmaTile<192,": {"file": "conv2d_wgmma", "has": {"LDS128", "STG128", "LDG128", "LDGSTS"}, "per_mma": 40, "blocks": 1},
-    "conv2d_backward_weight_mma_kernel<MmaTile<128, 128,": {"file": "conv2d_backward_weight_mma", "has": TILED, "per_mma": 11.6, "blocks": 2},
-    "conv2d_backward_weight_mma_kernel<MmaTile<64, 128,": {"file": "conv2d_backward_weight_mma", "has": TILED, "per_mma": 10.2, "blocks": 4},
-    "conv2d_backward_weight_mma_kernel<MmaTile<32, 96,": {"file": "conv2d_backward_weight_mma", "has": TILED, "per_mma": 20, "blocks": 7},
-    "matmul_mma_kernel<MmaTile<128, 128,": {"file": "matmul_mma", "has": TILED | {"LDG128"}, "per_mma": 5.5, "blocks": 2},
-    "matmul_mma_kernel<MmaTile<64, 64,": {"file": "matmul_mma", "has": TILED | {"LDG128"}, "per_mma": 8.5, "blocks": 6},
-    "attention_tensor<64>": {"file": "attention_mma", "has": TILED, "per_mma": 5.2, "blocks": 3},
-    "attention_backward_tensor<64,": {"file": "attention_mma_backward", "has": TILED, "per_mma": 4.5, "blocks": 2},
-    "group_norm_slab<bf16, 8,": {"file": "group_norm", "has": {"LDGSTS", "LDS128", "STG128"}, "at_most": {"LDS16": 0, "STG16": 0}, "blocks": 4},
-    "group_norm_slab<float, 4,": {"file": "group_norm", "has": {"LDGSTS", "LDS128", "STG128"}, "blocks": 4},
-    "group_norm_apply<bf16, 8,": {"file": "group_norm", "has": IN_VECTORS, "at_most": {"LDG16": 0, "STG16": 0}, "blocks": 2},
-    "channel_moments<bf16, 8>": {"file": "group_norm", "has": {"LDG128"}, "at_most": {"LDG16": 0}, "blocks": 2},
-    "norm_coefficients": {"file": "norm_coefficients", "has": {"LDG128", "STS128"}, "blocks": 4},
-    "group_norm_backward_slab<bf16, 8,": {"file": "group_norm_backward", "has": {"LDGSTS", "LDS128", "STG128"}, "at_most": {"LDS16": 0, "STG16": 0}, "blocks": 2},
-    "group_norm_backward_slab<float, 4,": {"file": "group_norm_backward", "has": {"LDGSTS", "LDS128", "STG128"}, "blocks": 2},
-    "adamw_step<4>": {"file": "adamw", "has": IN_VECTORS, "blocks": 4},
-    "ddim_update_step<4,": {"file": "ddim_update", "has": IN_VECTORS, "blocks": 5},
-    "sum_columns<8, bf16>": {"file": "column_sum", "has": {"LDG128", "LDS128"}, "at_most": {"LDG16": 0}, "blocks": 8},
-    "squared_error<4>": {"file": "loss", "has": IN_VECTORS, "blocks": 5},
+    "conv2d_mma_strip_kernel<StripTile<256, 32,": {"has": TILED | {"LDG128"}, "per_mma": 3.8, "blocks": 4},
+    "conv2d_mma_strip_kernel<StripTile<128, 64, 64, 32, false, false, false": {"has": TILED | {"LDG128"}, "per_mma": 3.1, "blocks": 4},
+    "conv2d_mma_strip_kernel<StripTile<128, 64, 64, 32, true": {"has": TILED | {"LDG128"}, "per_mma": 3.1, "blocks": 4},
+    "conv2d_mma_strip_kernel<StripTile<128, 64, 64, 32, false, false, true": {"has": TILED | {"LDG128"}, "per_mma": 3.6, "blocks": 4},
+    "conv2d_mma_strip_kernel<StripTile<64, 32, 16, 32, false, false, false": {"has": TILED | {"LDG128"}, "per_mma": 6.3, "blocks": 5},
+    "conv2d_mma_strip_kernel<StripTile<64, 32, 16, 32, false, true": {"has": TILED | {"LDG128"}, "per_mma": 6.3, "blocks": 5},
+    "conv2d_mma_strip_kernel<StripTile<64, 32, 16, 32, true": {"has": TILED | {"LDG128"}, "per_mma": 6.3, "blocks": 5},
+    "conv2d_mma_strip_kernel<StripTile<64, 32, 16, 32, false, false, true": {"has": TILED | {"LDG128"}, "per_mma": 8.2, "blocks": 5},
+    "conv2d_mma_kernel<MmaTile<128, 128,": {"has": TILED | {"LDG128"}, "per_mma": 7.5, "blocks": 2},
+    "conv2d_mma_kernel<MmaTile<128, 64,": {"has": TILED | {"LDG128"}, "per_mma": 9.6, "blocks": 4},
+    "conv2d_mma_kernel<MmaTile<128, 32,": {"has": TILED | {"LDG128"}, "per_mma": 17, "blocks": 5},
+    "conv2d_mma_kernel<MmaTile<64, 32,": {"has": TILED | {"LDG128"}, "per_mma": 25, "blocks": 8},
+    "conv2d_wgmma_kernel<WgmmaTile<128,": {"has": {"LDS128", "STG128", "LDG128", "LDGSTS"}, "per_mma": 40, "blocks": 1},
+    "conv2d_wgmma_kernel<WgmmaTile<192,": {"has": {"LDS128", "STG128", "LDG128", "LDGSTS"}, "per_mma": 40, "blocks": 1},
+    "conv2d_backward_weight_mma_kernel<MmaTile<128, 128,": {"has": TILED, "per_mma": 11.6, "blocks": 2},
+    "conv2d_backward_weight_mma_kernel<MmaTile<64, 128,": {"has": TILED, "per_mma": 10.2, "blocks": 4},
+    "conv2d_backward_weight_mma_kernel<MmaTile<32, 96,": {"has": TILED, "per_mma": 20, "blocks": 7},
+    "matmul_mma_kernel<MmaTile<128, 128,": {"has": TILED | {"LDG128"}, "per_mma": 5.5, "blocks": 2},
+    "matmul_mma_kernel<MmaTile<64, 64,": {"has": TILED | {"LDG128"}, "per_mma": 8.5, "blocks": 6},
+    "attention_tensor<64>": {"has": TILED, "per_mma": 5.2, "blocks": 3},
+    "attention_backward_tensor<64,": {"has": TILED, "per_mma": 4.5, "blocks": 2},
+    "group_norm_slab<bf16, 8,": {"has": {"LDGSTS", "LDS128", "STG128"}, "at_most": {"LDS16": 0, "STG16": 0}, "blocks": 4},
+    "group_norm_slab<float, 4,": {"has": {"LDGSTS", "LDS128", "STG128"}, "blocks": 4},
+    "group_norm_apply<bf16, 8,": {"has": IN_VECTORS, "at_most": {"LDG16": 0, "STG16": 0}, "blocks": 2},
+    "channel_moments<bf16, 8>": {"has": {"LDG128"}, "at_most": {"LDG16": 0}, "blocks": 2},
+    "norm_coefficients": {"has": {"LDG128", "STS128"}, "blocks": 4},
+    "group_norm_backward_slab<bf16, 8,": {"has": {"LDGSTS", "LDS128", "STG128"}, "at_most": {"LDS16": 0, "STG16": 0}, "blocks": 2},
+    "group_norm_backward_slab<float, 4,": {"has": {"LDGSTS", "LDS128", "STG128"}, "blocks": 2},
+    "adamw_step<4>": {"has": IN_VECTORS, "blocks": 4},
+    "ddim_update_step<4,": {"has": IN_VECTORS, "blocks": 5},
+    "sum_columns<8, bf16>": {"has": {"LDG128", "LDS128"}, "at_most": {"LDG16": 0}, "blocks": 8},
+    "squared_error<4>": {"has": IN_VECTORS, "blocks": 5},
     # Its largest loop over mma is attention's; those over taps, of which there are many, are at 2.6 to 3.8.
-    "whole_network_kernel": {"file": "whole_network", "has": TILED, "at_most": {"LDS16": 2}, "per_mma": 5.6, "blocks": 1},
-    "pool_pixels<8, bf16>": {"file": "pool", "has": IN_VECTORS, "blocks": 6},
+    "whole_network_kernel": {"has": TILED, "at_most": {"LDS16": 2}, "per_mma": 5.6, "blocks": 1},
+    "pool_pixels<8, bf16>": {"has": IN_VECTORS, "blocks": 6},
 }
 
 
@@ -105,6 +111,16 @@ class Kernel:
             if mma and (best is None or mma > best[0]):
                 best = mma, (end - begin) / mma
         return best and best[1]
+
+    def early_faults(self):
+        """What is wrong with a kernel that may start early, in words."""
+        bases = [opcode.split(".")[0] for opcode in self.opcodes]
+        if WAIT not in bases:
+            return ["no follow_previous_kernel()"]
+        found = [f"{base} before {WAIT}" for base in sorted(AFTER_WAIT.intersection(bases[: bases.index(WAIT)]))]
+        if self.name not in MAY_READ_CONSTANT and any(opcode.startswith("LDG") and "CONSTANT" in opcode.split(".") for opcode in self.opcodes):
+            found.append("LDG.CONSTANT, which does not see what was written a moment before: drop __restrict__ or __ldg")
+        return found
 
     def mma(self, begin, end):
         return sum(opcode.startswith(("HMMA", "HGMMA")) for opcode in self.opcodes[begin:end])
@@ -217,26 +233,28 @@ def main():
     if o.check:
         if o.arch != "90":
             sys.exit("kernel_sass: --check is of --arch 90")
-        wanted = {limit["file"] for limit in LIMITS.values()}
-        objects = [path for path in objects if path.name.removesuffix(".cu.o") in wanted]
     print(f"{'regs':>4} {'threads':>7} {'blocks':>6} {'instr':>6} {'per HMMA':>8}  kernel: accesses by bits")
-    wrong, seen = 0, set()
+    wrong, count, seen = 0, 0, set()
     for k in disassembled(objects, o.arch, tool, nvdisasm):
         limits = [beginning for beginning in LIMITS if k.name.startswith(beginning)]
-        if not re.search(o.kernel, k.name) or (o.check and not limits):
+        if not re.search(o.kernel, k.name):
+            continue
+        found = k.early_faults() + sorted({f for beginning in limits for f in faults(k, LIMITS[beginning])}) if o.check else []
+        count += 1
+        if o.check and not limits and not found:
             continue
         per = k.per_mma()
         accesses = " ".join(f"{name}:{n}" for name, n in sorted(k.accesses().items()))
         print(f"{k.registers:4} {k.threads if k.bounded else '':>7} {k.blocks():6} {len(k.opcodes):6} {f'{per:.2f}' if per else '':>8}  {k.name}: {accesses}")
         seen.update(limits)
-        for fault in sorted({f for beginning in limits for f in faults(k, LIMITS[beginning])}) if o.check else ():
+        for fault in found:
             print(f"     <- {fault}")
             wrong += 1
     if o.check:
         for beginning in sorted(LIMITS.keys() - seen):
             print(f"     <- no kernel begins with '{beginning}'")
             wrong += 1
-        print(f"{len(LIMITS)} rows of limits, {wrong} do not hold")
+        print(f"{count} kernels, {len(LIMITS)} rows of limits, {wrong} faults")
         sys.exit(wrong > 0)
 
 

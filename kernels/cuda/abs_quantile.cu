@@ -121,6 +121,7 @@ __device__ inline float quantile_of(const AbsQuantileArgs& args, Position positi
 template <int width>
 __global__ void __launch_bounds__(kThreads)
     select_quantile(AbsQuantileArgs args, Position position) {
+  follow_previous_kernel();
   auto& shared = shared_memory<Shared>();
   for (int64_t n = blockIdx.x; n < args.n; n += gridDim.x) {
     if (threadIdx.x == 0) {

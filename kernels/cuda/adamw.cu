@@ -47,6 +47,7 @@ struct State {
 
 template <int width>
 __global__ void __launch_bounds__(kElementThreads) adamw_step(AdamwArgs args, Schedule scalars) {
+  follow_previous_kernel();
   auto& shared = shared_memory<Coefficients>();
   if (threadIdx.x == 0) {
     if (const double* s = args.schedule) scalars = {s[0], s[1], s[2], s[3]};

@@ -39,6 +39,7 @@ __device__ inline double product(float a, float b) {
 }
 
 __global__ void __launch_bounds__(kThreads) anderson_iteration(AndersonArgs args) {
+  follow_previous_kernel();
   auto& shared = shared_memory<AndersonShared>();
   const int64_t row = args.rows[blockIdx.x];
   if (row < 0 || row >= args.images) return;

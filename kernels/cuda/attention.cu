@@ -28,6 +28,7 @@ struct ForwardShared {
 template <class T, int kSlice, bool kVectors>
 __global__ void __launch_bounds__(kAttentionThreads, 3)
     attention_plain(BasicAttentionArgs<T> args, float scale) {
+  follow_previous_kernel();
   auto& shared = shared_memory<ForwardShared<kSlice>>();
   const int64_t tiles = ceil_div(args.queries, kOwn);
   const Head<T> head(args, blockIdx.x / tiles);

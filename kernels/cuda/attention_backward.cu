@@ -22,7 +22,8 @@ namespace {
 // delta [N, heads, Tq]: a warp per query.
 template <class T>
 __global__ void __launch_bounds__(kAttentionThreads)
-    output_dots(BasicAttentionBackwardArgs<T> args, float* __restrict__ delta) {
+    output_dots(BasicAttentionBackwardArgs<T> args, float* delta) {
+  follow_previous_kernel();
   const BasicAttentionArgs<T>& f = args.forward;
   const int64_t row = static_cast<int64_t>(blockIdx.x) * kAttentionWarps + threadIdx.x / kWarp;
   if (row >= f.n * f.heads * f.queries) return;  // a whole warp
@@ -46,8 +47,8 @@ struct BackwardShared {
 // kKeys = false: writes dq, and zeros for tokens that do not ask. kKeys = true: writes dk and dv.
 template <class T, int kSlice, bool kVectors, bool kKeys>
 __global__ void __launch_bounds__(kAttentionThreads, 2)
-    attention_backward_plain(BasicAttentionBackwardArgs<T> args, float scale,
-                             const float* __restrict__ deltas) {
+    attention_backward_plain(BasicAttentionBackwardArgs<T> args, float scale, const float* deltas) {
+  follow_previous_kernel();
   auto& shared = shared_memory<BackwardShared<kSlice>>();
   const BasicAttentionArgs<T>& f = args.forward;
   const int64_t tiles = ceil_div(f.tokens, kOwn);

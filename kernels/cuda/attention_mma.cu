@@ -30,6 +30,7 @@ __device__ inline float row_max(float x) {
 template <int kSlice>
 __global__ void __launch_bounds__(kAttentionThreads)
     attention_tensor(BasicAttentionArgs<bf16> args, float scale) {
+  follow_previous_kernel();
   auto& shared = shared_memory<MmaShared<kSlice>>();
   const int64_t tiles = ceil_div(args.queries, kTile);
   const Head<bf16> head(args, blockIdx.x / tiles);

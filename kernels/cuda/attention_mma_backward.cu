@@ -21,7 +21,8 @@ struct alignas(16) MmaBackwardShared {
 template <int kSlice, bool kKeys>
 __global__ void __launch_bounds__(kAttentionThreads, 2)
     attention_backward_tensor(BasicAttentionBackwardArgs<bf16> args, float scale,
-                              const float* __restrict__ deltas) {
+                              const float* deltas) {
+  follow_previous_kernel();
   auto& shared = shared_memory<MmaBackwardShared>();
   const BasicAttentionArgs<bf16>& f = args.forward;
   const int64_t tiles = ceil_div(f.tokens, kTile);

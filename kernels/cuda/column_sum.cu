@@ -27,6 +27,7 @@ struct Sums {
 template <int kWidth, class T>
 __global__ void __launch_bounds__(kThreads)
     sum_columns(int64_t rows, int64_t columns, int64_t slice_rows, const T* x, float* y) {
+  follow_previous_kernel();
   auto& shared = shared_memory<Sums<kWidth>>();
   const int64_t column = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * kWidth;
   const int64_t begin = blockIdx.y * slice_rows;

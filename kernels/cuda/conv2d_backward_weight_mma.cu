@@ -60,6 +60,7 @@ template <class Tile, bool kEnlarged>
 __global__ void __launch_bounds__(Tile::kThreads)
     conv2d_backward_weight_mma_kernel(PatchView<bf16> view, const bf16* dy, int k, Split split,
                                       float* out, float* dbias, bool vectored_out) {
+  follow_previous_kernel();
   using Shared = WeightShared<Tile>;
   constexpr int kBytes = sizeof(bf16);
   auto& shared = shared_memory<Shared>();

@@ -26,6 +26,7 @@ template <int kChannels, bool kVectored, class T>
 __global__ void __launch_bounds__(kThreads)
     conv2d_backward_weight_thin_kernel(PatchView<T> view, const T* dy, int64_t k, Split split,
                                        float* out) {
+  follow_previous_kernel();
   const int x = static_cast<int>(threadIdx.x) % kAlongColumns;
   const int y = static_cast<int>(threadIdx.x) / kAlongColumns;
   const int64_t column = static_cast<int64_t>(blockIdx.x) * kGroup + 4 * x;

@@ -21,6 +21,7 @@ template <int kTile, bool kVectored, class T>
 __global__ void __launch_bounds__(kTileThreads, kTile == 128 ? 1 : 2)
     conv2d_backward_weight_tiled_kernel(PatchView<T> view, const T* dy, int64_t k, Split split,
                                         float* out, bool vectored_dy, bool vectored_out) {
+  follow_previous_kernel();
   using Tile = RegisterTile<kTile>;
   auto& shared = shared_memory<typename Tile::Shared>();
   const int64_t tiles_n = ceil_div(view.columns, kTile);

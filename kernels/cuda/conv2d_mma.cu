@@ -20,6 +20,7 @@ namespace {
 
 template <class Tile>
 __global__ void __launch_bounds__(Tile::kThreads) conv2d_mma_kernel(ConvGather<bf16> g) {
+  follow_previous_kernel();
   auto& shared = shared_memory<typename Tile::Shared>();
   const Phase& p = g.phases.phase[blockIdx.z];
   const int64_t outputs = g.n * p.image.value();

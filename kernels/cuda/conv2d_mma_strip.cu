@@ -296,6 +296,7 @@ constexpr int kBlocks = 4;
 template <class S>
 __global__ void __launch_bounds__(S::Tile::kThreads, kBlocks)
     conv2d_mma_strip_kernel(ConvGather<bf16> g, [[maybe_unused]] const float* coefficients) {
+  follow_previous_kernel();
   using Tile = typename S::Tile;
   auto& staged = shared_memory<typename S::Shared>().staged;
   const Phase& p = g.phases.phase[0];

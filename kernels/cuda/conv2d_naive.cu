@@ -26,6 +26,7 @@ __device__ float input_at(const ConvShape& s, const T* x0, const T* x1, int64_t 
 
 template <class T, class Y>
 __global__ void __launch_bounds__(kThreads) conv2d_naive_kernel(BasicConv2dArgs<T, Y> a) {
+  follow_previous_kernel();
   const ConvShape& s = a.shape;
   const int64_t out = this_element();
   if (out >= s.n * s.p() * s.q() * s.k) return;
@@ -66,6 +67,7 @@ __device__ float input_gradient_at(const BasicConv2dBackwardInputArgs<T>& a, int
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     conv2d_backward_input_naive_kernel(BasicConv2dBackwardInputArgs<T> a) {
+  follow_previous_kernel();
   const ConvShape& s = a.shape;
   const int64_t element = this_element();
   if (element >= s.n * s.h * s.w * s.c()) return;
@@ -85,6 +87,7 @@ __global__ void __launch_bounds__(kThreads)
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     conv2d_backward_weight_naive_kernel(BasicConv2dBackwardWeightArgs<T> a) {
+  follow_previous_kernel();
   const ConvShape& s = a.shape;
   const int64_t element = this_element(), weights = s.k * s.r * s.s * s.c();
   if (element >= weights) {

@@ -82,6 +82,7 @@ constexpr int kOutputs = kEach * kApart;                // positions of a block'
 template <class T, class Y>
 __global__ void __launch_bounds__(kThreads, 2)
     conv2d_few_sources_kernel(ConvGather<T, Y> g, PaddedImages images) {
+  follow_previous_kernel();
   const int t = static_cast<int>(threadIdx.x), channels = g.c0 + g.c1, below = images.w + 1;
   const int strip = kOutputs + 2 * images.reach();
   float* weight = &shared_memory<float>();
@@ -159,6 +160,7 @@ __host__ __device__ inline int whole_vectors(int channels) {
 template <int kResults, bool vectored, class T, class Y>
 __global__ void __launch_bounds__(kThreads, 2)
     conv2d_few_results_kernel(ConvGather<T, Y> g, PaddedImages images, int strip) {
+  follow_previous_kernel();
   const int t = static_cast<int>(threadIdx.x), channels = g.c0, padded = whole_vectors(channels);
   const int outs = g.outs(), rows = outs * kTaps, outputs = strip - 2 * images.reach();
   float* weight = &shared_memory<float>();

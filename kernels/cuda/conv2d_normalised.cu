@@ -11,6 +11,7 @@ namespace {
 
 // What the filter is to see, [N, H, W, C].
 __global__ void __launch_bounds__(kElementThreads) normalise(NormalisedConv2dArgs args, bf16* out) {
+  follow_previous_kernel();
   const ConvShape& s = args.conv.shape;
   const int64_t c = s.c(), elements = s.n * s.h * s.w * c;
   const int64_t threads = int64_t{gridDim.x} * kElementThreads;

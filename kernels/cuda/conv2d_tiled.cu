@@ -90,6 +90,7 @@ __device__ Vector<float, 4> fetch_weight(const ConvGather<T, Y>& g, const Phase&
 
 template <class Tile, class T, class Y>
 __global__ void __launch_bounds__(Tile::kThreads) conv2d_tiled_kernel(ConvGather<T, Y> g) {
+  follow_previous_kernel();
   auto& shared = shared_memory<typename Tile::Shared>();
   const Phase& p = g.phases.phase[blockIdx.z];
   const int64_t outputs = g.n * p.image.value();

@@ -256,6 +256,7 @@ template <class Tile>
 __global__ void __launch_bounds__(Tile::kThreads, 1)
     conv2d_wgmma_kernel(ConvGather<bf16> g, Split split, float* partials) {
   if (kHasWarpgroups) {
+    follow_previous_kernel();
     auto& shared = swizzled_shared_memory<typename Tile::Shared>();
     const Phase& p = g.phases.phase[blockIdx.z];
     const int64_t outputs = g.n * p.image.value();

@@ -122,6 +122,7 @@ __device__ inline Outputs<width> step(const DdimUpdateArgs& args, const Coeffici
 
 template <int width, bool plain>
 __global__ void __launch_bounds__(kElementThreads) ddim_update_step(DdimUpdateArgs args) {
+  follow_previous_kernel();
   auto& shared = shared_memory<Coefficients>();
   compute_coefficients(args, shared);
   __syncthreads();

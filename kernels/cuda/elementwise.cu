@@ -18,6 +18,7 @@ struct Pair {
 
 template <int width, class T>
 __global__ void __launch_bounds__(kElementThreads) combine(BasicLinearCombinationArgs<T> args) {
+  follow_previous_kernel();
   for_each_vector<width, kFlight>(
       args.n,
       [&](auto w, int64_t i) {
@@ -33,6 +34,7 @@ __global__ void __launch_bounds__(kElementThreads) combine(BasicLinearCombinatio
 
 template <int width, class T>
 __global__ void __launch_bounds__(kElementThreads) multiply(BasicLinearCombinationArgs<T> args) {
+  follow_previous_kernel();
   for_each_vector<width, kFlight>(
       args.n, [&](auto w, int64_t i) { return load_numbers<w>(args.x + i); },
       [&](auto w, int64_t i, auto x) {
@@ -44,6 +46,7 @@ __global__ void __launch_bounds__(kElementThreads) multiply(BasicLinearCombinati
 
 template <int width, class From, class To>
 __global__ void __launch_bounds__(kElementThreads) convert(CastArgs<From, To> args) {
+  follow_previous_kernel();
   for_each_vector<width, kFlight>(
       args.n, [&](auto w, int64_t i) { return load_numbers<w>(args.x + i); },
       [&](auto w, int64_t i, const auto& x) { store_numbers<w>(args.y + i, x); });
@@ -55,6 +58,7 @@ __device__ inline float sigmoid(float x) {
 
 template <int width, class T>
 __global__ void __launch_bounds__(kElementThreads) silu_forward(BasicSiluArgs<T> args) {
+  follow_previous_kernel();
   for_each_vector<width, kFlight>(
       args.n, [&](auto w, int64_t i) { return load_numbers<w>(args.x + i); },
       [&](auto w, int64_t i, auto x) {
@@ -66,6 +70,7 @@ __global__ void __launch_bounds__(kElementThreads) silu_forward(BasicSiluArgs<T>
 
 template <int width, class T>
 __global__ void __launch_bounds__(kElementThreads) silu_gradient(BasicSiluBackwardArgs<T> args) {
+  follow_previous_kernel();
   for_each_vector<width, kFlight>(
       args.n,
       [&](auto w, int64_t i) {
@@ -84,6 +89,7 @@ __global__ void __launch_bounds__(kElementThreads) silu_gradient(BasicSiluBackwa
 
 template <int width>
 __global__ void __launch_bounds__(kElementThreads) relu_forward(ReluArgs args) {
+  follow_previous_kernel();
   for_each_vector<width, kFlight>(
       args.n, [&](auto w, int64_t i) { return load_numbers<w>(args.x + i); },
       [&](auto w, int64_t i, auto x) {
@@ -95,6 +101,7 @@ __global__ void __launch_bounds__(kElementThreads) relu_forward(ReluArgs args) {
 
 template <int width>
 __global__ void __launch_bounds__(kElementThreads) relu_gradient(ReluBackwardArgs args) {
+  follow_previous_kernel();
   for_each_vector<width, kFlight>(
       args.n,
       [&](auto w, int64_t i) {
@@ -111,6 +118,7 @@ __global__ void __launch_bounds__(kElementThreads) relu_gradient(ReluBackwardArg
 // A vector lies within one sample: the launchers of this and the next two see to it.
 template <int width>
 __global__ void __launch_bounds__(kElementThreads) combine_rows(CombineSamplesArgs args) {
+  follow_previous_kernel();
   for_each_vector<width, kFlight>(
       args.n * args.elements,
       [&](auto w, int64_t i) {
@@ -128,6 +136,7 @@ __global__ void __launch_bounds__(kElementThreads) combine_rows(CombineSamplesAr
 
 template <int width>
 __global__ void __launch_bounds__(kElementThreads) multiply_rows(CombineSamplesArgs args) {
+  follow_previous_kernel();
   for_each_vector<width, kFlight>(
       args.n * args.elements, [&](auto w, int64_t i) { return load_numbers<w>(args.x + i); },
       [&](auto w, int64_t i, auto x) {
@@ -140,6 +149,7 @@ __global__ void __launch_bounds__(kElementThreads) multiply_rows(CombineSamplesA
 
 template <int width>
 __global__ void __launch_bounds__(kElementThreads) copy_rows(GatherRowsArgs args) {
+  follow_previous_kernel();
   for_each_vector<width, kFlight>(
       args.n * args.elements,
       [&](auto w, int64_t i) {
@@ -157,6 +167,7 @@ __global__ void __launch_bounds__(kElementThreads) copy_rows(GatherRowsArgs args
 // One thread per frequency and sample. Angles reach 999 radians, where f32 has lost five digits:
 // frequency, angle, sine and cosine are in double; there are only a few thousand of them.
 __global__ void __launch_bounds__(kElementThreads) embed_timesteps(TimestepEmbeddingArgs args) {
+  follow_previous_kernel();
   const int64_t half = args.channels / 2;
   for_each_vector<1>(
       args.n * half, [&](auto, int64_t i) { return args.t[i / half]; },

@@ -47,6 +47,7 @@ __device__ inline Vector<T, V> output(const Vector<T, V> x, const float (&mean)[
 template <class T, int V, bool kSilu, bool kDrop>
 __global__ void __launch_bounds__(kNormThreads, 4)
     group_norm_slab(BasicGroupNormArgs<T> args, GroupNormPlan plan, DropoutScale drop) {
+  follow_previous_kernel();
   NormShared<V>& shared = shared_memory<NormShared<V>>();
   auto* slab = reinterpret_cast<T*>(&shared + 1);
   const int64_t n = blockIdx.x / plan.slabs;
@@ -124,6 +125,7 @@ __global__ void __launch_bounds__(kNormThreads, 4)
 template <class T, int V>
 __global__ void __launch_bounds__(kNormThreads, 2)
     channel_moments(BasicGroupNormArgs<T> args, GroupNormPlan plan, float* moments) {
+  follow_previous_kernel();
   NormShared<V>& shared = shared_memory<NormShared<V>>();
   float* channel_sum = reinterpret_cast<float*>(&shared + 1);  // [channels of the tile]
   const auto [n, chunk, begin, pixels, first, end] = Tile::of<V>(plan);
@@ -192,8 +194,9 @@ struct CombineShared {
 };
 
 __global__ void __launch_bounds__(kCombineThreads)
-    group_statistics(GroupNormPlan plan, float eps, const float* __restrict__ moments,
-                     float* __restrict__ mean_out, float* __restrict__ rstd_out) {
+    group_statistics(GroupNormPlan plan, float eps, const float* moments, float* mean_out,
+                     float* rstd_out) {
+  follow_previous_kernel();
   CombineShared& shared = shared_memory<CombineShared>();
   const int64_t n = blockIdx.x / plan.groups, g = blockIdx.x % plan.groups;
   const int d = plan.group_channels;
@@ -222,6 +225,7 @@ __global__ void __launch_bounds__(kCombineThreads)
 template <class T, int V, bool kSilu, bool kDrop>
 __global__ void __launch_bounds__(kNormThreads)
     group_norm_apply(BasicGroupNormArgs<T> args, GroupNormPlan plan, DropoutScale drop) {
+  follow_previous_kernel();
   const auto [n, chunk, begin, pixels, first, end] = Tile::of<V>(plan);
   const Place place = Place::of<V>(plan.tile_columns, first, end, pixels);
   if (!place.active) return;

@@ -119,6 +119,7 @@ template <class T, int V, bool kSilu, bool kDrop>
 __global__ void __launch_bounds__(kNormThreads, 2)
     group_norm_backward_slab(BasicGroupNormBackwardArgs<T> args, GroupNormPlan plan,
                              DropoutScale drop, float* totals) {
+  follow_previous_kernel();
   NormBackwardShared<V>& shared = shared_memory<NormBackwardShared<V>>();
   const int columns = plan.slab_channels / V, hw = static_cast<int>(plan.hw);
   auto* slab_x = reinterpret_cast<T*>(&shared + 1);
@@ -201,6 +202,7 @@ template <class T, int V, bool kSilu, bool kDrop>
 __global__ void __launch_bounds__(kNormThreads)
     chunk_sums(BasicGroupNormBackwardArgs<T> args, GroupNormPlan plan, DropoutScale drop,
                float* sums) {
+  follow_previous_kernel();
   NormBackwardShared<V>& shared = shared_memory<NormBackwardShared<V>>();
   const Tile tile = Tile::of<V>(plan);
   const Place place = Place::of<V>(plan.tile_columns, tile.first, tile.end, tile.pixels);
@@ -240,8 +242,9 @@ struct GroupShared {
 
 template <class T>
 __global__ void __launch_bounds__(kGroupThreads)
-    group_gradients(BasicGroupNormBackwardArgs<T> args, GroupNormPlan plan,
-                    const float* __restrict__ sums, float* totals, float* __restrict__ means) {
+    group_gradients(BasicGroupNormBackwardArgs<T> args, GroupNormPlan plan, const float* sums,
+                    float* totals, float* means) {
+  follow_previous_kernel();
   GroupShared& shared = shared_memory<GroupShared>();
   const int64_t n = blockIdx.x / plan.groups;
   const int g = static_cast<int>(blockIdx.x % plan.groups), d = plan.group_channels;
@@ -281,7 +284,8 @@ __global__ void __launch_bounds__(kGroupThreads)
 template <class T, int V, bool kSilu, bool kDrop>
 __global__ void __launch_bounds__(kNormThreads)
     chunk_input_gradient(BasicGroupNormBackwardArgs<T> args, GroupNormPlan plan, DropoutScale drop,
-                         const float* __restrict__ means) {
+                         const float* means) {
+  follow_previous_kernel();
   const Tile tile = Tile::of<V>(plan);
   const Place place = Place::of<V>(plan.tile_columns, tile.first, tile.end, tile.pixels);
   const Column<const T> x =
@@ -313,8 +317,8 @@ struct ParameterShared {
 };
 
 __global__ void __launch_bounds__(kParameterChannels* kParameterParts)
-    parameter_gradients(int64_t n, int c, const float* __restrict__ totals, float* dgamma,
-                        float* dbeta) {
+    parameter_gradients(int64_t n, int c, const float* totals, float* dgamma, float* dbeta) {
+  follow_previous_kernel();
   ParameterShared& shared = shared_memory<ParameterShared>();
   const int within = static_cast<int>(threadIdx.x) % kParameterChannels;
   const int part = static_cast<int>(threadIdx.x) / kParameterChannels;
@@ -380,6 +384,7 @@ void run(const BasicGroupNormBackwardArgs<T>& args, Stream stream) {
 
 // The sum over no samples.
 __global__ void zero_parameters(int c, float* dgamma, float* dbeta) {
+  follow_previous_kernel();
   for (int i = static_cast<int>(threadIdx.x); i < c; i += static_cast<int>(blockDim.x)) {
     if (dgamma != nullptr) dgamma[i] = 0;
     if (dbeta != nullptr) dbeta[i] = 0;

@@ -10,6 +10,7 @@ constexpr int kThreads = 128;
 constexpr int kWarps = kThreads / kWarp;
 
 __global__ void __launch_bounds__(kThreads) draw_latent(GaussianLatentArgs args) {
+  follow_previous_kernel();
   const int64_t n = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / kWarp;
   if (n >= args.n) return;
   const int lane = static_cast<int>(threadIdx.x % kWarp);
@@ -27,6 +28,7 @@ __global__ void __launch_bounds__(kThreads) draw_latent(GaussianLatentArgs args)
 }
 
 __global__ void __launch_bounds__(kThreads) latent_gradient(GaussianLatentBackwardArgs args) {
+  follow_previous_kernel();
   const int64_t n = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / kWarp;
   if (n >= args.n) return;
   const float* mean = args.posterior + n * 2 * args.latent;

@@ -68,6 +68,7 @@ __device__ inline void multiply_tile(unsigned tile, int64_t columns, int64_t inn
 template <int kTile>
 __global__ void __launch_bounds__(kTileThreads)
     linear_group_forward(Group<LinearGroupArgs::Layer> group) {
+  follow_previous_kernel();
   const int l = group.layer_of(blockIdx.x);
   const LinearGroupArgs::Layer layer = group.layers[l];
   multiply_tile<kTile>(
@@ -83,6 +84,7 @@ __global__ void __launch_bounds__(kTileThreads)
 template <int kTile>
 __global__ void __launch_bounds__(kTileThreads)
     linear_group_weight_gradients(Group<LinearGroupBackwardArgs::Layer> group) {
+  follow_previous_kernel();
   const int l = group.layer_of(blockIdx.x);
   const LinearGroupBackwardArgs::Layer layer = group.layers[l];
   const int64_t k = group.k;
@@ -105,6 +107,7 @@ __global__ void __launch_bounds__(kTileThreads)
 template <int kTile>
 __global__ void __launch_bounds__(kTileThreads)
     linear_group_input_gradients(Group<LinearGroupBackwardArgs::Layer> group) {
+  follow_previous_kernel();
   const int l = group.layer_of(blockIdx.x);
   const LinearGroupBackwardArgs::Layer layer = group.layers[l];
   multiply_tile<kTile>(

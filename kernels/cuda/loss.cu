@@ -21,7 +21,8 @@ struct MseShared {
 
 template <int V>
 __global__ void __launch_bounds__(kThreads)
-    squared_error(MseArgs args, int64_t chunks, float scale, double* __restrict__ partials) {
+    squared_error(MseArgs args, int64_t chunks, float scale, double* partials) {
+  follow_previous_kernel();
   MseShared& shared = shared_memory<MseShared>();
   const int64_t n = blockIdx.x / chunks, chunk = blockIdx.x % chunks;
   const int64_t base = n * args.elements;
@@ -49,7 +50,8 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 __global__ void __launch_bounds__(kThreads)
-    sum_chunks(MseArgs args, int64_t chunks, const double* __restrict__ partials) {
+    sum_chunks(MseArgs args, int64_t chunks, const double* partials) {
+  follow_previous_kernel();
   const int64_t n = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (n >= args.n) return;
   double sum = 0;
@@ -77,6 +79,7 @@ void run_mse(const MseArgs& args, Stream stream) {
 }
 
 __global__ void __launch_bounds__(kThreads) log_softmax_rows(LogSoftmaxArgs args) {
+  follow_previous_kernel();
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int64_t n = (static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x) / kWarp;
   if (n >= args.n) return;  // a whole warp

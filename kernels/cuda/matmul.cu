@@ -48,6 +48,7 @@ template <int kWidth, class U>
 __global__ void __launch_bounds__(kSumThreads)
     sum_partials(const float* partials, int slices, int64_t m, int64_t n, const float* bias,
                  const U* residual, U* c, int64_t ldc, bool vectored_c, float* rest) {
+  follow_previous_kernel();
   auto& shared = shared_memory<PartialSums<kWidth>>();
   const int64_t i = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * kWidth;
   const int ways = static_cast<int>(blockDim.y);

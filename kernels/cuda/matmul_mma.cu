@@ -23,6 +23,7 @@ template <class Tile, class U>
 __global__ void __launch_bounds__(Tile::kThreads)
     matmul_mma_kernel(Matrix a, Matrix b, int64_t m, int64_t n, int64_t k, Split split,
                       const float* bias, const U* residual, U* c, int64_t ldc, bool vectored_c) {
+  follow_previous_kernel();
   auto& shared = shared_memory<typename Tile::Shared>();
   const int64_t tiles_n = ceil_div(n, Tile::kColumnsN);
   const int64_t row0 = blockIdx.x / tiles_n * Tile::kRowsM;

@@ -32,6 +32,7 @@ template <int kTile, class T, class U>
 __global__ void __launch_bounds__(kTileThreads, kTile == 128 ? 2 : 4)
     matmul_tiled_kernel(Operand<T> a, Operand<T> b, Split split, int64_t k, const float* bias,
                         const U* residual, U* c, int64_t ldc, bool vectored_c) {
+  follow_previous_kernel();
   using Tile = RegisterTile<kTile>;
   auto& shared = shared_memory<typename Tile::Shared>();
   const int64_t m = a.outers, n = b.outers, tiles_n = ceil_div(n, kTile);

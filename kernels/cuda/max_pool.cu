@@ -43,6 +43,7 @@ __device__ inline int largest(const Window<width>& in, int j) {
 // `width` divides the number of channels.
 template <int width>
 __global__ void __launch_bounds__(kElementThreads) max_pixels(MaxPoolArgs args) {
+  follow_previous_kernel();
   const int64_t c = args.c, h_out = args.h / 2, w_out = args.w / 2;
   for_each_vector<width>(
       args.n * h_out * w_out * c,
@@ -64,6 +65,7 @@ __global__ void __launch_bounds__(kElementThreads) max_pixels(MaxPoolArgs args) 
 
 template <int width>
 __global__ void __launch_bounds__(kElementThreads) max_gradient(MaxPoolBackwardArgs args) {
+  follow_previous_kernel();
   const int64_t c = args.c, h_out = args.h / 2, w_out = args.w / 2;
   for_each_vector<width>(
       args.n * args.h * args.w * c,

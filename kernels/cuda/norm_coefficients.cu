@@ -51,6 +51,7 @@ __device__ inline void add(float (&sums)[kSums], const Vector<bf16, kEight>& x,
 
 __global__ void __launch_bounds__(kNormThreads, 4)
     norm_coefficients(NormCoefficientsArgs args, GroupNormPlan plan) {
+  follow_previous_kernel();
   auto& shared = shared_memory<CoefficientsShared>();
   const int t = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
   const Slab slab(plan.slab_channels, threads);

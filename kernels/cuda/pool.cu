@@ -16,6 +16,7 @@ struct Window {
 // In all kernels `width` divides the number of channels.
 template <int width, class T>
 __global__ void __launch_bounds__(kElementThreads) pool_pixels(BasicAvgPoolArgs<T> args) {
+  follow_previous_kernel();
   const int64_t c = args.c, h_out = args.h / 2, w_out = args.w / 2, row = args.w * c;
   for_each_vector<width>(
       args.n * h_out * w_out * c,
@@ -37,6 +38,7 @@ __global__ void __launch_bounds__(kElementThreads) pool_pixels(BasicAvgPoolArgs<
 
 template <int width, class T>
 __global__ void __launch_bounds__(kElementThreads) unpool_pixels(BasicAvgPoolBackwardArgs<T> args) {
+  follow_previous_kernel();
   const int64_t c = args.c, h_out = args.h / 2, w_out = args.w / 2;
   for_each_vector<width>(
       args.n * args.h * args.w * c,
@@ -65,6 +67,7 @@ struct RowSums {
 
 template <int width, class T>
 __global__ void __launch_bounds__(kLanes* kRows) make_tokens(BasicPoolTokensArgs<T> args) {
+  follow_previous_kernel();
   auto& sums = shared_memory<RowSums<width>>();
   const int64_t hw = args.hw, c = args.c, chunks = ceil_div(c, kLanes * width);
   const int64_t n = blockIdx.x / chunks;
@@ -110,6 +113,7 @@ struct TokenGradients {
 template <int width, class T>
 __global__ void __launch_bounds__(kElementThreads)
     pixel_gradients(BasicPoolTokensBackwardArgs<T> args) {
+  follow_previous_kernel();
   const int64_t c = args.c, pixels = args.hw * c;
   const float scale = 1.0f / static_cast<float>(args.hw);
   for_each_vector<width, 2>(

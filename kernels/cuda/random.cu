@@ -12,6 +12,7 @@ namespace {
 // `whole`: every block of four is complete and aligned.
 template <bool whole>
 __global__ void __launch_bounds__(kElementThreads) draw_normals(NormalArgs args) {
+  follow_previous_kernel();
   const RandomKey key = resolved(args.key);
   const int64_t blocks = ceil_div(args.elements, 4);
   const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;

@@ -78,6 +78,22 @@ void allow_shared_memory(const void* kernel, size_t bytes) {
   have = bytes;
 }
 
+bool may_start_early(const void* kernel) {
+  static const bool overlap = [] {
+    const char* value = std::getenv("DIFFSCM_OVERLAP");
+    if (value != nullptr && std::string_view(value) == "0") return false;
+    int driver = 0;
+    check(cudaDriverGetVersion(&driver), "asking for the driver's version");
+    return driver >= 12030 && attribute(cudaDevAttrComputeCapabilityMajor) >= 9;
+  }();
+  if (!overlap) return false;
+  const AnyCallAllowed allowed;
+  cudaFuncAttributes of{};
+  if (cudaFuncGetAttributes(&of, kernel) == cudaSuccess) return of.ptxVersion >= 90;
+  cudaGetLastError();  // its launch will say why
+  return false;
+}
+
 void check_launch(cudaError_t status, std::string_view kernel, Stream stream) {
   if (status != cudaSuccess) check(status, fmt::format("launching kernel {}", kernel));
   if (sync_each_launch() && !recording(stream))

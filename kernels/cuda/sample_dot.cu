@@ -25,6 +25,7 @@ constexpr int64_t kSlicesMax = 1024;
 template <int width>
 __global__ void __launch_bounds__(kThreads)
     dot_samples(SampleDotArgs args, int64_t slices, int64_t length, double* partials) {
+  follow_previous_kernel();
   auto& scratch = shared_memory<WarpSums>();
   for (int64_t slice = blockIdx.x; slice < args.n * slices; slice += gridDim.x) {
     const int64_t n = slice / slices, end_of_sample = (n + 1) * args.elements;
@@ -49,6 +50,7 @@ __global__ void __launch_bounds__(kThreads)
 
 __global__ void __launch_bounds__(kThreads)
     add_dots(int64_t n, int64_t slices, const double* partials, float* y) {
+  follow_previous_kernel();
   auto& scratch = shared_memory<WarpSums>();
   for (int64_t sample = blockIdx.x; sample < n; sample += gridDim.x) {
     double sum = 0;

@@ -32,6 +32,7 @@ __device__ void next_layer(WholeShared& shared, const WholeNetworkLayer* layers,
 
 __global__ void __launch_bounds__(kWholeThreads, 1)
     whole_network_kernel(WholeNetworkArgs args, unsigned char* saved) {
+  follow_previous_kernel();
   auto& shared = shared_memory<WholeShared>();
   const int t = this_thread();
   WeightStream weights;
@@ -73,6 +74,7 @@ __global__ void __launch_bounds__(kWholeThreads, 1)
 
 // A thread makes the eight numbers of one lane's load: two n8 by the lane's pairs of k16.
 __global__ void whole_network_pack_kernel(WholeNetworkPackArgs args) {
+  follow_previous_kernel();
   const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= args.numel() / 8) return;
   const int lane = static_cast<int>(i % 32), j = static_cast<int>(i / 32 % 4);

@@ -30,10 +30,34 @@ void Block::check_each_global(const Warp& w, const uint64_t* addresses, uint32_t
       if (!find_window(a, window) || a + bytes > window.end)
         w.fault(l, fmt::format("{} bytes at address {:#x}: {}", bytes, a,
                                launch.memory.place(a + (a < window.end ? window.end - a : 0))));
+      // The tables of the math library, variables of the module, are never written.
+      if (launch.shape.early && launch.memory.find(a) != nullptr &&
+          launch.program.origins[w.instruction()].opcode.starts_with("ld.global.nc"))
+        w.fault(l,
+                "the kernel may start early, and this does not see what the kernel ahead of it "
+                "has written meanwhile: drop __restrict__ or __ldg");
     }
     if (a % bytes != 0)
       w.fault(l, fmt::format("address {:#x} is not aligned to {} bytes ({})", a, bytes,
                              launch.memory.place(a)));
+  });
+}
+
+// What no kernel writes for another may be read before the wait: parameters, constants, and the
+// block's own memory.
+void Block::check_followed(const Warp& w, const uint64_t* addresses) const {
+  if (launch.program.code[w.instruction()].kind == InstructionClass::param) return;
+  const auto is_in = [](uint64_t address, const void* data, size_t bytes) {
+    return address - reinterpret_cast<uint64_t>(data) < bytes;
+  };
+  each_lane(w.active & ~w.followed, [&](int l) {
+    const uint64_t a = addresses[l];
+    if (is_in(a, shared_.data(), shared_bytes_) || is_in(a, local_.data(), local_.size())) return;
+    for (const Variable& v : launch.module.variables())
+      if (v.constant && is_in(a, v.data, v.bytes)) return;
+    w.fault(l,
+            "the kernel may start before the one ahead of it is done, and has not waited for "
+            "it: begin it with follow_previous_kernel()");
   });
 }
 

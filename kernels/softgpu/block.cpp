@@ -51,6 +51,7 @@ void Block::start(Extent block_index) {
   for (Warp& w : warps_) {
     const uint32_t first = w.number * kLanes;
     w.start(threads - first >= kLanes ? kAllLanes : (1u << (threads - first)) - 1);
+    w.followed = launch.shape.early ? 0 : kAllLanes;
     copies_[w.number].pending.clear();
     copies_[w.number].committed.fill(0);
     const auto fill = [&](Special s, auto of_lane) {

@@ -63,6 +63,8 @@ class Block {
     const Window& last = windows_[w.instruction()];
     if (low < last.begin || high + bytes > last.end || (bits & (bytes - 1)) != 0) [[unlikely]]
       check_each_global(w, addresses, bytes);
+    if ((w.active & ~w.followed) != 0) [[unlikely]]
+      check_followed(w, addresses);
     if (!counters.empty()) count_global(w, addresses, bytes);
   }
   void check_shared(const Warp& w, const uint32_t* addresses, uint32_t high, uint32_t bits,
@@ -102,6 +104,7 @@ class Block {
   bool open_barriers();  // those that all have reached; whether there were any
   bool find_window(uint64_t address, Window& window) const;
   void check_each_global(const Warp& w, const uint64_t* addresses, uint32_t bytes);
+  void check_followed(const Warp& w, const uint64_t* addresses) const;
   [[noreturn]] void check_each_shared(const Warp& w, const uint32_t* addresses, uint32_t bytes);
   void note_shared(const Warp& w, const uint32_t* addresses, uint32_t bytes);
   void count_global(const Warp& w, const uint64_t* addresses, uint32_t bytes);

@@ -19,6 +19,9 @@ struct Extent {
 struct LaunchShape {
   Extent grid = {}, block = {};
   uint32_t dynamic_shared_bytes = 0;
+  // Programmatic dependent launch: it may begin before the kernel ahead of it has completed, and
+  // must not touch global memory, nor end, before it has waited for that one.
+  bool early = false;
 };
 
 // Runs `entry` of `module`. `params` is its packed parameter block (entry.param_bytes). A global

@@ -44,12 +44,14 @@ void read(KernelFile& file, int architecture) {
   if (const Image* cubin = choose_cubin(images, architecture))
     file.resources = read_cubin(cubin->contents);
   file.module = std::make_unique<Module>(ptx->contents);
+  file.ptx_architecture = ptx->architecture;
 }
 
 }  // namespace
 
 KernelFile* KernelFiles::add(const void* fatbin) {
-  files_.push_back(std::make_unique<KernelFile>(KernelFile{fatbin, nullptr, {}}));
+  files_.push_back(std::make_unique<KernelFile>(
+      KernelFile{.fatbin = fatbin, .module = nullptr, .resources = {}}));
   return files_.back().get();
 }
 

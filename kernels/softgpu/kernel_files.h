@@ -29,6 +29,7 @@ struct Kernel {
 struct KernelFile {
   const void* fatbin;
   std::unique_ptr<Module> module;
+  int ptx_architecture = 0;  // that `module` was compiled for: 90
   std::map<std::string, KernelResources, std::less<>> resources;
 };
 

@@ -77,14 +77,15 @@ void profiled(const Driver& driver, const Kernel& kernel, const LaunchShape& sha
 }  // namespace
 
 void launch(Driver& driver, Kernel& kernel, dim3 grid, dim3 block, void** args,
-            size_t dynamic_shared_bytes, Stream& stream) {
+            size_t dynamic_shared_bytes, Stream& stream, bool early) {
   check_limits(driver.device, kernel, grid, block, dynamic_shared_bytes);
   // A compiler reads a whole vector where three of its four floats are wanted: hardware gives
   // shared memory out in units of 128 bytes, here of a vector.
   const LaunchShape shape{
       .grid = {grid.x, grid.y, grid.z},
       .block = {block.x, block.y, block.z},
-      .dynamic_shared_bytes = static_cast<uint32_t>(rounded_up(dynamic_shared_bytes, 16))};
+      .dynamic_shared_bytes = static_cast<uint32_t>(rounded_up(dynamic_shared_bytes, 16)),
+      .early = early};
   driver.submit(stream, kernel.title,
                 [&kernel, &driver, shape, replayed = stream.capture != nullptr,
                  params = pack(*kernel.entry, args)] {

@@ -7,9 +7,9 @@
 
 namespace diffscm::softgpu {
 
-// args: the address of each of the kernel's parameters, read now.
+// args: the address of each of the kernel's parameters, read now. early: LaunchShape's.
 void launch(Driver& driver, Kernel& kernel, dim3 grid, dim3 block, void** args,
-            size_t dynamic_shared_bytes, Stream& stream);
+            size_t dynamic_shared_bytes, Stream& stream, bool early = false);
 
 // What limits the blocks of one multiprocessor: threads, registers, shared memory, blocks. 0 if one
 // block is too many. Source: NVIDIA's occupancy calculator; registers are given out by the warp, in

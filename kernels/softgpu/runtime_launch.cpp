@@ -1,5 +1,7 @@
 // The CUDA runtime's functions for kernels: those that the program calls, and those with which
 // nvcc's own code registers and launches them.
+#include <algorithm>
+
 #include "kernels/softgpu/launch.h"
 
 using namespace diffscm::softgpu;
@@ -95,6 +97,25 @@ cudaError_t cudaLaunchKernel(const void* function, dim3 grid, dim3 block, void**
   return launch_kernel("cudaLaunchKernel", function, grid, block, args, shared_bytes, stream);
 }
 
+cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* config, const void* function,
+                                void** args) {
+  return call("cudaLaunchKernelExC", [&](Driver& d) {
+    bool early = false;
+    for (unsigned i = 0; i < config->numAttrs; ++i) {
+      const cudaLaunchAttribute& attribute = config->attrs[i];
+      demand(attribute.id == cudaLaunchAttributeProgrammaticStreamSerialization,
+             cudaErrorNotSupported, "attribute {}: this device has only that of early starts",
+             static_cast<int>(attribute.id));
+      early = attribute.val.programmaticStreamSerializationAllowed != 0;
+      demand(!early || d.device.major >= 9, cudaErrorNotSupported,
+             "a kernel can start early from compute capability 9.0 on, this device has {}.{}",
+             d.device.major, d.device.minor);
+    }
+    launch(d, kernel_files().find(function, d.architecture()), config->gridDim, config->blockDim,
+           args, config->dynamicSmemBytes, *d.stream(config->stream), early);
+  });
+}
+
 cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute which, int value) {
   return call("cudaFuncSetAttribute", [&](Driver& d) {
     Kernel& kernel = kernel_files().find(function, d.architecture());
@@ -119,7 +140,8 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* fu
                                ? static_cast<int>(kernel.entry->max_threads)
                                : kMaxThreadsPerBlock;
     a.numRegs = kernel.resources.registers;
-    a.ptxVersion = a.binaryVersion = d.architecture();
+    a.binaryVersion = d.architecture();
+    a.ptxVersion = std::min(kernel.file->ptx_architecture, d.architecture());
     a.maxDynamicSharedSizeBytes = static_cast<int>(kernel.allowed_dynamic_shared_bytes);
     *attributes = a;
   });

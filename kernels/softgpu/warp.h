@@ -60,6 +60,7 @@ class Warp {
   uint32_t number = 0;    // in its block
   uint32_t existing = 0;  // lanes; the last warp of a block may have fewer than 32
   uint32_t exited = 0;
+  uint32_t followed = kAllLanes;  // that have waited for the kernel before, or need not
 
   template <class T>
   T* at(Slot slot) const {

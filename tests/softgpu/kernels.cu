@@ -2,6 +2,8 @@
 
 #include <cuda_runtime.h>
 
+#include "kernels/cuda/device/cuda.h"
+
 namespace diffscm::softgpu::test {
 namespace {
 
@@ -50,6 +52,15 @@ __global__ void static_shared(float* x) {
   x[threadIdx.x] = shared[blockDim.x - 1 - threadIdx.x];
 }
 
+__global__ void following(float* x) {
+  kernels::cuda::follow_previous_kernel();
+  x[threadIdx.x] *= 2;
+}
+
+__global__ void at_once(float* x) {
+  x[threadIdx.x] *= 2;
+}
+
 const void* address(void (*kernel)(float*)) {
   return reinterpret_cast<const void*>(kernel);
 }
@@ -75,8 +86,17 @@ void read_table(float* out, cudaStream_t stream) {
   read_table_kernel<<<1, 4, 0, stream>>>(out);
 }
 
+void launch_following(float* x, cudaStream_t stream) {
+  kernels::cuda::launch<following>(1, 2, 0, {stream}, x);
+}
+void launch_at_once(float* x, cudaStream_t stream) {
+  kernels::cuda::launch<at_once>(1, 2, 0, {stream}, x);
+}
+
 const void* const kAtMost64Threads = address(at_most_64_threads);
 const void* const kDynamicShared = address(dynamic_shared);
 const void* const kStaticShared = address(static_shared);
+const void* const kFollowing = address(following);
+const void* const kAtOnce = address(at_once);
 
 }  // namespace diffscm::softgpu::test

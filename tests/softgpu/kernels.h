@@ -17,9 +17,16 @@ void subtract_wrongly(float a, float b, float* out, cudaStream_t stream);
 // out[i] = table[i], a __constant__ variable: 2, 3, 5, 7.
 void read_table(float* out, cudaStream_t stream);
 
+// x[0] and x[1] doubled, launched as the project launches its kernels. The second does not wait for
+// the kernel ahead of it.
+void launch_following(float* x, cudaStream_t stream);
+void launch_at_once(float* x, cudaStream_t stream);
+
 // For cudaLaunchKernel and its like. Each is kernel(float* x).
 extern const void* const kAtMost64Threads;  // __launch_bounds__(64)
 extern const void* const kDynamicShared;    // x[0] = number of its first dynamic shared float
 extern const void* const kStaticShared;     // 4096 bytes
+extern const void* const kFollowing;        // those of launch_following, launch_at_once
+extern const void* const kAtOnce;
 
 }  // namespace diffscm::softgpu::test

@@ -53,7 +53,7 @@ TEST_F(Launch, OutOfBounds) {
   const cudaError_t status = cudaStreamSynchronize(stream);
   EXPECT_EQ(status, cudaErrorLaunchFailure);
   const std::string text = cudaGetErrorString(status);
-  for (const char* part : {"add_one_unchecked_kernel", "kernels.cu:14", "0 bytes past the end of"})
+  for (const char* part : {"add_one_unchecked_kernel", "kernels.cu:16", "0 bytes past the end of"})
     EXPECT_NE(text.find(part), text.npos) << text;
 }
 

@@ -2,12 +2,19 @@
 file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*.cpp)
 add_library(softgpu_test_kernels OBJECT ${CMAKE_CURRENT_LIST_DIR}/kernels.cu)
 target_include_directories(softgpu_test_kernels PRIVATE ${PROJECT_SOURCE_DIR})
-target_compile_options(softgpu_test_kernels PRIVATE -lineinfo)
+target_link_libraries(softgpu_test_kernels PRIVATE fmt::fmt)
+target_compile_options(softgpu_test_kernels PRIVATE
+  -lineinfo --expt-relaxed-constexpr -DFMT_USE_CONSTEXPR=1)
 add_executable(softgpu_tests ${sources})
 target_link_libraries(softgpu_tests PRIVATE softgpu_test_kernels
-  diffscm_softgpu PkgConfig::ZSTD PkgConfig::LZ4 GTest::gtest GTest::gtest_main)
+  diffscm_kernels_cuda diffscm_softgpu PkgConfig::ZSTD PkgConfig::LZ4 GTest::gtest GTest::gtest_main)
 diffscm_use_softgpu(softgpu_tests)
 add_test(NAME softgpu_tests COMMAND softgpu_tests --gtest_brief=1)
+# Where kernels wait for their turn.
+foreach(setting DIFFSCM_OVERLAP=0 DIFFSCM_SOFTGPU=A100)
+  add_test(NAME softgpu_tests.${setting} COMMAND softgpu_tests --gtest_filter=Follow.OurLaunches:Follow.BeforeHopper)
+  set_tests_properties(softgpu_tests.${setting} PROPERTIES ENVIRONMENT ${setting})
+endforeach()
 
 # The project's own tests on it: the objects of kernels_tests and the others, with target cuda usable.
 #   add_softgpu_tests(<name> <program> <filter> [VARIABLE=value ...])

@@ -4,6 +4,7 @@
 // Rules of a kernel file, so that both stay possible:
 //   - everything stands in namespace diffscm::kernels::DIFFSCM_TARGET;
 //   - launch<kernel>(grid, block, shared_bytes, stream, args...) instead of <<<>>>;
+//   - a kernel begins with follow_previous_kernel() and has no __restrict__ (follow.h);
 //   - shared memory is one struct, obtained by shared_memory<T>(); no __shared__ variables;
 //   - PTX stays in this folder, each wrapper with its emulated body beside it.
 #pragma once
@@ -23,6 +24,7 @@
 #include "kernels/emulator/cuda.h"
 #endif
 
+#include "kernels/cuda/device/follow.h"
 #include "kernels/cuda/device/number.h"
 #include "kernels/cuda/device/vector.h"
 #include "kernels/cuda/device/warp.h"

@@ -31,10 +31,21 @@ constexpr std::string_view kernel_name() {
 template <auto kernel, class... P>
 void launch_as(void (*)(P...), dim3 grid, dim3 block, size_t shared_bytes, Stream stream,
                std::type_identity_t<P>... args) {
-  allow_shared_memory(reinterpret_cast<const void*>(kernel), shared_bytes);
+  const void* const function = reinterpret_cast<const void*>(kernel);
+  static const bool early = may_start_early(function);
+  allow_shared_memory(function, shared_bytes);
   void* addresses[] = {static_cast<void*>(&args)..., nullptr};
-  const cudaError_t status = cudaLaunchKernel(reinterpret_cast<const void*>(kernel), grid, block,
-                                              addresses, shared_bytes, cuda_stream(stream));
+  cudaLaunchAttribute overlap{};
+  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  overlap.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid;
+  config.blockDim = block;
+  config.dynamicSmemBytes = shared_bytes;
+  config.stream = cuda_stream(stream);
+  config.attrs = &overlap;
+  config.numAttrs = early ? 1 : 0;
+  const cudaError_t status = cudaLaunchKernelExC(&config, function, addresses);
   check_launch(status, kernel_name<kernel>(), stream);
 }
 
