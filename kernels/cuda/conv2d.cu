@@ -2,11 +2,11 @@
 //
 // Every rung computes the same contract (kernels/conv2d.h), so this file and
 // conv2d_backward_input.cu are all there is to know about which one runs when: bf16 whose channels
-// come in eights goes to the tensor cores, everything else to the tiled rung.
-// DIFFSCM_CONV=naive|tiled|mma|cudnn forces a rung; taps picks as ever, but never the strip
-// (conv2d_mma.cu); wgmma picks as ever, but conv2d_wgmma.cu where mma would be: nothing else picks
-// that, as it has not run on a GPU. The cpu target reads the same variable; each target ignores the
-// names that only the other has, so that one environment serves both.
+// come in eights goes to the tensor cores, by warpgroups if it is wide and the device has them,
+// everything else to the tiled rung. DIFFSCM_CONV=naive|tiled|mma|cudnn forces a rung; taps picks
+// as ever, but never the strip (conv2d_mma.cu); wgmma picks as ever, but conv2d_wgmma.cu wherever
+// mma would be. The cpu target reads the same variable; each target ignores the names that only the
+// other has, so that one environment serves both.
 #include <cstdlib>
 
 #include "kernels/cuda/conv2d_rungs.h"
@@ -73,7 +73,7 @@ void run_conv2d(const BasicConv2dArgs<T>& args, std::optional<ConvRung> rung, St
   if (rung != ConvRung::kTiled) {
     bool supported = false;
     if constexpr (sizeof(T) == sizeof(bf16)) {
-      if (rung == ConvRung::kWgmma && conv2d_wgmma_supports(args))
+      if ((rung ? rung == ConvRung::kWgmma : wgmma_pays(args.shape)) && conv2d_wgmma_supports(args))
         return conv2d_wgmma(args, stream);
       supported = conv2d_mma_supports(args);
       if (supported) return conv2d_mma(args, stream);

@@ -14,7 +14,8 @@ void run_conv2d_backward_input(const BasicConv2dBackwardInputArgs<T>& args,
   if (rung != ConvRung::kTiled) {
     bool supported = false;
     if constexpr (sizeof(T) == sizeof(bf16)) {
-      if (rung == ConvRung::kWgmma && conv2d_backward_input_wgmma_supports(args))
+      if ((rung ? rung == ConvRung::kWgmma : wgmma_pays(args.shape)) &&
+          conv2d_backward_input_wgmma_supports(args))
         return conv2d_backward_input_wgmma(args, stream);
       supported = conv2d_backward_input_mma_supports(args);
       if (supported) return conv2d_backward_input_mma(args, stream);

@@ -18,6 +18,10 @@
 // or image) points at a row of zeros instead. Nearest-x2 enlargement only changes the address
 // again: the strip holds stored pixels, four outputs read each.
 //
+// A block has several tiles where there are more than fit at once: while it finishes one, the strip
+// of the next arrives, so that the way from memory is hidden at 32 channels, too, where a tile is
+// one strip.
+//
 // A step is one tap of 32 channels. The taps are unrolled, so that what a tap means (where it
 // reads, which stage of the weights' ring is its own, which rows have it) is known to the compiler:
 // such a kernel is as fast as its warps can issue instructions, and what is not ldmatrix or mma is
@@ -30,8 +34,11 @@
 // Since a block reads its source once, it can also make it what group norm and SiLU would have
 // made of it (NormalisedConv2dArgs in kernels/conv2d.h): each thread, in place, the chunks that it
 // has copied itself, before the barrier that shows them to the others.
+#include <algorithm>
+
 #include "kernels/cuda/conv2d_mma.h"
 #include "kernels/cuda/device/approximate.h"
+#include "kernels/cuda/device/occupancy.h"
 
 namespace diffscm::kernels::DIFFSCM_TARGET {
 namespace {
@@ -77,15 +84,15 @@ struct StripTile {
   static constexpr int kCopiesAtTap = static_cast<int>(ceil_div(kCopies, kTaps - 2));
 
   using Buffer = bf16[kCopies * kAtOnce][Tile::kStep];
-  struct Staged {
+  struct Shared {
     alignas(128) Buffer strip[2];
     bf16 zeros[Tile::kStep];
     typename Tile::B weight[kStages];
   };
-  union Shared {
-    Staged staged;
-    typename Tile::Rows rows;  // results on their way out
+  struct Out {  // results on their way out
+    typename Tile::Rows rows;
   };
+  static_assert(sizeof(Out) <= sizeof(Buffer));
 
   // The shift of a tap, in pixels: forward the filter is walked down, backward up.
   static constexpr int shift(int i) { return backward ? 1 - i : i - 1; }
@@ -173,7 +180,6 @@ struct StripCopy {
   static_assert(kApart % 8 == 0);
 
   int after;  // of the pixels that exist, the thread's first is the after-th
-
   // The next chunk, of the channels that are copied next. The strip may begin before the batch
   // does: from where nothing is, nothing is read.
   const bf16* from;
@@ -182,7 +188,6 @@ struct StripCopy {
   static __device__ int begin(const Strip<S::kEnlarged>& strip) {
     return strip.first < 0 ? -strip.first : 0;
   }
-  __device__ explicit StripCopy(const Strip<S::kEnlarged>& strip) : after(slot() - begin(strip)) {}
   static __device__ int slot() { return static_cast<int>(threadIdx.x) / 4; }
   static __device__ int chunk() { return static_cast<int>(threadIdx.x) % 4; }
 
@@ -191,6 +196,7 @@ struct StripCopy {
     int t = static_cast<int>(threadIdx.x);
     forget_origin(t);
     const int channel = first + t % 4 * 8, left = stored - strip.first;
+    after = t / 4 - begin(strip);
     from = source + int64_t{strip.first} * channels + (t / 4 * channels + channel);
     exist = static_cast<unsigned>(
         channel < channels ? (left < strip.pixels ? left : strip.pixels) - begin(strip) : 0);
@@ -293,110 +299,146 @@ constexpr int kBlocks = 3;
 constexpr int kBlocks = 4;
 #endif
 
+// The tile of so many: where its outputs begin.
+template <class S>
+struct TileAt {
+  int row, column;
+  __device__ TileAt(const ConvGather<bf16>& g, int index) {
+    using Tile = typename S::Tile;
+    forget_origin(index);  // rather than keep a tile's place from one use to the next
+    const int tiles_n = static_cast<int>(ceil_div(g.k0 + g.k1, Tile::kColumnsN));
+    row = index / tiles_n * Tile::kRowsM;
+    column = index % tiles_n * Tile::kColumnsN;
+  }
+  __device__ Phase::Origin origin() const { return {0, static_cast<uint32_t>(row)}; }
+};
+
+// A block has every gridDim.x-th of `tiles`.
 template <class S>
 __global__ void __launch_bounds__(S::Tile::kThreads, kBlocks)
-    conv2d_mma_strip_kernel(ConvGather<bf16> g, [[maybe_unused]] const float* coefficients) {
+    conv2d_mma_strip_kernel(ConvGather<bf16> g, [[maybe_unused]] const float* coefficients,
+                            int tiles) {
   follow_previous_kernel();
   using Tile = typename S::Tile;
-  auto& staged = shared_memory<typename S::Shared>().staged;
+  auto& staged = shared_memory<typename S::Shared>();
   const Phase& p = g.phases.phase[0];
-  const int n = static_cast<int>(g.n), outputs = n * static_cast<int>(p.image.value());
-  const int tiles_n = static_cast<int>(ceil_div(g.k0 + g.k1, Tile::kColumnsN));
-  const int row0 = static_cast<int>(blockIdx.x) / tiles_n * Tile::kRowsM;
-  const int column0 = static_cast<int>(blockIdx.x) % tiles_n * Tile::kColumnsN;
-  const Phase::Origin origin{0, static_cast<uint32_t>(row0)};
-  const Strip<S::kEnlarged> strip(g, p, origin, row0, Tile::kRowsM);
+  const int n = static_cast<int>(g.n);
   const int t = static_cast<int>(threadIdx.x);
-
-  Rows<S> rows(g, p, origin, strip.first);
 
   // The source's channels in groups of 32: those of x0, then those of x1.
   const int groups0 = static_cast<int>(ceil_div(g.c0, Tile::kStep));
   const int groups = groups0 + static_cast<int>(ceil_div(g.c1, Tile::kStep));
-  StripCopy<S> copy(strip);
+  const auto strip_of = [&](int index) {
+    const TileAt<S> at(g, index);
+    return Strip<S::kEnlarged>(g, p, at.origin(), at.row, Tile::kRowsM);
+  };
+  StripCopy<S> copy;
   WeightCopy<S> weights;
   const auto aim = [&](auto to, int group) {
     const bool second = group >= groups0;
     to((second ? group - groups0 : group) * Tile::kStep, second);
   };
-  const auto aim_strip = [&](int first, bool second) {
-    copy.aim(strip, second ? g.x1 : g.x0, n * g.h * g.w, second ? g.c1 : g.c0, first);
+  const auto aim_strip = [&](int index, int group) {
+    aim(
+        [&](int first, bool second) {
+          copy.aim(strip_of(index), second ? g.x1 : g.x0, n * g.h * g.w, second ? g.c1 : g.c0,
+                   first);
+        },
+        group);
   };
-  const auto aim_weights = [&](int first, bool second) { weights.aim(g, column0, first, second); };
+  const auto aim_weights = [&](int index, int group) {
+    aim([&](int first, bool second) { weights.aim(g, TileAt<S>(g, index).column, first, second); },
+        group);
+  };
 
-  aim(aim_strip, 0);
+  int index = static_cast<int>(blockIdx.x);
+  aim_strip(index, 0);
   copy.start(staged.strip[0], g.c0, 0, S::kCopies);
-  aim(aim_weights, 0);
+  aim_weights(index, 0);
   weights.start(g, staged.weight[0]);
   async_copy_commit();
   weights.start(g, staged.weight[1]);
   async_copy_commit();
   if (t < Tile::kStep) staged.zeros[t] = bf16{0};
 
-  Tile tile;
-  const auto* strips = reinterpret_cast<const unsigned char*>(staged.strip);
-  for (int group = 0; group < groups; ++group) {
-    const int buffer = group % 2 * static_cast<int>(sizeof(typename S::Buffer));
-    const bool more = group + 1 < groups;
-    if constexpr (S::kNormalised) {
-      async_copy_wait<1>();
-      aim(
-          [&](int first, bool second) {
-            const int channel = first + StripCopy<S>::chunk() * 8;
-            if (channel < (second ? g.c1 : g.c0))
-              normalise<S>(staged.strip[group % 2], strip, p.image, n * g.h * g.w, coefficients,
-                           channel + (second ? g.c0 : 0), g.channels());
-          },
-          group);
-    }
-    if (more) aim(aim_strip, group + 1);
-    rows.change(g.c1);
+  constexpr int kBufferBytes = sizeof(typename S::Buffer);
+  auto* strips = reinterpret_cast<unsigned char*>(staged.strip);
+  const auto strip_at = [&](int bytes) -> auto& {
+    return *reinterpret_cast<typename S::Buffer*>(strips + bytes);
+  };
+  int buffer = 0;  // where the strip is that is read
+#pragma unroll 1
+  for (; index < tiles; index += static_cast<int>(gridDim.x)) {
+    Rows<S> rows(g, p, TileAt<S>(g, index).origin(), strip_of(index).first);
+    Tile tile;
+#pragma unroll 1
+    for (int group = 0; group < groups; ++group, buffer = kBufferBytes - buffer) {
+      // What comes next, of this tile or of the block's next one.
+      const bool last = group + 1 == groups;
+      const int next = last ? index + static_cast<int>(gridDim.x) : index;
+      const int next_group = last ? 0 : group + 1;
+      const bool more = next < tiles;
+      if constexpr (S::kNormalised) {
+        async_copy_wait<1>();
+        aim(
+            [&](int first, bool second) {
+              const int channel = first + StripCopy<S>::chunk() * 8;
+              if (channel < (second ? g.c1 : g.c0))
+                normalise<S>(strip_at(buffer), strip_of(index), p.image, n * g.h * g.w,
+                             coefficients, channel + (second ? g.c0 : 0), g.channels());
+            },
+            group);
+      }
+      if (more) aim_strip(next, next_group);
+      rows.change(g.c1);
 #pragma unroll
-    for (int tap = 0; tap < kTaps; ++tap) {
-      // This step's copies have arrived; and everyone is done with the step before, whose stage is
-      // filled next, and with the strip before this one.
-      async_copy_wait<1>();
-      __syncthreads();
-      if (tap + 2 == kTaps && more) aim(aim_weights, group + 1);
-      if (tap + 2 < kTaps || more) weights.start(g, staged.weight[(tap + 2) % S::kStages]);
-      if (more)
-        copy.start(staged.strip[(group + 1) % 2], group + 1 < groups0 ? g.c0 : g.c1,
-                   tap * S::kCopiesAtTap, (tap + 1) * S::kCopiesAtTap);
-      async_copy_commit();
+      for (int tap = 0; tap < kTaps; ++tap) {
+        // This step's copies have arrived; and everyone is done with the step before, whose stage
+        // is filled next, and with the strip before this one.
+        async_copy_wait<1>();
+        __syncthreads();
+        if (tap + 2 == kTaps && more) {
+          forget_origin(group);
+          aim_weights(next, next_group);
+        }
+        if (tap + 2 < kTaps || more) weights.start(g, staged.weight[(tap + 2) % S::kStages]);
+        if (more)
+          copy.start(strip_at(kBufferBytes - buffer), next_group < groups0 ? g.c0 : g.c1,
+                     tap * S::kCopiesAtTap, (tap + 1) * S::kCopiesAtTap);
+        async_copy_commit();
 
-      int at[Tile::kTilesM];
-      rows.places(at, tap, g.w, buffer);
+        int at[Tile::kTilesM];
+        rows.places(at, tap, g.w, buffer);
 #pragma unroll
-      for (int inner = 0; inner < Tile::kStep; inner += 16) {
-        uint32_t a[Tile::kTilesM][4];
+        for (int inner = 0; inner < Tile::kStep; inner += 16) {
+          uint32_t a[Tile::kTilesM][4];
 #pragma unroll
-        for (int i = 0; i < Tile::kTilesM; ++i)  // two chunks further is one bit of the address
-          ldmatrix_x4(a[i], strips + (at[i] ^ inner * 2) + i * Rows<S>::kApart);
+          for (int i = 0; i < Tile::kTilesM; ++i)  // two chunks further is one bit of the address
+            ldmatrix_x4(a[i], strips + (at[i] ^ inner * 2) + i * Rows<S>::kApart);
 #pragma unroll
-        for (int j = 0; j < Tile::kTilesN; j += 2) {
-          uint32_t b[4];
-          Tile::load_b(b, staged.weight[tap % S::kStages], Tile::column() + 8 * j, inner);
+          for (int j = 0; j < Tile::kTilesN; j += 2) {
+            uint32_t b[4];
+            Tile::load_b(b, staged.weight[tap % S::kStages], Tile::column() + 8 * j, inner);
 #pragma unroll
-          for (int i = 0; i < Tile::kTilesM; ++i) {
-            mma_m16n8k16(tile.sum[i][j], a[i], {b[0], b[1]});
-            mma_m16n8k16(tile.sum[i][j + 1], a[i], {b[2], b[3]});
+            for (int i = 0; i < Tile::kTilesM; ++i) {
+              mma_m16n8k16(tile.sum[i][j], a[i], {b[0], b[1]});
+              mma_m16n8k16(tile.sum[i][j + 1], a[i], {b[2], b[3]});
+            }
           }
         }
       }
     }
+    // Results go out by way of the strip that all have read now, while the next one arrives.
+    __syncthreads();
+    const TileAt<S> at(g, index);
+    const int outputs = n * static_cast<int>(p.image.value());
+    tile.template each_run<kVector<bf16>>(
+        reinterpret_cast<typename S::Out&>(strip_at(kBufferBytes - buffer)),
+        [&](int row, int column, const auto& sums) {
+          if (at.row + row < outputs && at.column + column < g.k0 + g.k1)
+            g.write(at.row + row, at.column + column, sums);
+        });
   }
-  async_copy_wait<0>();
-  __syncthreads();
-
-  int block = static_cast<int>(blockIdx.x);
-  forget_origin(block);  // rather than keep the tile's place during the loop
-  const int first_row = block / tiles_n * Tile::kRowsM;
-  const int first_column = block % tiles_n * Tile::kColumnsN;
-  tile.template each_run<kVector<bf16>>(
-      shared_memory<typename S::Shared>(), [&](int row, int column, const auto& sums) {
-        if (first_row + row < outputs && first_column + column < g.k0 + g.k1)
-          g.write(first_row + row, first_column + column, sums);
-      });
 }
 
 template <int kM, int kN, int kWarpM, int kWarpN>
@@ -405,8 +447,11 @@ void launch_tile(const ConvGather<bf16>& g, bool backward, const float* coeffici
   const int64_t tiles = ceil_div(g.outputs(0), kM) * ceil_div(g.outs(), kN);
   const auto run = [&]<bool backward_, bool enlarged, bool normalised = false>() {
     using S = StripTile<kM, kN, kWarpM, kWarpN, backward_, enlarged, normalised>;
-    launch<conv2d_mma_strip_kernel<S>>(static_cast<unsigned>(tiles), S::Tile::kThreads,
-                                       sizeof(typename S::Shared), stream, g, coefficients);
+    constexpr auto kernel = conv2d_mma_strip_kernel<S>;
+    constexpr size_t kShared = sizeof(typename S::Shared);
+    const int64_t at_once = blocks_at_once<kernel>(S::Tile::kThreads, kShared);
+    launch<kernel>(static_cast<unsigned>(std::min(tiles, at_once)), S::Tile::kThreads, kShared,
+                   stream, g, coefficients, static_cast<int>(tiles));
   };
   if (coefficients != nullptr) return run.template operator()<false, false, true>();
   if (backward) return run.template operator()<true, false>();

@@ -31,7 +31,6 @@ __global__ void __launch_bounds__(kElementThreads) normalise(NormalisedConv2dArg
 void run_conv2d_normalised(const NormalisedConv2dArgs& args, std::optional<ConvRung> rung,
                            Stream stream) {
   check_conv_size("conv2d_normalised", args.conv.shape);
-  // As ever: its slices would need the workspace that holds the image here.
   if (rung == ConvRung::kWgmma) rung.reset();
   if (!rung && conv2d_normalised_strip_supports(args)) return conv2d_normalised_strip(args, stream);
   BasicConv2dArgs<bf16> conv = args.conv;
@@ -43,6 +42,8 @@ void run_conv2d_normalised(const NormalisedConv2dArgs& args, std::optional<ConvR
   conv.x1 = nullptr;
   s.c0 = s.c();
   s.c1 = 0;
+  // Not by warpgroups: their slices would need the workspace that holds the image.
+  if (!rung && conv2d_mma_supports(conv)) rung = ConvRung::kMma;
   run_conv2d(conv, rung, stream);
 }
 

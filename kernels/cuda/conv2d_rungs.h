@@ -14,7 +14,7 @@ enum class ConvRung {
   kNaive,  // one thread per element: what the contract says, nothing else
   kTiled,  // implicit matrix product in shared memory and registers, f32 arithmetic
   kMma,    // the same on tensor cores: bf16, channels in multiples of 8
-  kWgmma,  // the same on Hopper's, for wide layers: where mma could, elsewhere no wish
+  kWgmma,  // the same on Hopper's, in larger pieces: where mma could, elsewhere no wish
   kCudnn,  // NVIDIA's library, to compare with: only when asked for, only on cuda
 };
 const char* name(ConvRung rung);
@@ -66,6 +66,9 @@ void conv2d_normalised_strip(const NormalisedConv2dArgs& args, Stream stream);
 bool conv2d_backward_input_mma_supports(const BasicConv2dBackwardInputArgs<bf16>& args);
 void conv2d_backward_input_mma(const BasicConv2dBackwardInputArgs<bf16>& args, Stream stream);
 
+// Whether it takes the place of mma without a wish: on a device that has it, where layers are wide
+// enough (bench/results/nvidia-h100-80gb-hbm3).
+bool wgmma_pays(const ConvShape& shape);
 bool conv2d_wgmma_supports(const BasicConv2dArgs<bf16>& args);
 void conv2d_wgmma(const BasicConv2dArgs<bf16>& args, Stream stream);
 bool conv2d_backward_input_wgmma_supports(const BasicConv2dBackwardInputArgs<bf16>& args);

@@ -368,6 +368,11 @@ bool countable(const ConvShape& s) {
 
 }  // namespace
 
+bool wgmma_pays(const ConvShape& s) {
+  constexpr int64_t kWide = 192;
+  return s.stride == 1 && s.c() >= kWide && s.k >= kWide && has_wgmma();
+}
+
 bool conv2d_wgmma_supports(const BasicConv2dArgs<bf16>& a) {
   return conv2d_mma_supports(a) && countable(a.shape);
 }
