@@ -15,8 +15,8 @@
 //
 // ldmatrix takes an address from each lane, one per row of a fragment: a lane whose pixel has no
 // such neighbour (the filter hangs over the image's edge, and the address would be in the next row
-// or image) points at a row of zeros instead. Nearest-x2 enlargement only changes the address
-// again: the strip holds stored pixels, four outputs read each.
+// or image) points at zeros instead, those in the same banks. Nearest-x2 enlargement only changes
+// the address again: the strip holds stored pixels, four outputs read each.
 //
 // A block has several tiles where there are more than fit at once: while it finishes one, the strip
 // of the next arrives, so that the way from memory is hidden at 32 channels, too, where a tile is
@@ -39,6 +39,7 @@
 #include "kernels/cuda/conv2d_mma.h"
 #include "kernels/cuda/device/approximate.h"
 #include "kernels/cuda/device/occupancy.h"
+#include "kernels/cuda/device/prefetch.h"
 
 namespace diffscm::kernels::DIFFSCM_TARGET {
 namespace {
@@ -77,6 +78,7 @@ struct StripTile {
   static constexpr bool kEnlarged = enlarged, kNormalised = normalised;
   static constexpr int kStages = 3;
   static_assert(kTaps % kStages == 0, "a tap always has the same stage");
+  static constexpr int kZeros = 64;                   // as many bytes as there are banks
   static constexpr int kAtOnce = Tile::kThreads / 4;  // pixels that the block's threads copy
   // Chunks of a strip per thread, and of a thread at each tap but the last two: the steps that are
   // a strip's copies must be over two steps before it is read.
@@ -86,7 +88,7 @@ struct StripTile {
   using Buffer = bf16[kCopies * kAtOnce][Tile::kStep];
   struct Shared {
     alignas(128) Buffer strip[2];
-    bf16 zeros[Tile::kStep];
+    alignas(128) bf16 zeros[kZeros];
     typename Tile::B weight[kStages];
   };
   struct Out {  // results on their way out
@@ -150,10 +152,11 @@ struct Rows {
     const int dy = S::shift(tap / 3), dx = S::shift(tap % 3), chunk = S::Tile::lane() / 16;
     const int missing =
         (dy < 0 ? kTop : 0) | (dy > 0 ? kBottom : 0) | (dx < 0 ? kLeft : 0) | (dx > 0 ? kRight : 0);
-    int plain = 0;
+    int plain = 0, zeros = 2 * sizeof(typename S::Buffer);
     if constexpr (!S::kEnlarged) {
       forget_origin(centre[0]);
       plain = buffer + chunk_at(centre[0] + dy * w + dx, chunk);
+      zeros += plain & 127;
     }
 #pragma unroll
     for (int i = 0; i < kRows; ++i) {
@@ -166,8 +169,7 @@ struct Rows {
         if (dx != 0 && has(i, kOddX) == (dx > 0)) pixel += dx;
         place = buffer + chunk_at(pixel, chunk) - i * kApart;
       }
-      constexpr int kZeros = 2 * sizeof(typename S::Buffer);
-      at[i] = has(i, missing) ? kZeros - i * kApart : place;
+      at[i] = has(i, missing) ? zeros - i * kApart : place;
     }
   }
 };
@@ -277,13 +279,13 @@ struct WeightCopy {
     const int channel = first + (B::kAlongInner ? column : row);
     outs = g.k0 + g.k1 - out;
     channels = (second ? g.c1 : g.c0) - channel;
+    if (!B::kAlongInner && outs <= 0) channels = 0;  // one number fewer to keep
     from = g.weight + (out * g.out_stride + (channel + (second ? g.c0 : 0)) * g.in_stride);
   }
   __device__ void start(const ConvGather<bf16>& g, B& b) {
     int further = 0;
     b.template each_chunk<S::Tile::kThreads>([&](bf16* to, int, int) {
-      const bool exists =
-          B::kAlongInner ? outs > further && channels > 0 : outs > 0 && channels > further;
+      const bool exists = B::kAlongInner ? outs > further && channels > 0 : channels > further;
       async_copy_16(to, from + further * (B::kAlongInner ? g.out_stride : g.in_stride), exists);
       further += kApart;
     });
@@ -312,6 +314,19 @@ struct TileAt {
   }
   __device__ Phase::Origin origin() const { return {0, static_cast<uint32_t>(row)}; }
 };
+
+// What is added in the end is on its way meanwhile.
+template <class S>
+__device__ void prefetch_residual(const ConvGather<bf16>& g, const TileAt<S>& at) {
+  using Tile = typename S::Tile;
+  constexpr int kSector = kSectorBytes / sizeof(bf16), kInRow = Tile::kColumnsN / kSector;
+  const int outputs = static_cast<int>(g.n) * static_cast<int>(g.phases.phase[0].image.value());
+#pragma unroll 1
+  for (int i = static_cast<int>(threadIdx.x); i < Tile::kRowsM * kInRow; i += Tile::kThreads) {
+    const int row = at.row + i / kInRow, column = at.column + i % kInRow * kSector;
+    if (row < outputs && column < g.k0) prefetch_l2(g.residual + int64_t{row} * g.k0 + column);
+  }
+}
 
 // A block has every gridDim.x-th of `tiles`.
 template <class S>
@@ -359,7 +374,7 @@ __global__ void __launch_bounds__(S::Tile::kThreads, kBlocks)
   async_copy_commit();
   weights.start(g, staged.weight[1]);
   async_copy_commit();
-  if (t < Tile::kStep) staged.zeros[t] = bf16{0};
+  if (t < S::kZeros) staged.zeros[t] = bf16{0};
 
   constexpr int kBufferBytes = sizeof(typename S::Buffer);
   auto* strips = reinterpret_cast<unsigned char*>(staged.strip);
@@ -369,6 +384,7 @@ __global__ void __launch_bounds__(S::Tile::kThreads, kBlocks)
   int buffer = 0;  // where the strip is that is read
 #pragma unroll 1
   for (; index < tiles; index += static_cast<int>(gridDim.x)) {
+    if (!S::kEnlarged && g.residual) prefetch_residual<S>(g, TileAt<S>(g, index));
     Rows<S> rows(g, p, TileAt<S>(g, index).origin(), strip_of(index).first);
     Tile tile;
 #pragma unroll 1
@@ -398,7 +414,7 @@ __global__ void __launch_bounds__(S::Tile::kThreads, kBlocks)
         async_copy_wait<1>();
         __syncthreads();
         if (tap + 2 == kTaps && more) {
-          forget_origin(group);
+          forget_origin(group);  // what follows from it need not be kept until here
           aim_weights(next, next_group);
         }
         if (tap + 2 < kTaps || more) weights.start(g, staged.weight[(tap + 2) % S::kStages]);

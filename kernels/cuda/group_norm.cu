@@ -50,8 +50,8 @@ __global__ void __launch_bounds__(kNormThreads, 4)
   follow_previous_kernel();
   NormShared<V>& shared = shared_memory<NormShared<V>>();
   auto* slab = reinterpret_cast<T*>(&shared + 1);
-  const int64_t n = blockIdx.x / plan.slabs;
-  const int first = static_cast<int>(blockIdx.x) % plan.slabs * plan.slab_channels;
+  const int64_t n = block_from_last() / plan.slabs;
+  const int first = block_from_last() % plan.slabs * plan.slab_channels;
   const int end = std::min(first + plan.slab_channels, plan.c);
   const int columns = plan.slab_channels / V, hw = static_cast<int>(plan.hw);
   const Place place = Place::of<V>(columns, first, end, hw);

@@ -224,6 +224,13 @@ __device__ inline void store_partial(float* partial, const Place& place, const f
   for (int j = 0; j < V; ++j) partial[(place.column * V + j) * place.rows + place.row] = value[j];
 }
 
+// The block's number counted from the last. Convolutions go through a batch from its first sample
+// to its last; group norm, going back, begins with what they wrote last, which the L2 still holds,
+// and leaves there what the next one begins with.
+__device__ inline int block_from_last() {
+  return static_cast<int>(gridDim.x - 1 - blockIdx.x);
+}
+
 // each(run, sum) for `count` runs of `length` numbers lying one after the other, by as many lanes
 // per run as there are threads for. Every thread must call; the order of the additions depends on
 // the arguments and the block's size alone.

@@ -124,8 +124,8 @@ __global__ void __launch_bounds__(kNormThreads, 2)
   const int columns = plan.slab_channels / V, hw = static_cast<int>(plan.hw);
   auto* slab_x = reinterpret_cast<T*>(&shared + 1);
   T* slab_dy = slab_x + hw * columns * V;
-  const int64_t n = blockIdx.x / plan.slabs;
-  const int first = static_cast<int>(blockIdx.x) % plan.slabs * plan.slab_channels;
+  const int64_t n = block_from_last() / plan.slabs;
+  const int first = block_from_last() % plan.slabs * plan.slab_channels;
   const int end = std::min(first + plan.slab_channels, plan.c);
   const Place place = Place::of<V>(columns, first, end, hw);
   const Column<const T> x = column_of(args.forward.x0, args.forward.x1, plan, n, place.channel);

@@ -58,9 +58,8 @@ __global__ void __launch_bounds__(kNormThreads, 4)
   float* part_sums = reinterpret_cast<float*>(&shared + 1);
   float* mean = part_sums + slab.parts * slab.sums();
   float* squared = mean + slab.channels;
-  const int64_t n = blockIdx.x / static_cast<unsigned>(plan.slabs);
-  const int first =
-      static_cast<int>(blockIdx.x % static_cast<unsigned>(plan.slabs)) * plan.slab_channels;
+  const int64_t n = block_from_last() / plan.slabs;
+  const int first = block_from_last() % plan.slabs * plan.slab_channels;
   const int end = std::min(first + plan.slab_channels, plan.c), hw = static_cast<int>(plan.hw);
   const Place place = Place::of<kEight>(slab.columns, first, end, hw);
   const Column<const bf16> x = column_of(args.x0, args.x1, plan, n, place.channel);

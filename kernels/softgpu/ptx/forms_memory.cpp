@@ -1,4 +1,4 @@
-// ld and st (PTX ISA 9.7.9.8, 9.7.9.12): scalars and vectors of 2 and 4, in every state space.
+// ld, st and prefetch (PTX ISA 9.7.9.8, 9.7.9.12, 9.7.9.15): scalars and vectors of 2 and 4, in every state space.
 // Where lanes store to the same address, the last lane's value stays.
 #include <algorithm>
 #include <cstring>
@@ -178,10 +178,17 @@ void add_space(Forms& f, const std::string& space, InstructionClass load, Instru
   add_type<in, uint64_t>(f, space, {"u64", "b64", "s64", "f64"}, load, store);
 }
 
+// A hint, whose address must be good none the less.
+void prefetch(Warp& w, const Instruction& i) {
+  Places places;
+  global_places<1>(w, i, i.operand[0], places);
+}
+
 }  // namespace
 
 void add_memory_forms(Forms& f) {
   using enum InstructionClass;
+  f.add("prefetch.global.L2", {prefetch, load_global, "= a"});
   add_space<In::global>(f, ".global", load_global, store_global);
   add_space<In::global>(f, "", load_global, store_global);  // generic: a host address, as global
   add_space<In::global>(f, ".const", param, param);
