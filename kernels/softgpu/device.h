@@ -21,8 +21,10 @@ struct Device {
   int threads = 2048;
   int registers = 65536;
 
-  // Source: NVIDIA's data sheets (boost clock, dense bf16 throughput, memory bandwidth).
-  double clock_ghz;
+  // Source: NVIDIA's data sheets (dense bf16 throughput, memory bandwidth; of the A100 the boost
+  // clock). The clocks of H100 and H200 are an H100's under Nsight Compute: the highest, but less
+  // where the tensor cores work (bench/results/nvidia-h100-80gb-hbm3/kernels.md).
+  double clock_ghz, matrix_clock_ghz;
   double bf16_tflops;
   double memory_gb_per_s;
 };

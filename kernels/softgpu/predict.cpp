@@ -10,47 +10,38 @@
 namespace diffscm::softgpu {
 namespace {
 
-// Shares of each limit's peak that kernels reach.
+// Shares of a peak that one limit alone would let a kernel reach.
 struct Reached {
-  double issue = 0.60;
-  double matrix = 0.62;     // mma.sync; only wgmma feeds Hopper's tensor cores fully
+  double issue = 0.55;      // the rest are cycles in which no warp is ready
+  double matrix = 0.64;     // mma.sync: two each three cycles; only wgmma feeds Hopper fully
   double warpgroup = 0.80;  // wgmma: large products of NVIDIA's libraries, which heat limits
-  double special = 0.80;
-  double shared = 0.80;
-  double l1 = 0.70;
-  double memory = 0.87;  // of a large copy on the H200
+  double memory = 0.90;     // of a large copy
 };
 constexpr Reached kReached;
 
-constexpr double kL2BytesPerCycle = 24;  // and multiprocessor: 5.5 TB/s on an H100
+// How far limits overlap: a launch takes the norm of this order of what each alone would need. At 1
+// they would follow one another, at infinity all but the largest would be hidden.
+constexpr double kOverlap = 3;
+constexpr double kL2BytesPerCycle = 20;  // and multiprocessor: 5 TB/s on an H100
 constexpr double kLaunch_us = 1.5;  // between a graph's nodes: the last block ends, the next begins
 constexpr double kSchedulers = 4;
 
 // Cycles until a warp's next instruction can issue, on average: results are needed soon, but not at
-// once; loads are issued a few at a time.
+// once; loads are issued a few at a time. Barriers, mma and copies in the background cost no more
+// than any other: others' work hides them.
 double cycles_of(InstructionClass c) {
   switch (c) {
     case InstructionClass::load_global:
-      return 150;
-    case InstructionClass::async_copy:
-    case InstructionClass::async_copy_cached:
-      return 40;
     case InstructionClass::atomic:
-      return 100;
+      return 200;
     case InstructionClass::load_shared:
     case InstructionClass::load_matrix:
     case InstructionClass::shuffle:
       return 12;
-    case InstructionClass::barrier:
-      return 30;
-    case InstructionClass::matrix:
-      return 16;
-    case InstructionClass::warpgroup:
-      return 8;  // its start: the warp goes on meanwhile
     case InstructionClass::special:
       return 6;
     default:
-      return 3;
+      return 2.4;
   }
 }
 
@@ -59,6 +50,17 @@ double special_cycles(const Device& device, InstructionClass c) {
   if (c == InstructionClass::special) return 2;  // 16 lanes
   if (c == InstructionClass::float64) return device.major >= 9 ? 0.5 : 1;
   return 0;
+}
+
+// Sets the time and the limit from what each limit needs.
+void combine(Prediction& p) {
+  const auto most = std::max_element(p.us_of.begin(), p.us_of.end());
+  p.limit = static_cast<Limit>(most - p.us_of.begin());
+  p.us = kLaunch_us;
+  if (*most <= 0) return;
+  double sum = 0;
+  for (const double us : p.us_of) sum += std::pow(us / *most, kOverlap);
+  p.us += *most * std::pow(sum, 1 / kOverlap);
 }
 
 }  // namespace
@@ -98,7 +100,9 @@ Demand demand(const Device& device, const Program& program, const KernelCounters
 
 Prediction predict(const Device& device, const Demand& d) {
   Prediction p;
-  const double hz = device.clock_ghz * 1e3;  // cycles per microsecond
+  const bool matrix = d.matrix + d.warpgroup > 0;
+  const double hz =  // cycles per microsecond
+      (matrix ? device.matrix_clock_ghz : device.clock_ghz) * 1e3;
   const auto blocks = static_cast<double>(std::max<uint64_t>(d.blocks, 1));
   // The busiest multiprocessor's share of the work, in whole blocks.
   const double share = std::ceil(blocks / device.multiprocessors) / blocks;
@@ -111,15 +115,13 @@ Prediction predict(const Device& device, const Demand& d) {
   of(Limit::issue) = us(d.instructions / kSchedulers) / kReached.issue;
   of(Limit::matrix) =
       us((d.matrix / kReached.matrix + d.warpgroup / kReached.warpgroup) / mma_per_cycle);
-  of(Limit::special) = us(d.special) / kReached.special;
-  of(Limit::shared) = us(d.shared) / kReached.shared;
-  of(Limit::l1) = us(d.l1 / 4) / kReached.l1;
+  of(Limit::special) = us(d.special);
+  of(Limit::shared) = us(d.shared);
+  of(Limit::l1) = us(d.l1 / 4);
   of(Limit::l2) = us(d.l2_bytes / kL2BytesPerCycle);
   of(Limit::memory) = d.memory_bytes / (device.memory_gb_per_s * 1e3 * kReached.memory);
   of(Limit::latency) = d.warp_cycles * std::ceil(blocks / side_by_side) / hz;
-  const auto most = std::max_element(p.us_of.begin(), p.us_of.end());
-  p.limit = static_cast<Limit>(most - p.us_of.begin());
-  p.us = kLaunch_us + *most;
+  combine(p);
   return p;
 }
 
@@ -128,8 +130,7 @@ Prediction predict_copy(const Device& device, double bytes, double memory_bytes)
   auto of = [&](Limit l) -> double& { return p.us_of[static_cast<size_t>(l)]; };
   of(Limit::l2) = bytes / (kL2BytesPerCycle * device.multiprocessors * device.clock_ghz * 1e3);
   of(Limit::memory) = memory_bytes / (device.memory_gb_per_s * 1e3 * kReached.memory);
-  p.limit = of(Limit::memory) > of(Limit::l2) ? Limit::memory : Limit::l2;
-  p.us = kLaunch_us + std::max(of(Limit::l2), of(Limit::memory));
+  combine(p);
   return p;
 }
 

@@ -1,6 +1,7 @@
 // From what was counted to the time that a launch would take on a GPU: a model, no measurement.
 //
-// A launch takes an overhead and the largest of what it needs at each limit of the machine:
+// A launch takes an overhead and a norm of what it needs at each limit of the machine, which is
+// somewhat more than the largest: limits overlap, but not perfectly.
 //   issue    machine instructions (machine_cost.h) over the four schedulers of each multiprocessor,
 //            which issue one per cycle at best
 //   matrix   mma.sync and wgmma over the tensor cores
@@ -10,10 +11,10 @@
 //   l2       sectors that the L2 moves
 //   memory   bytes of main memory: what the L2 does not hold
 //   latency  the time of one warp from begin to end, for as many rounds of blocks as there are
-// None of them is ever used fully: kReached in predict.cpp holds the shares that are reached,
-// chosen from experience and not fitted; bench/results/predicted sets the times beside those
-// measured on an H200. Launches of fewer blocks than multiprocessors leave some idle; a last round
-// of blocks that is not full does, too.
+// Ten constants in predict.cpp (kReached and after) are fitted to kernels and jobs measured on an
+// H100; bench/results/nvidia-h100-80gb-hbm3/kernels.md says how, and how far off they leave it.
+// Launches of fewer blocks than multiprocessors leave some idle; a last round of blocks that is not
+// full does, too.
 #pragma once
 
 #include <array>

@@ -103,8 +103,8 @@ TEST(Predict, NamesTheLimit) {
   Demand b = d;
   b.memory_bytes = 4e9;
   EXPECT_EQ(predicted(b).limit, Limit::memory);
-  // 4 GB at 0.87 of 3.35 TB/s.
-  EXPECT_NEAR(predicted(b).us, 4e9 / (3.35e6 * 0.87), 3);
+  // 4 GB at 0.9 of 3.35 TB/s, and little besides.
+  EXPECT_NEAR(predicted(b).us, 4e9 / (3.35e6 * 0.9), 0.01 * predicted(b).us);
   EXPECT_LT(predicted(b, "H200").us, predicted(b).us);
   EXPECT_GT(predicted(m, "A100").us, predicted(m).us);
   Demand g = d;  // the same by warpgroups
@@ -114,6 +114,30 @@ TEST(Predict, NamesTheLimit) {
   Demand w = d;
   w.warp_cycles = 1e6;
   EXPECT_EQ(predicted(w).limit, Limit::latency);
+}
+
+// Two limits that are equal cost more than one of them, but less than one after the other.
+TEST(Predict, LimitsOverlapInPart) {
+  const double launch = predicted({}).us;
+  Demand one;
+  one.blocks = 132;
+  one.shared = 1e8;
+  Demand both = one;
+  both.l1 = 4e8;  // as long as the other
+  const double alone = predicted(one).us - launch, together = predicted(both).us - launch;
+  EXPECT_GT(together, 1.1 * alone);
+  EXPECT_LT(together, 1.5 * alone);
+}
+
+// Kernels of the tensor cores run at a lower clock.
+TEST(Predict, TensorCoresLowerTheClock) {
+  Demand d;
+  d.blocks = 132;
+  d.shared = 1e8;
+  Demand m = d;
+  m.matrix = 1;
+  EXPECT_NEAR(predicted(m).us_of[size_t(Limit::shared)] / predicted(d).us_of[size_t(Limit::shared)],
+              1.98 / 1.80, 1e-6);
 }
 
 // What a part of a device does with its share of the work, the whole does with all of it.
