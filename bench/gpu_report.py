@@ -8,6 +8,7 @@ writes report.md and report.json into bench/results/<device>/. What is not there
 compute-sanitizer) is said in the report and left out. The exit code is that of the tests.
 """
 import argparse
+import concurrent.futures
 import datetime
 import json
 import os
@@ -22,6 +23,7 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BATCHES = (1, 64, 1024)
+WORK = ("forward", "counterfactual", "train")
 WHOLE_NETWORK = "*WholeNetworkTest.ASmallOne/cuda"
 
 
@@ -66,50 +68,72 @@ def commit():
 
 # Tests ---------------------------------------------------------------------------------------------------------
 
-def gtest(binary, pattern, limit, wrapper=(), **environment):
-    code, out = run([*wrapper, binary, f"--gtest_filter={pattern}", "--gtest_brief=1"], limit, **environment)
-    ran = re.search(r"(\d+) tests? from", out)
-    passed = re.search(r"\[  PASSED  \] (\d+) test", out)
-    skipped = re.search(r"\[  SKIPPED \] (\d+) test", out)
-    failed = re.findall(r"^\[  FAILED  \] ([\w./]+)", out, re.M)
+def beside(tasks):
+    """What functions return that run at the same time: for work whose time does not matter."""
+    with concurrent.futures.ThreadPoolExecutor(max(1, len(tasks))) as pool:
+        return [future.result() for future in [pool.submit(task) for task in tasks]]
+
+
+def gtest(binary, pattern, limit, wrapper=(), shards=1, **environment):
+    command = [*wrapper, binary, f"--gtest_filter={pattern}", "--gtest_brief=1"]
+    start = time.monotonic()
+    runs = beside([lambda i=i: run(command, limit, GTEST_TOTAL_SHARDS=str(shards), GTEST_SHARD_INDEX=str(i),
+                                   **environment) for i in range(shards)])
+
+    def count(expression):
+        return sum(int(found[1]) for _, out in runs if (found := re.search(expression, out)))
+    failed = {name for _, out in runs for name in re.findall(r"^\[  FAILED  \] ([\w./]+)", out, re.M)}
     settings = [f"{name}={value}" for name, value in environment.items()]
-    return {"binary": os.path.basename(binary), "filter": " ".join([pattern, *settings]), "exit": code,
-            "ran": int(ran[1]) if ran else 0, "passed": int(passed[1]) if passed else 0,
-            "skipped": int(skipped[1]) if skipped else 0, "failed": sorted(set(failed)),
-            "tail": "" if code == 0 else out[-4000:]}
+    codes = [code for code, _ in runs]
+    return {"binary": os.path.basename(binary), "filter": " ".join([pattern, *settings]),
+            "exit": next((c for c in codes if c not in (0, 124)), max(codes)),
+            "ran": count(r"(\d+) tests? from"), "passed": count(r"\[  PASSED  \] (\d+) test"),
+            "skipped": count(r"\[  SKIPPED \] (\d+) test"), "failed": sorted(failed),
+            "seconds": time.monotonic() - start,
+            "tail": "".join(out[-4000:] for code, out in runs if code != 0)}
 
 
 def tests(o, clock):
-    results = []
-    runs = [("kernels", "*/cuda*", {}), ("engine", "*uda*", {}), ("models", "*uda*", {}), ("causal", "*uda*", {})]
+    """A list of functions: the first alone, as it counts the device's memory, the others side by side."""
+    runs = [("engine", "*uda*", 1, {}), ("kernels", "*/cuda*", 6, {}), ("models", "*uda*", 1, {}),
+            ("causal", "*uda*", 1, {})]
     if o.wgmma:
-        runs.insert(1, ("kernels", "Conv2d.*/cuda_bf16", {"DIFFSCM_CONV": "wgmma"}))
-    for name, pattern, environment in runs:
-        binary = os.path.join(o.bin, f"{name}_tests")
-        if os.path.exists(binary):
-            start = time.monotonic()
-            result = gtest(binary, pattern, clock.left(420), **environment)
-            results.append({**result, "seconds": time.monotonic() - start})
-            print(f"tests {name} {result['filter']}: {result['passed']} of {result['ran']} passed", file=sys.stderr)
-    return results
+        runs += [("kernels", "Conv2d.*/cuda_bf16", 1, {"DIFFSCM_CONV": "wgmma"}),
+                 ("kernels", "*/cuda*", 6, {"DIFFSCM_OVERLAP": "1000000000"})]
+    return [lambda r=r: gtest(os.path.join(o.bin, f"{r[0]}_tests"), r[1], clock.left(300), shards=r[2], **r[3])
+            for r in runs if os.path.exists(os.path.join(o.bin, f"{r[0]}_tests"))]
 
 
 def sanitizer(o, clock):
     """memcheck and racecheck on the operators' cases that the emulator runs too: the small ones."""
     tool = shutil.which("compute-sanitizer") or "/usr/local/cuda/bin/compute-sanitizer"
     if not os.path.exists(tool):
-        return None
-    results = []
-    for check in ("memcheck", "racecheck"):
+        return []
+
+    def task(check, binary, pattern, shards, limit):
         wrapper = (tool, "--tool", check, "--error-exitcode", "9", "--print-limit", "20")
-        start = time.monotonic()
-        result = gtest(os.path.join(o.bin, "kernels_tests"), o.sanitizer_filter, min(90, clock.left(330)), wrapper)
-        results.append({**result, "check": check, "seconds": time.monotonic() - start})
-        print(f"compute-sanitizer {check}: exit {result['exit']}", file=sys.stderr)
-        start = time.monotonic()
-        result = gtest(os.path.join(o.bin, "models_tests"), WHOLE_NETWORK, min(30, clock.left(330)), wrapper)
-        results.append({**result, "check": f"{check}, `{WHOLE_NETWORK}`", "seconds": time.monotonic() - start})
-    return results
+        result = gtest(os.path.join(o.bin, binary), pattern, min(limit, clock.left(300)), wrapper, shards)
+        return {**result, "check": f"{check}, `{pattern}`"}
+    return [lambda check=check, at=at: task(check, *at) for check in ("memcheck", "racecheck")
+            for at in (("kernels_tests", o.sanitizer_filter, 4, 150), ("models_tests", WHOLE_NETWORK, 1, 60))]
+
+
+def at_once(o, clock):
+    """Tests, compute-sanitizer's findings; meanwhile PyTorch compiles, so that its cache has what is timed later."""
+    first, *others = tests(o, clock)
+    done = [first()]
+    checks = sanitizer(o, clock)
+    compiling = [lambda w=w: run([*peer("--compile"), "--device", "cuda", "--precision", "bf16", "--runs", "1",
+                                  "--what", w, "--batch", *map(str, batches_of(w, "bf16"))], clock.left(300))
+                 for w in WORK if o.pytorch]
+    results = beside(others + checks + compiling)
+    done += results[:len(others)]
+    for t in done:
+        print(f"tests {t['binary']} {t['filter']}: {t['passed']} of {t['ran']} passed", file=sys.stderr)
+    found = results[len(others):len(others) + len(checks)]
+    for f in found:
+        print(f"compute-sanitizer {f['check']}: exit {f['exit']}", file=sys.stderr)
+    return done, found or None
 
 
 # Operators -----------------------------------------------------------------------------------------------------
@@ -140,52 +164,75 @@ def operators(o, clock, pattern, seconds, reserve, **environment):
 
 
 def operator_tables(o, clock):
-    ours = operators(o, clock, "-conv2d", 60, 270)  # all but
-    conv = operators(o, clock, "conv2d", 90, 200)
-    cudnn = operators(o, clock, "conv2d", 60, 150, DIFFSCM_CONV="cudnn")
-    cublas = operators(o, clock, "matmul", 15, 140, DIFFSCM_GEMM="cublas")
-    wgmma = operators(o, clock, "^conv2d(_backward_input)?_bf16/adm_", 20, 120, DIFFSCM_CONV="wgmma") if o.wgmma else {}
-    return ours, conv, cudnn, cublas, wgmma
+    cublas = operators(o, clock, "matmul", 15, 220, DIFFSCM_GEMM="cublas")
+    ours = operators(o, clock, "-conv2d", 60, 190)  # all but
+    conv = operators(o, clock, o.conv_filter, 90, 150)
+    cudnn = operators(o, clock, o.conv_filter, 90, 110, DIFFSCM_CONV="cudnn")
+    mma = operators(o, clock, "^conv2d(_backward_input)?_bf16/adm_", 20, 100, DIFFSCM_CONV="mma") if o.wgmma else {}
+    # Of what the library reaches with a large product of that type.
+    peaks = {}
+    for name, row in cublas.items():
+        if row.get("of_peak"):
+            peaks.setdefault("bf16" in name, row["GFLOP/s"] / row["of_peak"])
+    for table in (ours, conv, cudnn, mma):
+        for name, row in table.items():
+            if "GFLOP/s" in row and peaks.get("bf16" in name):
+                row["of_peak"] = row["GFLOP/s"] / peaks["bf16" in name]
+    return ours, conv, cudnn, cublas, mma
 
 
 # Whole jobs ----------------------------------------------------------------------------------------------------
 
+def peer(*flags):
+    return [sys.executable, os.path.join(ROOT, "bench", "peers", "pytorch_job.py"), *flags]
+
+
+def batches_of(what, precision):
+    return [b for b in BATCHES if not (what == "train" and b == 1 or precision == "f32" and b == 1024)]
+
+
 def jobs(o, clock):
-    peer = [sys.executable, os.path.join(ROOT, "bench", "peers", "pytorch_job.py")]
-    has_torch = run([sys.executable, "-c", "import torch; assert torch.cuda.is_available()"], 120)[0] == 0
     programs = {"diffscm": [os.path.join(o.bin, "bench_job")]}
-    if has_torch:
-        programs["pytorch"] = peer
-        programs["pytorch-compiled"] = [*peer, "--compile"]
     # The U-Net in one kernel (docs/kernels/whole_network.md), beside its layers one by one.
-    whole = ["env", "DIFFSCM_UNET=whole", *programs["diffscm"]]
+    programs["diffscm-whole"] = ["env", "DIFFSCM_UNET=whole", *programs["diffscm"]]
+    if o.pytorch:
+        programs["pytorch"] = peer()
+        programs["pytorch-compiled"] = peer("--compile")
     results = []
-    for what in ("forward", "counterfactual", "train"):
-        for precision in ("bf16", "f32"):
-            for batch in BATCHES:
-                if what == "train" and batch == 1 or precision == "f32" and batch == 1024:
+    for precision in ("bf16", "f32"):
+        for what in WORK:
+            for name, program in programs.items():
+                if name == "diffscm-whole" and (what == "train" or precision == "f32"):
                     continue
-                has_whole = what != "train" and precision == "bf16"
-                for name, program in {**programs, **({"diffscm-whole": whole} if has_whole else {})}.items():
-                    if clock.left() < 15:
-                        results.append({"what": what, "precision": precision, "batch": batch, "engine": name,
-                                        "missing": "out of time"})
-                        continue
-                    with tempfile.NamedTemporaryFile(suffix=".json") as file:
-                        runs = {"forward": 30, "train": 10, "counterfactual": 2}[what]
-                        code, out = run([*program, "--device", "cuda", "--precision", precision, "--what", what,
-                                         "--batch", str(batch), "--runs", str(runs), "--json", file.name],
-                                        min(60, clock.left()))
-                        try:  # by name: the program replaces the file
-                            with open(file.name) as written:
-                                result = json.load(written)
-                        except ValueError:
-                            result = {"what": what, "precision": precision, "batch": batch,
-                                      "missing": f"exit {code}: {out.strip().splitlines()[-1] if out.strip() else ''}"}
-                    results.append({**result, "engine": name})
-                    print(f"{what} {precision} batch {batch} {name}: {result.get('ms', result.get('missing'))}",
-                          file=sys.stderr)
+                batches = batches_of(what, precision)
+                ours = name.startswith("diffscm")  # takes one batch at a time
+                for some in [[b] for b in batches] if ours else [batches]:
+                    results += job(clock, name, program, what, precision, some)
     return results
+
+
+def job(clock, name, program, what, precision, batches):
+    """Results of one program for these batches, or what is missing of them."""
+    runs = {"forward": 30, "train": 10, "counterfactual": 2}[what]
+    reason = "out of time"
+    rows = []
+    if clock.left() > 15:
+        with tempfile.NamedTemporaryFile(suffix=".json") as file:
+            code, out = run([*program, "--device", "cuda", "--precision", precision, "--what", what, "--batch",
+                             *map(str, batches), "--runs", str(runs), "--json", file.name], min(90, clock.left()))
+            lines = out.strip().splitlines()
+            reason = f"exit {code}: {lines[-1] if lines else ''}"
+            try:  # by name: the program replaces the file
+                with open(file.name) as written:
+                    rows = json.load(written)
+            except ValueError:
+                pass
+    rows = {row["batch"]: row for row in (rows if isinstance(rows, list) else [rows])}
+    for batch in batches:
+        result = rows.get(batch, {"what": what, "precision": precision, "batch": batch, "missing": reason})
+        rows[batch] = {**result, "engine": name}
+        print(f"{what} {precision} batch {batch} {name}: {result.get('ms', result.get('missing'))}", file=sys.stderr)
+    return list(rows.values())
 
 
 # The report ----------------------------------------------------------------------------------------------------
@@ -208,7 +255,7 @@ def write(o, report):
                      f"{' '.join(t['failed']) or ('none' if t['exit'] == 0 else 'exit ' + str(t['exit']))} | "
                      f"{t['seconds']:.0f} |")
     lines += ["", "compute-sanitizer, " + ("not found." if report["sanitizer"] is None else
-              f"`{o.sanitizer_filter}`:"), ""]
+              "side by side with the tests:"), ""]
     for s in report["sanitizer"] or []:
         verdict = {0: "clean", 124: "ran out of time without a finding"}.get(s["exit"], f"exit {s['exit']}")
         lines.append(f"- {s['check']}: {verdict}, {s['seconds']:.0f} s")
@@ -216,7 +263,7 @@ def write(o, report):
     ours = report["operators"]
     lines += ["", "## Operators against their limits", "",
               "`of copy`: bytes that must move over the bandwidth of a large copy in the same run (above 1: it fits "
-              "the cache). `of peak`: FLOPs over those of a large matrix product of the same type.", "",
+              "the cache). `of peak`: FLOPs over those of a large product of the same type by cuBLAS.", "",
               "| operator/case | us | GB/s | of copy | TFLOP/s | of peak |", "|---|---:|---:|---:|---:|---:|"]
     for name, row in ours.items():
         flops = row.get("GFLOP/s")
@@ -247,12 +294,12 @@ def write(o, report):
             lines += ["", f"{len(ratios)} shapes, median ratio {statistics.median(ratios):.2f}, "
                           f"smallest {min(ratios):.2f}."]
 
-    if report["wgmma"]:
-        lines += ["", "The wide ones by `DIFFSCM_CONV=wgmma`, which is not the default, against those above:", "",
+    if report["mma"]:
+        lines += ["", "The wide ones by `DIFFSCM_CONV=mma`, without warpgroups, against those above:", "",
                   "| pass/shape | us | TFLOP/s | of peak | the default's us | ratio |", "|---|---:|---:|---:|---:|---:|"]
         lines += [f"| {name} | {number(rate(row))} | {number(row.get('GFLOP/s', 0) / 1000)} | "
-                  f"{number(row.get('of_peak'), 2)} | {number(rate(conv[name]))} | {rate(conv[name]) / rate(row):.2f} |"
-                  for name, row in report["wgmma"].items() if name in conv]
+                  f"{number(row.get('of_peak'), 2)} | {number(rate(conv[name]))} | {rate(row) / rate(conv[name]):.2f} |"
+                  for name, row in report["mma"].items() if name in conv]
 
     lines += ["", "## Whole jobs against PyTorch", "",
               f"PyTorch {report['pytorch'] or 'not found'}; eager, and compiled with CUDA graphs; same type, same "
@@ -289,7 +336,8 @@ def main():
     parser.add_argument("--out", help="folder of the report (default: bench/results/<device>)")
     parser.add_argument("--minutes", type=float, default=9.5, help="end by then")
     parser.add_argument("--min-time", default="0.02", help="seconds per operator benchmark")
-    parser.add_argument("--sanitizer-filter", default="*/cuda*-*Large*:*Oracle*")
+    parser.add_argument("--sanitizer-filter", default="*/cuda*-*Large*:*Oracle*:*Cudnn*")
+    parser.add_argument("--conv-filter", default="conv2d", help="convolutions to time")
     o = parser.parse_args()
     gpu = query("name,driver_version,memory.total")
     if gpu is None:
@@ -298,14 +346,18 @@ def main():
         sys.exit(f"gpu_report: no binaries in {o.bin}")
     o.out = o.out or os.path.join(ROOT, "bench", "results", re.sub(r"[^a-z0-9]+", "-", gpu[0].lower()).strip("-"))
     o.wgmma = query("compute_cap") == ["9.0"]
+    # cuBLAS and cuDNN are also looked for beside this Python's PyTorch.
+    if sys.prefix != sys.base_prefix:
+        os.environ.setdefault("VIRTUAL_ENV", sys.prefix)
     clock, start = Clock(o.minutes), time.monotonic()
-    code, version = run([sys.executable, "-c", "import torch; print(torch.__version__)"], 120)
+    code, version = run([sys.executable, "-c",
+                         "import torch; assert torch.cuda.is_available(); print(torch.__version__)"], 120)
+    o.pytorch = version.strip() if code == 0 else None
     report = {"device": gpu[0], "driver": gpu[1], "memory": gpu[2], "commit": commit(),
-              "date": datetime.date.today().isoformat(), "pytorch": version.strip() if code == 0 else None}
-    report["tests"] = tests(o, clock)
-    for name, table in zip(("operators", "conv", "cudnn", "cublas", "wgmma"), operator_tables(o, clock)):
+              "date": datetime.date.today().isoformat(), "pytorch": o.pytorch}
+    report["tests"], report["sanitizer"] = at_once(o, clock)
+    for name, table in zip(("operators", "conv", "cudnn", "cublas", "mma"), operator_tables(o, clock)):
         report[name] = table
-    report["sanitizer"] = sanitizer(o, clock)
     report["jobs"] = jobs(o, clock)
     report["minutes"] = (time.monotonic() - start) / 60
     write(o, report)

@@ -103,7 +103,7 @@ def new_step(o):
 def prepared(model, o):
     """For inference: in the activations' type, compiled if asked."""
     model = model.to(DTYPE).requires_grad_(False)
-    return torch.compile(model, mode="reduce-overhead") if o.compile else model
+    return torch.compile(model, mode="reduce-overhead", dynamic=False) if o.compile else model
 
 
 def alpha_bars(levels):
@@ -174,7 +174,7 @@ def run_train(o):
     optimiser = torch.optim.AdamW(parameters, lr=1e-4, weight_decay=0.01)
     average = [p.detach().clone() for p in parameters]
     x, noise, t = images(o.batch, 1), images(o.batch, 2), timesteps(o.batch)
-    network = torch.compile(unet, mode="reduce-overhead") if o.compile else unet
+    network = torch.compile(unet, mode="reduce-overhead", dynamic=False) if o.compile else unet
     steps = 0
 
     def step():
@@ -252,10 +252,25 @@ def check(folder):
     return 0 if good else 1
 
 
+def timed_job(o):
+    runs = {"forward": run_forward, "train": run_train, "counterfactual": run_counterfactual}[o.what](o)
+    ms = statistics.median(runs)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    if DEVICE.type == "cuda":
+        peak = torch.cuda.max_memory_allocated() >> 20
+    engine = "pytorch-jit" if o.jit else "pytorch-compiled" if o.compile else "pytorch"
+    print(f"{o.what}, batch {o.batch}, {torch.get_num_threads()} threads: {ms:.2f} ms, "
+          f"{ms / o.batch:.2f} ms/image, {1000 * o.batch / ms:.1f} images/s, {peak} MiB")
+    return {"engine": engine, "device": o.device, "precision": o.precision, "version": torch.__version__,
+            "what": o.what,
+            "batch": o.batch, "threads": torch.get_num_threads(), "ms": ms, "ms_per_image": ms / o.batch,
+            "images_per_second": 1000 * o.batch / ms, "peak_process_mib": peak, "runs_ms": runs}
+
+
 def main():
     parser = argparse.ArgumentParser(description="Whole jobs in PyTorch, timed")
     parser.add_argument("--what", choices=["forward", "train", "counterfactual"], default="forward")
-    parser.add_argument("--batch", type=int, default=10)
+    parser.add_argument("--batch", type=int, nargs="+", default=[10], help="of several, --json is a list")
     parser.add_argument("--runs", type=int, default=10, help="timed runs, after a warm-up")
     parser.add_argument("--threads", type=int, default=0, help="0: all")
     parser.add_argument("--model", help="a U-Net's file (default: random weights)")
@@ -280,21 +295,10 @@ def main():
     torch.manual_seed(1)
     if o.check:
         return check(o.check)
-    runs = {"forward": run_forward, "train": run_train, "counterfactual": run_counterfactual}[o.what](o)
-    ms = statistics.median(runs)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-    if DEVICE.type == "cuda":
-        peak = torch.cuda.max_memory_allocated() >> 20
-    engine = "pytorch-jit" if o.jit else "pytorch-compiled" if o.compile else "pytorch"
-    result = {"engine": engine, "device": o.device, "precision": o.precision, "version": torch.__version__,
-              "what": o.what,
-              "batch": o.batch, "threads": torch.get_num_threads(), "ms": ms, "ms_per_image": ms / o.batch,
-              "images_per_second": 1000 * o.batch / ms, "peak_process_mib": peak, "runs_ms": runs}
-    print(f"{o.what}, batch {o.batch}, {torch.get_num_threads()} threads: {ms:.2f} ms, "
-          f"{ms / o.batch:.2f} ms/image, {1000 * o.batch / ms:.1f} images/s, {peak} MiB")
+    results = [timed_job(argparse.Namespace(**{**vars(o), "batch": batch})) for batch in o.batch]
     if o.json:
         with open(o.json, "w") as file:
-            json.dump(result, file, indent=2)
+            json.dump(results if len(results) > 1 else results[0], file, indent=2)
             file.write("\n")
     return 0
 

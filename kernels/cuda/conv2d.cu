@@ -67,13 +67,15 @@ void require_conv_mma(bool supported, const char* operation, const ConvShape& s,
 template <class T>
 void run_conv2d(const BasicConv2dArgs<T>& args, std::optional<ConvRung> rung, Stream stream) {
   constexpr const char* kName = "conv2d";
-  check_conv_size(kName, args.shape);
+  const ConvShape& s = args.shape;
+  check_conv_size(kName, s);
   if (rung == ConvRung::kNaive) return conv2d_naive(args, stream);
   if (rung == ConvRung::kCudnn) return conv2d_cudnn(args, stream);
   if (rung != ConvRung::kTiled) {
     bool supported = false;
     if constexpr (sizeof(T) == sizeof(bf16)) {
-      if ((rung ? rung == ConvRung::kWgmma : wgmma_pays(args.shape)) && conv2d_wgmma_supports(args))
+      if ((rung ? rung == ConvRung::kWgmma : wgmma_pays(s, s.n * s.p() * s.q(), s.k)) &&
+          conv2d_wgmma_supports(args))
         return conv2d_wgmma(args, stream);
       supported = conv2d_mma_supports(args);
       if (supported) return conv2d_mma(args, stream);

@@ -8,13 +8,14 @@ template <class T>
 void run_conv2d_backward_input(const BasicConv2dBackwardInputArgs<T>& args,
                                std::optional<ConvRung> rung, Stream stream) {
   constexpr const char* kName = "conv2d_backward_input";
-  check_conv_size(kName, args.shape);
+  const ConvShape& s = args.shape;
+  check_conv_size(kName, s);
   if (rung == ConvRung::kNaive) return conv2d_backward_input_naive(args, stream);
   if (rung == ConvRung::kCudnn) return conv2d_backward_input_cudnn(args, stream);
   if (rung != ConvRung::kTiled) {
     bool supported = false;
     if constexpr (sizeof(T) == sizeof(bf16)) {
-      if ((rung ? rung == ConvRung::kWgmma : wgmma_pays(args.shape)) &&
+      if ((rung ? rung == ConvRung::kWgmma : wgmma_pays(s, s.n * s.h * s.w, s.c())) &&
           conv2d_backward_input_wgmma_supports(args))
         return conv2d_backward_input_wgmma(args, stream);
       supported = conv2d_backward_input_mma_supports(args);

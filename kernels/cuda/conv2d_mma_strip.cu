@@ -294,11 +294,13 @@ struct WeightCopy {
 };
 
 // Blocks of 128 threads that a multiprocessor is to hold: with 128 registers a thread, four fill
-// its register file. The shared memory of an A100 has room for three.
+// its register file, five with 102. The shared memory of an A100 has room for three of large tiles.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+template <class S>
 constexpr int kBlocks = 3;
 #else
-constexpr int kBlocks = 4;
+template <class S>
+constexpr int kBlocks = S::Tile::kTilesM == 1 ? 5 : 4;
 #endif
 
 // The tile of so many: where its outputs begin.
@@ -330,7 +332,7 @@ __device__ void prefetch_residual(const ConvGather<bf16>& g, const TileAt<S>& at
 
 // A block has every gridDim.x-th of `tiles`.
 template <class S>
-__global__ void __launch_bounds__(S::Tile::kThreads, kBlocks)
+__global__ void __launch_bounds__(S::Tile::kThreads, kBlocks<S>)
     conv2d_mma_strip_kernel(ConvGather<bf16> g, [[maybe_unused]] const float* coefficients,
                             int tiles) {
   follow_previous_kernel();

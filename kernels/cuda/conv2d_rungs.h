@@ -66,9 +66,10 @@ void conv2d_normalised_strip(const NormalisedConv2dArgs& args, Stream stream);
 bool conv2d_backward_input_mma_supports(const BasicConv2dBackwardInputArgs<bf16>& args);
 void conv2d_backward_input_mma(const BasicConv2dBackwardInputArgs<bf16>& args, Stream stream);
 
-// Whether it takes the place of mma without a wish: on a device that has it, where layers are wide
-// enough (bench/results/nvidia-h100-80gb-hbm3).
-bool wgmma_pays(const ConvShape& shape);
+// Whether it takes the place of mma without a wish, as measured on an H100
+// (bench/results/nvidia-h100-80gb-hbm3): on a device that has it, with 128 channels or more on both
+// sides if the results, [pixels, channels], are a tile for each multiprocessor, and 192 if not.
+bool wgmma_pays(const ConvShape& shape, int64_t pixels, int64_t channels);
 bool conv2d_wgmma_supports(const BasicConv2dArgs<bf16>& args);
 void conv2d_wgmma(const BasicConv2dArgs<bf16>& args, Stream stream);
 bool conv2d_backward_input_wgmma_supports(const BasicConv2dBackwardInputArgs<bf16>& args);

@@ -50,8 +50,9 @@ __global__ void __launch_bounds__(kNormThreads, 4)
   follow_previous_kernel();
   NormShared<V>& shared = shared_memory<NormShared<V>>();
   auto* slab = reinterpret_cast<T*>(&shared + 1);
-  const int64_t n = block_from_last() / plan.slabs;
-  const int first = block_from_last() % plan.slabs * plan.slab_channels;
+  const int block = block_in_order(plan);
+  const int64_t n = block / plan.slabs;
+  const int first = block % plan.slabs * plan.slab_channels;
   const int end = std::min(first + plan.slab_channels, plan.c);
   const int columns = plan.slab_channels / V, hw = static_cast<int>(plan.hw);
   const Place place = Place::of<V>(columns, first, end, hw);
@@ -251,8 +252,8 @@ __global__ void __launch_bounds__(kNormThreads)
 
 template <class T, int V, bool kSilu, bool kDrop>
 void run(const BasicGroupNormArgs<T>& args, Stream stream) {
-  const GroupNormPlan plan =
-      plan_group_norm(args.hw, args.c0, args.c1, args.groups, V, sizeof(T), 1);
+  GroupNormPlan plan = plan_group_norm(args.hw, args.c0, args.c1, args.groups, V, sizeof(T), 1);
+  plan.backwards = goes_backwards(args.n * args.hw * plan.c * int64_t{sizeof(T)});
   const DropoutScale drop = dropout_scale(args.dropout);
   if (plan.slabs > 0) {
     const size_t bytes =

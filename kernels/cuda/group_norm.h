@@ -44,7 +44,15 @@ struct GroupNormPlan {
   int tile_columns, tiles;   // chunks: columns of a block, blocks side by side
   int chunk_pixels, chunks;  // chunks: pixels of a block, blocks of a sample
   int threads;
+  bool backwards;  // slabs: from the last sample to the first
 };
+
+// For a batch of so many bytes. Convolutions go from the first sample to the last; group norm,
+// going back, begins with what they wrote last, and leaves behind what the next begins with. Of a
+// batch that the L2 holds nearly whole an H100 reads more from there in the order of writing.
+inline bool goes_backwards(int64_t bytes) {
+  return bytes > int64_t{32} << 20;
+}
 
 // `arrays` of the sample's size are kept in shared memory: x in the forward, x and dy in the
 // backward.
@@ -224,11 +232,9 @@ __device__ inline void store_partial(float* partial, const Place& place, const f
   for (int j = 0; j < V; ++j) partial[(place.column * V + j) * place.rows + place.row] = value[j];
 }
 
-// The block's number counted from the last. Convolutions go through a batch from its first sample
-// to its last; group norm, going back, begins with what they wrote last, which the L2 still holds,
-// and leaves there what the next one begins with.
-__device__ inline int block_from_last() {
-  return static_cast<int>(gridDim.x - 1 - blockIdx.x);
+// The block's place in the order in which the batch is gone through.
+__device__ inline int block_in_order(const GroupNormPlan& plan) {
+  return static_cast<int>(plan.backwards ? gridDim.x - 1 - blockIdx.x : blockIdx.x);
 }
 
 // each(run, sum) for `count` runs of `length` numbers lying one after the other, by as many lanes

@@ -124,8 +124,9 @@ __global__ void __launch_bounds__(kNormThreads, 2)
   const int columns = plan.slab_channels / V, hw = static_cast<int>(plan.hw);
   auto* slab_x = reinterpret_cast<T*>(&shared + 1);
   T* slab_dy = slab_x + hw * columns * V;
-  const int64_t n = block_from_last() / plan.slabs;
-  const int first = block_from_last() % plan.slabs * plan.slab_channels;
+  const int block = block_in_order(plan);
+  const int64_t n = block / plan.slabs;
+  const int first = block % plan.slabs * plan.slab_channels;
   const int end = std::min(first + plan.slab_channels, plan.c);
   const Place place = Place::of<V>(columns, first, end, hw);
   const Column<const T> x = column_of(args.forward.x0, args.forward.x1, plan, n, place.channel);
@@ -346,7 +347,8 @@ __global__ void __launch_bounds__(kParameterChannels* kParameterParts)
 template <class T, int V, bool kSilu, bool kDrop>
 void run(const BasicGroupNormBackwardArgs<T>& args, Stream stream) {
   const BasicGroupNormArgs<T>& f = args.forward;
-  const GroupNormPlan plan = plan_group_norm(f.hw, f.c0, f.c1, f.groups, V, sizeof(T), 2);
+  GroupNormPlan plan = plan_group_norm(f.hw, f.c0, f.c1, f.groups, V, sizeof(T), 2);
+  plan.backwards = goes_backwards(f.n * f.hw * plan.c * int64_t{sizeof(T)});
   const DropoutScale drop = dropout_scale(f.dropout);
   const bool parameters = args.dgamma != nullptr || args.dbeta != nullptr;
   const int64_t total_floats = parameters ? f.n * 2 * plan.c : 0;

@@ -58,8 +58,9 @@ __global__ void __launch_bounds__(kNormThreads, 4)
   float* part_sums = reinterpret_cast<float*>(&shared + 1);
   float* mean = part_sums + slab.parts * slab.sums();
   float* squared = mean + slab.channels;
-  const int64_t n = block_from_last() / plan.slabs;
-  const int first = block_from_last() % plan.slabs * plan.slab_channels;
+  const int block = block_in_order(plan);
+  const int64_t n = block / plan.slabs;
+  const int first = block % plan.slabs * plan.slab_channels;
   const int end = std::min(first + plan.slab_channels, plan.c), hw = static_cast<int>(plan.hw);
   const Place place = Place::of<kEight>(slab.columns, first, end, hw);
   const Column<const bf16> x = column_of(args.x0, args.x1, plan, n, place.channel);
@@ -139,6 +140,7 @@ GroupNormPlan plan_coefficients(const NormCoefficientsArgs& args) {
   const int64_t all = ceil_div(c, unit), wanted = ceil_div(64, unit * int64_t{sizeof(bf16)});
   const bool small = args.hw * c <= kSmall * kEight && all * unit <= kSlabChannels;
   const int64_t units = small ? all : std::min(wanted, all);
+  plan.backwards = goes_backwards(args.n * args.hw * c * int64_t{sizeof(bf16)});
   plan.hw = args.hw;
   plan.c0 = static_cast<int>(args.c0);
   plan.c = static_cast<int>(c);

@@ -1,6 +1,8 @@
 #include "kernels/cuda/runtime.h"
 
+#include <charconv>
 #include <cstdlib>
+#include <cstring>
 #include <mutex>
 #include <unordered_map>
 
@@ -80,8 +82,6 @@ void allow_shared_memory(const void* kernel, size_t bytes) {
 
 bool may_start_early(const void* kernel) {
   static const bool overlap = [] {
-    const char* value = std::getenv("DIFFSCM_OVERLAP");
-    if (value != nullptr && std::string_view(value) == "0") return false;
     int driver = 0;
     check(cudaDriverGetVersion(&driver), "asking for the driver's version");
     return driver >= 12030 && attribute(cudaDevAttrComputeCapabilityMajor) >= 9;
@@ -92,6 +92,20 @@ bool may_start_early(const void* kernel) {
   if (cudaFuncGetAttributes(&of, kernel) == cudaSuccess) return of.ptxVersion >= 90;
   cudaGetLastError();  // its launch will say why
   return false;
+}
+
+int64_t most_early_blocks() {
+  static const int64_t most = [] {
+    const char* value = std::getenv("DIFFSCM_OVERLAP");
+    if (value == nullptr) return int64_t{multiprocessors()};
+    int64_t wish = -1;
+    const char* const end = value + std::strlen(value);
+    const auto [rest, error] = std::from_chars(value, end, wish);
+    require(error == std::errc() && rest == end && wish >= 0,
+            "DIFFSCM_OVERLAP={}: not a number of blocks; 0 is none", value);
+    return wish;
+  }();
+  return most;
 }
 
 void check_launch(cudaError_t status, std::string_view kernel, Stream stream) {

@@ -38,9 +38,11 @@ class AnyCallAllowed {
 void allow_shared_memory(const void* kernel, size_t bytes);
 
 // Whether a kernel, which begins with follow_previous_kernel(), may be brought in before the kernel
-// ahead of it has completed: from compute capability 9.0 on, unless DIFFSCM_OVERLAP=0 or the driver
-// cannot record it (before CUDA 12.3). The code that the device has of it must know the wait, too.
+// ahead of it has completed: from compute capability 9.0 on, unless the driver cannot record it
+// (before CUDA 12.3). The code that the device has of it must know the wait, too.
 bool may_start_early(const void* kernel);
+// And it is of use to launches of so few blocks: DIFFSCM_OVERLAP, or one for each multiprocessor.
+int64_t most_early_blocks();
 
 // Checks a launch; with DIFFSCM_SYNC=1 also waits for it, so that a fault names its kernel.
 void check_launch(cudaError_t status, std::string_view kernel, Stream stream);

@@ -25,8 +25,11 @@ void expect_agreement(const ConvProblem<T>& p, cudnn::Pass pass, const Array<Our
    : pass == cudnn::Pass::backward_input ? x
                                          : weight) = theirs.data();
   cudnn::run({pass, p.s, type, x, weight, y}, {});
-  // Both were rounded to T, and cuDNN may sum in another order or with Winograd's transforms.
-  expect_close(ours.floats(), theirs.doubles(), 2e-5, name, 2 * kRounding<T>);
+  // Both were rounded to T, and cuDNN may sum in another order or with Winograd's transforms. Of
+  // its weight gradients it adds parts in T, if it finds that fastest.
+  const bool parts_in_bf16 = sizeof(T) == 2 && pass == cudnn::Pass::backward_weight;
+  expect_close(ours.floats(), theirs.doubles(), parts_in_bf16 ? 3e-2 : 2e-5, name,
+               2 * kRounding<T>);
 }
 
 TYPED_TARGET_TEST_ON("cuda", Conv2d, AgreesWithCudnn) {

@@ -18,10 +18,12 @@ endforeach()
 
 # The project's own tests on it: the objects of kernels_tests and the others, with target cuda usable.
 #   add_softgpu_tests(<name> <program> <filter> [VARIABLE=value ...])
-# Each is one test of ctest: a fault of the device lasts for as long as the process.
+# Each is one test of ctest: a fault of the device lasts for as long as the process. Every launch may
+# be early, not only small ones: so that none touches memory too soon unseen.
 function(add_softgpu_tests name program filter)
   add_test(NAME softgpu.${name} COMMAND ${program}_softgpu --gtest_brief=1 --gtest_filter=${filter})
-  set_tests_properties(softgpu.${name} PROPERTIES TIMEOUT 600 ENVIRONMENT "OMP_NUM_THREADS=1;${ARGN}")
+  set_tests_properties(softgpu.${name} PROPERTIES TIMEOUT 600 
+    ENVIRONMENT "OMP_NUM_THREADS=1;DIFFSCM_OVERLAP=1000000000;${ARGN}")
 endfunction()
 foreach(folder kernels engine models causal)
   diffscm_add_softgpu(${folder}_tests_softgpu ${folder}_tests)

@@ -32,7 +32,8 @@ template <auto kernel, class... P>
 void launch_as(void (*)(P...), dim3 grid, dim3 block, size_t shared_bytes, Stream stream,
                std::type_identity_t<P>... args) {
   const void* const function = reinterpret_cast<const void*>(kernel);
-  static const bool early = may_start_early(function);
+  static const bool can_be_early = may_start_early(function);
+  const bool early = can_be_early && int64_t{grid.x} * grid.y * grid.z <= most_early_blocks();
   allow_shared_memory(function, shared_bytes);
   void* addresses[] = {static_cast<void*>(&args)..., nullptr};
   cudaLaunchAttribute overlap{};
