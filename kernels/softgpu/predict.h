@@ -11,7 +11,7 @@
 //   l2       sectors that the L2 moves
 //   memory   bytes of main memory: what the L2 does not hold
 //   latency  the time of one warp from begin to end, for as many rounds of blocks as there are
-// Ten constants in predict.cpp (kReached and after) are fitted to kernels and jobs measured on an
+// The constants in predict.cpp (kReached and after) are fitted to kernels and jobs measured on an
 // H100; bench/results/nvidia-h100-80gb-hbm3/kernels.md says how, and how far off they leave it.
 // Launches of fewer blocks than multiprocessors leave some idle; a last round of blocks that is not
 // full does, too.
