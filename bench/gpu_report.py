@@ -100,7 +100,7 @@ def tests(o, clock):
     if o.wgmma:
         runs += [("kernels", "Conv2d.*/cuda_bf16", 1, {"DIFFSCM_CONV": "wgmma"}),
                  ("kernels", "*/cuda*", 6, {"DIFFSCM_OVERLAP": "1000000000"})]
-    return [lambda r=r: gtest(os.path.join(o.bin, f"{r[0]}_tests"), r[1], clock.left(300), shards=r[2], **r[3])
+    return [lambda r=r: gtest(os.path.join(o.bin, f"{r[0]}_tests"), r[1], clock.left(400), shards=r[2], **r[3])
             for r in runs if os.path.exists(os.path.join(o.bin, f"{r[0]}_tests"))]
 
 
@@ -112,7 +112,7 @@ def sanitizer(o, clock):
 
     def task(check, binary, pattern, shards, limit):
         wrapper = (tool, "--tool", check, "--error-exitcode", "9", "--print-limit", "20")
-        result = gtest(os.path.join(o.bin, binary), pattern, min(limit, clock.left(300)), wrapper, shards)
+        result = gtest(os.path.join(o.bin, binary), pattern, min(limit, clock.left(400)), wrapper, shards)
         return {**result, "check": f"{check}, `{pattern}`"}
     return [lambda check=check, at=at: task(check, *at) for check in ("memcheck", "racecheck")
             for at in (("kernels_tests", o.sanitizer_filter, 4, 150), ("models_tests", WHOLE_NETWORK, 1, 60))]
@@ -123,9 +123,9 @@ def at_once(o, clock):
     first, *others = tests(o, clock)
     done = [first()]
     checks = sanitizer(o, clock)
-    compiling = [lambda w=w: run([*peer("--compile"), "--device", "cuda", "--precision", "bf16", "--runs", "1",
-                                  "--what", w, "--batch", *map(str, batches_of(w, "bf16"))], clock.left(300))
-                 for w in WORK if o.pytorch]
+    compiling = [lambda w=w, b=b: run([*peer("--compile"), "--device", "cuda", "--precision", "bf16", "--runs", "1",
+                                       "--what", w, "--batch", str(b)], clock.left(400))
+                 for w in WORK for b in batches_of(w, "bf16") if o.pytorch]
     results = beside(others + checks + compiling)
     done += results[:len(others)]
     for t in done:
@@ -164,11 +164,11 @@ def operators(o, clock, pattern, seconds, reserve, **environment):
 
 
 def operator_tables(o, clock):
-    cublas = operators(o, clock, "matmul", 15, 220, DIFFSCM_GEMM="cublas")
-    ours = operators(o, clock, "-conv2d", 60, 190)  # all but
-    conv = operators(o, clock, o.conv_filter, 90, 150)
-    cudnn = operators(o, clock, o.conv_filter, 90, 110, DIFFSCM_CONV="cudnn")
-    mma = operators(o, clock, "^conv2d(_backward_input)?_bf16/adm_", 20, 100, DIFFSCM_CONV="mma") if o.wgmma else {}
+    conv = operators(o, clock, o.conv_filter, 90, 130)
+    cudnn = operators(o, clock, o.conv_filter, 90, 70, DIFFSCM_CONV="cudnn")
+    mma = operators(o, clock, "^conv2d(_backward_input)?_bf16/adm_", 20, 60, DIFFSCM_CONV="mma") if o.wgmma else {}
+    cublas = operators(o, clock, "matmul", 15, 45, DIFFSCM_GEMM="cublas")
+    ours = operators(o, clock, "-conv2d", 60, 0)  # all but
     # Of what the library reaches with a large product of that type.
     peaks = {}
     for name, row in cublas.items():
@@ -196,12 +196,12 @@ def jobs(o, clock):
     # The U-Net in one kernel (docs/kernels/whole_network.md), beside its layers one by one.
     programs["diffscm-whole"] = ["env", "DIFFSCM_UNET=whole", *programs["diffscm"]]
     if o.pytorch:
-        programs["pytorch"] = peer()
         programs["pytorch-compiled"] = peer("--compile")
+        programs["pytorch"] = peer()
     results = []
     for precision in ("bf16", "f32"):
-        for what in WORK:
-            for name, program in programs.items():
+        for name, program in programs.items():
+            for what in WORK:
                 if name == "diffscm-whole" and (what == "train" or precision == "f32"):
                     continue
                 batches = batches_of(what, precision)
@@ -216,10 +216,10 @@ def job(clock, name, program, what, precision, batches):
     runs = {"forward": 30, "train": 10, "counterfactual": 2}[what]
     reason = "out of time"
     rows = []
-    if clock.left() > 15:
+    if clock.left(200) > 15:
         with tempfile.NamedTemporaryFile(suffix=".json") as file:
             code, out = run([*program, "--device", "cuda", "--precision", precision, "--what", what, "--batch",
-                             *map(str, batches), "--runs", str(runs), "--json", file.name], min(90, clock.left()))
+                             *map(str, batches), "--runs", str(runs), "--json", file.name], min(90, clock.left(200)))
             lines = out.strip().splitlines()
             reason = f"exit {code}: {lines[-1] if lines else ''}"
             try:  # by name: the program replaces the file
@@ -356,9 +356,8 @@ def main():
     report = {"device": gpu[0], "driver": gpu[1], "memory": gpu[2], "commit": commit(),
               "date": datetime.date.today().isoformat(), "pytorch": o.pytorch}
     report["tests"], report["sanitizer"] = at_once(o, clock)
-    for name, table in zip(("operators", "conv", "cudnn", "cublas", "mma"), operator_tables(o, clock)):
-        report[name] = table
     report["jobs"] = jobs(o, clock)
+    report.update(zip(("operators", "conv", "cudnn", "cublas", "mma"), operator_tables(o, clock)))
     report["minutes"] = (time.monotonic() - start) / 60
     write(o, report)
     broken = [t for t in report["tests"] if t["exit"] != 0]
