@@ -25,11 +25,11 @@
 // A step is one tap of 32 channels. The taps are unrolled, so that what a tap means (where it
 // reads, which stage of the weights' ring is its own, which rows have it) is known to the compiler:
 // such a kernel is as fast as its warps can issue instructions, and what is not ldmatrix or mma is
-// in the way. Weights come two steps ahead, into a ring of three stages; the strips of successive
-// channels alternate between two buffers, and a part of the next strip is copied at every tap. Rows
-// of a strip are 64 bytes: its four 16-byte chunks are permuted (XOR with the row number) so that
-// the eight rows of a matrix meet all banks, which saves the padding and lets more blocks share a
-// multiprocessor.
+// in the way. Weights come ahead, two steps into a ring of three stages or, in small tiles, eight
+// into one of nine; the strips of successive channels alternate between two buffers, and a part of
+// the next strip is copied at every tap. Rows of a strip are 64 bytes: its four 16-byte chunks are
+// permuted (XOR with the row number) so that the eight rows of a matrix meet all banks, which saves
+// the padding and lets more blocks share a multiprocessor.
 //
 // Since a block reads its source once, it can also make it what group norm and SiLU would have
 // made of it (NormalisedConv2dArgs in kernels/conv2d.h): each thread, in place, the chunks that it
@@ -76,14 +76,16 @@ template <int kM, int kN, int kWarpM, int kWarpN, bool backward, bool enlarged,
 struct StripTile {
   using Tile = MmaTile<kM, kN, kWarpM, kWarpN, true, !backward>;
   static constexpr bool kEnlarged = enlarged, kNormalised = normalised;
-  static constexpr int kStages = 3;
+  // Of weights. Small tiles are for few images, whose blocks wait for one thing after the other:
+  // all taps of 32 channels are asked for at once.
+  static constexpr int kStages = Tile::kTilesM == 1 ? kTaps : 3, kAhead = kStages - 1;
   static_assert(kTaps % kStages == 0, "a tap always has the same stage");
   static constexpr int kZeros = 64;                   // as many bytes as there are banks
   static constexpr int kAtOnce = Tile::kThreads / 4;  // pixels that the block's threads copy
-  // Chunks of a strip per thread, and of a thread at each tap but the last two: the steps that are
-  // a strip's copies must be over two steps before it is read.
+  // Chunks of a strip per thread, and of a thread at each tap but the last kAhead: the steps that
+  // are a strip's copies must be over so many steps before it is read.
   static constexpr int kCopies = static_cast<int>(ceil_div(kM + kHalo, kAtOnce));
-  static constexpr int kCopiesAtTap = static_cast<int>(ceil_div(kCopies, kTaps - 2));
+  static constexpr int kCopiesAtTap = static_cast<int>(ceil_div(kCopies, kTaps - kAhead));
 
   using Buffer = bf16[kCopies * kAtOnce][Tile::kStep];
   struct Shared {
@@ -372,10 +374,11 @@ __global__ void __launch_bounds__(S::Tile::kThreads, kBlocks<S>)
   aim_strip(index, 0);
   copy.start(staged.strip[0], g.c0, 0, S::kCopies);
   aim_weights(index, 0);
-  weights.start(g, staged.weight[0]);
-  async_copy_commit();
-  weights.start(g, staged.weight[1]);
-  async_copy_commit();
+#pragma unroll
+  for (int tap = 0; tap < S::kAhead; ++tap) {
+    weights.start(g, staged.weight[tap]);
+    async_copy_commit();
+  }
   if (t < S::kZeros) staged.zeros[t] = bf16{0};
 
   constexpr int kBufferBytes = sizeof(typename S::Buffer);
@@ -397,7 +400,7 @@ __global__ void __launch_bounds__(S::Tile::kThreads, kBlocks<S>)
       const int next_group = last ? 0 : group + 1;
       const bool more = next < tiles;
       if constexpr (S::kNormalised) {
-        async_copy_wait<1>();
+        async_copy_wait<S::kAhead - 1>();
         aim(
             [&](int first, bool second) {
               const int channel = first + StripCopy<S>::chunk() * 8;
@@ -413,13 +416,14 @@ __global__ void __launch_bounds__(S::Tile::kThreads, kBlocks<S>)
       for (int tap = 0; tap < kTaps; ++tap) {
         // This step's copies have arrived; and everyone is done with the step before, whose stage
         // is filled next, and with the strip before this one.
-        async_copy_wait<1>();
+        async_copy_wait<S::kAhead - 1>();
         __syncthreads();
-        if (tap + 2 == kTaps && more) {
+        if (tap + S::kAhead == kTaps && more) {
           forget_origin(group);  // what follows from it need not be kept until here
           aim_weights(next, next_group);
         }
-        if (tap + 2 < kTaps || more) weights.start(g, staged.weight[(tap + 2) % S::kStages]);
+        if (tap + S::kAhead < kTaps || more)
+          weights.start(g, staged.weight[(tap + S::kAhead) % S::kStages]);
         if (more)
           copy.start(strip_at(kBufferBytes - buffer), next_group < groups0 ? g.c0 : g.c1,
                      tap * S::kCopiesAtTap, (tap + 1) * S::kCopiesAtTap);
