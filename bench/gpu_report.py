@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BATCHES = (1, 64, 1024)
@@ -208,6 +209,25 @@ def jobs(o, clock):
                 ours = name.startswith("diffscm")  # takes one batch at a time
                 for some in [[b] for b in batches] if ours else [batches]:
                     results += job(clock, name, program, what, precision, some)
+        if precision == "bf16":
+            results += imagenet_jobs(o, clock, programs)
+    return results
+
+
+def imagenet_jobs(o, clock, programs):
+    """One evaluation of the published ImageNet networks (configs/adm-*.toml), random weights, without compiling."""
+    results = []
+    for preset, batches in (("adm-64", (1, 8)), ("adm-256-unconditional", (1,))):
+        with open(os.path.join(ROOT, "configs", f"{preset}.toml"), "rb") as file:
+            config = tomllib.load(file)["unet"]
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            json.dump(config, file)
+            file.flush()
+            for name in ("diffscm", "pytorch"):
+                if name in programs:
+                    for some in [[b] for b in batches] if name == "diffscm" else [list(batches)]:
+                        rows = job(clock, name, [*programs[name], "--config", file.name], "forward", "bf16", some)
+                        results += [{**row, "what": f"forward, {preset}"} for row in rows]
     return results
 
 
@@ -304,7 +324,7 @@ def write(o, report):
     lines += ["", "## Whole jobs against PyTorch", "",
               f"PyTorch {report['pytorch'] or 'not found'}; eager, and compiled with CUDA graphs; same type, same "
               "batch, channels-last, TF32 off. `counterfactual`: 100 levels of DDIM abduction and 100 of guided "
-              "prediction.", "",
+              "prediction; ImageNet networks not compiled.", "",
               "| job | type | batch | diffscm ms | images/s | U-Net in one kernel, ms | eager ms | ratio | compiled ms | ratio |",
               "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|"]
     by_key = {}

@@ -43,7 +43,8 @@ constexpr int kLevels = 100;
 constexpr double kScale = 0.7;
 
 struct Options {
-  std::string what = "forward", model, classifier, json, out, device = "cpu", precision = "f32";
+  std::string what = "forward", model, config, classifier, json, out, device = "cpu",
+              precision = "f32";
   int64_t batch = 10;
   int runs = 10, threads = 0;
 
@@ -51,8 +52,11 @@ struct Options {
 };
 
 template <class Model>
-Model random_model(uint64_t seed) {
-  Model model(typename Model::Config{}, seed);
+Model random_model(uint64_t seed, const Options& o) {
+  typename Model::Config config;
+  if (std::is_same_v<Model, UNet> && !o.config.empty())
+    config = nlohmann::json::parse(io::read_file(o.config)).get<typename Model::Config>();
+  Model model(config, seed);
   unsettle(variables(model), seed);
   return model;
 }
@@ -63,7 +67,7 @@ LoadedModel<Model> get_model(const std::string& path, uint64_t seed, const Optio
   untrained.path = "random weights";
   untrained.diffusion = {{"schedule", "linear"}, {"timesteps", 1000}};
   LoadedModel<Model> loaded = path.empty()
-                                  ? LoadedModel<Model>{random_model<Model>(seed), untrained}
+                                  ? LoadedModel<Model>{random_model<Model>(seed, o), untrained}
                                   : load_model<Model>(path, Target::cpu);
   for (Variable* v : variables(loaded.model)) *v = Variable(v->value().to(o.target()));
   loaded.model.set_precision(o.precision == "bf16" ? Dtype::bf16 : Dtype::f32);
@@ -278,6 +282,8 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str();
   app.add_option("--model", o.model, "a U-Net's file (default: random weights)");
+  app.add_option("--config", o.config,
+                 "without --model: JSON of the U-Net (default: mnist-fast's)");
   app.add_option("--classifier", o.classifier, "a classifier's file (default: random weights)");
   app.add_option("--json", o.json, "also write the result here");
   app.add_option("--out", o.out, "dump: the folder");

@@ -55,13 +55,14 @@ def get_model(Model, config, path, parameters):
         model = Model(config)
         model.load_state_dict(tensors)  # strict: same names, same shapes
     else:
-        model = Model(config)
+        with DEVICE:
+            model = Model(config)
         with torch.no_grad():
             for p in model.parameters():
                 p.add_(0.02 * torch.randn_like(p))
     count = sum(p.numel() for p in model.parameters())
     default = UNET if Model is UNet else CLASSIFIER
-    if all(config[key] == value for key, value in default.items()):
+    if all(config.get(key) == value for key, value in default.items()):
         assert count == parameters, f"{Model.__name__} has {count} parameters, not {parameters}"
     if DEVICE.type == "cuda":
         model = model.to(DEVICE, memory_format=torch.channels_last)
@@ -69,15 +70,20 @@ def get_model(Model, config, path, parameters):
 
 
 def get_unet(o):
-    return get_model(UNet, UNET, o.model, 1_140_929)
+    config = UNET
+    if o.config:
+        with open(o.config) as file:
+            config = json.load(file)
+    return get_model(UNet, config, o.model, 1_140_929)
 
 
 def get_classifier(o):
     return get_model(Classifier, CLASSIFIER, o.classifier, 1_936_330).requires_grad_(False)
 
 
-def images(batch, seed):
-    x = torch.randn(batch, 1, 28, 28, generator=torch.Generator().manual_seed(seed)).to(DEVICE)
+def images(batch, seed, config=UNET):
+    shape = (batch, config["in_channels"], config["image_size"], config["image_size"])
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(DEVICE)
     return x.to(memory_format=torch.channels_last) if DEVICE.type == "cuda" else x
 
 
@@ -154,8 +160,9 @@ def timed(runs, work):
 
 
 def run_forward(o):
-    unet = prepared(get_unet(o), o)
-    x, t = images(o.batch, 1).to(DTYPE), torch.full((o.batch,), 500.0, device=DEVICE)
+    unet = get_unet(o)
+    x, t = images(o.batch, 1, unet.config).to(DTYPE), torch.full((o.batch,), 500.0, device=DEVICE)
+    unet = prepared(unet, o)
     with torch.no_grad():
         if o.jit:
             unet = torch.jit.freeze(torch.jit.trace(unet, (x, t)))
@@ -204,7 +211,7 @@ def run_counterfactual(o):
 
 def check(folder):
     """Prints the largest difference of each array, relative to the largest value in PyTorch's."""
-    o = argparse.Namespace(model=os.path.join(folder, "unet.safetensors"),
+    o = argparse.Namespace(model=os.path.join(folder, "unet.safetensors"), config=None,
                            classifier=os.path.join(folder, "classifier.safetensors"))
     ours = {name: torch.from_numpy(array) for name, array in np.load(os.path.join(folder, "outputs.npz")).items()}
     nchw, nhwc = (lambda x: x.permute(0, 3, 1, 2).contiguous()), (lambda x: x.permute(0, 2, 3, 1))
@@ -274,6 +281,7 @@ def main():
     parser.add_argument("--runs", type=int, default=10, help="timed runs, after a warm-up")
     parser.add_argument("--threads", type=int, default=0, help="0: all")
     parser.add_argument("--model", help="a U-Net's file (default: random weights)")
+    parser.add_argument("--config", help="without --model: JSON of the U-Net, for `forward` (default: mnist-fast's)")
     parser.add_argument("--classifier", help="a classifier's file (default: random weights)")
     parser.add_argument("--json", help="also write the result here")
     parser.add_argument("--jit", action="store_true", help="forward: trace and freeze")
