@@ -217,7 +217,7 @@ def jobs(o, clock):
 def imagenet_jobs(o, clock, programs):
     """One evaluation of the published ImageNet networks (configs/adm-*.toml), random weights, without compiling."""
     results = []
-    for preset, batches in (("adm-64", (1, 8)), ("adm-256-unconditional", (1,))):
+    for preset, batches in (("adm-64", (8,)), ("adm-256-unconditional", (1,))):
         with open(os.path.join(ROOT, "configs", f"{preset}.toml"), "rb") as file:
             config = tomllib.load(file)["unet"]
         with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
