@@ -101,7 +101,7 @@ def tests(o, clock):
     if o.wgmma:
         runs += [("kernels", "Conv2d.*/cuda_bf16", 1, {"DIFFSCM_CONV": "wgmma"}),
                  ("kernels", "*/cuda*", 6, {"DIFFSCM_OVERLAP": "1000000000"})]
-    return [lambda r=r: gtest(os.path.join(o.bin, f"{r[0]}_tests"), r[1], clock.left(400), shards=r[2], **r[3])
+    return [lambda r=r: gtest(os.path.join(o.bin, f"{r[0]}_tests"), r[1], clock.left(430), shards=r[2], **r[3])
             for r in runs if os.path.exists(os.path.join(o.bin, f"{r[0]}_tests"))]
 
 
@@ -113,7 +113,7 @@ def sanitizer(o, clock):
 
     def task(check, binary, pattern, shards, limit):
         wrapper = (tool, "--tool", check, "--error-exitcode", "9", "--print-limit", "20")
-        result = gtest(os.path.join(o.bin, binary), pattern, min(limit, clock.left(400)), wrapper, shards)
+        result = gtest(os.path.join(o.bin, binary), pattern, min(limit, clock.left(430)), wrapper, shards)
         return {**result, "check": f"{check}, `{pattern}`"}
     return [lambda check=check, at=at: task(check, *at) for check in ("memcheck", "racecheck")
             for at in (("kernels_tests", o.sanitizer_filter, 4, 150), ("models_tests", WHOLE_NETWORK, 1, 60))]
@@ -125,7 +125,7 @@ def at_once(o, clock):
     done = [first()]
     checks = sanitizer(o, clock)
     compiling = [lambda w=w, b=b: run([*peer("--compile"), "--device", "cuda", "--precision", "bf16", "--runs", "1",
-                                       "--what", w, "--batch", str(b)], clock.left(400))
+                                       "--what", w, "--batch", str(b)], clock.left(430))
                  for w in WORK for b in batches_of(w, "bf16") if o.pytorch]
     results = beside(others + checks + compiling)
     done += results[:len(others)]
@@ -165,10 +165,10 @@ def operators(o, clock, pattern, seconds, reserve, **environment):
 
 
 def operator_tables(o, clock):
-    conv = operators(o, clock, o.conv_filter, 90, 130)
-    cudnn = operators(o, clock, o.conv_filter, 90, 70, DIFFSCM_CONV="cudnn")
-    mma = operators(o, clock, "^conv2d(_backward_input)?_bf16/adm_", 20, 60, DIFFSCM_CONV="mma") if o.wgmma else {}
-    cublas = operators(o, clock, "matmul", 15, 45, DIFFSCM_GEMM="cublas")
+    conv = operators(o, clock, o.conv_filter, 90, 90)
+    cudnn = operators(o, clock, o.conv_filter, 90, 40, DIFFSCM_CONV="cudnn")
+    mma = operators(o, clock, "^conv2d(_backward_input)?_bf16/adm_", 20, 30, DIFFSCM_CONV="mma") if o.wgmma else {}
+    cublas = operators(o, clock, "matmul", 15, 20, DIFFSCM_GEMM="cublas")
     ours = operators(o, clock, "-conv2d", 60, 0)  # all but
     # Of what the library reaches with a large product of that type.
     peaks = {}
@@ -236,10 +236,10 @@ def job(clock, name, program, what, precision, batches):
     runs = {"forward": 30, "train": 10, "counterfactual": 2}[what]
     reason = "out of time"
     rows = []
-    if clock.left(200) > 15:
+    if clock.left(150) > 15:
         with tempfile.NamedTemporaryFile(suffix=".json") as file:
             code, out = run([*program, "--device", "cuda", "--precision", precision, "--what", what, "--batch",
-                             *map(str, batches), "--runs", str(runs), "--json", file.name], min(90, clock.left(200)))
+                             *map(str, batches), "--runs", str(runs), "--json", file.name], min(90, clock.left(150)))
             lines = out.strip().splitlines()
             reason = f"exit {code}: {lines[-1] if lines else ''}"
             try:  # by name: the program replaces the file
