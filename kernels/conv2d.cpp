@@ -24,9 +24,9 @@ void check_pointer(const char* name, const char* argument, const void* pointer) 
   require(pointer != nullptr, "{}: {} is null", name, argument);
 }
 
-void check_second(const char* name, const char* argument, const ConvShape& s, const void* pointer) {
-  require((pointer != nullptr) == (s.c1 > 0), "{}: {} must be given exactly when c1 > 0, got c1={}",
-          name, argument, s.c1);
+void check_second(const char* name, const char* argument, int64_t c1, const void* pointer) {
+  require((pointer != nullptr) == (c1 > 0), "{}: {} must be given exactly when c1 > 0, got c1={}",
+          name, argument, c1);
 }
 
 }  // namespace
@@ -38,7 +38,7 @@ void check(const BasicConv2dArgs<T, Y>& args) {
   check_pointer(kName, "x0", args.x0);
   check_pointer(kName, "weight", args.weight);
   check_pointer(kName, "y", args.y);
-  check_second(kName, "x1", args.shape, args.x1);
+  check_second(kName, "x1", args.shape.c1, args.x1);
 }
 template void check(const BasicConv2dArgs<float>&);
 template void check(const BasicConv2dArgs<bf16>&);
@@ -46,8 +46,15 @@ template void check(const BasicConv2dArgs<float, bf16>&);
 template void check(const BasicConv2dArgs<bf16, float>&);
 
 void check(const NormalisedConv2dArgs& args) {
+  constexpr const char* kName = "conv2d_normalised";
   check(args.conv);
-  check_pointer("conv2d_normalised", "coefficients", args.coefficients);
+  check_pointer(kName, "coefficients", args.coefficients);
+  const ConvShortcut& s = args.shortcut;
+  if (s.x0 == nullptr) return;
+  require(s.c0 >= 1 && s.c1 >= 0, "{}: a shortcut of c0={} and c1={} channels", kName, s.c0, s.c1);
+  require(args.conv.residual == nullptr, "{}: a shortcut and a residual", kName);
+  check_pointer(kName, "the shortcut's weight", s.weight);
+  check_second(kName, "the shortcut's x1", s.c1, s.x1);
 }
 
 template <class T>
@@ -57,7 +64,7 @@ void check(const BasicConv2dBackwardInputArgs<T>& args) {
   check_pointer(kName, "dy", args.dy);
   check_pointer(kName, "weight", args.weight);
   check_pointer(kName, "dx0", args.dx0);
-  check_second(kName, "dx1", args.shape, args.dx1);
+  check_second(kName, "dx1", args.shape.c1, args.dx1);
 }
 template void check(const BasicConv2dBackwardInputArgs<float>&);
 template void check(const BasicConv2dBackwardInputArgs<bf16>&);
@@ -69,7 +76,7 @@ void check(const BasicConv2dBackwardWeightArgs<T>& args) {
   check_pointer(kName, "x0", args.x0);
   check_pointer(kName, "dy", args.dy);
   check_pointer(kName, "dweight", args.dweight);
-  check_second(kName, "x1", args.shape, args.x1);
+  check_second(kName, "x1", args.shape.c1, args.x1);
 }
 template void check(const BasicConv2dBackwardWeightArgs<float>&);
 template void check(const BasicConv2dBackwardWeightArgs<bf16>&);

@@ -59,10 +59,20 @@ void check(const BasicConv2dArgs<T, Y>&);
 // conv2d of what group norm and SiLU make of X, which is not stored: with a, b of the sample n
 // (kernels/group_norm.h: NormCoefficientsArgs) and z = a[c] X[n,h,w,c] + b[c], the filter sees
 //   z * sigmoid(z), rounded to bf16
-// inside the image and 0 outside.
+// inside the image and 0 outside. With a shortcut, the 1x1 convolution of another input is added,
+//   bias[k] + sum_c weight[k,c] concat(x0, x1)[n,p,q,c]
+// and there is no residual.
+struct ConvShortcut {
+  int64_t c0 = 0, c1 = 0;
+  const bf16* x0 = nullptr;      // [N, P, Q, C0]; null: there is no shortcut
+  const bf16* x1 = nullptr;      // [N, P, Q, C1] or null
+  const bf16* weight = nullptr;  // [K, C0 + C1]
+  const float* bias = nullptr;   // [K] or null
+};
 struct NormalisedConv2dArgs {
-  BasicConv2dArgs<bf16> conv;
-  const float* coefficients;  // [N, 2, C], a first
+  BasicConv2dArgs<bf16> conv;  // y must not alias the shortcut's inputs either
+  const float* coefficients;   // [N, 2, C], a first
+  ConvShortcut shortcut = {};
 };
 void check(const NormalisedConv2dArgs&);
 

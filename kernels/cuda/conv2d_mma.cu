@@ -115,11 +115,14 @@ void conv2d_mma(const BasicConv2dArgs<bf16>& args, Stream stream) {
 }
 
 bool conv2d_normalised_strip_supports(const NormalisedConv2dArgs& a) {
+  const ConvShortcut& s = a.shortcut;
   return normalisation_joins(a.conv.shape) && conv2d_mma_supports(a.conv) &&
-         aligned16(a.coefficients) && conv2d_strip_supports(gather(a.conv)) && !conv2d_tap_by_tap();
+         aligned16(a.coefficients) && conv2d_strip_supports(gather(a.conv)) &&
+         !conv2d_tap_by_tap() && (s.c0 | s.c1) % kVector<bf16> == 0 && aligned16(s.x0) &&
+         aligned16(s.x1) && aligned16(s.weight);
 }
 void conv2d_normalised_strip(const NormalisedConv2dArgs& a, Stream stream) {
-  conv2d_strip_normalised(gather(a.conv), a.coefficients, stream);
+  conv2d_strip_normalised(gather(a.conv), a.coefficients, a.shortcut, stream);
 }
 
 bool conv2d_backward_input_mma_supports(const BasicConv2dBackwardInputArgs<bf16>& a) {

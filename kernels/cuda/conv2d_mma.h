@@ -30,8 +30,9 @@ __device__ inline void copy_weights(B& b, const ConvGather<bf16>& g, int row, in
 inline constexpr int kStripWidth = 32;
 bool conv2d_strip_supports(const ConvGather<bf16>& g);
 void conv2d_strip(const ConvGather<bf16>& g, bool backward, Stream stream);
-// Forward, with coefficients as in NormalisedConv2dArgs.
-void conv2d_strip_normalised(const ConvGather<bf16>& g, const float* coefficients, Stream stream);
+// Forward, with coefficients and shortcut as in NormalisedConv2dArgs.
+void conv2d_strip_normalised(const ConvGather<bf16>& g, const float* coefficients,
+                             const ConvShortcut& shortcut, Stream stream);
 // DIFFSCM_CONV=taps: never the strip, to compare.
 bool conv2d_tap_by_tap();
 

@@ -33,7 +33,8 @@
 //
 // Since a block reads its source once, it can also make it what group norm and SiLU would have
 // made of it (NormalisedConv2dArgs in kernels/conv2d.h): each thread, in place, the chunks that it
-// has copied itself, before the barrier that shows them to the others.
+// has copied itself, before the barrier that shows them to the others. The shortcut of a residual
+// block, a 1x1 filter over another image, is added to the sums of the taps.
 #include <algorithm>
 
 #include "kernels/cuda/conv2d_mma.h"
@@ -72,10 +73,10 @@ struct Strip {
 };
 
 template <int kM, int kN, int kWarpM, int kWarpN, bool backward, bool enlarged,
-          bool normalised = false>
+          bool normalised = false, bool shortcut = false>
 struct StripTile {
   using Tile = MmaTile<kM, kN, kWarpM, kWarpN, true, !backward>;
-  static constexpr bool kEnlarged = enlarged, kNormalised = normalised;
+  static constexpr bool kEnlarged = enlarged, kNormalised = normalised, kShortcut = shortcut;
   // Of weights. Small tiles are for few images, whose blocks wait for one thing after the other:
   // all taps of 32 channels are asked for at once.
   static constexpr int kStages = Tile::kTilesM == 1 ? kTaps : 3, kAhead = kStages - 1;
@@ -319,12 +320,16 @@ struct TileAt {
   __device__ Phase::Origin origin() const { return {0, static_cast<uint32_t>(row)}; }
 };
 
+__device__ inline int outputs_of(const ConvGather<bf16>& g) {
+  return static_cast<int>(g.n) * static_cast<int>(g.phases.phase[0].image.value());
+}
+
 // What is added in the end is on its way meanwhile.
 template <class S>
 __device__ void prefetch_residual(const ConvGather<bf16>& g, const TileAt<S>& at) {
   using Tile = typename S::Tile;
   constexpr int kSector = kSectorBytes / sizeof(bf16), kInRow = Tile::kColumnsN / kSector;
-  const int outputs = static_cast<int>(g.n) * static_cast<int>(g.phases.phase[0].image.value());
+  const int outputs = outputs_of(g);
 #pragma unroll 1
   for (int i = static_cast<int>(threadIdx.x); i < Tile::kRowsM * kInRow; i += Tile::kThreads) {
     const int row = at.row + i / kInRow, column = at.column + i % kInRow * kSector;
@@ -332,11 +337,86 @@ __device__ void prefetch_residual(const ConvGather<bf16>& g, const TileAt<S>& at
   }
 }
 
+template <class S>
+__device__ void prefetch_shortcut(const ConvGather<bf16>& g, const ConvShortcut& shortcut,
+                                  const TileAt<S>& at) {
+  using Tile = typename S::Tile;
+  constexpr int kSector = kSectorBytes / sizeof(bf16);
+  const int pixels = std::min(int{Tile::kRowsM}, outputs_of(g) - at.row);
+#pragma unroll 1
+  for (int second = 0; second < 2; ++second) {
+    const auto channels = static_cast<int>(second ? shortcut.c1 : shortcut.c0);
+    const bf16* from = (second ? shortcut.x1 : shortcut.x0) + int64_t{at.row} * channels;
+#pragma unroll 1
+    for (int i = static_cast<int>(threadIdx.x) * kSector; i < pixels * channels;
+         i += Tile::kThreads * kSector)
+      prefetch_l2(from + i);
+  }
+}
+
+// Adds the shortcut's products and bias. Each pixel is read once, so the fragments come straight
+// from memory. In which order channels are summed is free if both operands have the same: of 32, a
+// lane takes eight that lie beside each other, which are its part of two steps of 16.
+template <class S>
+__device__ void add_shortcut(typename S::Tile& tile, const ConvGather<bf16>& g,
+                             const ConvShortcut& shortcut, const TileAt<S>& at) {
+  using Tile = typename S::Tile;
+  using Eight = Vector<uint32_t, 4>;
+  const int group = Tile::lane() / 4, in_group = Tile::lane() % 4;
+  // The lane's rows of A, and its columns of B, are eight apart.
+  const int row = at.row + Tile::row() + group, column0 = at.column + Tile::column();
+  const int rows = outputs_of(g) - row, columns = g.k0 - column0 - group;  // that exist
+  const auto read = [](const bf16* from, bool exists) {
+    return exists ? std::bit_cast<Eight>(load<kVector<bf16>>(from)) : Eight{};
+  };
+  const auto c0 = static_cast<int>(shortcut.c0), c1 = static_cast<int>(shortcut.c1);
+  const int stride = c0 + c1;
+#pragma unroll 1
+  for (int second = 0; second < 2; ++second) {
+    const int channels = second ? c1 : c0, mine = in_group * 8;
+    const bf16* x = (second ? shortcut.x1 : shortcut.x0) + int64_t{row} * channels + mine;
+    const bf16* weight = shortcut.weight + ((column0 + group) * stride + (second ? c0 : 0) + mine);
+#pragma unroll 1
+    for (int first = 0; first < channels; first += Tile::kStep) {
+      const bool exists = first + mine < channels;
+      Eight b[Tile::kTilesN];
+#pragma unroll
+      for (int j = 0; j < Tile::kTilesN; ++j)
+        b[j] = read(weight + 8 * j * stride, exists && 8 * j < columns);
+#pragma unroll
+      for (int i = 0; i < Tile::kTilesM; ++i) {
+        const Eight upper = read(x + 16 * i * channels, exists && 16 * i < rows);
+        const Eight lower = read(x + (16 * i + 8) * channels, exists && 16 * i + 8 < rows);
+#pragma unroll
+        for (int part = 0; part < 4; part += 2)
+#pragma unroll
+          for (int j = 0; j < Tile::kTilesN; ++j)
+            mma_m16n8k16(tile.sum[i][j],
+                         {upper[part], lower[part], upper[part + 1], lower[part + 1]},
+                         {b[j][part], b[j][part + 1]});
+      }
+      x += Tile::kStep;
+      weight += Tile::kStep;
+    }
+  }
+  if (shortcut.bias == nullptr) return;
+#pragma unroll
+  for (int j = 0; j < Tile::kTilesN; ++j) {
+    const int column = column0 + 8 * j + 2 * in_group;
+    if (column >= g.k0) break;
+    const float bias[2] = {shortcut.bias[column], shortcut.bias[column + 1]};
+#pragma unroll
+    for (int i = 0; i < Tile::kTilesM; ++i)
+#pragma unroll
+      for (int k = 0; k < 4; ++k) tile.sum[i][j][k] += bias[k % 2];
+  }
+}
+
 // A block has every gridDim.x-th of `tiles`.
 template <class S>
 __global__ void __launch_bounds__(S::Tile::kThreads, kBlocks<S>)
     conv2d_mma_strip_kernel(ConvGather<bf16> g, [[maybe_unused]] const float* coefficients,
-                            int tiles) {
+                            [[maybe_unused]] ConvShortcut shortcut, int tiles) {
   follow_previous_kernel();
   using Tile = typename S::Tile;
   auto& staged = shared_memory<typename S::Shared>();
@@ -389,7 +469,10 @@ __global__ void __launch_bounds__(S::Tile::kThreads, kBlocks<S>)
   int buffer = 0;  // where the strip is that is read
 #pragma unroll 1
   for (; index < tiles; index += static_cast<int>(gridDim.x)) {
-    if (!S::kEnlarged && g.residual) prefetch_residual<S>(g, TileAt<S>(g, index));
+    if constexpr (S::kShortcut)
+      prefetch_shortcut<S>(g, shortcut, TileAt<S>(g, index));
+    else if (!S::kEnlarged && g.residual)
+      prefetch_residual<S>(g, TileAt<S>(g, index));
     Rows<S> rows(g, p, TileAt<S>(g, index).origin(), strip_of(index).first);
     Tile tile;
 #pragma unroll 1
@@ -450,10 +533,11 @@ __global__ void __launch_bounds__(S::Tile::kThreads, kBlocks<S>)
         }
       }
     }
+    const TileAt<S> at(g, index);
+    if constexpr (S::kShortcut) add_shortcut<S>(tile, g, shortcut, at);
     // Results go out by way of the strip that all have read now, while the next one arrives.
     __syncthreads();
-    const TileAt<S> at(g, index);
-    const int outputs = n * static_cast<int>(p.image.value());
+    const int outputs = outputs_of(g);
     tile.template each_run<kVector<bf16>>(
         reinterpret_cast<typename S::Out&>(strip_at(kBufferBytes - buffer)),
         [&](int row, int column, const auto& sums) {
@@ -463,34 +547,40 @@ __global__ void __launch_bounds__(S::Tile::kThreads, kBlocks<S>)
   }
 }
 
+// What only a normalised convolution has.
+struct Normalisation {
+  const float* coefficients = nullptr;
+  ConvShortcut shortcut = {};
+};
+
 template <int kM, int kN, int kWarpM, int kWarpN>
-void launch_tile(const ConvGather<bf16>& g, bool backward, const float* coefficients,
+void launch_tile(const ConvGather<bf16>& g, bool backward, const Normalisation& norm,
                  Stream stream) {
   const int64_t tiles = ceil_div(g.outputs(0), kM) * ceil_div(g.outs(), kN);
-  const auto run = [&]<bool backward_, bool enlarged, bool normalised = false>() {
-    using S = StripTile<kM, kN, kWarpM, kWarpN, backward_, enlarged, normalised>;
+  const auto run = [&]<bool backward_, bool enlarged, bool normalised = false, bool cut = false>() {
+    using S = StripTile<kM, kN, kWarpM, kWarpN, backward_, enlarged, normalised, cut>;
     constexpr auto kernel = conv2d_mma_strip_kernel<S>;
     constexpr size_t kShared = sizeof(typename S::Shared);
     const int64_t at_once = blocks_at_once<kernel>(S::Tile::kThreads, kShared);
     launch<kernel>(static_cast<unsigned>(std::min(tiles, at_once)), S::Tile::kThreads, kShared,
-                   stream, g, coefficients, static_cast<int>(tiles));
+                   stream, g, norm.coefficients, norm.shortcut, static_cast<int>(tiles));
   };
-  if (coefficients != nullptr) return run.template operator()<false, false, true>();
+  if (norm.shortcut.x0) return run.template operator()<false, false, true, true>();
+  if (norm.coefficients) return run.template operator()<false, false, true>();
   if (backward) return run.template operator()<true, false>();
   if constexpr (kN == 32)
     if (g.phases.phase[0].y.halvings > 0) return run.template operator()<false, true>();
   run.template operator()<false, false>();
 }
 
-void run(const ConvGather<bf16>& g, bool backward, const float* coefficients, Stream stream) {
+void run(const ConvGather<bf16>& g, bool backward, const Normalisation& norm, Stream stream) {
   // An enlarged image's rows take more registers than the wide tile leaves.
   if (g.outs() <= 32 || g.phases.phase[0].y.halvings > 0) {
-    if (enough_tiles(g, 256, 32))
-      return launch_tile<256, 32, 64, 32>(g, backward, coefficients, stream);
+    if (enough_tiles(g, 256, 32)) return launch_tile<256, 32, 64, 32>(g, backward, norm, stream);
   } else if (enough_tiles(g, 128, 64)) {
-    return launch_tile<128, 64, 64, 32>(g, backward, coefficients, stream);
+    return launch_tile<128, 64, 64, 32>(g, backward, norm, stream);
   }
-  launch_tile<64, 32, 16, 32>(g, backward, coefficients, stream);
+  launch_tile<64, 32, 16, 32>(g, backward, norm, stream);
 }
 
 }  // namespace
@@ -506,11 +596,12 @@ bool conv2d_strip_supports(const ConvGather<bf16>& g) {
 }
 
 void conv2d_strip(const ConvGather<bf16>& g, bool backward, Stream stream) {
-  run(g, backward, nullptr, stream);
+  run(g, backward, {}, stream);
 }
 
-void conv2d_strip_normalised(const ConvGather<bf16>& g, const float* coefficients, Stream stream) {
-  run(g, false, coefficients, stream);
+void conv2d_strip_normalised(const ConvGather<bf16>& g, const float* coefficients,
+                             const ConvShortcut& shortcut, Stream stream) {
+  run(g, false, {coefficients, shortcut}, stream);
 }
 
 }  // namespace diffscm::kernels::DIFFSCM_TARGET

@@ -26,11 +26,30 @@ __global__ void __launch_bounds__(kElementThreads) normalise(NormalisedConv2dArg
   }
 }
 
+// The shortcut on its own, to where the result will be.
+void convolve_shortcut(const NormalisedConv2dArgs& args, std::optional<ConvRung> rung,
+                       Stream stream) {
+  const ConvShape& s = args.conv.shape;
+  const ConvShortcut& cut = args.shortcut;
+  const ConvShape shape{
+      .n = s.n, .h = s.p(), .w = s.q(), .c0 = cut.c0, .c1 = cut.c1, .k = s.k, .r = 1, .s = 1};
+  check_conv_size("conv2d_normalised", shape);
+  run_conv2d<bf16>({shape, cut.x0, cut.x1, cut.weight, nullptr, cut.bias, nullptr, args.conv.y},
+                   rung, stream);
+}
+
 }  // namespace
 
 void run_conv2d_normalised(const NormalisedConv2dArgs& args, std::optional<ConvRung> rung,
                            Stream stream) {
   check_conv_size("conv2d_normalised", args.conv.shape);
+  if (args.shortcut.x0 && (rung || !conv2d_normalised_strip_supports(args))) {
+    convolve_shortcut(args, rung, stream);
+    NormalisedConv2dArgs rest = args;
+    rest.conv.residual = args.conv.y;
+    rest.shortcut = {};
+    return run_conv2d_normalised(rest, rung, stream);
+  }
   if (rung == ConvRung::kWgmma) rung.reset();
   if (!rung && conv2d_normalised_strip_supports(args)) return conv2d_normalised_strip(args, stream);
   BasicConv2dArgs<bf16> conv = args.conv;

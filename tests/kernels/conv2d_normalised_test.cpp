@@ -140,6 +140,121 @@ TARGET_TEST_ON("emu cuda", Conv2d, NormalisedNeedsCoefficients) {
   EXPECT_THROW(normalised(p, nullptr, true), Error);
 }
 
+// A shortcut for a convolution, as a convolution of its own.
+struct ShortcutProblem {
+  ConvShape s;
+  ConvProblem<bf16> p;
+
+  ShortcutProblem(const Device& d, const ConvShape& of, int64_t c0, int64_t c1)
+      : s(conv_shape(of.n, of.p(), of.q(), c0, c1, of.k, 1)), p(d, s) {}
+  ConvShortcut args(bool bias) const {
+    return {s.c0, s.c1, p.x0, p.x1, p.weight, bias ? p.bias.data() : nullptr};
+  }
+  Doubles expected(bool bias) const {
+    return reference::conv2d(s, p.concatenated(), p.weight.floats(),
+                             bias ? p.bias.floats() : Floats{}, {});
+  }
+};
+
+struct ShortcutCase {
+  ConvCase conv;
+  int64_t c0, c1;
+};
+
+// By the strip: several tiles of a block (emu has four multiprocessors), of each size, rows and
+// columns that no tile fills, channels short of 32, one and two tensors. Then what is done in two
+// steps: a shortcut that is not in eights, and convolutions that are not for the strip.
+std::vector<ShortcutCase> shortcut_cases() {
+  return {{{conv_shape(2, 28, 28, 32, 0, 32, 3)}, 64, 32},
+          {{conv_shape(7, 14, 14, 64, 0, 64, 3)}, 32, 0},
+          {{conv_shape(9, 7, 7, 16, 8, 24, 3)}, 8, 40},
+          {{conv_shape(3, 5, 7, 40, 0, 72, 3)}, 24, 16},
+          {{conv_shape(1, 1, 1, 8, 0, 8, 3)}, 8, 0},
+          {{conv_shape(150, 1, 2, 8, 0, 40, 3)}, 72, 8},
+          {{conv_shape(2, 5, 7, 8, 0, 8, 3)}, 12, 3},
+          {{conv_shape(2, 3, 33, 8, 0, 8, 3)}, 16, 0},
+          {{conv_shape(2, 5, 6, 8, 0, 16, 3, 2)}, 8, 8}};
+}
+
+TARGET_TEST_ON("emu cuda", Conv2d, NormalisedWithAShortcutMatchesReference) {
+  for (const auto& [conv, c0, c1] : shortcut_cases()) {
+    const ConvShape& s = conv.shape;
+    const std::string name = conv.name + " and " + std::to_string(c0) + "+" + std::to_string(c1);
+    const ConvProblem<bf16> p(d, s);
+    const ShortcutProblem cut(d, s, c0, c1);
+    const auto coefficients = d.input(coefficients_of(s));
+    const Floats x = seen(d, s, coefficients);
+    for (const bool extras : {false, true}) {
+      Doubles expected =
+          reference::conv2d(s, x, p.weight.floats(), extras ? p.bias.floats() : Floats{}, {});
+      const Doubles more = cut.expected(extras);
+      for (size_t i = 0; i < expected.size(); ++i) expected[i] += more[i];
+      auto y = d.output<bf16>(p.outputs());
+      d.table.conv2d_normalised_bf16(
+          {{s, p.x0, p.x1, p.weight, nullptr, extras ? p.bias.data() : nullptr, nullptr, y},
+           coefficients,
+           cut.args(extras)});
+      // In two steps, bf16 lies between them.
+      const bool joins = normalisation_joins(s) && (c0 | c1) % 8 == 0;
+      expect_close(y, expected, joins ? 4e-6 : kRounding<bf16>, name);
+    }
+  }
+}
+
+// Images of a batch against each on its own, where tiles are narrow.
+void expect_same_alone(const Device& d, const ConvShape& all, int64_t c0, int64_t c1) {
+  const ConvProblem<bf16> p(d, all);
+  const ShortcutProblem cut(d, all, c0, c1);
+  const auto coefficients = d.input(coefficients_of(all));
+  const int64_t pixels = all.h * all.w;
+  const auto run = [&](int64_t n, int64_t first) {
+    ConvShape s = all;
+    s.n = n;
+    auto y = d.output<bf16>(n * pixels * s.k);
+    const int64_t before = first * pixels;
+    ConvShortcut shortcut = cut.args(true);
+    shortcut.x0 += before * c0;
+    shortcut.x1 += before * c1;
+    d.table.conv2d_normalised_bf16(
+        {{s, p.x0 + before * s.c0, p.x1 + before * s.c1, p.weight, nullptr, p.bias, nullptr, y},
+         coefficients + first * 2 * s.c(),
+         shortcut});
+    return y.floats();
+  };
+  const Floats together = run(all.n, 0);
+  for (const int64_t n : {int64_t{0}, all.n / 2, all.n - 1})
+    expect_same_bits(run(1, n), row(together, all.n, n), "image " + std::to_string(n));
+}
+
+TARGET_TEST_ON("emu cuda", Conv2d, NormalisedWithAShortcutBitsDoNotDependOnBatch) {
+  expect_same_alone(d, conv_shape(24, 7, 7, 16, 8, 64, 3), 40, 8);
+}
+
+// As many as have wide tiles on a GPU.
+TARGET_TEST_ON("cuda", Conv2d, NormalisedWithAShortcutBitsDoNotDependOnLargeBatch) {
+  expect_same_alone(d, conv_shape(64, 28, 28, 24, 8, 32, 3), 64, 32);
+  expect_same_alone(d, conv_shape(90, 14, 14, 40, 24, 64, 3), 24, 8);
+}
+
+TARGET_TEST_ON("emu cuda", Conv2d, NormalisedRejectsBadShortcuts) {
+  const ConvProblem<bf16> p(d, conv_shape(1, 2, 2, 8, 0, 8, 3));
+  const ShortcutProblem cut(d, p.s, 8, 8);
+  const auto coefficients = d.input(coefficients_of(p.s));
+  const auto with = [&](auto change) {
+    auto y = d.output<bf16>(p.outputs());
+    NormalisedConv2dArgs args{
+        {p.s, p.x0, p.x1, p.weight, nullptr, p.bias, nullptr, y}, coefficients, cut.args(true)};
+    change(args);
+    d.table.conv2d_normalised_bf16(args);
+  };
+  EXPECT_NO_THROW(with([](NormalisedConv2dArgs&) {}));
+  EXPECT_THROW(with([&](NormalisedConv2dArgs& a) { a.conv.residual = p.residual; }), Error);
+  EXPECT_THROW(with([](NormalisedConv2dArgs& a) { a.shortcut.x1 = nullptr; }), Error);
+  EXPECT_THROW(with([](NormalisedConv2dArgs& a) { a.shortcut.c1 = 0; }), Error);
+  EXPECT_THROW(with([](NormalisedConv2dArgs& a) { a.shortcut.c0 = 0; }), Error);
+  EXPECT_THROW(with([](NormalisedConv2dArgs& a) { a.shortcut.weight = nullptr; }), Error);
+}
+
 struct NormArrays {
   Array<const bf16> x0, x1;
   Array<const float> gamma, beta, scale_shift;
