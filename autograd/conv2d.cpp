@@ -73,6 +73,24 @@ void mixed(const kernels::ConvShape& s, const Tensor& x, bool others, const Tens
   y.dtype() == Dtype::bf16 ? compute(float{}, bf16{}) : compute(bf16{}, float{});
 }
 
+// As the operator sees it, beside a convolution of shape `s`.
+kernels::ConvShortcut shortcut_of(const Shortcut& shortcut, const kernels::ConvShape& s) {
+  using kernels::bf16;
+  if (!shortcut.x) return {};
+  const kernels::ConvShape own = conv_shape(shortcut.x, shortcut.x1, shortcut.weight, {});
+  const bool fits = own.r == 1 && own.n == s.n && own.h == s.p() && own.w == s.q() && own.k == s.k;
+  require(fits && (!shortcut.bias || shortcut.bias.value().numel() == s.k),
+          "normalised_conv2d: shortcut {} through {} with bias {} for an output [{}, {}, {}, {}]",
+          to_string(shortcut.x.shape()), to_string(shortcut.weight.shape()),
+          to_string(shortcut.bias.shape()), s.n, s.p(), s.q(), s.k);
+  return {own.c0,
+          own.c1,
+          shortcut.x.value().data<bf16>(),
+          data_or_null<bf16>(shortcut.x1.value()),
+          weight_as(shortcut.weight.value(), Dtype::bf16).data<bf16>(),
+          data_or_null(shortcut.bias.value())};
+}
+
 }  // namespace
 
 Variable conv2d(const Variable& x, const Variable& x1, const Variable& weight, const Variable& bias,
@@ -139,15 +157,19 @@ Variable normalised_conv2d(const Variable& x, const Variable& x1, const Variable
                            const Variable& beta, const Variable& scale_shift,
                            const GroupNormOptions& norm, const Variable& weight,
                            const Variable& bias, const Variable& residual,
-                           const Conv2dOptions& options) {
+                           const Conv2dOptions& options, const Shortcut& shortcut) {
   using kernels::bf16;
+  require(!shortcut.x || !residual, "normalised_conv2d: a shortcut and a residual");
   const kernels::ConvShape s = conv_shape(x, x1, weight, options);
   const bool joins = !recording() && x.value().dtype() == Dtype::bf16 && norm.silu &&
                      norm.dropout.rate == 0 && s.c() <= 256 * norm.groups &&
                      kernels::normalisation_joins(s);
-  if (!joins)
-    return conv2d(group_norm(x, x1, gamma, beta, scale_shift, norm), {}, weight, bias, residual,
+  if (!joins) {
+    const Variable added =
+        shortcut.x ? conv2d(shortcut.x, shortcut.x1, shortcut.weight, shortcut.bias, {}) : residual;
+    return conv2d(group_norm(x, x1, gamma, beta, scale_shift, norm), {}, weight, bias, added,
                   options);
+  }
   const int64_t c = s.c();
   require(gamma.value().numel() == c && beta.value().numel() == c &&
               (!scale_shift || scale_shift.value().numel() == s.n * 2 * c),
@@ -169,7 +191,8 @@ Variable normalised_conv2d(const Variable& x, const Variable& x1, const Variable
           {s, x.value().data<bf16>(), second, weight_as(weight.value(), Dtype::bf16).data<bf16>(),
            nullptr, data_or_null(bias.value()), data_or_null<bf16>(residual.value()),
            y.mutable_data<bf16>()},
-          coefficients.data()});
+          coefficients.data(),
+          shortcut_of(shortcut, s)});
   return Variable(y);
 }
 

@@ -37,12 +37,17 @@ Variable group_norm(const Variable& x, const Variable& x1, const Variable& gamma
 
 // conv2d(group_norm(x, x1, gamma, beta, scale_shift, norm), {}, weight, bias, residual), without
 // storing the normalised images where nothing is recorded and the operators can:
-// normalisation_joins in kernels/conv2d.h.
+// normalisation_joins in kernels/conv2d.h. A shortcut takes the place of a residual: what is added
+// is conv2d(x, x1, weight, bias, {}) of its own, of y's size through a 1x1 filter, and is not
+// stored either.
+struct Shortcut {
+  Variable x, x1, weight, bias;
+};
 Variable normalised_conv2d(const Variable& x, const Variable& x1, const Variable& gamma,
                            const Variable& beta, const Variable& scale_shift,
                            const GroupNormOptions& norm, const Variable& weight,
                            const Variable& bias, const Variable& residual,
-                           const Conv2dOptions& options = {});
+                           const Conv2dOptions& options = {}, const Shortcut& shortcut = {});
 
 // x [..., in], weight [out, in], bias [out] or empty, residual [..., out] or empty -> [..., out].
 Variable linear(const Variable& x, const Variable& weight, const Variable& bias,

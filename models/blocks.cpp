@@ -23,12 +23,13 @@ Variable ResBlock::forward(const Variable& x, const Variable& x1, const Variable
                    ? in_conv.forward(avg_pool(in_norm.forward(x, x1, {}, /*silu=*/true)))
                    : convolve_normalised(in_norm, in_conv, x, x1);
   if (!scale_shift) h = add_to_pixels(h, told);
-  Variable shortcut = resample == Resample::down ? avg_pool(x)
-                      : resample == Resample::up ? upsample(x)
-                                                 : x;
-  if (skip) shortcut = skip->forward(shortcut, x1);
-  return convolve_normalised(out_norm, out_conv, h, {}, scale_shift ? told : Variable(), shortcut,
-                             context.dropout(dropout));
+  const Variable around = resample == Resample::down ? avg_pool(x)
+                          : resample == Resample::up ? upsample(x)
+                                                     : x;
+  const Shortcut shortcut =
+      skip ? Shortcut{around, x1, skip->weight.variable, skip->bias.variable} : Shortcut();
+  return convolve_normalised(out_norm, out_conv, h, {}, scale_shift ? told : Variable(),
+                             skip ? Variable() : around, context.dropout(dropout), shortcut);
 }
 
 void ResBlock::visit(const std::string& prefix, const ParameterVisitor& visitor) {

@@ -109,13 +109,15 @@ void GroupNorm::visit(const std::string& prefix, const ParameterVisitor& visitor
 
 Variable convolve_normalised(const GroupNorm& norm, const Conv2d& conv, const Variable& x,
                              const Variable& x1, const Variable& scale_shift,
-                             const Variable& residual, const kernels::Dropout& dropout) {
+                             const Variable& residual, const kernels::Dropout& dropout,
+                             const Shortcut& shortcut) {
   return normalised_conv2d(x, x1, norm.weight.variable, norm.bias.variable, scale_shift,
                            {.groups = norm.groups,
                             .eps = static_cast<float>(norm.eps),
                             .silu = true,
                             .dropout = dropout},
-                           conv.weight.variable, conv.bias.variable, residual, conv.options);
+                           conv.weight.variable, conv.bias.variable, residual, conv.options,
+                           shortcut);
 }
 
 kernels::Dropout ForwardContext::dropout(double rate) {

@@ -90,10 +90,12 @@ struct GroupNorm {
   void visit(const std::string& prefix, const ParameterVisitor& visitor);
 };
 
-// residual + conv(dropout(SiLU(norm(x, x1, scale_shift)))).
+// residual + conv(dropout(SiLU(norm(x, x1, scale_shift)))), or with the shortcut's convolution for
+// the residual.
 Variable convolve_normalised(const GroupNorm& norm, const Conv2d& conv, const Variable& x,
                              const Variable& x1, const Variable& scale_shift = {},
-                             const Variable& residual = {}, const kernels::Dropout& dropout = {});
+                             const Variable& residual = {}, const kernels::Dropout& dropout = {},
+                             const Shortcut& shortcut = {});
 
 // What differs between training and inference: dropout and its random numbers, and what is kept for
 // the gradient. One per forward pass.

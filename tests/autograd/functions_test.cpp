@@ -365,6 +365,47 @@ TEST(Functions, NormalisedConv2dIsBothInOneWhereNothingIsRecorded) {
   EXPECT_THROW(normalised_conv2d(x, x1, gamma, beta, scale_shift, norm, weight, bias, x), Error);
 }
 
+TEST(Functions, NormalisedConv2dAddsAShortcut) {
+  const auto on_emu = [](Shape shape, uint32_t seed) {
+    return random_tensor(std::move(shape), seed).to(Target::emu);
+  };
+  const Variable x = cast(on_emu({2, 6, 5, 16}, 1), Dtype::bf16);
+  const Variable gamma = on_emu({16}, 2), beta = on_emu({16}, 3);
+  const Variable weight = Variable::leaf(on_emu({16, 3, 3, 16}, 4)), bias = on_emu({16}, 5);
+  const Shortcut shortcut{cast(on_emu({2, 6, 5, 24}, 6), Dtype::bf16),
+                          cast(on_emu({2, 6, 5, 8}, 7), Dtype::bf16), on_emu({16, 1, 1, 32}, 8),
+                          on_emu({16}, 9)};
+  const GroupNormOptions norm{.groups = 4, .silu = true};
+  const auto run = [&](const Variable& residual, const Shortcut& added) {
+    return normalised_conv2d(x, {}, gamma, beta, {}, norm, weight, bias, residual, {}, added);
+  };
+  const Variable residual = conv2d(shortcut.x, shortcut.x1, shortcut.weight, shortcut.bias, {});
+  const std::vector<float> apart = run(residual, {}).value().to_vector();
+  EXPECT_EQ(run({}, shortcut).value().to_vector(), apart);  // recorded
+  EXPECT_THROW(run(residual, shortcut), Error);
+  const NoGrad no_grad;
+  const std::vector<float> joined = run({}, shortcut).value().to_vector();
+  EXPECT_NE(joined, run(residual, {}).value().to_vector()) << "bf16 lies between them";
+  const auto largest = *std::max_element(apart.begin(), apart.end());
+  for (size_t i = 0; i < apart.size(); ++i) EXPECT_NEAR(joined[i], apart[i], 0.01 * largest) << i;
+
+  EXPECT_THROW(run(residual, shortcut), Error);
+  const auto with = [&](auto change) {
+    Shortcut changed = shortcut;
+    change(changed);
+    run({}, changed);
+  };
+  EXPECT_THROW(with([&](Shortcut& s) { s.x1 = {}; }), Error);
+  EXPECT_THROW(with([&](Shortcut& s) { s.weight = on_emu({8, 1, 1, 32}, 8); }), Error);
+  EXPECT_THROW(with([&](Shortcut& s) { s.weight = on_emu({16, 3, 3, 32}, 8); }), Error);
+  EXPECT_THROW(with([&](Shortcut& s) { s.bias = on_emu({8}, 9); }), Error);
+  EXPECT_THROW(with([&](Shortcut& s) {
+                 s.x = cast(on_emu({2, 5, 6, 24}, 6), Dtype::bf16);
+                 s.x1 = cast(on_emu({2, 5, 6, 8}, 7), Dtype::bf16);
+               }),
+               Error);
+}
+
 // A packed weight is remembered with the weight: changing the weight must change the answer.
 TEST(Functions, Conv2dSeesAChangedWeight) {
   const Tensor x = random_tensor({1, 8, 8, 32}, 1);
