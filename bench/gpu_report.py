@@ -120,18 +120,16 @@ def sanitizer(o, clock):
 
 
 def at_once(o, clock):
-    """Tests, compute-sanitizer's findings; meanwhile PyTorch compiles, so that its cache has what is timed later."""
+    """Tests, then compute-sanitizer's findings; beside these PyTorch compiles, so that its cache has what is timed later."""
     first, *others = tests(o, clock)
-    done = [first()]
+    done = [first(), *beside(others)]
+    for t in done:
+        print(f"tests {t['binary']} {t['filter']}: {t['passed']} of {t['ran']} passed", file=sys.stderr)
     checks = sanitizer(o, clock)
     compiling = [lambda w=w, b=b: run([*peer("--compile"), "--device", "cuda", "--precision", "bf16", "--runs", "1",
                                        "--what", w, "--batch", str(b)], clock.left(430))
                  for w in WORK for b in batches_of(w, "bf16") if o.pytorch]
-    results = beside(others + checks + compiling)
-    done += results[:len(others)]
-    for t in done:
-        print(f"tests {t['binary']} {t['filter']}: {t['passed']} of {t['ran']} passed", file=sys.stderr)
-    found = results[len(others):len(others) + len(checks)]
+    found = beside(checks + compiling)[:len(checks)]
     for f in found:
         print(f"compute-sanitizer {f['check']}: exit {f['exit']}", file=sys.stderr)
     return done, found or None
@@ -193,28 +191,29 @@ def batches_of(what, precision):
 
 
 def jobs(o, clock):
-    programs = {"diffscm": [os.path.join(o.bin, "bench_job")]}
+    ours = [os.path.join(o.bin, "bench_job")]
+    programs = {"diffscm": ours, **({"pytorch": peer()} if o.pytorch else {})}
     # The U-Net in one kernel (docs/kernels/whole_network.md), beside its layers one by one.
-    programs["diffscm-whole"] = ["env", "DIFFSCM_UNET=whole", *programs["diffscm"]]
-    if o.pytorch:
-        programs["pytorch-compiled"] = peer("--compile")
-        programs["pytorch"] = peer()
-    results = []
-    for precision in ("bf16", "f32"):
-        for name, program in programs.items():
-            for what in WORK:
-                if name == "diffscm-whole" and (what == "train" or precision == "f32"):
+    whole = {"diffscm-whole": ["env", "DIFFSCM_UNET=whole", *ours]}
+    compiled = {"pytorch-compiled": peer("--compile")} if o.pytorch else {}
+
+    def small(precision, some):
+        results = []
+        for what in WORK:
+            for name, program in some.items():
+                if name == "diffscm-whole" and what == "train":
                     continue
                 batches = batches_of(what, precision)
-                ours = name.startswith("diffscm")  # takes one batch at a time
-                for some in [[b] for b in batches] if ours else [batches]:
-                    results += job(clock, name, program, what, precision, some)
-        if precision == "bf16":
-            results += imagenet_jobs(o, clock, programs)
-    return results
+                # Ours takes one batch at a time.
+                for part in [[b] for b in batches] if name.startswith("diffscm") else [batches]:
+                    results += job(clock, name, program, what, precision, part)
+        return results
+    # In the order in which they would be missed.
+    return (small("bf16", programs) + imagenet_jobs(clock, programs) + small("bf16", compiled) + small("bf16", whole)
+            + small("f32", programs) + small("f32", compiled))
 
 
-def imagenet_jobs(o, clock, programs):
+def imagenet_jobs(clock, programs):
     """One evaluation of the published ImageNet networks (configs/adm-*.toml), random weights, without compiling."""
     results = []
     for preset, batches in (("adm-64", (8,)), ("adm-256-unconditional", (1,))):

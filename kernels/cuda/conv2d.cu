@@ -74,7 +74,7 @@ void run_conv2d(const BasicConv2dArgs<T>& args, std::optional<ConvRung> rung, St
   if (rung != ConvRung::kTiled) {
     bool supported = false;
     if constexpr (sizeof(T) == sizeof(bf16)) {
-      if ((rung ? rung == ConvRung::kWgmma : wgmma_pays(s, s.n * s.p() * s.q(), s.k)) &&
+      if ((rung ? rung == ConvRung::kWgmma : wgmma_pays(s, s.n * s.p() * s.q(), s.k, true)) &&
           conv2d_wgmma_supports(args))
         return conv2d_wgmma(args, stream);
       supported = conv2d_mma_supports(args);

@@ -15,7 +15,7 @@ void run_conv2d_backward_input(const BasicConv2dBackwardInputArgs<T>& args,
   if (rung != ConvRung::kTiled) {
     bool supported = false;
     if constexpr (sizeof(T) == sizeof(bf16)) {
-      if ((rung ? rung == ConvRung::kWgmma : wgmma_pays(s, s.n * s.h * s.w, s.c())) &&
+      if ((rung ? rung == ConvRung::kWgmma : wgmma_pays(s, s.n * s.h * s.w, s.c(), s.c1 == 0)) &&
           conv2d_backward_input_wgmma_supports(args))
         return conv2d_backward_input_wgmma(args, stream);
       supported = conv2d_backward_input_mma_supports(args);

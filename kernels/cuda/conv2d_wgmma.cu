@@ -368,11 +368,11 @@ bool countable(const ConvShape& s) {
 
 }  // namespace
 
-bool wgmma_pays(const ConvShape& s, int64_t pixels, int64_t channels) {
+bool wgmma_pays(const ConvShape& s, int64_t pixels, int64_t channels, bool one_tensor) {
   const int64_t narrower = std::min(s.c(), s.k);
   if (narrower < 128 || !has_wgmma()) return false;
   const bool filled = ceil_div(pixels, 256) * ceil_div(channels, 128) >= multiprocessors();
-  return filled || (narrower >= 192 && s.r == 3 && s.stride == 1);
+  return filled || (one_tensor && narrower >= 192 && s.r == 3 && s.stride == 1);
 }
 
 bool conv2d_wgmma_supports(const BasicConv2dArgs<bf16>& a) {

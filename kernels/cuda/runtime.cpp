@@ -97,7 +97,7 @@ bool may_start_early(const void* kernel) {
 int64_t most_early_blocks() {
   static const int64_t most = [] {
     const char* value = std::getenv("DIFFSCM_OVERLAP");
-    if (value == nullptr) return int64_t{multiprocessors()};
+    if (value == nullptr) return int64_t{multiprocessors() / 4};
     int64_t wish = -1;
     const char* const end = value + std::strlen(value);
     const auto [rest, error] = std::from_chars(value, end, wish);

@@ -41,7 +41,8 @@ void allow_shared_memory(const void* kernel, size_t bytes);
 // ahead of it has completed: from compute capability 9.0 on, unless the driver cannot record it
 // (before CUDA 12.3). The code that the device has of it must know the wait, too.
 bool may_start_early(const void* kernel);
-// And it is of use to launches of so few blocks: DIFFSCM_OVERLAP, or one for each multiprocessor.
+// And it is of use to launches of so few blocks: DIFFSCM_OVERLAP, or one for every fourth
+// multiprocessor.
 int64_t most_early_blocks();
 
 // Checks a launch; with DIFFSCM_SYNC=1 also waits for it, so that a fault names its kernel.
