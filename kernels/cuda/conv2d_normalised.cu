@@ -43,6 +43,7 @@ void convolve_shortcut(const NormalisedConv2dArgs& args, std::optional<ConvRung>
 void run_conv2d_normalised(const NormalisedConv2dArgs& args, std::optional<ConvRung> rung,
                            Stream stream) {
   check_conv_size("conv2d_normalised", args.conv.shape);
+  if (rung == ConvRung::kWgmma) rung.reset();
   if (args.shortcut.x0 && (rung || !conv2d_normalised_strip_supports(args))) {
     convolve_shortcut(args, rung, stream);
     NormalisedConv2dArgs rest = args;
@@ -50,7 +51,6 @@ void run_conv2d_normalised(const NormalisedConv2dArgs& args, std::optional<ConvR
     rest.shortcut = {};
     return run_conv2d_normalised(rest, rung, stream);
   }
-  if (rung == ConvRung::kWgmma) rung.reset();
   if (!rung && conv2d_normalised_strip_supports(args)) return conv2d_normalised_strip(args, stream);
   BasicConv2dArgs<bf16> conv = args.conv;
   ConvShape& s = conv.shape;

@@ -1,6 +1,7 @@
 // Convolution of what group norm and SiLU make of its input, by the coefficients of
 // norm_coefficients_bf16: both operators of target emu and cuda against double references.
 #include <cmath>
+#include <cstdlib>
 
 #include "tests/conv_cases.h"
 #include "tests/kernels/conv2d_problem.h"
@@ -156,8 +157,7 @@ struct ShortcutProblem {
   }
 };
 
-struct ShortcutCase {
-  ConvCase conv;
+struct ShortcutCase : ConvCase {
   int64_t c0, c1;
 };
 
@@ -166,9 +166,9 @@ struct ShortcutCase {
 // steps: a shortcut that is not in eights, and convolutions that are not for the strip.
 std::vector<ShortcutCase> shortcut_cases() {
   return {{{conv_shape(2, 28, 28, 32, 0, 32, 3)}, 64, 32},
-          {{conv_shape(7, 14, 14, 64, 0, 64, 3)}, 32, 0},
+          {{conv_shape(3, 14, 14, 64, 0, 64, 3)}, 32, 0},
           {{conv_shape(9, 7, 7, 16, 8, 24, 3)}, 8, 40},
-          {{conv_shape(3, 5, 7, 40, 0, 72, 3)}, 24, 16},
+          {{conv_shape(1, 5, 7, 40, 0, 72, 3)}, 24, 16},
           {{conv_shape(1, 1, 1, 8, 0, 8, 3)}, 8, 0},
           {{conv_shape(150, 1, 2, 8, 0, 40, 3)}, 72, 8},
           {{conv_shape(2, 5, 7, 8, 0, 8, 3)}, 12, 3},
@@ -177,11 +177,11 @@ std::vector<ShortcutCase> shortcut_cases() {
 }
 
 TARGET_TEST_ON("emu cuda", Conv2d, NormalisedWithAShortcutMatchesReference) {
-  for (const auto& [conv, c0, c1] : shortcut_cases()) {
-    const ConvShape& s = conv.shape;
-    const std::string name = conv.name + " and " + std::to_string(c0) + "+" + std::to_string(c1);
+  for (const ShortcutCase& k : d.affordable(shortcut_cases())) {
+    const ConvShape& s = k.shape;
+    const std::string name = k.name + " and " + std::to_string(k.c0) + "+" + std::to_string(k.c1);
     const ConvProblem<bf16> p(d, s);
-    const ShortcutProblem cut(d, s, c0, c1);
+    const ShortcutProblem cut(d, s, k.c0, k.c1);
     const auto coefficients = d.input(coefficients_of(s));
     const Floats x = seen(d, s, coefficients);
     for (const bool extras : {false, true}) {
@@ -195,7 +195,8 @@ TARGET_TEST_ON("emu cuda", Conv2d, NormalisedWithAShortcutMatchesReference) {
            coefficients,
            cut.args(extras)});
       // In two steps, bf16 lies between them.
-      const bool joins = normalisation_joins(s) && (c0 | c1) % 8 == 0;
+      const bool joins =
+          normalisation_joins(s) && (k.c0 | k.c1) % 8 == 0 && !std::getenv("DIFFSCM_CONV");
       expect_close(y, expected, joins ? 4e-6 : kRounding<bf16>, name);
     }
   }
