@@ -68,8 +68,8 @@ void conv2d_backward_input_mma(const BasicConv2dBackwardInputArgs<bf16>& args, S
 
 // Whether it takes the place of mma without a wish, as measured on an H100
 // (bench/results/nvidia-h100-80gb-hbm3): on a device that has it, with 128 channels or more on both
-// sides if the results, [pixels, channels], are a tile for each multiprocessor, and with 192 if not,
-// in slices: then they must be one tensor.
+// sides if the results, [pixels, channels], are a tile for each multiprocessor, and with 192 if
+// not, in slices: then they must be one tensor.
 bool wgmma_pays(const ConvShape& shape, int64_t pixels, int64_t channels, bool one_tensor);
 bool conv2d_wgmma_supports(const BasicConv2dArgs<bf16>& args);
 void conv2d_wgmma(const BasicConv2dArgs<bf16>& args, Stream stream);

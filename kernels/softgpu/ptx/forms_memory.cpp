@@ -1,5 +1,5 @@
-// ld, st and prefetch (PTX ISA 9.7.9.8, 9.7.9.12, 9.7.9.15): scalars and vectors of 2 and 4, in every state space.
-// Where lanes store to the same address, the last lane's value stays.
+// ld, st and prefetch (PTX ISA 9.7.9.8, 9.7.9.12, 9.7.9.15): scalars and vectors of 2 and 4, in
+// every state space. Where lanes store to the same address, the last lane's value stays.
 #include <algorithm>
 #include <cstring>
 
