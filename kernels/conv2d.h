@@ -56,12 +56,8 @@ using Conv2dArgs = BasicConv2dArgs<float>;
 template <class T, class Y>
 void check(const BasicConv2dArgs<T, Y>&);
 
-// conv2d of what group norm and SiLU make of X, which is not stored: with a, b of the sample n
-// (kernels/group_norm.h: NormCoefficientsArgs) and z = a[c] X[n,h,w,c] + b[c], the filter sees
-//   z * sigmoid(z), rounded to bf16
-// inside the image and 0 outside. With a shortcut, the 1x1 convolution of another input is added,
-//   bias[k] + sum_c weight[k,c] concat(x0, x1)[n,p,q,c]
-// and there is no residual.
+// A 1x1 convolution of another input, added to one: bias[k] + sum_c weight[k,c] concat(x0,
+// x1)[n,p,q,c]
 struct ConvShortcut {
   int64_t c0 = 0, c1 = 0;
   const bf16* x0 = nullptr;      // [N, P, Q, C0]; null: there is no shortcut
@@ -69,9 +65,15 @@ struct ConvShortcut {
   const bf16* weight = nullptr;  // [K, C0 + C1]
   const float* bias = nullptr;   // [K] or null
 };
+
+// conv2d of what group norm and SiLU make of X, which is not stored: with a, b of the sample n
+// (kernels/group_norm.h: NormCoefficientsArgs) and z = a[c] X[n,h,w,c] + b[c], the filter sees
+//   z * sigmoid(z), rounded to bf16
+// inside the image and 0 outside. With a shortcut, that is added, and there is no residual; y must
+// not alias its inputs either.
 struct NormalisedConv2dArgs {
-  BasicConv2dArgs<bf16> conv;  // y must not alias the shortcut's inputs either
-  const float* coefficients;   // [N, 2, C], a first
+  BasicConv2dArgs<bf16> conv;
+  const float* coefficients;  // [N, 2, C], a first
   ConvShortcut shortcut = {};
 };
 void check(const NormalisedConv2dArgs&);
