@@ -216,17 +216,15 @@ def jobs(o, clock):
 def imagenet_jobs(clock, programs):
     """One evaluation of the published ImageNet networks (configs/adm-*.toml), random weights, without compiling."""
     results = []
-    for preset, batches in (("adm-64", (8,)), ("adm-256-unconditional", (1,))):
+    for preset, batch in (("adm-64", 8), ("adm-256-unconditional", 1)):
         with open(os.path.join(ROOT, "configs", f"{preset}.toml"), "rb") as file:
             config = tomllib.load(file)["unet"]
         with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
             json.dump(config, file)
             file.flush()
-            for name in ("diffscm", "pytorch"):
-                if name in programs:
-                    for some in [[b] for b in batches] if name == "diffscm" else [list(batches)]:
-                        rows = job(clock, name, [*programs[name], "--config", file.name], "forward", "bf16", some)
-                        results += [{**row, "what": f"forward, {preset}"} for row in rows]
+            for name, program in programs.items():
+                rows = job(clock, name, [*program, "--config", file.name], "forward", "bf16", [batch])
+                results += [{**row, "what": f"forward, {preset}"} for row in rows]
     return results
 
 
