@@ -120,7 +120,7 @@ def sanitizer(o, clock):
 
 
 def at_once(o, clock):
-    """Tests, then compute-sanitizer's findings; beside these PyTorch compiles, so that its cache has what is timed later."""
+    """Results of the tests, then of compute-sanitizer, beside which PyTorch compiles what is timed later, for its cache."""
     first, *others = tests(o, clock)
     done = [first(), *beside(others)]
     for t in done:
@@ -272,7 +272,7 @@ def write(o, report):
                      f"{' '.join(t['failed']) or ('none' if t['exit'] == 0 else 'exit ' + str(t['exit']))} | "
                      f"{t['seconds']:.0f} |")
     lines += ["", "compute-sanitizer, " + ("not found." if report["sanitizer"] is None else
-              "side by side with the tests:"), ""]
+              "its runs side by side:"), ""]
     for s in report["sanitizer"] or []:
         verdict = {0: "clean", 124: "ran out of time without a finding"}.get(s["exit"], f"exit {s['exit']}")
         lines.append(f"- {s['check']}: {verdict}, {s['seconds']:.0f} s")

@@ -54,8 +54,12 @@ struct Options {
 template <class Model>
 Model random_model(uint64_t seed, const Options& o) {
   typename Model::Config config;
-  if (std::is_same_v<Model, UNet> && !o.config.empty())
-    config = nlohmann::json::parse(io::read_file(o.config)).get<typename Model::Config>();
+  if (std::is_same_v<Model, UNet> && !o.config.empty()) {
+    const io::Bytes bytes = io::read_file(o.config);
+    const auto json = io::parse_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+    require(!json.is_discarded(), "--config {}: not JSON", o.config);
+    config = json.get<typename Model::Config>();
+  }
   Model model(config, seed);
   unsettle(variables(model), seed);
   return model;

@@ -56,8 +56,8 @@ using Conv2dArgs = BasicConv2dArgs<float>;
 template <class T, class Y>
 void check(const BasicConv2dArgs<T, Y>&);
 
-// A 1x1 convolution of another input, added to one: bias[k] + sum_c weight[k,c] concat(x0,
-// x1)[n,p,q,c]
+// A 1x1 convolution of another input, added to one:
+//   bias[k] + sum_c weight[k,c] concat(x0, x1)[n,p,q,c]
 struct ConvShortcut {
   int64_t c0 = 0, c1 = 0;
   const bf16* x0 = nullptr;      // [N, P, Q, C0]; null: there is no shortcut

@@ -44,14 +44,14 @@ void run_conv2d_normalised(const NormalisedConv2dArgs& args, std::optional<ConvR
                            Stream stream) {
   check_conv_size("conv2d_normalised", args.conv.shape);
   if (rung == ConvRung::kWgmma) rung.reset();
-  if (args.shortcut.x0 && (rung || !conv2d_normalised_strip_supports(args))) {
+  if (!rung && conv2d_normalised_strip_supports(args)) return conv2d_normalised_strip(args, stream);
+  if (args.shortcut.x0) {
     convolve_shortcut(args, rung, stream);
     NormalisedConv2dArgs rest = args;
     rest.conv.residual = args.conv.y;
     rest.shortcut = {};
     return run_conv2d_normalised(rest, rung, stream);
   }
-  if (!rung && conv2d_normalised_strip_supports(args)) return conv2d_normalised_strip(args, stream);
   BasicConv2dArgs<bf16> conv = args.conv;
   ConvShape& s = conv.shape;
   const int64_t elements = s.n * s.h * s.w * s.c();
