@@ -28,7 +28,7 @@ Expression expression_of(const Role& role, const std::string& text,
 // Strictly rising or falling; `flat` where the values do not differ by more than rounding.
 bool is_monotone(const std::vector<double>& values, bool& flat) {
   const auto [low, high] = std::minmax_element(values.begin(), values.end());
-  flat = *high - *low <= 1e-9 * std::max(std::abs(*high), std::abs(*low));
+  flat = *high - *low <= 1e-12 * std::max(std::abs(*high), std::abs(*low));
   const double sign = values.back() > values.front() ? 1 : -1;
   for (size_t i = 1; i < values.size(); ++i)
     if (!(sign * values[i] > sign * values[i - 1])) return false;
@@ -137,19 +137,26 @@ Abduction EquationMechanism::tried() const {
   return seen > 0 ? Abduction::exact : Abduction::impossible;
 }
 
-double EquationMechanism::solve(Row& row, double value) const {
+double EquationMechanism::spread(Row& row) const {
+  const Distribution& d = noises_[0].distribution;
+  const double quarter = (d.usual_high() - d.usual_low()) / 4;
+  return row.at(d.usual_high() - quarter) - row.at(d.usual_low() + quarter);
+}
+
+std::optional<double> EquationMechanism::solve(Row& row, double value) const {
   const Distribution& d = noises_[0].distribution;
   bool flat = false;
   require(is_monotone(row, flat) && !flat,
           "the equation {} is not monotone in {} for these parents: its noise cannot be told",
           io::show(value_.text()), noises_[0].name);
-  // Linear?
   const double low = d.usual_low(), high = d.usual_high(), width = high - low;
-  const double slope = (row.at(high) - row.at(low)) / width;
-  const double guess = low + (value - row.at(low)) / slope;
-  if (std::abs(row.at(guess) - value) <= 1e-12 * (1 + std::abs(value))) return guess;
+  const double own = spread(row);
+  // Linear?
+  const double guess = low + (value - row.at(low)) / (row.at(high) - row.at(low)) * width;
+  if (std::abs(row.at(guess) - value) <= 1e-12 * std::min(std::abs(value), std::abs(own)))
+    return guess;
   // A bracket, then bisection until nothing lies between its ends.
-  const double sign = slope > 0 ? 1 : -1;
+  const double sign = own > 0 ? 1 : -1;
   double a = low, b = high;
   for (double step = width; sign * row.at(a) > sign * value; step *= 2)
     if (a == d.low() || step > 1e12 * width)
@@ -167,10 +174,9 @@ double EquationMechanism::solve(Row& row, double value) const {
     (sign * row.at(middle) < sign * value ? a : b) = middle;
   }
   const double noise = std::abs(row.at(a) - value) < std::abs(row.at(b) - value) ? a : b;
-  require(std::abs(row.at(noise) - value) <= 1e-6 * (1 + std::abs(value)),
-          "{} has probability zero: no {} makes it", role_.node.attribute.show(value),
-          noises_[0].name);
-  return noise;
+  const double rounded = 1e-6 * (std::abs(value) + std::min(1.0, std::abs(own)));
+  if (std::abs(row.at(noise) - value) <= rounded) return noise;
+  return {};
 }
 
 Values EquationMechanism::abduct(const Values& value, Parents parents,
@@ -188,7 +194,10 @@ Values EquationMechanism::abduct(const Values& value, Parents parents,
               "{} has probability zero: the equation says {}", role_.node.attribute.show(x),
               role_.node.attribute.show(here.value()));
     } else if (abduction_ == Abduction::exact) {
-      own[0] = solve(here, x);
+      const std::optional<double> u = solve(here, x);
+      require(u.has_value(), "{} has probability zero: no {} makes it",
+              role_.node.attribute.show(x), noises_[0].name);
+      own[0] = *u;
     } else {
       RandomStream stream = random.stream(static_cast<int64_t>(i));
       int draws = 0;
@@ -205,7 +214,7 @@ Values EquationMechanism::abduct(const Values& value, Parents parents,
 }
 
 double EquationMechanism::checked(double value) const {
-  require(!std::isnan(value), "the equation {} has no value for some parents and noise",
+  require(std::isfinite(value), "the equation {} has no finite value for some parents and noise",
           io::show(value_.text()));
   const data::Attribute& a = role_.node.attribute;
   if (role_.node.is_discrete()) {
@@ -250,14 +259,23 @@ bool EquationMechanism::has_log_density() const {
          abduction_ == Abduction::exact;
 }
 
-// p(x) = p(u) / |dx / du|, the derivative by central differences.
+// p(x) = p(u) / |dx / du|, the derivative by central differences, wide enough for the digits that x
+// has left: t = 1.7e9 + u.
 std::vector<double> EquationMechanism::log_density(const Values& value, Parents parents) const {
   if (!has_log_density()) return Mechanism::log_density(value, parents);
   const Distribution& d = noises_[0].distribution;
   std::vector<double> log_p;
   for (size_t i = 0; i < value.numbers.size(); ++i) {
     Row here = row(parents, i);
-    const double u = solve(here, value.numbers[i]), h = 1e-6 * (d.usual_high() - d.usual_low());
+    const double x = value.numbers[i];
+    const std::optional<double> noise = solve(here, x);
+    if (!noise) {
+      log_p.push_back(-std::numeric_limits<double>::infinity());
+      continue;
+    }
+    const double u = *noise;
+    const double rounding = std::numeric_limits<double>::epsilon() * std::abs(x / spread(here));
+    const double h = std::clamp(std::cbrt(rounding), 1e-6, 1e-2) * (d.usual_high() - d.usual_low());
     const double left = std::max(d.low(), u - h), right = std::min(d.high(), u + h);
     const double slope = (here.at(right) - here.at(left)) / (right - left);
     log_p.push_back(d.log_density(u) - std::log(std::abs(slope)));

@@ -60,7 +60,10 @@ class EquationMechanism : public Mechanism {
   void draw(RandomStream& random, std::span<double> noise) const;
   Abduction tried() const;
   bool is_monotone(Row& row, bool& flat) const;
-  double solve(Row& row, double value) const;
+  // How far the value rises, or falls, over the middle half of the noise: the scale it has.
+  double spread(Row& row) const;
+  // The noise that makes the value; none where no noise does.
+  std::optional<double> solve(Row& row, double value) const;
   // The value as one of the node's: throws Error for a NaN, and for what is no state.
   double checked(double value) const;
 

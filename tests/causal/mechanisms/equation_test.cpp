@@ -60,6 +60,23 @@ TEST(Equation, ReturnsWhatItAbduces) {
   }
 }
 
+// Values of 1e-13, steps over 20 decades, seconds since 1970: nothing is measured in units of one.
+TEST(Equation, AbductsInItsOwnUnits) {
+  Values x({1.5});
+  const std::vector<const Values*> parents{&x};
+  const std::vector<int64_t> rows{0};
+  const RowRandom random{{.purpose = kernels::Purpose::abduction}, rows};
+  for (const auto& [text, u] : std::vector<std::pair<std::string, double>>{
+           {"1e-13 * exp(x + u)", 1.2}, {"exp(10 * u) * x", 0.3}, {"1.7e9 + x + u / 10", -1.4}}) {
+    const EquationMechanism mechanism = equation(text);
+    ASSERT_EQ(mechanism.abduction(), Abduction::exact) << text;
+    const Values y = mechanism.predict(Values({u}), parents);
+    EXPECT_NEAR(mechanism.abduct(y, parents, random).numbers[0], u, 1e-5) << text;
+  }
+  expect_error([&] { equation("1e-13 * exp(x + u)").abduct(Values({-1e-13}), parents, random); },
+               "-1e-13 has probability zero");
+}
+
 TEST(Equation, SaysWhatCannotBeInverted) {
   for (const char* text : {"x + abs(u)", "1 / ((u + x)^2 + 0.5)", "x * u", "sin(u) + x"})
     EXPECT_EQ(equation(text).abduction(),
@@ -108,6 +125,13 @@ TEST(Equation, HasTheDensityOfItsNoise) {
     EXPECT_NEAR(log_p[i], -u * u / 2 - std::log(2 * M_PI) / 2 - u, 1e-5);
   }
   EXPECT_FALSE(equation("x + abs(u)").has_log_density());
+  // No noise makes it: -inf. A number with few digits left behind the point has it all the same.
+  Values one({1}), below({-3}), time({1.7e9 + 1.05});
+  const std::vector<const Values*> parents{&one};
+  EXPECT_EQ(equation("x * exp(u)").log_density(below, parents)[0],
+            -std::numeric_limits<double>::infinity());
+  EXPECT_NEAR(equation("1.7e9 + x + u / 10").log_density(time, parents)[0],
+              -0.125 - std::log(2 * M_PI) / 2 + std::log(10), 1e-3);
 }
 
 TEST(Equation, OfStatesDrawsThePosterior) {
