@@ -32,7 +32,9 @@ fs::path mechanism_path(const fs::path& folder, const std::string& node) {
   std::string name;
   for (const char c : node) {
     const auto byte = static_cast<unsigned char>(c);
-    const bool plain = byte < 0x80 && (std::isalnum(byte) || c == '_' || c == '-' || c == '.');
+    // A dot may not come first: the node .. is no folder.
+    const bool plain =
+        byte < 0x80 && (std::isalnum(byte) || c == '_' || c == '-' || (c == '.' && !name.empty()));
     name += plain ? std::string(1, c) : fmt::format("%{:02X}", byte);
   }
   return folder / "mechanisms" / (name + ".safetensors");

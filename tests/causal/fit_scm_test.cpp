@@ -93,6 +93,15 @@ TEST(FitScm, AStoppedFitGoesOnAndEndsTheSame) {
   EXPECT_GT(agree, 400);
 }
 
+// What training leaves behind is removed with its folder, and nothing else.
+TEST(FitScm, ANodeMayBeCalledLikeAFolder) {
+  const testing::TemporaryFolder folder;
+  Node b = number("..", {"a"}), c = number(".", {"a"});
+  for (Node* node : {&b, &c}) node->mechanism = {"additive-noise", {{"steps", 2}, {"hidden", {2}}}};
+  fit_scm(with_mechanisms(Graph({number("a"), b, c})), data(), folder.path(), {});
+  EXPECT_EQ(load_model(folder.path()).model.graph().size(), 3u);
+}
+
 TEST(FitScm, SaysWhichLatentNodeIsInTheWay) {
   Node latent = number("h");
   latent.column = "";
