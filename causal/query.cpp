@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <set>
 
 #include "causal/node_text.h"
@@ -14,6 +15,7 @@ namespace diffscm::causal {
 namespace {
 
 constexpr double kZ = 1.959963984540054;  // of a 95% interval
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 struct Operator {
   std::string_view text;
@@ -207,7 +209,9 @@ class Asker {
     }
   }
 
+  // The interval is wide where few samples have all the weight: of one, nothing is known.
   void means(Answer& a, const WeightedSamples& s) const {
+    const double n = s.effective();
     for (size_t k = 0; k < terms_.size(); ++k) {
       double sum = 0, mean = 0, error = 0;
       for (size_t r = 0; r < s.weights.size(); ++r) {
@@ -217,7 +221,9 @@ class Asker {
       mean /= sum;
       for (size_t r = 0; r < s.weights.size(); ++r)
         error += std::pow(s.weights[r] / sum * (s.of[k].numbers[r] - mean), 2);
-      const double half = kZ * std::sqrt(error);
+      const double half = s.deterministic ? 0
+                          : n > 1         ? kZ * std::sqrt(error * n / (n - 1))
+                                          : kInfinity;
       a.lines.push_back(
           {"mean of " + graph_[terms_[k].node].name(), mean, mean - half, mean + half});
     }

@@ -61,6 +61,12 @@ Values set(const Node& node, const Setting& setting, const Values& natural) {
   return values;
 }
 
+std::vector<const Values*> addresses(const NodeValues& values) {
+  std::vector<const Values*> all;
+  for (const Values& v : values) all.push_back(&v);
+  return all;
+}
+
 // One batch of samples.
 class Batch {
  public:
@@ -114,7 +120,38 @@ class Batch {
       const auto logs = mechanism.log_density(value_[i], parents);
       for (size_t r = 0; r < logs.size(); ++r) log_weight[r] += logs[r];
     }
-    if (plan_.imagining) abduct(i);
+    if (plan_.imagining)
+      abduct(i);
+    else if (!plan_.weighs(graph_, i) && mechanism.has_log_density())
+      require_possible(i);
+  }
+
+  // Rows that the evidence so far does not exclude.
+  std::vector<int64_t> possible() const {
+    std::vector<int64_t> rows;
+    for (size_t r = 0; r < log_weight.size(); ++r)
+      if (log_weight[r] > -std::numeric_limits<double>::infinity())
+        rows.push_back(static_cast<int64_t>(r));
+    return rows;
+  }
+
+  NodeValues parents_in(size_t i, std::span<const int64_t> rows) const {
+    NodeValues selected;
+    for (const Values* parent : model_.parent_values(i, value_))
+      selected.push_back(parent->select(rows));
+    return selected;
+  }
+
+  // The factor that every sample shares, which is not needed unless it is zero.
+  void require_possible(size_t i) const {
+    const std::vector<int64_t> rows = possible();
+    if (rows.empty()) return;
+    const auto first = std::span(rows).first(1);
+    const NodeValues parents = parents_in(i, first);
+    const auto logs = model_.mechanism(i).log_density(value_[i].select(first), addresses(parents));
+    require(logs[0] > -std::numeric_limits<double>::infinity(),
+            "{} has probability 0 given what else is known: nothing follows from it",
+            shown(i, plan_.known.at(i)));
   }
 
   // The noise of a known node, in the rows whose parents allow its value.
@@ -123,22 +160,14 @@ class Batch {
     require(mechanism.abduction() != Abduction::impossible,
             "node {} is observed, and its mechanism ({}) cannot abduct its noise",
             io::show(graph_[i].name()), mechanism.description());
-    std::vector<int64_t> possible;
-    for (size_t r = 0; r < log_weight.size(); ++r)
-      if (log_weight[r] > -std::numeric_limits<double>::infinity())
-        possible.push_back(static_cast<int64_t>(r));
+    const std::vector<int64_t> rows = possible();
     noise_[i] = mechanism.draw_noise(model_.random(i, kernels::Purpose::exogenous, rows_));
-    if (possible.empty()) return;
+    if (rows.empty()) return;
     Rows some{rows_.seed, {}};
-    for (const int64_t r : possible) some.index.push_back(rows_.index[static_cast<size_t>(r)]);
-    NodeValues selected;
-    for (const Values* parent : model_.parent_values(i, value_))
-      selected.push_back(parent->select(possible));
-    std::vector<const Values*> parents;
-    for (const Values& v : selected) parents.push_back(&v);
-    noise_[i].assign(possible,
-                     mechanism.abduct(value_[i].select(possible), parents,
-                                      model_.random(i, kernels::Purpose::abduction, some)));
+    for (const int64_t r : rows) some.index.push_back(rows_.index[static_cast<size_t>(r)]);
+    const NodeValues parents = parents_in(i, rows);
+    noise_[i].assign(rows, mechanism.abduct(value_[i].select(rows), addresses(parents),
+                                            model_.random(i, kernels::Purpose::abduction, some)));
   }
 
   // Prediction under do() with the noise as it is; what is given there keeps or drops a sample.

@@ -167,6 +167,16 @@ TEST(Query, numbers_are_answered_by_samples_with_an_interval) {
   EXPECT_NEAR(partial.lines[0].value, 1, 0.03);
 }
 
+// Evidence that no sample comes near: the nearest has all the weight, and is no answer.
+TEST(Query, one_sample_says_nothing_of_its_interval) {
+  for (const QueryText& text : {QueryText{.of = "z", .given = "y=500"}, QueryText{.of = "z"}}) {
+    const Answer a =
+        answer(gaussian(), text, {.sampling = {.samples = text.given.empty() ? 1 : 100}});
+    EXPECT_EQ(a.lines[0].low, -std::numeric_limits<double>::infinity());
+    EXPECT_EQ(a.lines[0].high, std::numeric_limits<double>::infinity());
+  }
+}
+
 TEST(Query, full_evidence_and_noise_that_is_known_are_exact) {
   const Answer a =
       answer(gaussian(), {.of = "y", .observed = "z=1,x=2,y=7", .set = "x=natural*1.5"});
@@ -211,6 +221,13 @@ TEST(Query, says_what_is_wrong) {
                {.sampling = {.samples = 100}, .demand_samples = true});
       },
       "none of 100 samples agrees with the evidence");
+  // Nor where every sample shares the factor that is zero.
+  expect_error(
+      [] {
+        answer(shipped("sprinkler.toml"), {.of = "cloudy", .given = "sprinkler=0,rain=0,wet=1"},
+               {.demand_samples = true});
+      },
+      "wet=1 has probability 0 given what else is known");
   expect_error([] { answer(gaussian(), {.of = "y=1"}); }, "y is continuous and has any one value");
   Node hidden = binary("u", {}, nlohmann::json::array({{.5, .5}}));
   hidden.column.clear();
