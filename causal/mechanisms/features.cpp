@@ -13,11 +13,14 @@ using nlohmann::json;
 Standard Standard::of(std::span<const double> numbers) {
   if (numbers.empty()) return {};
   const auto n = static_cast<double>(numbers.size());
-  double sum = 0, squares = 0;
-  for (const double x : numbers) sum += x;
-  for (const double x : numbers) squares += (x - sum / n) * (x - sum / n);
-  const double deviation = std::sqrt(squares / n);
-  return {sum / n, deviation > 0 ? deviation : 1};
+  // In a unit, a power of two, in which squares neither overflow nor vanish.
+  double largest = 0, sum = 0, squares = 0;
+  for (const double x : numbers) largest = std::max(largest, std::abs(x));
+  const double unit = largest > 0 ? std::ldexp(1.0, std::ilogb(largest)) : 1;
+  for (const double x : numbers) sum += x / unit;
+  for (const double x : numbers) squares += (x / unit - sum / n) * (x / unit - sum / n);
+  const double deviation = std::sqrt(squares / n) * unit;
+  return {sum / n * unit, deviation > 0 ? deviation : 1};
 }
 
 void to_json(json& j, const Standard& s) {

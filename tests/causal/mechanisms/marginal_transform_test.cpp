@@ -15,6 +15,16 @@ std::vector<double> lognormal() {
   return x;
 }
 
+// Beyond what can be squared in double precision, above and below.
+TEST(Standard, IsOfAnySize) {
+  for (const double unit : {1e300, 1e-200}) {
+    const Standard s = Standard::of(std::vector<double>{-1 * unit, 3 * unit});
+    EXPECT_NEAR(s.mean / unit, 1, 1e-12);
+    EXPECT_NEAR(s.deviation / unit, 2, 1e-12);
+  }
+  EXPECT_EQ(Standard::of(std::vector<double>{0, 0}).deviation, 1);
+}
+
 TEST(MarginalTransform, StandardisesAndReturns) {
   const std::vector<double> x = lognormal();
   for (const double share : {0.0, 0.5, 1.0}) {
