@@ -111,8 +111,10 @@ Graph::Graph(std::vector<Node> nodes, std::string name) : name_(std::move(name))
   for (size_t i = 0; i < nodes.size(); ++i) {
     check(nodes[i]);
     if (!places.emplace(nodes[i].name(), i).second) fail("{} is declared twice", where(nodes[i]));
-    if (!nodes[i].is_latent() && !columns.insert(nodes[i].column).second)
-      fail("{} has the column {} of another node", where(nodes[i]), io::show(nodes[i].column));
+    // In tables that are written a latent node's column has its name.
+    const std::string& column = nodes[i].is_latent() ? nodes[i].name() : nodes[i].column;
+    if (!columns.insert(column).second)
+      fail("{} has the column {} of another node", where(nodes[i]), io::show(column));
     names.push_back(nodes[i].name());
   }
   std::vector<std::vector<size_t>> parents(nodes.size()), children(nodes.size());

@@ -44,9 +44,12 @@ std::string_view first_word(std::string_view text) {
 
 WordRules rules_for(std::string_view text) {
   constexpr std::string_view kMarks = "{}[];,=:";
-  // DAGitty has arrows that begin with <, DOT has texts in <..>.
+  // DAGitty has more arrows that begin with <, DOT has texts in <..>.
   if (first_word(text).ends_with("graph"))
-    return {.marks = kMarks, .arrows = {"->", "--"}, .hash_comments = true, .angle_quotes = true};
+    return {.marks = kMarks,
+            .arrows = {"<->", "->", "<-", "--"},
+            .hash_comments = true,
+            .angle_quotes = true};
   return {.marks = kMarks,
           .arrows = {"<->", "->", "<-", "--", "@->", "<-@", "@-@", "@--", "--@"},
           .hash_comments = true};
@@ -122,6 +125,8 @@ class DotReader {
     if (!word.quoted && word.text.size() == 1 &&
         std::string_view("{}[];,=:").find(word.text[0]) != std::string_view::npos)
       words_.fail_at(word, "{} where a node should be", io::show(word.text));
+    if (!word.quoted && word.text.starts_with('#'))
+      words_.fail_at(word, "a comment with # is a whole line: give //, or a name between quotes");
     while (words_.take(":")) {
       const Word port = words_.next();
       notes_.push_back(

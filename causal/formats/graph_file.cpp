@@ -1,5 +1,7 @@
 #include "causal/formats/graph_file.h"
 
+#include <algorithm>
+
 #include "causal/formats/bif.h"
 #include "causal/formats/dot.h"
 #include "engine/io/file.h"
@@ -9,6 +11,25 @@ namespace diffscm::causal {
 namespace {
 
 constexpr uint64_t kGraphLimit = uint64_t{256} << 20;
+
+// What of the graph a file in BIF or DOT does not say.
+std::vector<std::string> lost(const Graph& graph, bool bif) {
+  const auto any = [&](auto&& what) { return std::ranges::any_of(graph.nodes(), what); };
+  const auto has_column = [](const Node& n) { return !n.is_latent() && n.column != n.name(); };
+  std::vector<std::string> notes;
+  if (!bif && any([](const Node& n) { return !n.mechanism.name.empty(); }))
+    notes.emplace_back("DOT has the nodes and edges, not the mechanisms");
+  if (any(has_column) || (bif && any(&Node::is_latent)))
+    notes.push_back(fmt::format("{} does not say which column a node has{}", bif ? "BIF" : "DOT",
+                                bif ? ", or that it is latent" : ""));
+  if (bif && any([](const Node& n) {
+        return n.attribute.states.size() > 2 &&
+               n.mechanism.parameters.value("counterfactual", "") == "inverse-cdf";
+      }))
+    notes.emplace_back(
+        "BIF does not say counterfactual = \"inverse-cdf\": read back, they are by Gumbel-max");
+  return notes;
+}
 
 }  // namespace
 
@@ -42,13 +63,10 @@ std::vector<std::string> write_graph(const std::filesystem::path& path, const Gr
     text = to_json(graph).dump(1) + "\n";
   } else if (ending == ".bif") {
     text = to_bif(graph);
+    notes = lost(graph, /*bif=*/true);
   } else if (ending == ".dot" || ending == ".gv") {
     text = to_dot(graph);
-    for (const Node& node : graph.nodes())
-      if (!node.mechanism.name.empty()) {
-        notes = {"DOT has the nodes and edges, not the mechanisms"};
-        break;
-      }
+    notes = lost(graph, /*bif=*/false);
   } else {
     fail("{} is not a graph's file: give a .toml, .json, .bif, .dot or .gv", io::show(path));
   }

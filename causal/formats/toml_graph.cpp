@@ -50,7 +50,10 @@ class NodeReader {
     read_range();
     if (const auto* parents = take("parents")) node_.parents = texts("parents", *parents);
     const bool latent = read_bool("latent");
-    node_.column = latent ? "" : text("column", node_.name());
+    node_.column = text("column", latent ? "" : node_.name());
+    place().check(!latent || node_.column.empty(),
+                  "node {} is latent, and so without a column: give one of the two",
+                  io::show(node_.name()));
     place().check(latent || !node_.column.empty(), "node {} has an empty column: say latent = true",
                   io::show(node_.name()));
     node_.mechanism.name = text("mechanism", "");
@@ -113,6 +116,8 @@ class NodeReader {
       node_.attribute = data::numbered_category(node_.name(), count);
     } else if (states != nullptr) {
       node_.attribute.states = texts("states", *states);
+      place(*states).check(!node_.attribute.states.empty(),
+                           "node {} has no state: give one or more", io::show(node_.name()));
     }
     const auto& named = node_.attribute.states;
     const auto* kind = take("kind");

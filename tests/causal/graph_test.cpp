@@ -54,6 +54,9 @@ TEST(Graph, states_and_ranges_must_fit_the_kind) {
   Node other = number("o");
   other.column = "b";
   expect_error([&] { Graph({number("b"), other}); }, R"(has the column "b" of another node)");
+  Node latent = number("b");
+  latent.column.clear();
+  expect_error([&] { Graph({latent, other}); }, R"(has the column "b" of another node)");
   expect_error([] { parse_node_kind("float"); }, R"(kind "float" is unknown: give continuous,)");
 }
 

@@ -101,6 +101,15 @@ TEST(Bif, errors_name_the_line) {
   expect(y + "probability (y | x) { (u) 1, 0; }", R"(x "u" is unknown: give "t" or "f")");
   expect(y + "/* never", "the comment in line 3 does not end");
   expect(y + "\"never", "the quote in line 3 does not end");
+  const testing::TemporaryFolder folder;
+  Node node = category("x", {"a", "b", "c"}, {}, nlohmann::json::array({{.5, .25, .25}}));
+  EXPECT_TRUE(write_graph(folder / "g.bif", Graph({node})).empty());
+  node.mechanism.parameters["counterfactual"] = "inverse-cdf";
+  node.column.clear();
+  const auto notes = write_graph(folder / "g.bif", Graph({node}));
+  ASSERT_EQ(notes.size(), 2u);
+  EXPECT_EQ(notes[0], "BIF does not say which column a node has, or that it is latent");
+  EXPECT_NE(notes[1].find("read back, they are by Gumbel-max"), std::string::npos);
   expect_error([] { to_bif(Graph({number("x")})); }, "BIF holds discrete nodes with tables");
 }
 

@@ -72,6 +72,22 @@ dag {
   EXPECT_EQ(parse_dot("dag{x->y;z}", "g").graph.size(), 3u);
 }
 
+TEST(Dot, arrows_point_either_way) {
+  const Graph g = parse_dot("digraph { a <-> b; c <- a; a -> d [label=<x>] }", "g.dot").graph;
+  EXPECT_EQ(g.size(), 5u);
+  EXPECT_EQ(g[g.find("b")].parents, (Names{"a<->b"}));
+  EXPECT_EQ(g[g.find("c")].parents, (Names{"a"}));
+}
+
+TEST(Dot, says_what_it_cannot_hold) {
+  const testing::TemporaryFolder folder;
+  Node a = number("a");
+  a.column = "A";
+  EXPECT_EQ(write_graph(folder / "g.dot", Graph({a})),
+            (Names{"DOT does not say which column a node has"}));
+  EXPECT_EQ(write_graph(folder / "g.toml", Graph({a})), Names{});
+}
+
 TEST(Dot, errors_name_the_line) {
   const auto expect = [](const std::string& text, std::string_view part) {
     expect_error([&] { parse_dot(text, "g.dot"); }, part);
@@ -90,6 +106,7 @@ TEST(Dot, errors_name_the_line) {
   expect("digraph { a -> b\nb -> a }", R"(cycle: "a" -> "b" -> "a")");
   expect("digraph " + std::string(300, '{'), "groups are open");
   expect("digraph { a [kind=binary] }", "it needs states");
+  expect("digraph { a -> b # so\n}", "line 1: a comment with # is a whole line");
   expect("digraph \xff { a }", R"(the graph's name, "\xff", is not UTF-8)");
 }
 

@@ -79,6 +79,8 @@ TEST(TomlGraph, errors_name_the_line) {
   expect("[nodes.a]\n\nparents = \"b\"", "line 3: parents of node \"a\" must be a list");
   expect("[nodes.a]\nparents = [\"b\"]", R"(g.toml: line 1: node "a" has the unknown parent "b")");
   expect("[nodes.a]\nstates = [1]", "must be a list of texts");
+  expect("[nodes.a]\nstates = []", "line 2: node \"a\" has no state");
+  expect("[nodes.a]\nlatent = true\ncolumn = \"b\"", "is latent, and so without a column");
   expect("[nodes.a]\nstates = 0", "cannot have 0 states");
   expect("[nodes.a]\nstates = 100000000", "cannot have 100000000 states");
   expect("[nodes.a]\nrange = [2, 1]", "line 2: range of node \"a\" must be [low, high]");
