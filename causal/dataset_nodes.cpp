@@ -118,7 +118,13 @@ std::vector<float> DatasetNodes::true_image(int64_t i, const NodeValues& values,
                                             int64_t row) const {
   const data::World* world = dataset_.world.get();
   const data::Assignment set = assignment(values, row);
-  if (world == nullptr || !world->knows_image(i, set)) return {};
+  const auto is_outside = [&](const data::Attribute& a) {
+    const auto value = set.find(a.name);
+    return value != set.end() && (value->second < a.low || value->second > a.high);
+  };
+  if (world == nullptr || std::ranges::any_of(dataset_.attributes, is_outside) ||
+      !world->knows_image(i, set))
+    return {};
   return world->image(i, set);
 }
 

@@ -30,5 +30,29 @@ TEST(DatasetNodes, MatchStatesByNameOrAllByOrder) {
   expect_error([&] { values_in(numbered, {"calm"}); }, "1 states");
 }
 
+// One grey pixel, as bright as x says, from 0 to 1.
+class Pixel : public data::World {
+ public:
+  data::Assignment attributes(int64_t, const data::Assignment& set) const override { return set; }
+  std::vector<float> image(int64_t, const data::Assignment& set) const override {
+    require(set.at("x") <= 1, "the world cannot draw it");
+    return {static_cast<float>(set.at("x"))};
+  }
+};
+
+TEST(DatasetNodes, BeyondTheWorldsRangeNobodyKnowsTheImage) {
+  data::Dataset set;
+  set.name = "pixels";
+  set.height = set.width = set.channels = 1;
+  set.pixels = {0};
+  set.add({.name = "x", .low = 0, .high = 1}, {0.5});
+  set.world = std::make_shared<Pixel>();
+  Node image{.attribute = {.name = "image"}, .kind = NodeKind::image, .column = "image"};
+  const Graph graph({number("x"), image});
+  const DatasetNodes nodes(graph, set);
+  EXPECT_EQ(nodes.true_image(0, {Values({0.25}), Values()}, 0), std::vector<float>{0.25});
+  EXPECT_TRUE(nodes.true_image(0, {Values({2}), Values()}, 0).empty());
+}
+
 }  // namespace
 }  // namespace diffscm::causal
