@@ -13,12 +13,12 @@ namespace diffscm::causal {
 namespace {
 
 // Throws Error naming the first value that is not one of the node's.
-void check_values(const Node& node, const Values& values, const std::string& what) {
+void check_values(const Node& node, const Values& values, auto&& what) {
   if (values.is_image()) return;
   for (size_t row = 0; row < values.numbers.size(); ++row) try {
       node.attribute.check(values.numbers[row]);
     } catch (const Error& e) {
-      fail("{}, row {}: {}", what, row, e.what());
+      fail("{}: {}", what(row), e.what());
     }
 }
 
@@ -126,7 +126,8 @@ Values StructuralCausalModel::abduct(size_t i, const NodeValues& factual, const 
   for (size_t row = 0; row < factual[i].numbers.size(); ++row)
     if (std::isnan(factual[i].numbers[row]))
       fail("node {} has no value in row {}", io::show(node.name()), rows.index[row]);
-  check_values(node, factual[i], "a factual value");
+  check_values(node, factual[i],
+               [&](size_t row) { return fmt::format("a factual value, row {}", rows.index[row]); });
   if (mechanisms_[i]->abduction() == Abduction::impossible) return {};
   return mechanisms_[i]->abduct(factual[i], parent_values(i, factual),
                                 random(i, kernels::Purpose::abduction, rows));
@@ -201,7 +202,9 @@ Prediction StructuralCausalModel::predict(const NodeValues& noise, const Interve
     const Values& set = prediction.value.back();
     require(set.rows() == prediction.natural.back().rows(), "do({}) changed the number of rows",
             node.name());
-    check_values(node, set, fmt::format("do({}={})", node.name(), setting->second.text));
+    check_values(node, set, [&](size_t) {
+      return fmt::format("do({}={})", node.name(), setting->second.text);
+    });
   }
   return prediction;
 }

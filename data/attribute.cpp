@@ -77,7 +77,8 @@ double Attribute::parse(std::string_view text) const {
     return static_cast<double>(found - states.begin());
   }
   double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const bool plus = text.size() > 1 && text[0] == '+' && text[1] != '-';
+  const auto [end, error] = std::from_chars(text.data() + plus, text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size())
     fail("{} is {}: give {}", name, io::show(text), range_in_words(*this));
   check(value);

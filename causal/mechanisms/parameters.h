@@ -16,7 +16,7 @@ class Parameters {
   explicit Parameters(const nlohmann::json& values) : values_(values) {}
 
   bool has(const std::string& key) {
-    known_.push_back(key);
+    if (std::ranges::find(known_, key) == known_.end()) known_.push_back(key);
     return values_.contains(key);
   }
   // Throws Error naming the key when it is not there, or not a T.

@@ -115,7 +115,7 @@ void TableMechanism::set_rows(const json& rows) {
       at = at * parent.states.size() +
            static_cast<size_t>(parent.parse(row[p].get_ref<const std::string&>()));
     }
-    if (known[at]) fail("rows has p(. | {}) twice", name_of_combination(at));
+    if (known[at]) fail("rows has {} twice", name_of_row(at));
     known[at] = true;
     for (size_t k = 0; k < states(); ++k) {
       require(row[parents + k].is_number(), "row {} of rows: {} is not a probability", r + 1,
@@ -127,8 +127,7 @@ void TableMechanism::set_rows(const json& rows) {
   }
   const auto missing = std::ranges::find(known, false);
   if (missing != known.end())
-    fail("rows has no p(. | {})",
-         name_of_combination(static_cast<size_t>(missing - known.begin())));
+    fail("rows has no {}", name_of_row(static_cast<size_t>(missing - known.begin())));
   probabilities_ = std::move(table);
 }
 
@@ -141,6 +140,10 @@ std::string TableMechanism::name_of_combination(size_t combination) const {
     combination /= parent.states.size();
   }
   return text;
+}
+
+std::string TableMechanism::name_of_row(size_t combination) const {
+  return role_.parents.empty() ? "p(.)" : "p(. | " + name_of_combination(combination) + ")";
 }
 
 std::string TableMechanism::name_of_probability(Parents parents, size_t row, size_t state) const {

@@ -48,6 +48,7 @@ class TableMechanism : public Mechanism {
   size_t combination(Parents parents, size_t row) const;
   std::span<const double> conditional(Parents parents, size_t row) const;
   std::string name_of_combination(size_t combination) const;
+  std::string name_of_row(size_t combination) const;  // "p(. | p=no)"
   std::string name_of_probability(Parents parents, size_t row, size_t state) const;
   void set_rows(const nlohmann::json& rows);
 

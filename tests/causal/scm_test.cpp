@@ -182,7 +182,7 @@ TEST(Scm, refuses_values_that_a_node_cannot_have) {
   const Rows one = first_rows(0, 1);
   expect_error([&] { set_to(scm.graph()[0], 2); }, "not one of its 2 states");
   const Setting high{[](const Values&) { return Values(std::vector<double>{3}); }, "natural + 3"};
-  expect_error([&] { scm.sample(one, {{1, high}}); }, "do(stage=natural + 3), row 0");
+  expect_error([&] { scm.sample(one, {{1, high}}); }, "do(stage=natural + 3): stage 3 is not");
   const auto row = [](double a, double b, double c) {
     return NodeValues{Values(std::vector{a}), Values(std::vector{b}), Values(std::vector{c})};
   };

@@ -66,6 +66,10 @@ TEST(Table, rows_are_named_and_complete) {
   expect_error(make(json::array({{"yes", 0.2, 0.3, 0.5}})), "rows has no p(. | p=no)");
   expect_error(make(json::array({{"yes", 0.2, 0.3, 0.5}, {"yes", 0.2, 0.3, 0.5}})),
                "rows has p(. | p=yes) twice");
+  Role root = role({{"rows", json::array()}});
+  root.parents.clear();
+  root.node.parents.clear();
+  expect_error([&] { make_table(root); }, "rows has no p(.)");
   expect_error(make(json::array({{"yes", 0.2, 0.3, 0.4}})), "sum to 0.9, not to 1");
   expect_error(make(json::array({{"yes", -0.2, 0.7, 0.5}})), "-0.2 is not a probability");
   expect_error(make(json::array({{"yes", 0.5, 0.5}})), "1 of the parents' states and 3 prob");
@@ -73,7 +77,11 @@ TEST(Table, rows_are_named_and_complete) {
   expect_error(make(json::array({{1, 0.5, 0.5, 0}})), "1 is not the name of a state");
   expect_error(make(json::array({{"no", "x", 0.5, 0}})), R"("x" is not a probability)");
   expect_error(make(3), "rows must be a list");
-  expect_error([] { make_table(role({{"row", 1}})); }, R"(no parameter "row": give)");
+  expect_error(
+      [] {
+        make_table(role({{"row", 1}}));
+      },
+      R"(no parameter "row": give "pseudocount", "counterfactual" or "rows")");
   expect_error([] { make_table(role({{"counterfactual", "copy"}})); }, "counterfactual \"copy\"");
   Role continuous = role({});
   continuous.parents[0] = number("p");

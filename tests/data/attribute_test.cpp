@@ -21,6 +21,9 @@ TEST(Attribute, a_state_is_its_index) {
   const Attribute digit = numbered_category("digit", 10);
   EXPECT_EQ(digit.parse("7"), 7);
   EXPECT_EQ(digit.show(9), "9");
+  EXPECT_EQ(Attribute{.name = "x"}.parse("+1.5"), 1.5);
+  for (const char* text : {"+", "+-1", "++1", "-+1"})
+    expect_error([&] { Attribute{.name = "x"}.parse(text); }, "give a finite number");
   expect_error([&] { kAnimal.parse("Cat"); }, R"(animal "Cat" is unknown: give "cat", "dog" or)");
   expect_error([&] { kAnimal.parse("0"); }, "unknown");
   expect_error([&] { kAnimal.parse(""); }, "unknown");
