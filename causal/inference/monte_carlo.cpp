@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <set>
 
 #include "engine/io/file.h"
 #include "kernels/error.h"
@@ -30,10 +29,20 @@ struct Plan {
     matters.resize(graph.size());
     for (const size_t node : nodes) matters[node] = true;
     for (const size_t node : graph.ancestors(nodes)) matters[node] = true;
+    predicted.resize(graph.size());
     deterministic = imagining;
-    for (size_t i = 0; i < graph.size(); ++i)
-      if (matters[i] && (!known.contains(i) || model.mechanism(i).abduction() != Abduction::exact))
-        deterministic = false;
+    std::vector<bool> reached(graph.size());
+    for (size_t i = 0; i < graph.size(); ++i) {
+      const bool follows =
+          std::ranges::any_of(graph.parents(i), [&](size_t p) { return reached[p]; });
+      const auto setting = q.intervention.find(i);
+      const bool is_set = setting != q.intervention.end();
+      reached[i] = follows || is_set;
+      predicted[i] = imagining && follows && !(is_set && !setting->second.uses_natural);
+      const bool is_certain = known.contains(i) &&
+                              (!predicted[i] || model.mechanism(i).abduction() == Abduction::exact);
+      if (matters[i] && !is_certain) deterministic = false;
+    }
   }
   // A factor of the weight that every sample shares need not be known.
   bool weighs(const Graph& graph, size_t node) const {
@@ -44,6 +53,7 @@ struct Plan {
   bool imagining;  // two worlds
   Known known;     // in the world as it is, or in the only one
   std::vector<bool> matters;
+  std::vector<bool> predicted;  // anew under do(), from the noise
   bool deterministic;
 };
 
@@ -120,7 +130,8 @@ class Batch {
       const auto logs = mechanism.log_density(value_[i], parents);
       for (size_t r = 0; r < logs.size(); ++r) log_weight[r] += logs[r];
     }
-    if (plan_.imagining)
+    const bool abducts = mechanism.abduction() != Abduction::impossible;
+    if (plan_.predicted[i] || (plan_.imagining && abducts))  // unneeded, it tells a contradiction
       abduct(i);
     else if (!plan_.weighs(graph_, i) && mechanism.has_log_density())
       require_possible(i);
@@ -175,22 +186,19 @@ class Batch {
     NodeValues factual = value_;
     for (size_t i = 0; i < graph_.size(); ++i) {
       if (!plan_.matters[i]) continue;
-      const bool changed =
-          std::ranges::any_of(graph_.parents(i), [&](size_t p) { return changed_.contains(p); });
-      if (changed)
+      if (plan_.predicted[i]) {
         value_[i] = model_.mechanism(i).predict(noise_[i], model_.parent_values(i, value_));
+        keep_factual(i, factual);
+      }
       const auto setting = question_.intervention.find(i);
       if (setting != question_.intervention.end())
         value_[i] = set(graph_[i], setting->second, value_[i]);
-      if (changed || setting != question_.intervention.end()) changed_.insert(i);
-      if (changed) keep_factual(i, factual);
     }
     for (const auto& [node, value] : question_.given) keep_where(node, value);
   }
 
   // do() of what is so already changes nothing, to the bit.
   void keep_factual(size_t i, const NodeValues& factual) {
-    if (question_.intervention.contains(i)) return;
     std::vector<int64_t> same;
     for (int64_t r = 0; r < size(); ++r)
       if (std::ranges::all_of(graph_.parents(i),
@@ -214,7 +222,6 @@ class Batch {
   const Plan& plan_;
   Rows rows_;
   NodeValues value_, noise_;
-  std::set<size_t> changed_;
 
  public:
   std::vector<double> log_weight;

@@ -195,6 +195,13 @@ TEST(Query, full_evidence_and_noise_that_is_known_are_exact) {
                {.of = "y", .observed = "z=1,x=2,y=7", .set = "x=0"});
       },
       R"(node "y" is observed, and its mechanism (linear) cannot abduct)");
+  // Of a node that do() sets whatever is natural, or whose parents stay, no noise is asked for.
+  for (const auto& [set, value] : {std::pair{"x=0,y=3", 3.0}, {"y=natural*2", 14.0}}) {
+    const Answer known =
+        answer(gaussian(Abduction::impossible), {.of = "y", .observed = "z=1,x=2,y=7", .set = set});
+    EXPECT_TRUE(known.exact) << set;
+    EXPECT_EQ(known.lines[0].value, value) << set;
+  }
   expect_error(
       [] { answer(gaussian(), {.of = "z", .given = "y=1", .observed = "x=1", .set = "x=2"}); },
       "y=1 is given in the world of do()");
