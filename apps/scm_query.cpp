@@ -1,6 +1,8 @@
 // diffscm scm query: seeing, doing and imagining, exactly where a graph allows it.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
 #include <filesystem>
 
 #include "apps/scm.h"
@@ -42,15 +44,18 @@ struct Flags {
   }
 };
 
-// Seven digits of a sampled number, all that matter of an exact one.
-std::string number(double x, bool exact) {
-  return exact ? fmt::format("{:.10g}", x) : fmt::format("{:.6g}", x);
+// Of an exact number ten behind the point; of a sampled one six, or those that its interval leaves.
+int digits_of(const causal::Line& line, bool exact) {
+  const double size = std::log10(std::abs(line.value));  // -inf of 0
+  if (exact) return static_cast<int>(std::clamp(10 + size, 10.0, 15.0));
+  const double half = (line.high - line.low) / 2;
+  return half > 0 ? static_cast<int>(std::clamp(3 + size - std::log10(half), 6.0, 15.0)) : 6;
 }
 
 std::string in_words(const causal::Line& line, bool exact) {
-  std::string text = number(line.value, exact);
-  if (!exact)
-    text += fmt::format("  ({} to {})", number(line.low, false), number(line.high, false));
+  const int digits = digits_of(line, exact);
+  std::string text = fmt::format("{:.{}g}", line.value, digits);
+  if (!exact) text += fmt::format("  ({:.{}g} to {:.{}g})", line.low, digits, line.high, digits);
   return text;
 }
 

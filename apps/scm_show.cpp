@@ -66,6 +66,23 @@ void print(const causal::Graph& graph, const causal::Intervention& intervention)
   if (!intervention.empty()) fmt::print("{}\n", causal::factorisation(graph, intervention));
 }
 
+// The graph for a file in another folder, from which the networks that it names are found.
+causal::Graph moved_to(const std::filesystem::path& folder, const causal::Graph& graph) {
+  std::vector<causal::Node> nodes(graph.nodes().begin(), graph.nodes().end());
+  for (causal::Node& node : nodes) {
+    if (node.kind != causal::NodeKind::image || node.mechanism.folder.empty()) continue;
+    const auto move = [&](nlohmann::json& file) {
+      const std::filesystem::path path = file.is_string() ? file.get<std::string>() : "";
+      if (!path.empty() && path.is_relative())
+        file = std::filesystem::proximate(node.mechanism.folder / path, folder).generic_string();
+    };
+    nlohmann::json& parameters = node.mechanism.parameters;
+    if (parameters.contains("model")) move(parameters["model"]);
+    if (parameters.contains("predictors")) std::ranges::for_each(parameters["predictors"], move);
+  }
+  return causal::Graph(std::move(nodes), graph.name());
+}
+
 void check_format(const std::string& out) {
   constexpr std::array kFormats{".svg", ".toml", ".json", ".bif", ".dot", ".gv"};
   if (out.empty() || std::ranges::count(kFormats, std::filesystem::path(out).extension()) > 0)
@@ -87,7 +104,8 @@ void run(Common& common, Flags flags) {
     } else {
       if (!intervention.empty())
         throw UsageError("--out in this format is the graph as it is: give .svg, or no --do");
-      for (const std::string& note : causal::write_graph(out, graph)) common.console.say(note);
+      const causal::Graph moved = moved_to(std::filesystem::absolute(out).parent_path(), graph);
+      for (const std::string& note : causal::write_graph(out, moved)) common.console.say(note);
     }
   }
   if (common.json) {

@@ -44,6 +44,27 @@ TEST(ScmQuery, answers_on_three_rungs) {
   EXPECT_GT(j["answers"][1]["high"], 0.121);
 }
 
+// As many digits as say something: of seconds since 1970 more than six.
+TEST(ScmQuery, shows_the_digits_that_matter) {
+  const fs::path graph = world() / "time.toml";
+  testing::put(graph,
+               "[nodes.t]\nmechanism = \"equation\"\nvalue = \"1.7e9 + u\"\n"
+               "noise = {u = \"uniform(0, 2)\"}\n[nodes.s]\nparents = [\"t\"]\n"
+               "mechanism = \"equation\"\nvalue = \"t + u\"\n"
+               "noise = {u = \"uniform(0, 1)\"}\n");
+  const Arguments ask = {"scm", "query", graph, "--quiet"};
+  const Result sampled = diffscm(ask + Arguments{"--of", "t", "--samples", "10000"});
+  expect_success(sampled);
+  EXPECT_TRUE(sampled.out.starts_with("E(t) = 1700000001.0") ||
+              sampled.out.starts_with("E(t) = 1700000000.9"))
+      << sampled.out;
+  const Result exact =
+      diffscm(ask + Arguments{"--of", "s", "--observed", "t=1700000001,s=1700000001.25", "--do",
+                              "t=1700000000.5"});
+  expect_success(exact);
+  EXPECT_NE(exact.out.find(" = 1700000000.75\n"), std::string::npos) << exact.out;
+}
+
 TEST(ScmQuery, asks_about_the_rows_of_a_table) {
   const fs::path data = world() / "people.csv", out = world() / "answers.csv";
   testing::put(data, "age,vaccinated,flu\n27,1,0\n78,0,1\n52,,0\n");
@@ -225,6 +246,21 @@ TEST(GraphDrawing, long_edges_pass_between_the_boxes) {
         for (const Drawing::Box& box : drawing.boxes)
           ASSERT_FALSE(box.holds(x, y)) << name << ": " << x << ", " << y;
   }
+}
+
+TEST(ScmShow, networks_are_found_from_the_new_file) {
+  const fs::path from = world() / "from" / "g.toml", to = world() / "to" / "g.toml";
+  fs::create_directories(from.parent_path());
+  fs::create_directories(to.parent_path());
+  testing::put(from,
+               "[nodes.a]\n[nodes.image]\nkind = \"image\"\nparents = [\"a\"]\n"
+               "mechanism = \"image-diffusion\"\nform = \"anti-causal\"\n"
+               "model = \"net.safetensors\"\npredictors = {a = \"/nets/a.safetensors\"}\n");
+  expect_success(diffscm({"scm", "show", from, "--out", to, "--quiet"}));
+  const causal::Graph graph = causal::read_graph(to).graph;
+  const json& parameters = graph[graph.find("image")].mechanism.parameters;
+  EXPECT_EQ(parameters["model"], "../from/net.safetensors");
+  EXPECT_EQ(parameters["predictors"]["a"], "/nets/a.safetensors");
 }
 
 TEST(ScmShow, refuses_mechanisms_that_cannot_be) {
