@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <numeric>
@@ -60,6 +61,10 @@ std::vector<Question> parse_questions(const Flags& flags, const causal::Graph& g
     questions.push_back({text, as_usage([&] { return causal::parse_intervention(text, graph); })});
     if (questions.back().set.empty()) throw UsageError("--do sets nothing: give NODE=VALUE");
   }
+  if (questions.size() > 1 && std::ranges::count(graph.nodes(), "do", &causal::Node::column) > 0)
+    throw UsageError(
+        "several --do need a column \"do\" in the table, which is a node's: give one --do at a "
+        "time");
   return questions;
 }
 

@@ -181,6 +181,12 @@ TEST(Scm, BadInputIsOneLine) {
   expect_failure(diffscm(sample + Arguments{"on=maybe"}), 2, "do(on=maybe)");
   expect_failure(diffscm(sample + Arguments{"z=1"}), 2, "z");
   expect_failure(diffscm({"scm", "evaluate", small().model, "--out", out}), 2, "--truth");
+  const fs::path named = world() / "named.toml";
+  testing::put(named,
+               "[nodes.do]\nkind = \"binary\"\nmechanism = \"table\"\nrows = [[0.5, 0.5]]\n");
+  expect_failure(diffscm({"scm", "counterfactual", named, "--observed", holes, "--do", "do=1",
+                          "--do", "do=0", "--out", out}),
+                 2, "give one --do at a time");
   const Arguments judge = {"scm",         "evaluate", small().model, "--truth",
                            small().truth, "--out",    out,           "--do"};
   expect_failure(diffscm(judge + Arguments{"z"}), 2, "there is no node \"z\"");
