@@ -48,6 +48,12 @@ std::pair<ModelInfo, NamedTensors> extract(const MechanismState& state, const st
   return {info, tensors};
 }
 
+size_t parent_named(const Role& role, const std::string& name, const char* key) {
+  for (size_t p = 0; p < role.parents.size(); ++p)
+    if (role.parents[p].name() == name) return p;
+  fail("{}: {} is no parent", key, io::show(name));
+}
+
 // Keeps the network in a file under `prefix`.
 void adopt(MechanismState& state, const std::string& prefix, const std::filesystem::path& file) {
   const auto [info, tensors] = read_model(file);
@@ -86,6 +92,13 @@ ImageDiffusion::ImageDiffusion(const Role& role) : role_(role) {
   const auto model = parameters.get<std::string>("model", "");
   json predictors = json::object();
   if (!conditional_) predictors = parameters.get<json>("predictors", json::object());
+  require(predictors.is_object(), "predictors is {}: give {{PARENT = \"FILE\", ..}}",
+          predictors.dump());
+  for (const auto& [name, file] : predictors.items()) {
+    parent_named(role, name, "predictors");
+    require(file.is_string(), "the predictor of {} is {}: give a file", io::show(name),
+            file.dump());
+  }
   training_ = {.unet = parameters.get<json>("unet", json::object()),
                .predictor = conditional_ ? json::object()
                                          : parameters.get<json>("predictor", json::object()),
@@ -117,15 +130,14 @@ ImageDiffusion::Walk ImageDiffusion::walk_of(Parameters& parameters) const {
   require(walk.levels >= 0 && walk.levels <= 1'000'000, "levels is {}: give 1 or more",
           walk.levels);
   walk.scales.assign(role_.parents.size(), parameters.number("scale", 1, 0, 1e6));
-  if (conditional_) return walk;
   const json scales = parameters.get<json>("scales", json::object());
+  require(!conditional_ || scales.empty(),
+          "scales are of form anti-causal: a conditional network has one scale");
   for (const auto& [name, s] : scales.items()) {
-    const auto parent = std::ranges::find_if(
-        role_.parents, [&, &name = name](const Node& p) { return p.name() == name; });
-    require(parent != role_.parents.end(), "scales: {} is no parent", io::show(name));
+    const size_t parent = parent_named(role_, name, "scales");
     require(s.is_number() && s.get<double>() >= 0, "the scale of {} is {}: give a number >= 0",
             name, s.dump());
-    walk.scales[static_cast<size_t>(parent - role_.parents.begin())] = s;
+    walk.scales[parent] = s;
   }
   return walk;
 }

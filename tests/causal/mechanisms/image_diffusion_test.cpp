@@ -171,6 +171,19 @@ TEST(ImageDiffusion, AntiCausalPredictorsOfNumbersAndStatesGuide) {
     EXPECT_LT(error, 0.9 * before) << encode;
   }
   expect_error([&] { again.configure({{"scales", {{"colour", 2}}}}); }, "colour");
+  expect_error(
+      [] {
+        changed({{"scales", {{"level", 2}}}});
+      },
+      "a conditional network has one scale");
+  const auto predictors = [&](json given) {
+    return [given] {
+      ImageDiffusion(role(small({{"form", "anti-causal"}, {"predictors", given}})));
+    };
+  };
+  expect_error(predictors({{"colour", "c.safetensors"}}), "predictors: \"colour\" is no parent");
+  expect_error(predictors({{"level", 3}}), "the predictor of \"level\" is 3: give a file");
+  expect_error(predictors(3), "predictors is 3");
   const Values far(std::vector<double>(16, 30));
   const std::vector<const Values*> unseen{&far, &side};
   ASSERT_EQ(again.warnings(unseen).size(), 1u);
