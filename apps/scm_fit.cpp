@@ -6,6 +6,7 @@
 #include <chrono>
 #include <map>
 #include <optional>
+#include <span>
 
 #include "apps/output_folder.h"
 #include "apps/scm.h"
@@ -88,6 +89,26 @@ void say_what_is_kept(Common& common, const causal::StructuralCausalModel& model
     common.console.say(fmt::format("kept as the graph gives them: {}", fmt::join(kept, ", ")));
 }
 
+// States of which the rows say nothing: do() may set them all the same.
+void say_what_is_never_seen(Common& common, const causal::Graph& graph,
+                            const causal::NodeValues& values) {
+  constexpr size_t kShown = 5;
+  std::vector<std::string> never;
+  for (size_t i = 0; i < graph.size(); ++i) {
+    if (!graph[i].is_discrete() || values[i].numbers.empty()) continue;
+    std::vector<bool> seen(graph[i].attribute.states.size());
+    for (const double state : values[i].numbers) seen[static_cast<size_t>(state)] = true;
+    for (size_t k = 0; k < seen.size(); ++k)
+      if (!seen[k]) never.push_back(graph[i].name() + "=" + graph[i].attribute.states[k]);
+  }
+  if (never.empty()) return;
+  const auto shown = std::span(never).first(std::min(never.size(), kShown));
+  const std::string more =
+      never.size() > kShown ? fmt::format(" and {} more", never.size() - kShown) : std::string();
+  common.console.say(fmt::format("no row has {}{}: nothing is learnt of {}", fmt::join(shown, ", "),
+                                 more, never.size() == 1 ? "it" : "them"));
+}
+
 void run(Common& common, Flags flags) {
   const causal::Graph given = read_graph_for(common, flags.graph);
   check_mechanisms(given, flags.graph);
@@ -96,6 +117,7 @@ void run(Common& common, Flags flags) {
   causal::require_fittable(model);
   NodeRows rows = read_rows(common, flags.rows, graph);
   say_what_is_kept(common, model);
+  say_what_is_never_seen(common, graph, rows.values);
 
   const fs::path out = flags.out;
   // What decides the result: a fit goes on with the same.

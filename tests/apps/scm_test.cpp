@@ -153,6 +153,16 @@ TEST(Scm, IsJudgedAgainstTheTruth) {
   EXPECT_NE(testing::get(fs::path(out) / "report.html").find("do(x)"), std::string::npos);
 }
 
+TEST(Scm, AFitSaysWhichStatesNoRowHas) {
+  const fs::path graph = world() / "moods.toml", data = world() / "moods.csv";
+  testing::put(graph, "[nodes.mood]\nstates = [\"calm\", \"wild\", \"odd\"]\n");
+  testing::put(data, "mood\ncalm\nwild\n");
+  const Result r = diffscm({"scm", "fit", graph, "--data", data, "--out", world() / "moods"});
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_NE(r.err.find("no row has mood=odd: nothing is learnt of it\n"), std::string::npos)
+      << r.err;
+}
+
 TEST(Scm, BadInputIsOneLine) {
   const std::string out = world() / "scm-bad";
   const fs::path holes = world() / "holes.csv", short_table = world() / "short.csv";
