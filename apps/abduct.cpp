@@ -12,6 +12,7 @@
 #include "apps/notes.h"
 #include "apps/output_folder.h"
 #include "diffusion/batch.h"
+#include "diffusion/known_states.h"
 #include "engine/io/json.h"
 #include "engine/io/npz.h"
 #include "evaluation/linear_probe.h"
@@ -126,7 +127,8 @@ void run(Common& common, Flags flags) {
   const DiffusionModel model(flags.model, common.target(), flags.abduction.steps, common.layers());
   options.levels =
       as_usage([&] { return model.chain().levels_of_fraction(flags.abduction.fraction); });
-  const Selection selection = select(flags.data, model);
+  Selection selection = select(flags.data, model);
+  if (encoding == Encoding::factual) number_states(selection.dataset, model);
   as_usage([&] {
     require(encoding == Encoding::unconditional || model.is_conditional(),
             "--encode factual: {} cannot be told any parent", model.info().path);
@@ -234,11 +236,13 @@ void run(Common& common, Flags flags) {
   } else if (!common.quiet) {
     fmt::print(
         "round trip: median {:.3f}, worst {:.3f} grey levels; {:.0f} evaluations an image over {} "
-        "levels; {} of {} images not to the tolerance; "
-        "{:.1f} s; picture: {}\n",
+        "levels; {}{:.1f} s; picture: {}\n",
         summary["roundtrip_l1_median"].get<double>(), summary["roundtrip_l1_max"].get<double>(),
-        summary["evaluations"].get<double>(), by_level.size(), unconverged.size(), total, seconds,
-        (out / "grid.png").string());
+        summary["evaluations"].get<double>(), by_level.size(),
+        options.method == AbductionMethod::fixed_point
+            ? fmt::format("{} of {} images not to the tolerance; ", unconverged.size(), total)
+            : "",
+        seconds, (out / "grid.png").string());
     if (flags.probe) print_probe(summary["probe"]);
   }
 }

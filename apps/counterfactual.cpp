@@ -15,6 +15,7 @@
 #include "apps/output_folder.h"
 #include "apps/question.h"
 #include "diffusion/batch.h"
+#include "diffusion/known_states.h"
 #include "engine/io/file.h"
 #include "engine/io/json.h"
 #include "engine/io/npz.h"
@@ -344,6 +345,7 @@ void run(Common& common, Flags flags) {
   std::vector<AntiCausalPredictor> predictors;
   for (const std::string& path : flags.classifiers) predictors.emplace_back(path, model);
   Selection selection = select(flags.data, model);
+  agree_on_states(selection.dataset, model, predictors);
   const auto attributes = nameable(selection.dataset, model, predictors);
   const auto guides = as_usage([&] { return by_parent(predictors, attributes); });
   const Assignment target =
@@ -359,11 +361,12 @@ void run(Common& common, Flags flags) {
   flags.options.abduction.method = flags.abduction.resolve(query.encoding);
   as_usage([&] { validate(flags.options); });
   as_usage([&] {
-    if (const data::Attribute* judged = find_category(judge ? judge->attribute : "", attributes))
+    const data::Attribute* judged = find_category(judge ? judge->attribute : "", attributes);
+    if (judged != nullptr)
       query.label = judged->name;
-    if (judge)
-      require(query.target_class() < judge->classes, "--do {}: {} knows the classes 0 to {}",
-              flags.intervention, judge->info.path, judge->classes - 1);
+    if (judge && query.target_class() >= 0)
+      require_same_states(judge->info,
+                          known_category(judge->info, judge->attribute, judge->classes), *judged);
     require(!guides.empty() || guidance == GuidanceKind::implicit, "--classifier is needed: {}",
             !model.conditions().empty()
                 ? "--guidance " + flags.guidance + " asks one"

@@ -7,6 +7,7 @@
 
 #include "apps/config.h"
 #include "apps/notes.h"
+#include "apps/question.h"
 #include "data/splits.h"
 #include "diffusion/batch.h"
 #include "diffusion/sampler.h"
@@ -71,7 +72,10 @@ Evaluation::Evaluation(Common& common, const EvaluationFlags& flags)
   } else {
     test_ = train_ = data::load_dataset(flags_.data, split);
   }
-  for (const data::Dataset* dataset : {&test_, &train_}) say_notes(common, *dataset);
+  for (data::Dataset* dataset : {&test_, &train_}) {
+    say_notes(common, *dataset);
+    agree_on_states(*dataset, *model_, {guide_.get(), 1});
+  }
   model_->check_fits(test_);
   evaluator_ = std::make_unique<Evaluator>(
       EvaluatorFiles{networks_->find(flags_.vae, "vae"),
@@ -80,6 +84,8 @@ Evaluation::Evaluation(Common& common, const EvaluationFlags& flags)
       train_, target);
   require(guide_->classes() == test_.classes, "{} knows {} classes, {} has {}", guide_->info().path,
           guide_->classes(), test_.name, test_.classes);
+  by_parent({guide_.get(), 1},
+            test_.attributes);  // throws unless it numbers them as the model does
   std::vector<const ModelInfo*> predictors = evaluator_->models();
   predictors.insert(predictors.begin(), &guide_->info());
   for (const ModelInfo* m : predictors) warn_of_other_data(common, model_->info(), *m);

@@ -10,6 +10,7 @@
 #include "apps/inference.h"
 #include "apps/notes.h"
 #include "apps/output_folder.h"
+#include "diffusion/known_states.h"
 
 namespace diffscm::apps {
 namespace {
@@ -55,7 +56,8 @@ void run(Common& common, Flags flags) {
   if (flags.told == "parents" && !model.is_conditional())
     throw UsageError(fmt::format(
         "--told parents: {} is unconditional: it cannot be told any parent", model.info().path));
-  const Selection selection = select(flags.data, model);
+  Selection selection = select(flags.data, model);
+  if (flags.told == "parents") number_states(selection.dataset, model);
   const OutputFolder folder(flags.out, "likelihood");
   say_notes(common, selection.dataset);
 

@@ -31,6 +31,11 @@ struct Query {
   }
 };
 
+// Numbers the states of the data's categories as the networks do: the model that is told them, else
+// the classifier that predicts them. Throws Error naming a state that they do not know.
+void agree_on_states(data::Dataset& dataset, const DiffusionModel& model,
+                     std::span<const AntiCausalPredictor> predictors);
+
 // What do() can name: the data's attributes, then what the networks know besides. "class" and
 // "label" stand for the first category, and so does "digit" where nothing has that name.
 std::vector<data::Attribute> nameable(const data::Dataset& dataset, const DiffusionModel& model,
@@ -42,7 +47,7 @@ const data::Attribute* find_category(const std::string& name,
                                      std::span<const data::Attribute> attributes);
 
 // The predictors by the parent that each predicts, as do() names it. Throws Error when two predict
-// the same.
+// the same, and when a classifier numbers the states in another way.
 std::map<std::string, const AntiCausalPredictor*> by_parent(
     std::span<const AntiCausalPredictor> predictors, std::span<const data::Attribute> attributes);
 

@@ -12,6 +12,7 @@
 #include "apps/inference.h"
 #include "apps/output_folder.h"
 #include "diffusion/batch.h"
+#include "diffusion/known_states.h"
 #include "engine/io/json.h"
 #include "engine/io/npz.h"
 
@@ -50,15 +51,6 @@ struct Flags {
     flag("out", &out, "output folder", {.required = true, .value = "DIR"});
   }
 };
-
-// The classes that a network knows, by the names of its training data if its file has them.
-data::Attribute class_names(const ModelInfo& info, const std::string& name, int64_t classes) {
-  if (info.data.is_object() && info.data.contains("attributes")) {
-    for (data::Attribute& a : data::attributes_from_json(info.data["attributes"], info.path))
-      if (std::ssize(a.states) == classes && (name.empty() || a.name == name)) return std::move(a);
-  }
-  return data::numbered_category(name.empty() ? "class" : name, classes);
-}
 
 // One class: every image; "all": 0, 1, .., classes-1, over and over.
 std::vector<int64_t> wanted_classes(const std::string& text, int64_t count,
@@ -112,7 +104,7 @@ void run(Common& common, Flags flags) {
   if (!flags.wanted.empty())
     targets = as_usage([&] {
       const ModelInfo& names = predictor ? predictor->info() : model.info();
-      return wanted_classes(flags.wanted, flags.count, class_names(names, told, classes));
+      return wanted_classes(flags.wanted, flags.count, known_category(names, told, classes));
     });
   const OutputFolder folder(flags.out, "sample");
   if (predictor) warn_of_other_data(common, model.info(), predictor->info());

@@ -4,37 +4,11 @@
 
 #include <algorithm>
 
+#include "data/match_states.h"
 #include "engine/io/file.h"
 #include "kernels/error.h"
 
 namespace diffscm::causal {
-namespace {
-
-// By attribute's state the node's: by name, else one by one. Some may be missing, as in a part of
-// the data, where names or numbers say which.
-std::vector<double> match_states(const Node& node, const data::Attribute& attribute) {
-  const auto &ours = node.attribute.states, &theirs = attribute.states;
-  std::vector<double> state;
-  for (const std::string& name : theirs) {
-    const auto found = std::ranges::find(ours, name);
-    if (found != ours.end()) state.push_back(static_cast<double>(found - ours.begin()));
-  }
-  if (state.size() == theirs.size()) return state;
-  const bool numbered = theirs == data::numbered_category("", std::ssize(theirs)).states;
-  require(ours.size() == theirs.size() || (theirs.size() < ours.size() && numbered),
-          "node {} has {} states, in the data {} has {}", io::show(node.name()), ours.size(),
-          io::show(attribute.name), theirs.size());
-  if (!state.empty())
-    for (const std::string& name : theirs)
-      require(std::ranges::find(ours, name) != ours.end(),
-              "node {} has no state {}, as in the data: {}", io::show(node.name()), io::show(name),
-              data::choices(name, ours));
-  for (size_t k = 0; k < theirs.size(); ++k) state.push_back(static_cast<double>(k));
-  return state;
-}
-
-}  // namespace
-
 bool has_image(const Graph& graph) {
   return std::ranges::any_of(graph.nodes(),
                              [](const Node& node) { return node.kind == NodeKind::image; });
@@ -64,7 +38,9 @@ DatasetNodes::DatasetNodes(const Graph& graph, const data::Dataset& dataset)
       require(attribute.is_category() == node.is_discrete(), "node {} is {}, in {} it {} states",
               io::show(node.name()), name_of(node.kind), dataset.name,
               attribute.is_category() ? "has" : "has no");
-      if (attribute.is_category()) match.state = match_states(node, attribute);
+      if (attribute.is_category())
+        match.state =
+            data::match_states(node.attribute, "node " + io::show(node.name()), attribute);
     }
     matches_.push_back(std::move(match));
   }

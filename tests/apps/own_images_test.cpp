@@ -87,6 +87,24 @@ TEST_F(OwnImages, FromPicturesToCounterfactuals) {
   expect_success(ask("class=ostrich"));
   EXPECT_EQ(io::read_npz(out + "/counterfactuals.npz").at("target").to_ints(),
             (std::vector<int64_t>{5, 5}));
+  // A folder of some of the classes: names say which, whatever their order among themselves.
+  const fs::path some = fresh();
+  for (const int c : {9, 4}) {
+    const fs::path of_class = some / kNames[static_cast<size_t>(c)];
+    fs::create_directories(of_class);
+    testing::put(of_class / "0.JPEG", testing::encode_jpeg(picture(c, 0)));
+  }
+  const auto ask_some = [&] {
+    return diffscm({"counterfactual", "--model", whole, "--classifier", classifier, "--data",
+                    some.string() + size, "--do", "class=jay", "--out", out, "--quiet"});
+  };
+  expect_success(ask_some());
+  const io::NpyArrays some_asked = io::read_npz(out + "/counterfactuals.npz");
+  EXPECT_EQ(some_asked.at("label").to_ints(), (std::vector<int64_t>{4, 9}));
+  EXPECT_EQ(some_asked.at("target").to_ints(), (std::vector<int64_t>{9, 9}));
+  fs::rename(some / "hen", some / "dodo");
+  expect_failure(ask_some(), 1, "has no state \"dodo\", as in the data: the nearest of 13 are ");
+
   const Result unknown = ask("class=ostritch");
   EXPECT_EQ(unknown.code, 2);
   EXPECT_NE(unknown.err.find("the nearest of 13 are \"ostrich\", "), std::string::npos)
