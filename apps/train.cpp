@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "apps/training.h"
+#include "diffusion/known_states.h"
 #include "evaluation/gradient_agreement.h"
 #include "evaluation/noise_level_accuracy.h"
 #include "evaluation/trials.h"
@@ -23,9 +24,9 @@ namespace {
 using nlohmann::json;
 
 // Mean squared error of eps over all noise levels, on images that training has not seen: told their
-// conditions, and told nothing.
+// conditions, and told nothing; `part` images at a time.
 json test_loss(Common& common, const UNet& unet, const data::Dataset& test,
-               const NoiseSchedule& schedule) {
+               const NoiseSchedule& schedule, int64_t part) {
   constexpr int64_t kBatches = 10, kBatch = 100;
   const std::vector<Condition>& conditions = unet.config().conditions;
   const NoisyBatches batches(test, schedule, std::min(kBatch, test.size()), common.seed,
@@ -35,11 +36,16 @@ json test_loss(Common& common, const UNet& unet, const data::Dataset& test,
     const NoisyBatch b = batches.batch(step);
     const auto mean = [&](const Tensor& features) {
       const NoGrad no_grad;
+      const int64_t n = b.t.numel();
       double sum = 0;
-      for (const float l :
-           mse_loss(unet.predict(b.x_t, b.t, features), b.noise).value().to_vector())
-        sum += l;
-      return sum / static_cast<double>(b.index.size() * kBatches);
+      for (int64_t first = 0; first < n; first += part) {
+        const auto of_part = [&](const Tensor& t) {
+          return t ? t.slice(first, std::min(n, first + part)) : t;
+        };
+        const Variable eps = unet.predict(of_part(b.x_t), of_part(b.t), of_part(features));
+        for (const float l : mse_loss(eps, of_part(b.noise)).value().to_vector()) sum += l;
+      }
+      return sum / static_cast<double>(n * kBatches);
     };
     nothing += mean({});
     if (!conditions.empty())
@@ -95,7 +101,8 @@ void train_diffusion(Common& common, TrainFlags flags) {
         return training.loss(unet, batch, context);
       },
       [&](UNet& unet) {
-        return test.has_test ? test_loss(common, unet, test, schedule) : json::object();
+        return test.has_test ? test_loss(common, unet, test, schedule, options.at_a_time())
+                             : json::object();
       });
 }
 
@@ -120,6 +127,10 @@ std::optional<DiffusionModel> model_to_compare(Common& common, const std::string
   model->check_fits(test);
   require(knows_labels(*model, test), "--model {}: it cannot be told the '{}' of {}", path,
           test.label_attribute().name, test.name);
+  for (const Condition& c : model->conditions())
+    if (c.name == test.label_attribute().name)
+      require_same_states(model->info(), known_category(model->info(), c.name, c.classes),
+                          test.label_attribute());
   for (const char* name : {"schedule", "timesteps"})
     require(model->info().diffusion.value(name, json()) == config["diffusion"].value(name, json()),
             "--model {} was trained with another diffusion {} than this configuration has", path,
@@ -167,7 +178,7 @@ void train_classifier(Common& common, ClassifierFlags flags) {
                         std::min(kImages, data.test.size())));
         for (const NoiseLevelAccuracy& a :
              noise_level_accuracy(classifier, data.test, schedule, kImages, /*levels=*/11,
-                                  common.seed, common.target())) {
+                                  common.seed, common.target(), options.at_a_time())) {
           common.console.say(
               fmt::format("{:6}  {:9.5f}  {:7.1f}%", a.timestep, a.alpha_bar, 100 * a.accuracy));
           levels.push_back(

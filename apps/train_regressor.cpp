@@ -23,14 +23,14 @@ Condition number_to_learn(const TrainingData& data, const std::string& name) {
 
 // Measures the error by noise level, which becomes part of the model's file.
 json measured(Common& common, Regressor& regressor, const data::Dataset& test,
-              const NoiseSchedule& schedule, const std::string& out) {
+              const NoiseSchedule& schedule, const TrainingOptions& options) {
   constexpr int64_t kImages = 1000;
   constexpr int kLevels = 21;
   regressor.set_sigma(noise_level_errors(regressor, test, schedule, kImages, kLevels, common.seed,
-                                         common.target()));
-  auto [info, state] = read_model(out);
+                                         common.target(), options.at_a_time()));
+  auto [info, state] = read_model(options.out);
   info.config = regressor.config();
-  write_model(std::filesystem::path(out) / "model.safetensors", info, state);
+  write_model(options.out / "model.safetensors", info, state);
 
   const Condition& a = regressor.config().attribute;
   common.console.say(
@@ -72,7 +72,7 @@ void train_regressor(Common& common, RegressorFlags flags) {
         return mse_loss(regressor.forward(batch[0], batch[1], context), batch[2]);
       },
       [&](Regressor& regressor) {
-        return measured(common, regressor, data.test, schedule, flags.out);
+        return measured(common, regressor, data.test, schedule, options);
       });
 }
 

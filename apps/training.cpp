@@ -245,12 +245,12 @@ TrainingEnd train_with_progress(Common& common, const TrainFlags& flags, const s
 void report_end(Common& common, TrainingEnd end, const TrainingOptions& options,
                 const std::function<json()>& evaluate) {
   json summary = {{"out", options.out.string()},
-                  {"peak_memory_mib", memory_statistics(common.target()).peak_bytes >> 20},
                   {"end", end == TrainingEnd::finished  ? "finished"
                           : end == TrainingEnd::stopped ? "stopped"
                                                         : "out of time"}};
+  if (end == TrainingEnd::finished) summary.update(evaluate());
+  summary["peak_memory_mib"] = memory_statistics(common.target()).peak_bytes >> 20;
   if (end == TrainingEnd::finished) {
-    summary.update(evaluate());
     io::atomic_write(options.out / "evaluation.json", io::dump(summary, 2) + "\n");
   } else {
     common.console.say(

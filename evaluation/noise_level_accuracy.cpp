@@ -8,14 +8,14 @@ namespace diffscm {
 std::vector<NoiseLevelAccuracy> noise_level_accuracy(const Classifier& classifier,
                                                      const data::Dataset& dataset,
                                                      const NoiseSchedule& schedule, int64_t images,
-                                                     int levels, uint64_t seed, Target target) {
-  constexpr int64_t kBatch = 100;
+                                                     int levels, uint64_t seed, Target target,
+                                                     int64_t batch) {
   images = std::min(images, dataset.size());
   std::vector<NoiseLevelAccuracy> result;
   for (const int t : evenly_spaced_timesteps(schedule, levels)) {
     int64_t correct = 0;
-    for (int64_t begin = 0; begin < images; begin += kBatch) {
-      std::vector<int64_t> index(static_cast<size_t>(std::min(kBatch, images - begin)));
+    for (int64_t begin = 0; begin < images; begin += batch) {
+      std::vector<int64_t> index(static_cast<size_t>(std::min(batch, images - begin)));
       std::iota(index.begin(), index.end(), begin);
       const Tensor x_t = diffuse(dataset.images(index).to(target), index, schedule, t, seed);
       const ClassProbabilities p = classifier.probabilities(x_t, t);

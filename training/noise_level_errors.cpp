@@ -11,15 +11,15 @@ namespace diffscm {
 std::vector<NoiseLevelError> noise_level_errors(const Regressor& regressor,
                                                 const data::Dataset& dataset,
                                                 const NoiseSchedule& schedule, int64_t images,
-                                                int levels, uint64_t seed, Target target) {
-  constexpr int64_t kBatch = 100;
+                                                int levels, uint64_t seed, Target target,
+                                                int64_t batch) {
   images = std::min(images, dataset.size());
   const Condition& attribute = regressor.config().attribute;
   std::vector<NoiseLevelError> errors;
   for (const int t : evenly_spaced_timesteps(schedule, levels)) {
     double squares = 0;
-    for (int64_t begin = 0; begin < images; begin += kBatch) {
-      std::vector<int64_t> index(static_cast<size_t>(std::min(kBatch, images - begin)));
+    for (int64_t begin = 0; begin < images; begin += batch) {
+      std::vector<int64_t> index(static_cast<size_t>(std::min(batch, images - begin)));
       std::iota(index.begin(), index.end(), begin);
       const Tensor x_t = diffuse(dataset.images(index).to(target), index, schedule, t, seed);
       const std::vector<double> f = regressor.values(x_t, t),

@@ -239,7 +239,7 @@ class TrainingStep {
 
  private:
   void body() {
-    const int64_t n = options_.batch, part = options_.micro_batch > 0 ? options_.micro_batch : n;
+    const int64_t n = options_.batch, part = options_.at_a_time();
     for (int64_t first = 0; first < n; first += part)
       gather_gradients(first, std::min(n, first + part));
     optimiser_.apply_gradients();

@@ -19,6 +19,8 @@ struct TrainingOptions {
   // > 0: a step computes so many images at a time and adds their gradients, which is the same to
   // rounding and takes less memory.
   int64_t micro_batch = 0;
+  // Images at a time: as many as memory is known to hold, also when the result is measured.
+  int64_t at_a_time() const { return micro_batch > 0 ? micro_batch : batch; }
   bool recompute = false;  // ForwardContext's
   uint64_t seed = 0;
   AdamwOptions adamw;

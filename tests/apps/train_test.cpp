@@ -39,6 +39,30 @@ TEST(Train, TheClassifierReportsItsAccuracyByNoiseLevel) {
   EXPECT_LT(levels.back()["alpha_bar"], 1e-3);
 }
 
+TEST(Train, MeasuresTheResultInTheMemoryOfAMicroBatch) {
+  constexpr int64_t kLarge = 64, kTested = 16;
+  const fs::path data = world() / "tested.npz";
+  const auto images = io::NpyArray::from(std::vector<float>(kTested * kLarge * kLarge, 0.5f),
+                                         {kTested, kLarge, kLarge, 1});
+  std::vector<int64_t> classes(kTested);
+  for (size_t i = 0; i < classes.size(); ++i) classes[i] = static_cast<int64_t>(i) % 10;
+  const auto labels = io::NpyArray::from(classes, {kTested});
+  io::write_npz(data, {{"train_images", images},
+                       {"test_images", images},
+                       {"train_labels", labels},
+                       {"test_labels", labels}});
+  for (const char* kind : {"diffusion", "classifier"}) {
+    const auto peak = [&](const char* part) {
+      const std::string out = fresh();
+      expect_success(
+          diffscm({"train", kind, "--preset", world().preset(), "--data", data.string(), "--out",
+                   out, "--steps", "1", "--batch", "8", "--micro-batch", part, "--quiet"}));
+      return read_json(fs::path(out) / "evaluation.json")["peak_memory_mib"].get<double>();
+    };
+    EXPECT_LT(peak("1"), peak("4") / 2) << kind;
+  }
+}
+
 TEST(Train, FlagsOverrideThePreset) {
   const std::string out = fresh();
   const Result r =

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "engine/memory.h"
 #include "tests/models/tiny_models.h"
 
 namespace diffscm {
@@ -41,6 +42,26 @@ TEST(NoiseLevelErrors, AreTheRootMeanSquareOfTheFirstImages) {
     for (size_t i = 0; i < f.size(); ++i) squares += std::pow(f[i] - d.values[0][i], 2);
     EXPECT_NEAR(errors[level].rms, std::sqrt(squares / 120) / 0.5, 1e-5);  // deviation 0.5
   }
+}
+
+TEST(NoiseLevelErrors, TakeTheMemoryOfABatch) {
+  const data::Dataset d = brightness(64);
+  const NoiseSchedule schedule(ScheduleKind::linear, 1000);
+  Regressor regressor(testing::tiny_regressor_config(), 1);
+  testing::randomise(regressor);
+  const auto errors = [&](int64_t batch) {
+    return noise_level_errors(regressor, d, schedule, 64, 2, /*seed=*/4, Target::cpu, batch);
+  };
+  const auto peak = [&](int64_t batch) {
+    const int64_t before = memory_statistics(Target::cpu).in_use_bytes;
+    reset_peak_memory(Target::cpu);
+    errors(batch);
+    return memory_statistics(Target::cpu).peak_bytes - before;
+  };
+  peak(1);  // packs the weights
+  EXPECT_LT(peak(1), peak(64) / 8);
+  for (size_t level = 0; level < 2; ++level)
+    EXPECT_NEAR(errors(5)[level].rms, errors(64)[level].rms, 1e-5);
 }
 
 TEST(NoiseLevelErrors, NeedTheAttribute) {
