@@ -43,7 +43,7 @@ Json describe_safetensors(const fs::path& path) {
 
 Json describe_npz(const fs::path& path) {
   Json d = {{"path", path.string()}, {"format", "npz"}};
-  for (const auto& [name, array] : io::read_npz(path))
+  for (const auto& [name, array] : io::npz_contents(path))
     d["arrays"][name] = fmt::format("{} {}", name_of(array.type), to_string(array.shape));
   return d;
 }

@@ -12,7 +12,6 @@ namespace {
 
 constexpr std::string_view kMagic("\x93NUMPY", 6);
 constexpr std::string_view kDescr[] = {"<f4", "<f8", "|u1", "<i4", "<i8", "|b1"};  // by NpyType
-constexpr size_t kHeaderLimit = 65536;
 constexpr size_t kMaxRank = 32;  // NumPy's own limit
 
 // Reads  {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }  from left to right.
@@ -121,19 +120,21 @@ class DictionaryParser {
 
 }  // namespace
 
-NpyHeader parse_npy_header(std::span<const uint8_t> file, const std::string& where) {
-  const std::string_view text(reinterpret_cast<const char*>(file.data()), file.size());
+NpyHeader parse_npy_header(std::span<const uint8_t> start, uint64_t file_bytes,
+                           const std::string& where) {
+  const std::string_view text(reinterpret_cast<const char*>(start.data()), start.size());
   require(text.size() >= 10 && text.starts_with(kMagic), "{} is not an .npy array", where);
-  const int version = file[6];
-  require(version >= 1 && version <= 3 && file[7] == 0,
-          "{} has .npy version {}.{}; diffscm reads 1.0 to 3.0", where, version, file[7]);
+  const int version = start[6];
+  require(version >= 1 && version <= 3 && start[7] == 0,
+          "{} has .npy version {}.{}; diffscm reads 1.0 to 3.0", where, version, start[7]);
   const size_t length_bytes = version == 1 ? 2 : 4;
   require(text.size() >= 8 + length_bytes, "{} is cut short in its header", where);
   size_t length = 0;
-  for (size_t i = 0; i < length_bytes; ++i) length |= size_t{file[8 + i]} << (8 * i);
+  for (size_t i = 0; i < length_bytes; ++i) length |= size_t{start[8 + i]} << (8 * i);
   const size_t begin = 8 + length_bytes;
-  require(length <= kHeaderLimit, "{} claims a header of {} bytes, the limit is {}", where, length,
-          kHeaderLimit);
+  constexpr size_t kLimit = kNpyHeaderLimit - 12;
+  require(length <= kLimit, "{} claims a header of {} bytes, the limit is {}", where, length,
+          kLimit);
   require(length <= text.size() - begin, "{} is cut short in its header", where);
   NpyHeader header = DictionaryParser(text.substr(begin, length), where).parse();
   header.size = begin + length;
@@ -148,9 +149,9 @@ NpyHeader parse_npy_header(std::span<const uint8_t> file, const std::string& whe
             "{}: shape {} is too large", where, to_string(header.shape));
   }
   if (empty) bytes = 0;
-  require(bytes == text.size() - header.size,
+  require(bytes == file_bytes - header.size,
           "{}: shape {} of {} needs {} bytes, but {} follow the header", where,
-          to_string(header.shape), name_of(header.type), bytes, text.size() - header.size);
+          to_string(header.shape), name_of(header.type), bytes, file_bytes - header.size);
   return header;
 }
 

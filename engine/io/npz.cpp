@@ -1,5 +1,6 @@
 #include "engine/io/npz.h"
 
+#include <algorithm>
 #include <cstring>
 #include <string_view>
 
@@ -16,7 +17,7 @@ namespace fs = std::filesystem;
 constexpr uint64_t kArrayLimit = uint64_t{8} << 30;
 
 NpyArray parse_array(Bytes file, const std::string& where) {
-  const NpyHeader header = parse_npy_header(file, where);
+  const NpyHeader header = parse_npy_header(file, file.size(), where);
   file.erase(file.begin(), file.begin() + static_cast<std::ptrdiff_t>(header.size));
   return {header.shape, header.type, std::move(file)};
 }
@@ -148,6 +149,23 @@ NpyArrays read_npz(const fs::path& path) {
     require(added, "{} appears twice", entry.where);
   }
   return arrays;
+}
+
+std::map<std::string, NpyKind> npz_contents(const fs::path& path) {
+  const ZipReader archive = open_npz(path);
+  std::map<std::string, NpyKind> contents;
+  for (const ZipReader::Entry& entry : archive.entries()) {
+    require(entry.name.ends_with(kEnding), "{} is not an .npy array", entry.where);
+    Bytes start;
+    archive.read(entry, [&](std::span<const uint8_t> piece) {
+      const auto more = piece.first(std::min(piece.size(), kNpyHeaderLimit - start.size()));
+      start.insert(start.end(), more.begin(), more.end());
+    });
+    const NpyHeader header = parse_npy_header(start, entry.size, entry.where);
+    const bool added = contents.try_emplace(name_of(entry), header.shape, header.type).second;
+    require(added, "{} appears twice", entry.where);
+  }
+  return contents;
 }
 
 std::optional<NpyArray> read_npz(const fs::path& path, const std::string& name) {

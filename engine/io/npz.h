@@ -46,6 +46,13 @@ void write_npy(const std::filesystem::path& path, const NpyArray& array);  // at
 // What np.savez and np.savez_compressed write. Sizes are checked before anything is allocated, so
 // that a small archive cannot ask for a large amount of memory.
 NpyArrays read_npz(const std::filesystem::path& path);
+// What its arrays are, by name, in little memory however large they are. Checks what read_npz()
+// does.
+struct NpyKind {
+  Shape shape;
+  NpyType type;
+};
+std::map<std::string, NpyKind> npz_contents(const std::filesystem::path& path);
 // One array of it, or nothing when there is none of that name. The others are not looked at.
 std::optional<NpyArray> read_npz(const std::filesystem::path& path, const std::string& name);
 // The names of its arrays, in the order of the archive.

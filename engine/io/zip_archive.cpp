@@ -74,23 +74,30 @@ ZipReader::ZipReader(const fs::path& path, const char* what, const char* kind)
   }
 }
 
-void ZipReader::read(const Entry& entry, std::span<uint8_t> out) const {
+void ZipReader::read(const Entry& entry,
+                     const std::function<void(std::span<const uint8_t>)>& piece) const {
   const std::string& where = entry.where;
   require(entry.readable, "{} is encrypted or compressed by a method other than deflate", where);
   const ZipFile file(zip_fopen_index(archive_.get(), entry.index, 0), zip_fclose);
   require(file != nullptr, "{} cannot be read: {}", where, zip_strerror(archive_.get()));
   uint64_t done = 0;
-  uint8_t extra;
-  while (true) {  // one byte beyond the end: libzip compares the checksum there
-    const bool at_end = done == out.size();
-    const zip_int64_t got =
-        zip_fread(file.get(), at_end ? &extra : out.data() + done, at_end ? 1 : out.size() - done);
+  Bytes buffer(size_t{1} << 20);
+  while (true) {  // beyond the end: libzip compares the checksum there
+    const zip_int64_t got = zip_fread(file.get(), buffer.data(), buffer.size());
     require(got >= 0, "{} is corrupt: {}", where, zip_file_strerror(file.get()));
     if (got == 0) break;
-    require(!at_end, "{} is longer than it claims", where);
     done += static_cast<uint64_t>(got);
+    require(done <= entry.size, "{} is longer than it claims", where);
+    piece({buffer.data(), static_cast<size_t>(got)});
   }
-  require(done == out.size(), "{} is shorter than it claims", where);
+  require(done == entry.size, "{} is shorter than it claims", where);
+}
+
+void ZipReader::read(const Entry& entry, std::span<uint8_t> out) const {
+  read(entry, [&](std::span<const uint8_t> piece) {
+    std::ranges::copy(piece, out.begin());
+    out = out.subspan(piece.size());
+  });
 }
 
 Bytes ZipReader::read(const Entry& entry) const {

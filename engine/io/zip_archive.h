@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -31,6 +32,8 @@ class ZipReader {
 
   // In the order of the archive. Names may repeat.
   const std::vector<Entry>& entries() const { return entries_; }
+  // The entry's bytes piece by piece, in order; the checksum is compared at the end.
+  void read(const Entry& entry, const std::function<void(std::span<const uint8_t>)>& piece) const;
   // Fills `out`, of entry.size bytes, and compares the checksum.
   void read(const Entry& entry, std::span<uint8_t> out) const;
   Bytes read(const Entry& entry) const;

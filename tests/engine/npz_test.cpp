@@ -1,6 +1,7 @@
 #include "engine/io/npz.h"
 
 #include "tests/engine/io_testing.h"
+#include "tests/engine/memory_testing.h"
 
 namespace diffscm::io {
 namespace {
@@ -11,6 +12,7 @@ using diffscm::testing::expect_strangers_refused;
 using diffscm::testing::expect_truncations_refused;
 using diffscm::testing::from_hex;
 using diffscm::testing::get;
+using diffscm::testing::memory_taken;
 using diffscm::testing::put;
 using diffscm::testing::TemporaryFolder;
 
@@ -180,6 +182,10 @@ TEST(Npz, reads_what_numpy_writes) {
   EXPECT_EQ(images.shape, (Shape{3, 2}));
   EXPECT_EQ(images.to_ints(), (std::vector<int64_t>{0, 1, 2, 3, 4, 5}));
   put(folder / "a.npz", from_hex(kCompressed));
+  const auto contents = npz_contents(folder / "a.npz");
+  ASSERT_EQ(contents.size(), 2u);
+  EXPECT_EQ(contents.at("a").shape, (Shape{2, 3}));
+  EXPECT_EQ(contents.at("b").type, NpyType::i64);
   const NpyArrays both = read_npz(folder / "a.npz");
   EXPECT_EQ(both.at("a").to_floats(), (std::vector<float>{0, 1, 2, 3, 4, 5}));
   EXPECT_EQ(both.at("b").to_ints(), (std::vector<int64_t>{7, 8}));
@@ -213,6 +219,7 @@ TEST(Npz, survives_damage) {
     expect_truncations_refused(folder / "a", bytes, read);
     EXPECT_GT(expect_bit_flips_survived(folder / "a", bytes, read), 100);
     EXPECT_EQ(wrong, 0);  // the checksum of the archive
+    expect_truncations_refused(folder / "a", bytes, [&] { npz_contents(folder / "a"); });
   }
   expect_strangers_refused(folder / "a", [&] { read_npz(folder / "a"); });
 }
@@ -221,6 +228,17 @@ TEST(Npz, refuses_two_arrays_of_one_name) {
   const TemporaryFolder folder;
   put(folder / "a.npz", replaced(from_hex(kCompressed), "b.npy", "a.npy"));
   expect_error([&] { read_npz(folder / "a.npz"); }, "a.npz");
+  expect_error([&] { npz_contents(folder / "a.npz"); }, "a.npz");
+}
+
+TEST(Npz, its_contents_are_looked_at_in_little_memory) {
+  const TemporaryFolder folder;
+  constexpr int64_t kLong = int64_t{32} << 20;
+  write_npz(folder / "a.npz", {{"a", NpyArray::from(std::vector<uint8_t>(kLong), {kLong})}});
+  std::map<std::string, NpyKind> contents;
+  const auto taken = memory_taken([&] { contents = npz_contents(folder / "a.npz"); });
+  EXPECT_EQ(contents.at("a").shape, Shape{kLong});
+  EXPECT_LT(taken.value_or(0), 8);
 }
 
 TEST(Npz, refuses_what_is_not_an_array) {
