@@ -100,6 +100,12 @@ int run(int argc, char** argv) {
     return report("stopped", 130);
   } catch (const UsageError& e) {
     return report(flags.source_of(e.what()) + e.what(), 2);
+  } catch (const std::bad_alloc&) {  // of what is not a tensor
+    common.console.finish_progress();
+    return report(
+        "out of memory on the host: give a smaller data set or --batch, or images in files, which "
+        "are decoded as they are needed (--data FOLDER:memory=N)",
+        1);
   } catch (const std::exception& e) {
     common.console.finish_progress();
     return report(e.what(), 1);

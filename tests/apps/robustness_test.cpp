@@ -1,4 +1,6 @@
 // What a command survives: streams that are gone, signals, another process in its folder.
+#include <sys/resource.h>
+
 #include "tests/apps/experiments.h"
 
 namespace diffscm {
@@ -34,6 +36,16 @@ TEST(Streams, AStdoutThatTakesNothingIsAnError) {
       SCOPED_TRACE(out + (" " + a[0]));
       expect_failure(with_streams(a, {.out = out}), 1, "stdout");
     }
+}
+
+TEST(Memory, ADataSetThatDoesNotFitIsSaidInWords) {
+  rlimit whole{};
+  ASSERT_EQ(::getrlimit(RLIMIT_AS, &whole), 0);
+  const rlimit little{190 << 20, whole.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_AS, &little), 0);
+  Program program(world().path(), {"inspect", "faces:size=64"});  // 900 MiB
+  ASSERT_EQ(::setrlimit(RLIMIT_AS, &whole), 0);
+  expect_failure(program.wait(), 1, "out of memory on the host: give a smaller data set");
 }
 
 TEST(Signals, EachOfThemStopsTrainingWithACheckpoint) {
