@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/command.h"
+#include "apps/output_folder.h"
 #include "engine/io/file.h"
 #include "engine/io/safetensors.h"
 #include "engine/io/torch_file.h"
@@ -45,6 +46,7 @@ void run(Common& common, Flags flags) {
                     io::show(flags.out)));
   auto [info, tensors] = read_model(flags.model);
   const size_t count = tensors.size();
+  make_folder_of(out);
   const io::StoredFloats floats = io::parse_stored_floats(flags.dtype);
   if (torch)
     io::write_torch_file(out, tensors, floats);

@@ -6,6 +6,7 @@
 
 #include "apps/command.h"
 #include "apps/config.h"
+#include "apps/output_folder.h"
 #include "apps/training.h"
 #include "data/attribute.h"
 #include "engine/io/file.h"
@@ -328,6 +329,7 @@ class Import {
                      {"version", DIFFSCM_VERSION},
                      {"imported_from", io::as_utf8(fs::path(flags_.file).filename().string())},
                      {"imported_sha256", io::sha256_of_file(flags_.file)}};
+    make_folder_of(flags_.out);
     write_model(flags_.out, info, tensors_);
     for (const std::string& note : notes_) common_.console.say(note);
     common_.console.say(

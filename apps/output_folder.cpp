@@ -27,15 +27,13 @@ constexpr std::array kSigns{
 };
 
 fs::path made(const fs::path& out, const std::string& command) {
-  std::error_code error, ignored;
+  std::error_code ignored;
   for (const Sign& sign : kSigns)
     require(std::string_view(sign.commands).find(command) != std::string_view::npos ||
                 !fs::exists(out / sign.file, ignored),
             "--out {} holds what {} wrote ({}): choose another folder for {}", io::show(out),
             sign.commands, sign.file, command);
-  fs::create_directories(out, error);
-  require(fs::is_directory(out, ignored), "cannot make the folder {}: {}", io::show(out),
-          error.message());
+  make_folder(out);
   return out;
 }
 
@@ -46,6 +44,17 @@ OutputFolder::OutputFolder(const fs::path& out, const std::string& command, cons
 
 void OutputFolder::clear(std::initializer_list<const char*> files) const {
   for (const char* file : files) fs::remove(out_ / file);
+}
+
+void make_folder(const fs::path& folder) {
+  std::error_code error, ignored;
+  fs::create_directories(folder, error);
+  require(fs::is_directory(folder, ignored), "cannot make the folder {}: {}", io::show(folder),
+          error.message());
+}
+
+void make_folder_of(const fs::path& file) {
+  if (file.has_parent_path()) make_folder(file.parent_path());
 }
 
 nlohmann::ordered_json run_record(const Common& common, const nlohmann::ordered_json& options) {

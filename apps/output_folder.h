@@ -27,6 +27,11 @@ class OutputFolder {
   io::FolderLock lock_;
 };
 
+// Makes a folder and those above it, unless they are there. Throws Error naming it.
+void make_folder(const std::filesystem::path& folder);
+// The one that a file will be in.
+void make_folder_of(const std::filesystem::path& file);
+
 // What run.json begins with: the command, its flags as they were taken, and where it ran.
 nlohmann::ordered_json run_record(const Common& common, const nlohmann::ordered_json& options);
 

@@ -1,7 +1,6 @@
 #include <cmath>
 
 #include "causal/formats/graph_file.h"
-#include "causal/mechanisms/parameters.h"
 #include "engine/io/file.h"
 #include "kernels/error.h"
 
@@ -28,39 +27,26 @@ ordered_json to_json(const Graph& graph) {
   return {{"name", graph.name()}, {"nodes", std::move(nodes)}};
 }
 
-namespace {
-
-Node read_node(const json& entry) {
-  require(entry.is_object(), "a node is {}: give {{\"name\": .., \"kind\": .., ..}}", entry.dump());
-  Parameters keys(entry);
-  Node node{.attribute = {.name = keys.get<std::string>("name")}};
-  try {
-    node.kind = parse_node_kind(keys.get<std::string>("kind"));
-    node.attribute.states = keys.get("states", std::vector<std::string>());
-    node.attribute.low = keys.get("low", node.attribute.low);
-    node.attribute.high = keys.get("high", node.attribute.high);
-    node.parents = keys.get("parents", std::vector<std::string>());
-    node.column = keys.get("column", std::string());
-    node.mechanism.name = keys.get("mechanism", std::string());
-    node.mechanism.parameters = keys.get("parameters", json::object());
-    require(node.mechanism.parameters.is_object(), "parameters cannot be {}",
-            node.mechanism.parameters.dump());
-    keys.finish();
-  } catch (const Error& e) {
-    fail("node {}: {}", io::show(node.name()), e.what());
-  }
-  return node;
-}
-
-}  // namespace
-
 Graph parse_json_graph(const json& graph, std::string_view where) {
-  require(graph.is_object() && graph.contains("nodes") && graph["nodes"].is_array(),
-          "{} is not a graph: give {{\"nodes\": [..]}}", where);
+  std::vector<Node> nodes;
   try {
-    std::vector<Node> nodes;
-    for (const json& entry : graph["nodes"]) nodes.push_back(read_node(entry));
-    return Graph(std::move(nodes), Parameters(graph).get("name", std::string()));
+    for (const json& j : graph.at("nodes")) {
+      Node node{.attribute = {.name = j.at("name").get<std::string>()}};
+      node.kind = parse_node_kind(j.at("kind").get<std::string>());
+      node.attribute.states = j.value("states", std::vector<std::string>());
+      node.attribute.low = j.value("low", node.attribute.low);
+      node.attribute.high = j.value("high", node.attribute.high);
+      node.parents = j.value("parents", std::vector<std::string>());
+      node.column = j.value("column", "");
+      node.mechanism.name = j.value("mechanism", "");
+      node.mechanism.parameters = j.value("parameters", json::object());
+      require(node.mechanism.parameters.is_object(), "node {} has parameters that are no object",
+              io::show(node.name()));
+      nodes.push_back(std::move(node));
+    }
+    return Graph(std::move(nodes), graph.value("name", ""));
+  } catch (const json::exception& e) {
+    fail("{} is not a graph: {}", where, e.what());
   } catch (const Error& e) {
     fail("{}: {}", where, e.what());
   }

@@ -37,7 +37,9 @@ Result import(const NamedTensors& tensors, const Arguments& more, const std::str
 TEST(Import, WhatWasExportedComesBack) {
   for (const char* ending : {".pt", ".safetensors"}) {
     SCOPED_TRACE(ending);
-    const std::string exported = fresh_file(ending), unet = fresh_file(".safetensors"),
+    // In folders that are not there yet.
+    const std::string exported = fresh() + "/new/out" + ending,
+                      unet = fresh() + "/new/unet.safetensors",
                       classifier = fresh_file(".safetensors");
     expect_success(diffscm({"export", world().unet(), "--out", exported}));
     expect_success(diffscm(

@@ -91,21 +91,6 @@ TEST(TomlGraph, errors_name_the_line) {
   expect("[nodes.a]\nparents=[\"b\"]\n[nodes.b]\nparents=[\"a\"]", R"(cycle: "a" -> "b" -> "a")");
 }
 
-TEST(JsonGraph, errors_name_the_node_and_the_key) {
-  const auto expect = [](const char* text, std::string_view part) {
-    expect_error([&] { parse_json_graph(nlohmann::json::parse(text), "g.json"); }, part);
-  };
-  expect("[]", "g.json is not a graph: give");
-  expect(R"({"nodes": {"a": 1}})", "g.json is not a graph: give");
-  expect(R"({"nodes": [1]})", "g.json: a node is 1");
-  expect(R"({"nodes": [{"kind": "continuous"}]})", "g.json: name is missing");
-  expect(R"({"nodes": [{"name": "a", "kind": "continuous", "colum": "A"}]})",
-         R"(g.json: node "a": there is no parameter "colum")");
-  expect(R"({"nodes": [{"name": "a", "kind": "binary", "states": "xy"}]})",
-         R"(node "a": states cannot be "xy")");
-  expect(R"({"name": 5, "nodes": []})", "name cannot be");
-}
-
 TEST(TomlGraph, a_model_is_loaded_or_the_error_names_file_line_and_node) {
   const testing::TemporaryFolder folder;
   const auto load = [&](const char* text) {
