@@ -362,8 +362,7 @@ void run(Common& common, Flags flags) {
   as_usage([&] { validate(flags.options); });
   as_usage([&] {
     const data::Attribute* judged = find_category(judge ? judge->attribute : "", attributes);
-    if (judged != nullptr)
-      query.label = judged->name;
+    if (judged != nullptr) query.label = judged->name;
     if (judge && query.target_class() >= 0)
       require_same_states(judge->info,
                           known_category(judge->info, judge->attribute, judge->classes), *judged);
