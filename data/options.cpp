@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <vector>
 
 #include "engine/io/file.h"
 #include "kernels/error.h"
@@ -27,6 +28,7 @@ std::optional<int64_t> as_number(std::string_view word) {
 }
 
 void parse_options(std::string_view text, std::string_view where, std::span<const Option> options) {
+  std::vector<std::string_view> seen;
   for (bool more = true; more;) {
     const size_t comma = std::min(text.find(','), text.size());
     const std::string_view option = text.substr(0, comma);
@@ -37,6 +39,10 @@ void parse_options(std::string_view text, std::string_view where, std::span<cons
     const auto value = as_number(option.substr(std::min(equals + 1, option.size())));
     require(known != options.end() && value && *value >= known->least && *value <= known->most,
             "option {} of {}: give {}", io::show(option), where, in_words(options));
+    require(std::ranges::find(seen, known->name) == seen.end(),
+            "option {} of {}: {} is there twice, give it once", io::show(option), where,
+            known->name);
+    seen.push_back(known->name);
     *known->value = *value;
   }
 }

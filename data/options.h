@@ -18,8 +18,8 @@ struct Option {
 // A whole number and nothing else.
 std::optional<int64_t> as_number(std::string_view word);
 
-// Sets the values of those that `text` names. Throws Error naming the one that is none, or out of
-// its range, and those there are.
+// Sets the values of those that `text` names. Throws Error naming the one that is none, out of its
+// range or there twice.
 void parse_options(std::string_view text, std::string_view where, std::span<const Option> options);
 
 }  // namespace diffscm::data

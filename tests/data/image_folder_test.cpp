@@ -224,7 +224,8 @@ TEST_F(ImageNet, sizes_and_colours_are_made_alike) {
   write_png(one / "a.png", picture({200, 100, 50}, 3));
   EXPECT_EQ(load_dataset(one.path().string() + ":channels=1", Split::train).pixels,
             std::vector<float>{pixel_of_byte(124)});
-  for (const char* bad : {":size=7", ":sizes=16", ":size=16,", ":channels=2", ":memory=-1"})
+  for (const char* bad :
+       {":size=7", ":sizes=16", ":size=16,", ":channels=2", ":memory=-1", ":size=32,size=16"})
     expect_error([&] { load(Split::train, bad); }, "give");
 }
 
