@@ -17,48 +17,67 @@
 #include "training/diffusion_training.h"
 #include "training/gradient_matching.h"
 #include "training/noisy_batches.h"
+#include "training/variational_bound.h"
 
 namespace diffscm::apps {
 namespace {
 
 using nlohmann::json;
 
-// Mean squared error of eps over all noise levels, on images that training has not seen: told their
-// conditions, and told nothing; `part` images at a time.
+double sum(const Variable& values) {
+  double sum = 0;
+  for (const float v : values.value().to_vector()) sum += v;
+  return sum;
+}
+
+// Mean squared error of eps over all noise levels, on images that training has not seen, and, of a
+// network that learns the variance, the variational bound's term: told their conditions, and told
+// nothing; `part` images at a time.
 json test_loss(Common& common, const UNet& unet, const data::Dataset& test,
                const NoiseSchedule& schedule, int64_t part) {
   constexpr int64_t kBatches = 10, kBatch = 100;
   const std::vector<Condition>& conditions = unet.config().conditions;
   const NoisyBatches batches(test, schedule, std::min(kBatch, test.size()), common.seed,
                              common.target());
-  double told = 0, nothing = 0;
+  struct Means {
+    double loss = 0, vlb = 0;
+  } told, nothing;
   for (int64_t step = 0; step < kBatches; ++step) {
     const NoisyBatch b = batches.batch(step);
-    const auto mean = [&](const Tensor& features) {
+    const int64_t n = b.t.numel();
+    const double count = static_cast<double>(n * kBatches);
+    const Tensor steps = bound_steps(schedule, b.timesteps, common.target());
+    const auto add_to = [&](Means& means, const Tensor& features) {
       const NoGrad no_grad;
-      const int64_t n = b.t.numel();
-      double sum = 0;
       for (int64_t first = 0; first < n; first += part) {
         const auto of_part = [&](const Tensor& t) {
           return t ? t.slice(first, std::min(n, first + part)) : t;
         };
-        const Variable eps = unet.predict(of_part(b.x_t), of_part(b.t), of_part(features));
-        for (const float l : mse_loss(eps, of_part(b.noise)).value().to_vector()) sum += l;
+        const Tensor x_t = of_part(b.x_t), noise = of_part(b.noise);
+        const UNet::Outputs out = unet.outputs(x_t, of_part(b.t), of_part(features));
+        means.loss += sum(mse_loss(out.eps, noise)) / count;
+        if (out.v)
+          means.vlb += sum(variational_bound(out.eps, out.v, noise, x_t, of_part(steps))) / count;
       }
-      return sum / static_cast<double>(n * kBatches);
     };
-    nothing += mean({});
+    add_to(nothing, {});
     if (!conditions.empty())
-      told += mean(condition_features(conditions, condition_values(conditions, test, b.index),
+      add_to(told, condition_features(conditions, condition_values(conditions, test, b.index),
                                       common.target()));
   }
-  json result = {{"test_loss", nothing}};
-  std::string text = fmt::format("test loss {:.5f}", nothing);
-  if (!conditions.empty()) {
-    result["test_loss_told"] = told;
-    text += fmt::format(", told its conditions {:.5f}", told);
-  }
-  common.console.say(text);
+  json result;
+  const auto report = [&](const char* what, const char* name, double Means::*mean) {
+    result[name] = nothing.*mean;
+    std::string text = fmt::format("{} {:.5f}", what, nothing.*mean);
+    if (!conditions.empty()) {
+      result[std::string(name) + "_told"] = told.*mean;
+      text += fmt::format(", told its conditions {:.5f}", told.*mean);
+    }
+    common.console.say(text);
+  };
+  report("test loss", "test_loss", &Means::loss);
+  if (unet.config().learns_variance())
+    report("test bits per number and step", "test_vlb", &Means::vlb);
   return result;
 }
 
@@ -92,7 +111,8 @@ void train_diffusion(Common& common, TrainFlags flags) {
        .seed = options.seed,
        .min_snr = loss == "min-snr",
        .augmentation = augmentation_of(train, "train.diffusion", dataset),
-       .drop = drop},
+       .drop = drop,
+       .variance = unet_config.learns_variance()},
       common.target());
   train_model<UNet>(
       common, flags, "diffusion", config, unet_config, dataset, options,
@@ -103,7 +123,8 @@ void train_diffusion(Common& common, TrainFlags flags) {
       [&](UNet& unet) {
         return test.has_test ? test_loss(common, unet, test, schedule, options.at_a_time())
                              : json::object();
-      });
+      },
+      training.parts());
 }
 
 struct ClassifierFlags : TrainFlags {

@@ -35,6 +35,14 @@ std::string checksum(const data::Dataset& dataset) {
   return bytes(both);
 }
 
+// Whether a network's section asks for the variance of its steps beside eps: twice the channels of
+// its own images, or of the data's.
+bool wants_variance(const json& section, int64_t channels) {
+  const json in = section.value("in_channels", json()), out = section.value("out_channels", json());
+  if (!in.is_number_integer() || !out.is_number_integer() || in == out) return false;
+  return out == 2 * in.get<int64_t>() || out == 2 * channels;
+}
+
 }  // namespace
 
 const json& section(const json& config, const char* name) {
@@ -156,16 +164,18 @@ void fit_to_data(json& config, const char* name, const data::Dataset& dataset,
           dataset.name, dataset.height, dataset.width);
   json& entries = config[name];
   std::vector<std::string> changed;
+  const bool variance = wants_variance(entries, dataset.channels);
+  const int64_t outputs = (variance ? 2 : 1) * dataset.channels;
   for (const auto& [key, value] :
        {std::pair{"image_size", dataset.height}, std::pair{"in_channels", dataset.channels},
-        std::pair{"out_channels", dataset.channels}, std::pair{"classes", dataset.classes}}) {
+        std::pair{"out_channels", outputs}, std::pair{"classes", dataset.classes}}) {
     // A data set without labels has no say in the classes.
     if (value == 0 || !entries.contains(key) || !entries[key].is_number_integer() ||
         entries[key] == value)
       continue;
     const std::string path = fmt::format("{}.{}", name, key);
     for (const std::string& override : flags.overrides)
-      if (override.starts_with(path + "="))
+      if (override.starts_with(path + "=") && !(variance && path.ends_with(".out_channels")))
         throw UsageError(fmt::format("--set {}: the data set {} has {} = {}; leave the flag out",
                                      override, dataset.name, key, value));
     entries[key] = value;
@@ -230,10 +240,12 @@ TrainingEnd train_with_progress(Common& common, const TrainFlags& flags, const s
     io::atomic_write(options.out / "config.json", io::dump(config, 2) + "\n");
   };
   with.progress = [&](const TrainingProgress& p) {
+    std::string loss = fmt::format("loss {:.4f}", p.loss);
+    for (const auto& [name, value] : p.parts) loss += fmt::format(" {} {:.4f}", name, value);
     common.console.progress("train " + what, static_cast<double>(p.step),
                             static_cast<double>(p.steps), p.eta_seconds,
-                            fmt::format("step {} loss {:.4f} lr {:.2e} {:.0f} images/s", p.step,
-                                        p.loss, p.lr, p.samples_per_second));
+                            fmt::format("step {} {} lr {:.2e} {:.0f} images/s", p.step, loss, p.lr,
+                                        p.samples_per_second));
   };
   with.message = [&](const std::string& line) { common.console.say(line); };
   with.stop = stop_requested;

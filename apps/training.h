@@ -150,15 +150,16 @@ TrainingEnd train_with_progress(Common& common, const TrainFlags& flags, const s
 void report_end(Common& common, TrainingEnd end, const TrainingOptions& options,
                 const std::function<nlohmann::json()>& evaluate);
 
-// One model, one run. `batch` and `loss`: training/trainer.h; `evaluate` sees the weights that were
-// saved and adds to the summary.
+// One model, one run. `batch`, `loss` and the names of its parts: training/trainer.h; `evaluate`
+// sees the weights that were saved and adds to the summary.
 template <class Model>
-void train_model(Common& common, const TrainFlags& flags, const std::string& kind,
-                 const nlohmann::json& config, const typename Model::Config& model_config,
-                 const data::Dataset& dataset, const TrainingOptions& options,
-                 const std::function<TrainingBatch(Model&, int64_t step)>& batch,
-                 const std::function<Variable(Model&, const TrainingBatch&, ForwardContext&)>& loss,
-                 const std::function<nlohmann::json(Model&)>& evaluate) {
+void train_model(
+    Common& common, const TrainFlags& flags, const std::string& kind, const nlohmann::json& config,
+    const typename Model::Config& model_config, const data::Dataset& dataset,
+    const TrainingOptions& options, const std::function<TrainingBatch(Model&, int64_t step)>& batch,
+    const std::function<TrainingLoss(Model&, const TrainingBatch&, ForwardContext&)>& loss,
+    const std::function<nlohmann::json(Model&)>& evaluate,
+    const std::vector<std::string>& parts = {}) {
   Model model(model_config, common.seed);
   if constexpr (requires { model.set_precision(common.layers()); })
     model.set_precision(common.layers());
@@ -185,6 +186,7 @@ void train_model(Common& common, const TrainFlags& flags, const std::string& kin
   for (const auto& [name, p] : named_parameters(model))
     p->variable = Variable(p->variable.value().to(common.target()));
   task.parameters = named_parameters(model);
+  task.parts = parts;
   task.batch = [&](int64_t step) { return batch(model, step); };
   task.loss = [&](const TrainingBatch& batch, ForwardContext& context) {
     return loss(model, batch, context);

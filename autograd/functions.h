@@ -92,6 +92,11 @@ GaussianLatent gaussian_latent(const Variable& posterior, const Tensor& noise);
 // mean_e (prediction - target)^2, times the sample's weight [N] if given (of its noise level, as in
 // min-SNR weighting: Hang et al. 2023). target and weight are constants.
 Variable mse_loss(const Variable& prediction, const Tensor& target, const Tensor& weight = {});
+// What one step of the chain costs, in bits per number, of a network that estimates eps and v, both
+// shaped like noise and x_t; step [N,4]. Only v receives a gradient. Contract:
+// kernels/variational_bound.h.
+Variable variational_bound(const Tensor& eps, const Variable& v, const Tensor& noise,
+                           const Tensor& x_t, const Tensor& step);
 // log softmax(logits)[label] per sample [N]; cross-entropy is minus its mean.
 Variable log_softmax_at(const Variable& logits, const std::vector<int64_t>& labels);
 // The same with labels [N] i64 in the target's memory, which only require_labels has checked.

@@ -42,6 +42,27 @@ Variable mse_loss(const Variable& prediction, const Tensor& target, const Tensor
                           });
 }
 
+Variable variational_bound(const Tensor& eps, const Variable& v, const Tensor& noise,
+                           const Tensor& x_t, const Tensor& step) {
+  const Shape& shape = v.shape();
+  for (const Tensor& other : {eps, noise, x_t})
+    require(other.shape() == shape && !shape.empty() && v.value().numel() > 0,
+            "variational_bound: {} beside v {}", to_string(other.shape()), to_string(shape));
+  const int64_t n = shape[0];
+  require(step.shape() == Shape({n, 4}), "variational_bound: steps {} for {} samples",
+          to_string(step.shape()), n);
+  Tensor loss({n}, eps.target());
+  const bool wanted = v.needs_gradient() && recording();
+  Tensor gradient = wanted ? Tensor(shape, eps.target()) : Tensor();
+  operators(eps.target())
+      .variational_bound({n, eps.numel() / n, 1.0f, eps.data(), v.value().data(), noise.data(),
+                          x_t.data(), step.data(), loss.mutable_data(),
+                          gradient ? gradient.mutable_data() : nullptr});
+  return Variable::result(loss, {v}, [gradient](const Tensor& dy, GradientSink& sink) {
+    sink.add(0, scale_samples(gradient, dy));
+  });
+}
+
 Variable log_softmax_at(const Variable& logits, const std::vector<int64_t>& labels) {
   const Tensor& l = logits.value();
   require(l.rank() == 2 && l.dim(0) == static_cast<int64_t>(labels.size()),

@@ -6,6 +6,7 @@
 namespace diffscm {
 
 UNetConfig Bound::configure(UNetConfig config, const data::Dataset& dataset) {
+  config.out_channels = config.in_channels;  // it draws nothing, so there is no variance to learn
   config.conditions = {{.name = dataset.label_attribute().name, .classes = dataset.classes}};
   return config;
 }

@@ -16,6 +16,7 @@
 #include "kernels/matmul.h"
 #include "kernels/pool.h"
 #include "kernels/random.h"
+#include "kernels/variational_bound.h"
 
 namespace diffscm::kernels {
 
@@ -64,6 +65,7 @@ namespace diffscm::kernels {
   F32(gaussian_latent, GaussianLatentArgs)                    \
   F32(gaussian_latent_backward, GaussianLatentBackwardArgs)   \
   F32(mse, MseArgs)                                           \
+  F32(variational_bound, VariationalBoundArgs)                \
   F32(log_softmax, LogSoftmaxArgs)                            \
   F32(normal, NormalArgs)                                     \
   F32(ddim_update, DdimUpdateArgs)                            \

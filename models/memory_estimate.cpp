@@ -42,12 +42,16 @@ MemoryEstimate estimate(const typename Network::Config& config, int64_t batch, T
       ForwardContext context;
       context.training = true;
       context.recompute = recompute;
-      const Variable out = network.forward(x, t, context);
       Variable loss;
-      if constexpr (kClassifies)
-        loss = log_softmax_at(out, labels);
-      else
-        loss = mse_loss(out, x);
+      if constexpr (kClassifies) {
+        loss = log_softmax_at(network.forward(x, t, context), labels);
+      } else {
+        const auto out = network.estimates(x, t, context);
+        loss = mse_loss(out.eps, x);
+        if (out.v)
+          loss = add(loss,
+                     variational_bound(out.eps.value(), out.v, x, x, Tensor({batch, 4}, target)));
+      }
       backward(loss, Tensor({batch}, target));
     });
     for (const auto& [name, p] : named_parameters(network)) p->variable.clear_gradient();

@@ -154,14 +154,19 @@ Variable UNet::forward(const Variable& x, const Tensor& t, ForwardContext& conte
   return project(body(x, emb, context), 0, config_.in_channels);
 }
 
+UNet::Estimates UNet::estimates(const Variable& x, const Tensor& t, ForwardContext& context,
+                                const Tensor& features) const {
+  const Variable h = body(x, embed(x, t, features), context);
+  Estimates out{project(h, 0, config_.in_channels), {}};
+  if (config_.learns_variance()) out.v = project(h, config_.in_channels, config_.out_channels);
+  return out;
+}
+
 UNet::Outputs UNet::outputs(const Tensor& x, const Tensor& t, const Tensor& features) const {
   const NoGrad no_grad;
   ForwardContext context;
-  const Variable input(x), h = body(input, embed(input, t, features), context);
-  Outputs out{project(h, 0, config_.in_channels).value(), {}};
-  if (config_.learns_variance())
-    out.v = project(h, config_.in_channels, config_.out_channels).value();
-  return out;
+  const Estimates both = estimates(x, t, context, features);
+  return {both.eps.value(), both.v.value()};
 }
 
 Tensor UNet::predict(const Tensor& x, const Tensor& t, const Tensor& features) const {

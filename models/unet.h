@@ -50,8 +50,14 @@ class UNet {
   // at every level. Conditions are added to the time embedding (Dhariwal & Nichol 2021).
   Variable forward(const Variable& x, const Tensor& t, ForwardContext& context,
                    const Tensor& features = {}) const;
-  // Inference: eps and, of a network that learns the variance, its interpolation v, both
-  // [N,H,W,in]; v is empty otherwise. -1 stands for the posterior's variance, 1 for beta.
+  // The same eps and, of a network that learns the variance, its interpolation v, both [N,H,W,in];
+  // v is empty otherwise. -1 stands for the posterior's variance, 1 for beta.
+  struct Estimates {
+    Variable eps, v;
+  };
+  Estimates estimates(const Variable& x, const Tensor& t, ForwardContext& context,
+                      const Tensor& features = {}) const;
+  // Inference: both, without a tape.
   struct Outputs {
     Tensor eps, v;
   };

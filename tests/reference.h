@@ -195,6 +195,47 @@ inline Loss mse(int64_t n, int64_t elements, double weight, const Doubles& predi
   return r;
 }
 
+// Nichol & Dhariwal 2021 in their own words: two Gaussians, and at t = 0 a level's share of one.
+// `step` [N, 4] as kernels/variational_bound.h has it.
+inline Loss variational_bound(int64_t n, int64_t elements, double weight, const Doubles& eps,
+                              const Doubles& v, const Doubles& noise, const Doubles& x_t,
+                              const Doubles& step) {
+  const auto below = [](double z) { return 0.5 * std::erfc(-z / std::numbers::sqrt2); };
+  const auto density = [](double z) {
+    return std::exp(-z * z / 2) / std::sqrt(2 * std::numbers::pi);
+  };
+  Loss r{Doubles(static_cast<size_t>(n)), {}};
+  for (int64_t i = 0; i < n * elements; ++i) {
+    const int64_t b = i / elements;
+    const double gap = step[4 * b], log_least = step[4 * b + 1], slope = step[4 * b + 2];
+    const double log_most = log_least + gap, share = (v[i] + 1) / 2;
+    const double log_variance = share * log_most + (1 - share) * log_least;
+    const double apart = slope * (eps[i] - noise[i]);  // the true mean less the model's
+    double nats, by_log_variance;
+    if (step[4 * b + 3] == 0) {
+      const double ratio = std::exp(log_least - log_variance),
+                   squared = apart * apart * std::exp(-log_variance);
+      nats = 0.5 * (-1 + log_variance - log_least + ratio + squared);
+      by_log_variance = 0.5 * (1 - ratio - squared);
+    } else {
+      const double s = std::exp(log_variance / 2);
+      const double x_0 = std::sqrt(1 + slope * slope) * x_t[i] - slope * noise[i];
+      const double z0 = (apart - 1.0 / 255) / s, z1 = (apart + 1.0 / 255) / s;
+      const bool first = x_0<-0.999, last = x_0> 0.999;
+      const double p = first    ? below(z1)
+                       : last   ? below(-z0)
+                       : z0 > 0 ? below(-z0) - below(-z1)
+                                : below(z1) - below(z0);
+      nats = -std::log(std::max(p, 1e-12));
+      by_log_variance =
+          p <= 1e-12 ? 0 : ((last ? 0 : z1 * density(z1)) - (first ? 0 : z0 * density(z0))) / p / 2;
+    }
+    r.loss[b] += nats / std::numbers::ln2 / elements;
+    r.gradient.push_back(weight * by_log_variance * gap / 2 / std::numbers::ln2 / elements);
+  }
+  return r;
+}
+
 struct LogSoftmax {
   Doubles log_p, probability, gradient;
 };

@@ -1,6 +1,7 @@
 #include "training/diffusion_training.h"
 
 #include "training/conditions.h"
+#include "training/variational_bound.h"
 
 namespace diffscm {
 
@@ -20,6 +21,7 @@ TrainingBatch DiffusionTraining::batch(int64_t step) const {
   const NoisyBatch b = batches_.batch(step);
   TrainingBatch batch{b.x_t, b.t, b.noise};
   if (options_.min_snr) batch.push_back(min_snr_weights(schedule_, b.timesteps, target_));
+  if (options_.variance) batch.push_back(bound_steps(schedule_, b.timesteps, target_));
   if (!conditions_.empty()) {
     std::vector<double> values = condition_values(conditions_, dataset_, b.index);
     forget(values, conditions_.size(), options_.drop, options_.seed, step);
@@ -28,11 +30,23 @@ TrainingBatch DiffusionTraining::batch(int64_t step) const {
   return batch;
 }
 
-Variable DiffusionTraining::loss(const UNet& unet, const TrainingBatch& batch,
-                                 ForwardContext& context) const {
+TrainingLoss DiffusionTraining::loss(const UNet& unet, const TrainingBatch& batch,
+                                     ForwardContext& context) const {
+  const Tensor &x_t = batch[0], &t = batch[1], &noise = batch[2];
+  const Tensor weight = options_.min_snr ? batch[3] : Tensor();
   const Tensor features = conditions_.empty() ? Tensor() : batch.back();
-  return mse_loss(unet.forward(batch[0], batch[1], context, features), batch[2],
-                  options_.min_snr ? batch[3] : Tensor());
+  if (!options_.variance) return mse_loss(unet.forward(x_t, t, context, features), noise, weight);
+  const Tensor& steps = batch[options_.min_snr ? 4 : 3];
+  const UNet::Estimates out = unet.estimates(x_t, t, context, features);
+  const Variable mse = mse_loss(out.eps, noise, weight),
+                 vlb = variational_bound(out.eps.value(), out.v, noise, x_t, steps);
+  return {add(mse, scale(vlb, static_cast<float>(bound_weight(schedule_)))),
+          {mse.value(), vlb.value()}};
+}
+
+std::vector<std::string> DiffusionTraining::parts() const {
+  if (!options_.variance) return {};
+  return {"mse", "vlb"};
 }
 
 }  // namespace diffscm

@@ -1,8 +1,9 @@
-// What a U-Net is trained on and for: noisy images, what it is told about them, and the error of
-// its estimate of the noise.
+// What a U-Net is trained on and for: noisy images, what it is told about them, the error of its
+// estimate of the noise and, where it learns the variance of its steps, what they cost.
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "models/unet.h"
@@ -16,7 +17,8 @@ struct DiffusionTrainingOptions {
   uint64_t seed = 0;
   bool min_snr = false;  // training/noisy_batches.h; otherwise all levels weigh the same
   Augmentation augmentation = {};
-  double drop = 0;  // how often the network is told nothing
+  double drop = 0;        // how often the network is told nothing
+  bool variance = false;  // the network learns it (UNetConfig::learns_variance)
 };
 
 class DiffusionTraining {
@@ -28,8 +30,12 @@ class DiffusionTraining {
                     Target target);
 
   TrainingBatch batch(int64_t step) const;
-  // [N]: mean squared error of eps (Ho et al. 2020, eq. 14).
-  Variable loss(const UNet& unet, const TrainingBatch& batch, ForwardContext& context) const;
+  // Mean squared error of eps (Ho et al. 2020, eq. 14); of a network that learns the variance,
+  // L_hybrid (Nichol & Dhariwal 2021, eq. 16), the sum of that and of bound_weight() times the term
+  // of the variational bound (training/variational_bound.h), which moves v alone.
+  TrainingLoss loss(const UNet& unet, const TrainingBatch& batch, ForwardContext& context) const;
+  // The names of the loss's parts: none, or "mse" and "vlb", that term before it is weighed.
+  std::vector<std::string> parts() const;
 
  private:
   const data::Dataset& dataset_;

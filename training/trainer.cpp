@@ -101,7 +101,7 @@ class Run {
     return true;
   }
 
-  void save(double session_seconds, double loss) {
+  void save(double session_seconds, const TrainingProgress& last) {
     const double seconds = earlier_seconds_ + session_seconds;
     io::Safetensors file;
     for (const auto& [name, tensor] : arenas()) file.tensors.emplace(name, *tensor);
@@ -117,7 +117,8 @@ class Run {
     info.training["steps"] = optimiser_.steps();
     info.training["samples_seen"] = optimiser_.steps() * options_.batch;
     info.training["seconds"] = std::round(seconds);
-    info.training["loss"] = loss;
+    info.training["loss"] = last.loss;
+    for (const auto& [name, value] : last.parts) info.training[name] = value;
     info.training["seed"] = options_.seed;
     info.training["weights"] =
         options_.adamw.ema_decay > 0 ? "exponential moving average" : "of the last step";
@@ -211,6 +212,11 @@ class Run {
   double earlier_seconds_ = 0;
 };
 
+// Of one step: the loss of each sample, its parts likewise, then the sum of the gradient's squares.
+int64_t outcome_size(const TrainingTask& task, const TrainingOptions& options) {
+  return (1 + std::ssize(task.parts)) * options.batch + 1;
+}
+
 // Forward, backward and update as one recorded step, its inputs always in the same memory.
 class TrainingStep {
  public:
@@ -219,7 +225,7 @@ class TrainingStep {
         options_(options),
         optimiser_(optimiser),
         number_({1}, optimiser.values().target(), Dtype::u32),
-        outcome_({options.batch + 1}, optimiser.values().target()),
+        outcome_({outcome_size(task, options)}, optimiser.values().target()),
         step_(outcome_.target(), [this] { body(); }) {}
 
   void run(int64_t number, TrainingBatch batch, double lr_scale) {
@@ -234,8 +240,7 @@ class TrainingStep {
     optimiser_.begin_step(lr_scale);
     step_.run();
   }
-  // Of the last step: the loss of each sample, then the sum of the gradient's squares.
-  const Tensor& outcome() const { return outcome_; }
+  const Tensor& outcome() const { return outcome_; }  // of the last step
 
  private:
   void body() {
@@ -243,7 +248,8 @@ class TrainingStep {
     for (int64_t first = 0; first < n; first += part)
       gather_gradients(first, std::min(n, first + part));
     optimiser_.apply_gradients();
-    outcome_.slice(n, n + 1).copy_from(optimiser_.squared_gradient());
+    const int64_t last = outcome_.numel() - 1;
+    outcome_.slice(last, last + 1).copy_from(optimiser_.squared_gradient());
   }
 
   // Of images [first, last) of the batch.
@@ -261,12 +267,22 @@ class TrainingStep {
     context.step_at = number_.data<uint32_t>();
     context.first_image = first;
     context.recompute = options_.recompute;
-    const Variable loss = task_.loss(part, context);
-    require(loss.value().numel() == last - first, "the loss has {} values for {} images",
-            loss.value().numel(), last - first);
-    outcome_.slice(first, last).copy_from(loss.value());
+    const auto [loss, parts] = task_.loss(part, context);
+    require(parts.size() == task_.parts.size(), "the loss has {} parts for {} names", parts.size(),
+            task_.parts.size());
+    tell(0, first, last, loss.value());
+    for (size_t i = 0; i < parts.size(); ++i)
+      tell(static_cast<int64_t>(i) + 1, first, last, parts[i]);
     backward(loss, Tensor::constant(loss.shape(), 1 / static_cast<float>(options_.batch),
                                     loss.value().target()));
+  }
+
+  // The `row`-th value of images [first, last) of the batch.
+  void tell(int64_t row, int64_t first, int64_t last, const Tensor& values) {
+    require(values.numel() == last - first, "the loss has {} values for {} images", values.numel(),
+            last - first);
+    const int64_t at = row * options_.batch;
+    outcome_.slice(at + first, at + last).copy_from(values);
   }
 
   const TrainingTask& task_;
@@ -281,10 +297,10 @@ class TrainingStep {
 // needed, because reading one waits for the step.
 class Window {
  public:
-  Window(const Adamw& optimiser, const TrainingOptions& options)
-      : optimiser_(optimiser), options_(options) {
+  Window(const Adamw& optimiser, const TrainingTask& task, const TrainingOptions& options)
+      : optimiser_(optimiser), options_(options), sums_(1 + task.parts.size()) {
     const Target target = optimiser.squared_gradient().target();
-    unread_ = Tensor({records_steps(target) ? 64 : 1, options.batch + 1}, target);
+    unread_ = Tensor({records_steps(target) ? 64 : 1, outcome_size(task, options)}, target);
   }
 
   void add(const Tensor& outcome) {
@@ -298,30 +314,50 @@ class Window {
     if (count == 0) return;
     const std::vector<float> values = unread_.slice(0, count).to_vector();
     for (int64_t k = 0; k < count; ++k) {
-      const float* outcome = values.data() + k * (n + 1);
-      double mean = 0;
-      for (int64_t i = 0; i < n; ++i) mean += outcome[i] / static_cast<double>(n);
-      require(std::isfinite(mean), "the loss is {} at step {}: lower the learning rate, now {}",
-              mean, optimiser_.steps() - count + k, options_.adamw.lr);
-      loss += mean;
-      gradient += optimiser_.gradient_rms(outcome[n]);
-      ++steps;
+      const float* outcome = values.data() + k * unread_.dim(1);
+      for (size_t i = 0; i < sums_.size(); ++i, outcome += n) {
+        double mean = 0;
+        for (int64_t sample = 0; sample < n; ++sample)
+          mean += outcome[sample] / static_cast<double>(n);
+        require(i > 0 || std::isfinite(mean),
+                "the loss is {} at step {}: lower the learning rate, now {}", mean,
+                optimiser_.steps() - count + k, options_.adamw.lr);
+        sums_[i] += mean;
+      }
+      gradient_ += optimiser_.gradient_rms(*outcome);
+      ++steps_;
     }
   }
+  int64_t steps() const { return steps_; }
+  // Means over the steps that have been read.
+  double loss() const { return sums_[0] / static_cast<double>(steps_); }
+  double part(size_t i) const { return sums_[1 + i] / static_cast<double>(steps_); }
+  double gradient_rms() const { return gradient_ / static_cast<double>(steps_); }
   void clear() {
-    loss = gradient = 0;
-    steps = 0;
+    std::ranges::fill(sums_, 0);
+    gradient_ = 0;
+    steps_ = 0;
   }
-
-  double loss = 0, gradient = 0;  // sums over `steps`
-  int64_t steps = 0;
 
  private:
   const Adamw& optimiser_;
   const TrainingOptions& options_;
-  Tensor unread_;  // [rows, batch + 1]
-  int64_t count_ = 0;
+  Tensor unread_;             // [rows, outcome_size]
+  int64_t count_ = 0;         // of its rows
+  std::vector<double> sums_;  // of the loss, and of its parts, over steps_
+  double gradient_ = 0;       // likewise
+  int64_t steps_ = 0;
 };
+
+nlohmann::ordered_json log_line(const TrainingProgress& p) {
+  nlohmann::ordered_json line{{"step", p.step}, {"loss", p.loss}};
+  for (const auto& [name, value] : p.parts) line[name] = value;
+  line.update({{"gradient_rms", p.gradient_rms},
+               {"lr", p.lr},
+               {"samples_per_second", p.samples_per_second},
+               {"seconds", p.seconds}});
+  return line;
+}
 
 }  // namespace
 
@@ -349,8 +385,8 @@ TrainingEnd train(TrainingTask& task, const TrainingOptions& options,
   const auto start = Clock::now();
   auto window_start = start;
   TrainingStep training_step(task, options, optimiser);
-  Window window(optimiser, options);
-  double last_loss = 0;
+  Window window(optimiser, task, options);
+  TrainingProgress last;
   int64_t saved_at = optimiser.steps();
   const int64_t first_step = optimiser.steps();
   TrainingEnd end = TrainingEnd::finished;
@@ -364,22 +400,20 @@ TrainingEnd train(TrainingTask& task, const TrainingOptions& options,
       window.read();
       const double window_seconds = seconds_since(window_start), elapsed = seconds_since(start);
       TrainingProgress p{.step = done, .steps = options.steps};
-      p.loss = last_loss = window.loss / static_cast<double>(window.steps);
-      p.gradient_rms = window.gradient / static_cast<double>(window.steps);
+      p.loss = window.loss();
+      for (size_t i = 0; i < task.parts.size(); ++i)
+        p.parts.emplace_back(task.parts[i], window.part(i));
+      p.gradient_rms = window.gradient_rms();
       p.lr = options.adamw.lr * lr_scale(options, step);
-      p.samples_per_second = static_cast<double>(window.steps * options.batch) / window_seconds;
+      p.samples_per_second = static_cast<double>(window.steps() * options.batch) / window_seconds;
       p.seconds = run.seconds() + elapsed;
       p.eta_seconds = elapsed / static_cast<double>(done - first_step) *
                       static_cast<double>(options.steps - done);
       if (options.minutes > 0)
         p.eta_seconds = std::min(p.eta_seconds, options.minutes * 60 - elapsed);
-      log.write({{"step", p.step},
-                 {"loss", p.loss},
-                 {"gradient_rms", p.gradient_rms},
-                 {"lr", p.lr},
-                 {"samples_per_second", p.samples_per_second},
-                 {"seconds", p.seconds}});
+      log.write(log_line(p));
       callbacks.progress(p);
+      last = std::move(p);
       window_start = Clock::now();
       window.clear();
     }
@@ -388,14 +422,14 @@ TrainingEnd train(TrainingTask& task, const TrainingOptions& options,
       end = TrainingEnd::out_of_time;
     if (done % options.checkpoint_every == 0) {
       window.read();
-      run.save(seconds_since(start), last_loss);
+      run.save(seconds_since(start), last);
       saved_at = done;
     }
     if (end != TrainingEnd::finished) break;
   }
   window.read();
   if (saved_at != optimiser.steps() || first_step == optimiser.steps())
-    run.save(seconds_since(start), last_loss);
+    run.save(seconds_since(start), last);
   return end;
 }
 

@@ -37,6 +37,7 @@ struct TrainingOptions {
 struct TrainingProgress {
   int64_t step = 0, steps = 0;
   double loss = 0, gradient_rms = 0, lr = 0;
+  std::vector<std::pair<std::string, double>> parts{};  // TrainingTask's, of the loss
   double samples_per_second = 0, seconds = 0, eta_seconds = 0;
 };
 
@@ -53,21 +54,31 @@ enum class TrainingEnd { finished, out_of_time, stopped };
 // shapes. Each task says what is in which place.
 using TrainingBatch = std::vector<Tensor>;
 
-// What is trained. `loss` gives one value per sample, to be minimised. On a target that records
-// steps it is recorded: it sees the batch's tensors, never numbers on the host.
+// What a step minimises, one value per sample: [N]. Of a loss made of several, `parts` [N] each are
+// what the log says beside it, as many as TrainingTask::parts.
+struct TrainingLoss {
+  TrainingLoss(Variable loss, std::vector<Tensor> of = {})  // NOLINT: most have no parts
+      : total(std::move(loss)), parts(std::move(of)) {}
+  Variable total;
+  std::vector<Tensor> parts;
+};
+
+// What is trained. On a target that records steps `loss` is recorded: it sees the batch's tensors,
+// never numbers on the host.
 struct TrainingTask {
   std::vector<std::pair<std::string, Parameter*>> parameters;
   std::function<TrainingBatch(int64_t step)> batch;
-  std::function<Variable(const TrainingBatch&, ForwardContext&)> loss;
+  std::function<TrainingLoss(const TrainingBatch&, ForwardContext&)> loss;
   ModelInfo info;  // kind, config, diffusion and data filled in; training is completed here
   // What else changes the weights (precision, a loss's own numbers): a run resumes with the same.
   nlohmann::json settings = nlohmann::json::object();
+  std::vector<std::string> parts{};  // of the loss, by their names in the log
 };
 
 // Trains until `steps`, the time limit or `stop`. The run's folder then holds
 //   model.safetensors       the moving average of the weights: what --model reads
 //   checkpoint.safetensors  weights, moments, average and step: what --resume reads
-//   log.jsonl               one line per `log_every` steps
+//   log.jsonl               one line per `log_every` steps: TrainingProgress
 // Both tensor files are replaced atomically every `checkpoint_every` steps and at the end; a run
 // that was killed resumes from the last of them and, on the same target, ends bit for bit where it
 // would have. Resumed with more steps than before it is trained on; a cosine schedule is stretched

@@ -34,7 +34,7 @@ json configuration(json usual, const json& changes, const char* name, const data
 template <class Model>
 std::filesystem::path train_model(
     Model& model, const data::Dataset& dataset, std::function<TrainingBatch(int64_t)> batch,
-    std::function<Variable(const TrainingBatch&, ForwardContext&)> loss,
+    std::function<TrainingLoss(const TrainingBatch&, ForwardContext&)> loss,
     const ImageTraining& training, const FitOptions& options, const std::filesystem::path& folder,
     Part part) {
   model.set_precision(options.layers);

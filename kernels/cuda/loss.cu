@@ -1,36 +1,26 @@
 // Losses: the value and its gradient in one pass.
 //
-// Mean squared error. A sample is cut into chunks, one block each, by its size alone. A block adds
-// up its squares in double (contract) and writes the gradient on the way: prediction and target are
-// read once. With one chunk the block has the loss; with more, a second kernel adds the chunks up
-// in order.
+// Mean squared error. A chunk of a sample per block (sample_mean.h), which adds up its squares in
+// double (contract) and writes the gradient on the way: prediction and target are read once.
 //
 // Log-softmax. A handful of classes per sample: a warp per sample, lanes over classes, in double.
 // Time is nothing here, so the arithmetic is that of the cpu target.
-#include "kernels/cuda/table.h"
+#include "kernels/cuda/sample_mean.h"
 
 namespace diffscm::kernels::DIFFSCM_TARGET {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int64_t kChunk = 32 * kThreads;  // elements
-
-struct MseShared {
-  double scratch[kThreads / kWarp];
-};
 
 template <int V>
-__global__ void __launch_bounds__(kThreads)
-    squared_error(MseArgs args, int64_t chunks, float scale, double* partials) {
+__global__ void __launch_bounds__(kMeanThreads)
+    squared_error(MseArgs args, SampleMean mean, float scale) {
   follow_previous_kernel();
-  MseShared& shared = shared_memory<MseShared>();
-  const int64_t n = blockIdx.x / chunks, chunk = blockIdx.x % chunks;
-  const int64_t base = n * args.elements;
-  const int64_t end = (chunk + 1) * kChunk < args.elements ? (chunk + 1) * kChunk : args.elements;
+  const MeanChunk chunk = chunk_of(mean, blockIdx.x);
   double sum = 0;
 #pragma unroll 4
-  for (int64_t e = chunk * kChunk + threadIdx.x * V; e < end; e += kThreads * V) {
-    const auto p = load<V>(args.prediction + base + e), t = load<V>(args.target + base + e);
+  for (int64_t e = chunk.begin + threadIdx.x * V; e < chunk.end; e += kMeanThreads * V) {
+    const auto p = load<V>(args.prediction + e), t = load<V>(args.target + e);
     Vector<float, V> gradient;
 #pragma unroll
     for (int j = 0; j < V; ++j) {
@@ -38,44 +28,15 @@ __global__ void __launch_bounds__(kThreads)
       sum += d * d;
       gradient[j] = scale * (p[j] - t[j]);
     }
-    if (args.gradient != nullptr) store<V>(args.gradient + base + e, gradient);
+    if (args.gradient != nullptr) store<V>(args.gradient + e, gradient);
   }
-  sum = block_sum<kThreads>(sum, shared.scratch);
-  if (threadIdx.x != 0) return;
-  if (chunks == 1) {
-    args.loss[n] = static_cast<float>(sum / static_cast<double>(args.elements));
-  } else {
-    partials[blockIdx.x] = sum;
-  }
-}
-
-__global__ void __launch_bounds__(kThreads)
-    sum_chunks(MseArgs args, int64_t chunks, const double* partials) {
-  follow_previous_kernel();
-  const int64_t n = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
-  if (n >= args.n) return;
-  double sum = 0;
-  for (int64_t chunk = 0; chunk < chunks; ++chunk) sum += partials[n * chunks + chunk];
-  args.loss[n] = static_cast<float>(sum / static_cast<double>(args.elements));
+  finish_chunk(mean, chunk, sum);
 }
 
 template <int V>
 void run_mse(const MseArgs& args, Stream stream) {
-  const int64_t chunks = ceil_div(args.elements, kChunk);
   const float scale = static_cast<float>(2.0 * args.weight / static_cast<double>(args.elements));
-  require(args.n * chunks < int64_t{1} << 31,
-          "mse: {} samples of {} elements are more than a launch can have", args.n, args.elements);
-  double* partials = nullptr;
-  if (chunks > 1) {
-    partials = static_cast<double*>(
-        workspace(static_cast<size_t>(args.n * chunks) * sizeof(double), stream));
-  }
-  launch<squared_error<V>>(static_cast<unsigned>(args.n * chunks), kThreads, sizeof(MseShared),
-                           stream, args, chunks, scale, partials);
-  if (chunks > 1) {
-    launch<sum_chunks>(static_cast<unsigned>(ceil_div(args.n, kThreads)), kThreads, 0, stream, args,
-                       chunks, partials);
-  }
+  launch_mean<squared_error<V>>("mse", args, static_cast<double>(args.elements), stream, scale);
 }
 
 __global__ void __launch_bounds__(kThreads) log_softmax_rows(LogSoftmaxArgs args) {

@@ -356,6 +356,9 @@ TEST(Train, PresetsOfPublishedModelsSayHowTheyWereTrained) {
       const json config = read_json(fs::path(out) / "config.json");
       EXPECT_EQ(config["train"][kind]["lr"],
                 kind == std::string("classifier") || preset == std::string("adm-64") ? 3e-4 : 1e-4);
+      if (kind != std::string("diffusion")) continue;
+      EXPECT_EQ(config["unet"]["out_channels"], 6);
+      EXPECT_TRUE(io::read_jsonl(fs::path(out) / "log.jsonl").back().contains("vlb"));
     }
 }
 

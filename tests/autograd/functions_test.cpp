@@ -216,6 +216,18 @@ TEST(FunctionGradients, Losses) {
         for (size_t n = 0; n < 3; ++n) loss[n] *= double{weights[n]};
         return loss;
       }));
+  // An early, a middle and the last step; eps and the truth want no gradient.
+  const Tensor eps = random_tensor({3, 2, 2, 1}, 2), x_t = random_tensor({3, 2, 2, 1}, 3, 0.5f);
+  const Tensor steps = Tensor::from(
+      std::vector<float>{0.01f, -4, 0.02f, 0, 0.3f, -9, 0.01f, 0, 0.6f, -9.8f, 0.01f, 1}, {3, 4});
+  check_gradients(
+      [&](const Inputs& in) { return variational_bound(eps, in[0], target, x_t, steps); },
+      {random_tensor({3, 2, 2, 1}, 1)}, against([&](const auto& in) {
+        using testing::to_doubles;
+        return reference::variational_bound(3, 4, 1, to_doubles(eps), in[0], to_doubles(target),
+                                            to_doubles(x_t), to_doubles(steps))
+            .loss;
+      }));
   const std::vector<int64_t> labels{4, 0, 2};
   check_gradients([&](const Inputs& in) { return log_softmax_at(in[0], labels); },
                   {random_tensor({3, 5}, 1, 3)}, against([&](const auto& in) {
@@ -284,6 +296,11 @@ TEST(Functions, ShapesThatDoNotFitAreErrors) {
   EXPECT_THROW(mse_loss(x, Tensor::zeros({2, 4, 4, 7})), Error);
   EXPECT_THROW(mse_loss(t({0, 3}), Tensor::zeros({0, 3})), Error);
   EXPECT_THROW(mse_loss(t({2, 3}), Tensor::zeros({2, 3}), Tensor::zeros({3})), Error);
+  const Tensor y = Tensor::zeros({2, 3}), steps = Tensor::zeros({2, 4});
+  EXPECT_NO_THROW(variational_bound(y, y, y, y, steps));
+  EXPECT_THROW(variational_bound(y, t({2, 4}), y, y, steps), Error);
+  EXPECT_THROW(variational_bound(y, y, y, Tensor::zeros({3, 2}), steps), Error);
+  EXPECT_THROW(variational_bound(y, y, y, y, Tensor::zeros({2, 3})), Error);
   EXPECT_THROW(log_softmax_at(t({2, 5}), {1}), Error);
   EXPECT_THROW(log_softmax_at(t({2, 5}), {1, 5}), Error);
   EXPECT_THROW(log_softmax_at(t({2, 5}), {-1, 0}), Error);
