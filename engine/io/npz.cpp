@@ -162,7 +162,7 @@ std::map<std::string, NpyKind> npz_contents(const fs::path& path) {
       start.insert(start.end(), more.begin(), more.end());
     });
     const NpyHeader header = parse_npy_header(start, entry.size, entry.where);
-    const bool added = contents.try_emplace(name_of(entry), header.shape, header.type).second;
+    const bool added = contents.emplace(name_of(entry), NpyKind{header.shape, header.type}).second;
     require(added, "{} appears twice", entry.where);
   }
   return contents;
