@@ -84,8 +84,8 @@ Evaluation::Evaluation(Common& common, const EvaluationFlags& flags)
       train_, target);
   require(guide_->classes() == test_.classes, "{} knows {} classes, {} has {}", guide_->info().path,
           guide_->classes(), test_.name, test_.classes);
-  by_parent({guide_.get(), 1},
-            test_.attributes);  // throws unless it numbers them as the model does
+  // Throws unless the classifier numbers the classes as the model does.
+  by_parent({guide_.get(), 1}, test_.attributes);
   std::vector<const ModelInfo*> predictors = evaluator_->models();
   predictors.insert(predictors.begin(), &guide_->info());
   for (const ModelInfo* m : predictors) warn_of_other_data(common, model_->info(), *m);
