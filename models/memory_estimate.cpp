@@ -7,11 +7,14 @@
 namespace diffscm {
 namespace {
 
+// What a run touches of the program, its threads and files that this process has not: measured.
+constexpr double kTouched = 11 << 20;
+
 template <class Network>
 MemoryEstimate estimate(const typename Network::Config& config, int64_t batch, Target device,
                         Dtype layers) {
   const Target target = device == Target::cuda ? Target::emu : device;
-  const double program = target == Target::cpu ? io::resident_bytes() : 0;
+  const double program = target == Target::cpu ? io::resident_bytes() + kTouched : 0;
   const int64_t others = memory_statistics(target).in_use_bytes;
   const auto held = [&](auto&& work) {
     release_cached_memory(target);
