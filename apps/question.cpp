@@ -66,8 +66,7 @@ std::vector<data::Attribute> nameable(const data::Dataset& dataset, const Diffus
   const auto has = [&](const auto& is) { return std::any_of(all.begin(), all.end(), is); };
   for (const Condition& c : model.conditions())
     if (!has([&](const data::Attribute& a) { return a.name == c.name; }))
-      all.push_back(c.is_category() ? known_category(model.info(), c.name, c.classes)
-                                    : data::Attribute{.name = c.name});
+      all.push_back(c.is_category() ? known_category(model, c) : data::Attribute{.name = c.name});
   for (const AntiCausalPredictor& predictor : predictors)
     if (parent_of(predictor, all) == nullptr) all.push_back(own_attribute(predictor));
   return all;

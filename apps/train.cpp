@@ -46,7 +46,9 @@ json test_loss(Common& common, const UNet& unet, const data::Dataset& test,
     const NoisyBatch b = batches.batch(step);
     const int64_t n = b.t.numel();
     const double count = static_cast<double>(n * kBatches);
-    const Tensor steps = bound_steps(schedule, b.timesteps, common.target());
+    const Tensor steps = unet.config().learns_variance()
+                             ? bound_steps(schedule, b.timesteps, common.target())
+                             : Tensor();
     const auto add_to = [&](Means& means, const Tensor& features) {
       const NoGrad no_grad;
       for (int64_t first = 0; first < n; first += part) {
@@ -150,8 +152,7 @@ std::optional<DiffusionModel> model_to_compare(Common& common, const std::string
           test.label_attribute().name, test.name);
   for (const Condition& c : model->conditions())
     if (c.name == test.label_attribute().name)
-      require_same_states(model->info(), known_category(model->info(), c.name, c.classes),
-                          test.label_attribute());
+      require_same_states(model->info(), known_category(*model, c), test.label_attribute());
   for (const char* name : {"schedule", "timesteps"})
     require(model->info().diffusion.value(name, json()) == config["diffusion"].value(name, json()),
             "--model {} was trained with another diffusion {} than this configuration has", path,

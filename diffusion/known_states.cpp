@@ -17,10 +17,14 @@ data::Attribute known_category(const AntiCausalPredictor& classifier) {
   return known_category(classifier.info(), classifier.attribute(), classifier.classes());
 }
 
+data::Attribute known_category(const DiffusionModel& model, const Condition& category) {
+  return known_category(model.info(), category.name, category.classes);
+}
+
 void number_states(data::Dataset& dataset, const DiffusionModel& model) {
   for (const Condition& c : model.conditions()) {
     if (!c.is_category()) continue;
-    const data::Attribute own = known_category(model.info(), c.name, c.classes);
+    const data::Attribute own = known_category(model, c);
     data::number_states(dataset, own, whose(own, model.info()));
   }
 }

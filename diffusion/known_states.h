@@ -12,6 +12,7 @@ namespace diffscm {
 // it; numbered where its file does not say.
 data::Attribute known_category(const ModelInfo& info, const std::string& name, int64_t states);
 data::Attribute known_category(const AntiCausalPredictor& classifier);
+data::Attribute known_category(const DiffusionModel& model, const Condition& category);
 
 // Numbers the states of the data's categories as the model, of those that it is told, does. Throws
 // Error naming a state that it does not know.

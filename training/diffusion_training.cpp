@@ -35,11 +35,11 @@ TrainingLoss DiffusionTraining::loss(const UNet& unet, const TrainingBatch& batc
   const Tensor &x_t = batch[0], &t = batch[1], &noise = batch[2];
   const Tensor weight = options_.min_snr ? batch[3] : Tensor();
   const Tensor features = conditions_.empty() ? Tensor() : batch.back();
-  if (!options_.variance) return mse_loss(unet.forward(x_t, t, context, features), noise, weight);
-  const Tensor& steps = batch[options_.min_snr ? 4 : 3];
   const UNet::Estimates out = unet.estimates(x_t, t, context, features);
-  const Variable mse = mse_loss(out.eps, noise, weight),
-                 vlb = variational_bound(out.eps.value(), out.v, noise, x_t, steps);
+  const Variable mse = mse_loss(out.eps, noise, weight);
+  if (!options_.variance) return mse;
+  const Tensor& steps = batch[options_.min_snr ? 4 : 3];
+  const Variable vlb = variational_bound(out.eps.value(), out.v, noise, x_t, steps);
   return {add(mse, scale(vlb, static_cast<float>(bound_weight(schedule_)))),
           {mse.value(), vlb.value()}};
 }

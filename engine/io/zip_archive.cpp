@@ -81,7 +81,8 @@ void ZipReader::read(const Entry& entry,
   const ZipFile file(zip_fopen_index(archive_.get(), entry.index, 0), zip_fclose);
   require(file != nullptr, "{} cannot be read: {}", where, zip_strerror(archive_.get()));
   uint64_t done = 0;
-  Bytes buffer(size_t{1} << 20);
+  constexpr uint64_t kPiece = uint64_t{1} << 20;
+  Bytes buffer(std::min(entry.size, kPiece - 1) + 1);
   while (true) {  // beyond the end: libzip compares the checksum there
     const zip_int64_t got = zip_fread(file.get(), buffer.data(), buffer.size());
     require(got >= 0, "{} is corrupt: {}", where, zip_file_strerror(file.get()));
