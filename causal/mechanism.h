@@ -74,6 +74,12 @@ class Mechanism {
   // value when no noise makes it (probability zero, out of range).
   virtual Values abduct(const Values& value, Parents parents, const RowRandom& random) const = 0;
   virtual Values predict(const Values& noise, Parents parents) const = 0;
+  // What `factual` would have been under these parents, given its own noise: predict(), unless the
+  // mechanism knows more of what changed parents leave alone.
+  virtual Values counterfactual([[maybe_unused]] const Values& factual, const Values& noise,
+                                Parents parents) const {
+    return predict(noise, parents);
+  }
   // random.size() rows from the noise's own distribution, which no parent changes.
   virtual Values draw_noise(const RowRandom& random) const = 0;
 

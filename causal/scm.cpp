@@ -191,7 +191,8 @@ Prediction StructuralCausalModel::predict(const NodeValues& noise, const Interve
           io::show(node.name()), mechanisms_[i]->description());
       if (!rows.empty()) {
         const NodeValues changed = select(parents, rows);
-        natural.assign(rows, mechanisms_[i]->predict(noise[i].select(rows), addresses(changed)));
+        natural.assign(rows, mechanisms_[i]->counterfactual(
+                                 natural.select(rows), noise[i].select(rows), addresses(changed)));
       }
     }
     const auto setting = intervention.find(i);

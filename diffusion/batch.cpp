@@ -131,6 +131,23 @@ Tensor clamp_to_image(const Tensor& x) {
   return Tensor::from(values, x.shape(), x.target());
 }
 
+Tensor shrink_change(const Tensor& was, const Tensor& is, double least) {
+  require(was.shape() == is.shape() && least >= 0, "a change from {} to {}, of {} grey levels",
+          to_string(was.shape()), to_string(is.shape()), least);
+  const std::vector<float> before = was.to_vector();
+  std::vector<float> after = is.to_vector();
+  const auto channels = static_cast<size_t>(is.dim(is.rank() - 1));
+  for (size_t i = 0; i < after.size(); i += channels) {
+    double change = 0;
+    for (size_t c = i; c < i + channels; ++c)
+      change = std::max(change, std::abs(double{after[c]} - double{before[c]}) * kGreyLevels);
+    if (change >= 2 * least) continue;
+    const auto share = static_cast<float>(std::max(change / least - 1, 0.0));
+    for (size_t c = i; c < i + channels; ++c) after[c] = before[c] + share * (after[c] - before[c]);
+  }
+  return Tensor::from(after, is.shape(), is.target());
+}
+
 Tensor concatenate(std::span<const Tensor> batches, Target target) {
   require(!batches.empty(), "nothing to concatenate");
   Shape shape = batches[0].shape();

@@ -33,6 +33,11 @@ Tensor concatenate(std::span<const Tensor> batches, Target target = Target::cpu)
 Tensor clamp_to_image(const Tensor& x);
 constexpr double kGreyLevels = 127.5;  // per unit of [-1, 1]
 
+// Firm shrinkage (Gao & Bruce 1997) of the change from `was` to `is` [.., C], by pixel: with d the
+// most that one of its channels moves, in grey levels, min(max(d / least - 1, 0), 1) of the change
+// is left. least >= 0.
+Tensor shrink_change(const Tensor& was, const Tensor& is, double least);
+
 // Mean |a - b| per image in grey levels.
 std::vector<double> l1_grey_levels(const Tensor& a, const Tensor& b);
 // The same of one image.

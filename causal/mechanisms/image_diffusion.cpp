@@ -129,6 +129,7 @@ ImageDiffusion::Walk ImageDiffusion::walk_of(Parameters& parameters) const {
   walk.levels = parameters.get<int>("levels", 0);
   require(walk.levels >= 0 && walk.levels <= 1'000'000, "levels is {}: give 1 or more",
           walk.levels);
+  walk.least_change = parameters.number("least_change", 0, 0, 255);
   walk.scales.assign(role_.parents.size(), parameters.number("scale", 1, 0, 1e6));
   const json scales = parameters.get<json>("scales", json::object());
   require(!conditional_ || scales.empty(),
@@ -279,6 +280,11 @@ Values ImageDiffusion::predict(const Values& noise, Parents parents) const {
   return Values(concatenate(batches));
 }
 
+Values ImageDiffusion::counterfactual(const Values& factual, const Values& noise,
+                                      Parents parents) const {
+  return Values(shrink_change(factual.images, predict(noise, parents).images, walk_.least_change));
+}
+
 Values ImageDiffusion::draw_noise(const RowRandom& random) const {
   Tensor noise = standard_normal(noise_shape(random.size()), random.key, random.rows, Target::cpu);
   // The last step adds none (Ho et al. 2020, alg. 2).
@@ -331,7 +337,8 @@ void ImageDiffusion::move_to(Target target, Dtype layers) {
 void ImageDiffusion::configure(const json& changes) {
   json merged = role_.node.mechanism.parameters;
   for (const auto& [key, value] : changes.items()) {
-    const std::vector<std::string> changeable{"encode", "abduction", "scale", "scales", "levels"};
+    const std::vector<std::string> changeable{"encode", "abduction", "scale",
+                                              "scales", "levels",    "least_change"};
     require(std::ranges::count(changeable, key) == 1, "{} cannot be changed: {}", io::show(key),
             data::choices(key, changeable));
     merged[key] = value;

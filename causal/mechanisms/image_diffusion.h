@@ -32,6 +32,10 @@ namespace diffscm::causal {
 //     eps = eps(nothing) + scale (eps(parents) - eps(nothing)); anti-causal: of the gradients
 //   scales = {NAME = s}   anti-causal: of single parents instead
 //   levels = 0          of the chain; 0: as many as the model's file says
+//   least_change = 0    grey levels: of a counterfactual, a pixel no channel of which moves by more
+//     keeps its factual value (diffusion/batch.h: shrink_change). This takes the network's small
+//     errors off a change that is known to be sparse: where a cause reaches, it shows. abduct() and
+//     predict() know nothing of it
 //   model = "FILE"      a U-Net that is trained already; beside the graph's file. fit() keeps it
 //   predictors = {NAME = "FILE", ..}   likewise, of the parents
 // and of the training, where there is no `model`:
@@ -48,6 +52,7 @@ class ImageDiffusion : public Mechanism {
   // noise of its K = levels steps, the lowest first.
   Values abduct(const Values& value, Parents parents, const RowRandom& random) const override;
   Values predict(const Values& noise, Parents parents) const override;
+  Values counterfactual(const Values& factual, const Values& noise, Parents parents) const override;
   Values draw_noise(const RowRandom& random) const override;
   void fit(const Values& value, Parents parents, const FitOptions& options) override;
   bool is_fitted() const override { return model_.has_value(); }
@@ -68,6 +73,7 @@ class ImageDiffusion : public Mechanism {
     AbductionMethod method = AbductionMethod::ddpm;
     int levels = 0;
     std::vector<double> scales;  // by parent; of a conditional model all the same
+    double least_change = 0;
   };
 
   Walk walk_of(Parameters& parameters) const;

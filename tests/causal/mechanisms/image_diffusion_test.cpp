@@ -140,6 +140,28 @@ TEST(ImageDiffusion, FollowsItsParents) {
   EXPECT_LT(elsewhere, 0.1);
 }
 
+TEST(ImageDiffusion, ACounterfactualKeepsWhatHardlyChanges) {
+  const World world(6);
+  const Values level(std::vector<double>(kRows, 0.6));
+  const std::vector<const Values*> set{&level, &world.side};
+  const Values noise = trained().abduct(world.image, world.parents(), kRandom);
+  const Tensor& was = world.image.images;
+  const Tensor plain = trained().predict(noise, set).images;
+  EXPECT_EQ(worst(trained().counterfactual(world.image, noise, set).images, plain), 0);
+
+  const ImageDiffusion careful = changed({{"least_change", 20}});
+  EXPECT_EQ(worst(careful.predict(noise, set).images, plain), 0);
+  const Tensor cf = careful.counterfactual(world.image, noise, set).images;
+  int64_t kept = 0, moved = 0;
+  for (int64_t i = 0; i < cf.numel(); ++i) {
+    const double change = 127.5 * std::abs(double{plain.data()[i]} - double{was.data()[i]});
+    if (change < 20) kept += cf.data()[i] == was.data()[i] ? 1 : -kPixels * kRows;
+    if (change > 40) moved += cf.data()[i] == plain.data()[i] ? 1 : -kPixels * kRows;
+  }
+  EXPECT_GT(kept, kPixels * kRows / 3);
+  EXPECT_GT(moved, kPixels * kRows / 6);
+}
+
 // The published form: a network that is told nothing, a regressor of the level and a classifier of
 // the side.
 TEST(ImageDiffusion, AntiCausalPredictorsOfNumbersAndStatesGuide) {
