@@ -84,8 +84,13 @@ inline GroupNormPlan plan_group_norm(int64_t hw, int64_t c0, int64_t c1, int64_t
   if (units >= 1) {
     plan.slabs = static_cast<int>(ceil_div(ceil_div(c, unit), units));
     plan.slab_channels = static_cast<int>(ceil_div(ceil_div(c, unit), plan.slabs) * unit);
-    plan.threads = static_cast<int>(
-        std::min<int64_t>(kNormThreads, ceil_div(plan.slab_channels / vector * hw, kWarp) * kWarp));
+    // What a thread does once, before its pixels and for the sums, costs as much as several
+    // vectors.
+    constexpr int64_t kEach = 8, kFewest = 64;
+    const int64_t columns = plan.slab_channels / vector;
+    const int64_t threads = std::max({ceil_div(columns * hw, kEach), columns, kFewest});
+    plan.threads =
+        static_cast<int>(std::min<int64_t>(ceil_div(threads, kWarp) * kWarp, kNormThreads));
     return plan;
   }
   plan.threads = kNormThreads;
