@@ -36,22 +36,42 @@ __global__ void __launch_bounds__(kElementThreads) pool_pixels(BasicAvgPoolArgs<
       });
 }
 
+// The gradient of a window's pixels, where they are, and which there are.
+template <int width, class T>
+struct WindowGradient {
+  Numbers<width> dx;
+  T* to;
+  bool below, beside;
+};
+
+// A thread takes a window and writes what there is of it; one that hangs over the edge has no
+// output, and gets zeros.
 template <int width, class T>
 __global__ void __launch_bounds__(kElementThreads) unpool_pixels(BasicAvgPoolBackwardArgs<T> args) {
   follow_previous_kernel();
   const int64_t c = args.c, h_out = args.h / 2, w_out = args.w / 2;
+  const int64_t windows_down = ceil_div(args.h, 2), windows_across = ceil_div(args.w, 2);
   for_each_vector<width>(
-      args.n * args.h * args.w * c,
+      args.n * windows_down * windows_across * c,
       [&](auto w, int64_t i) {
-        const int64_t pixel = i / c, q = pixel % args.w / 2, line = pixel / args.w;
-        const int64_t n = line / args.h, p = line % args.h / 2;
-        if (p >= h_out || q >= w_out) return Numbers<w>{};
-        return load_numbers<w>(args.dy + ((n * h_out + p) * w_out + q) * c + i % c);
+        const int64_t window = i / c, q = window % windows_across, line = window / windows_across;
+        const int64_t n = line / windows_down, p = line % windows_down;
+        WindowGradient<w, T> one{
+            .dx = {},
+            .to = args.dx + ((n * args.h + 2 * p) * args.w + 2 * q) * c + i % c,
+            .below = 2 * p + 1 < args.h,
+            .beside = 2 * q + 1 < args.w};
+        if (p < h_out && q < w_out)
+          one.dx = load_numbers<w>(args.dy + ((n * h_out + p) * w_out + q) * c + i % c);
+        return one;
       },
-      [&](auto w, int64_t i, auto dx) {
-#pragma unroll
-        for (int j = 0; j < w; ++j) dx[j] *= 0.25f;
-        store_numbers(args.dx + i, dx);
+      [&](auto, int64_t, auto one) {
+        for (float& dx : one.dx.v) dx *= 0.25f;
+        const int64_t row = args.w * c;
+        store_numbers(one.to, one.dx);
+        if (one.beside) store_numbers(one.to + c, one.dx);
+        if (one.below) store_numbers(one.to + row, one.dx);
+        if (one.beside && one.below) store_numbers(one.to + row + c, one.dx);
       });
 }
 
@@ -156,8 +176,9 @@ void avg_pool_backward(const BasicAvgPoolBackwardArgs<T>& args, Stream stream) {
   if (args.n == 0) return;
   constexpr int kWidth = kVector<T>;
   const bool vectors = args.c % kWidth == 0 && aligned16(args.dy) && aligned16(args.dx);
-  launch_elements<unpool_pixels<kWidth, T>, unpool_pixels<1, T>>(args.n * args.h * args.w * args.c,
-                                                                 kWidth, vectors, stream, args);
+  const int64_t windows = args.n * ceil_div(args.h, 2) * ceil_div(args.w, 2);
+  launch_elements<unpool_pixels<kWidth, T>, unpool_pixels<1, T>>(windows * args.c, kWidth, vectors,
+                                                                 stream, args);
 }
 template void avg_pool_backward(const BasicAvgPoolBackwardArgs<float>&, Stream);
 template void avg_pool_backward(const BasicAvgPoolBackwardArgs<bf16>&, Stream);
