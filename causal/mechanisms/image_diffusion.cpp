@@ -372,10 +372,11 @@ std::vector<std::string> ImageDiffusion::warnings(Parents parents) const {
 }
 
 std::string ImageDiffusion::description() const {
-  std::string text =
-      fmt::format("image diffusion, {}", conditional_ ? "conditional" : "anti-causal");
-  return text + fmt::format(", {} abduction, {} encoding", name_of(walk_.method),
-                            walk_.factual ? "factual" : "unconditional");
+  return fmt::format(
+      "image diffusion, {}, {} abduction, {} encoding{}",
+      conditional_ ? "conditional" : "anti-causal", name_of(walk_.method),
+      walk_.factual ? "factual" : "unconditional",
+      walk_.least_change > 0 ? fmt::format(", least change {:g}", walk_.least_change) : "");
 }
 
 std::unique_ptr<Mechanism> make_image_diffusion(const Role& role) {
