@@ -27,7 +27,7 @@ kernels::ConvShape conv_shape(const Variable& x, const Variable& x1, const Varia
 }
 
 // The weight in the target's preferred arrangement, kept with the weight until it changes; null
-// when there is none. Only f32 weights are packed.
+// when there is none.
 template <class T>
 struct Packed {
   Tensor tensor;
@@ -35,15 +35,14 @@ struct Packed {
 };
 template <class T>
 Packed<T> packed(const Tensor& weight, const kernels::ConvShape& shape, bool backward) {
-  if constexpr (!std::is_same_v<T, float>) return {};
-  const auto& pack = operators(weight.target()).conv2d_pack;
+  const auto& pack = operators(weight.target()).of(kernels::BasicConv2dPackArgs<T>{});
   const std::string key = fmt::format("conv2d {} {} {} {} {}", backward ? "backward" : "forward",
                                       shape.c0, shape.c1, shape.stride, shape.upsample);
   const Tensor found = weight.derived(key, [&] {
-    int64_t floats = 0;
-    pack({shape, backward, weight.data(), nullptr, &floats});
-    Tensor out({floats}, weight.target());
-    if (floats > 0) pack({shape, backward, weight.data(), out.mutable_data(), nullptr});
+    int64_t elements = 0;
+    pack({shape, backward, weight.data<T>(), nullptr, &elements});
+    Tensor out({elements}, weight.target(), weight.dtype());
+    if (elements > 0) pack({shape, backward, weight.data<T>(), out.mutable_data<T>(), nullptr});
     return out;
   });
   return {found, data_or_null<T>(found)};
@@ -52,10 +51,11 @@ Packed<T> packed(const Tensor& weight, const kernels::ConvShape& shape, bool bac
 void backward_input(const kernels::ConvShape& s, const Tensor& dy, const Tensor& weight,
                     Tensor& dx0, Tensor& dx1) {
   with_storage(dy.dtype(), [&]<class T>(T) {
-    const Packed<T> rearranged = packed<T>(weight, s, true);
+    const Tensor stored = weight_as(weight, dy.dtype());
+    const Packed<T> rearranged = packed<T>(stored, s, true);
     run(dy.target(), kernels::BasicConv2dBackwardInputArgs<T>{
-                         s, dy.data<T>(), weight_as(weight, dy.dtype()).template data<T>(),
-                         rearranged.data, dx0.mutable_data<T>(), mutable_data_or_null<T>(dx1)});
+                         s, dy.data<T>(), stored.data<T>(), rearranged.data, dx0.mutable_data<T>(),
+                         mutable_data_or_null<T>(dx1)});
   });
 }
 
@@ -108,11 +108,11 @@ Variable conv2d(const Variable& x, const Variable& x1, const Variable& weight, c
     mixed(s, x.value(), x1 || residual, weight.value(), bias.value(), y);
   } else {
     with_storage(dtype, [&]<class T>(T) {
-      const Packed<T> rearranged = packed<T>(weight.value(), s, false);
+      const Tensor stored = weight_as(weight.value(), dtype);
+      const Packed<T> rearranged = packed<T>(stored, s, false);
       run(y.target(),
           kernels::BasicConv2dArgs<T>{s, x.value().data<T>(), data_or_null<T>(x1.value()),
-                                      weight_as(weight.value(), dtype).template data<T>(),
-                                      rearranged.data, data_or_null(bias.value()),
+                                      stored.data<T>(), rearranged.data, data_or_null(bias.value()),
                                       data_or_null<T>(residual.value()), y.mutable_data<T>()});
     });
   }

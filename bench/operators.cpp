@@ -204,12 +204,11 @@ void conv2d(benchmark::State& state, const ConvCase& k, Pass pass) {
   const Array<float> bias(s.k);
   const Work work{static_cast<double>(out), k.elements() * sizeof(T), k.flops(), matrix_peak<T>()};
   // As in inference: packed once.
-  int64_t floats = 0;
-  if constexpr (std::is_same_v<T, float>)
-    table.conv2d_pack({s, pass == Pass::backward, weight, nullptr, &floats});
-  const Array<T> packed(floats);
-  if constexpr (std::is_same_v<T, float>)
-    if (floats > 0) table.conv2d_pack({s, pass == Pass::backward, weight, packed, nullptr});
+  const auto& pack = pick<T>(table.conv2d_pack, table.conv2d_pack_bf16);
+  int64_t elements = 0;
+  pack({s, pass == Pass::backward, weight, nullptr, &elements});
+  const Array<T> packed(elements);
+  if (elements > 0) pack({s, pass == Pass::backward, weight, packed, nullptr});
 
   if (pass == Pass::forward) {
     const auto& op = pick<T>(table.conv2d, table.conv2d_bf16);

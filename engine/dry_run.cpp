@@ -32,9 +32,13 @@ kernels::OperatorTable silenced(const kernels::OperatorTable& real) {
   DIFFSCM_OPERATORS(DIFFSCM_SILENCE, DIFFSCM_SILENCE_BOTH, DIFFSCM_SILENCE)
 #undef DIFFSCM_SILENCE_BOTH
 #undef DIFFSCM_SILENCE
-  table.conv2d_pack.run = [](const kernels::Conv2dPackArgs& args, kernels::Stream stream) {
+  table.conv2d_pack.run = [](const Conv2dPackArgs& args, Stream stream) {
     if (!args.packed) t_real->conv2d_pack.run(args, stream);
   };
+  if (real.conv2d_pack_bf16)
+    table.conv2d_pack_bf16.run = [](const BasicConv2dPackArgs<bf16>& args, Stream stream) {
+      if (!args.packed) t_real->conv2d_pack_bf16.run(args, stream);
+    };
   return table;
 }
 

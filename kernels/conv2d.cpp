@@ -81,13 +81,16 @@ void check(const BasicConv2dBackwardWeightArgs<T>& args) {
 template void check(const BasicConv2dBackwardWeightArgs<float>&);
 template void check(const BasicConv2dBackwardWeightArgs<bf16>&);
 
-void check(const Conv2dPackArgs& args) {
+template <class T>
+void check(const BasicConv2dPackArgs<T>& args) {
   constexpr const char* kName = "conv2d_pack";
   check_shape(kName, args.shape);
   if (args.packed)
     check_pointer(kName, "weight", args.weight);
   else
-    check_pointer(kName, "floats", args.floats);
+    check_pointer(kName, "elements", args.elements);
 }
+template void check(const BasicConv2dPackArgs<float>&);
+template void check(const BasicConv2dPackArgs<bf16>&);
 
 }  // namespace diffscm::kernels

@@ -37,9 +37,10 @@ struct ConvShape {
 // equal to residual. T and Y are float or bf16, accumulation is f32 (Winograd rungs: max error
 // ~1e-5 relative to the largest output; f32 direct rungs ~1e-6). Bit-reproducible, whatever the
 // number of threads. `packed` is what conv2d_pack wrote for this shape and weight, or null: then it
-// is packed into scratch on the spot. Where Y is not T, which is for the first and the last
-// convolution of a network that computes in bf16, weights are f32, and y is what f32 storage would
-// hold, rounded to Y.
+// is packed into scratch on the spot. In bf16, weights of an enlarged image that meet the same
+// stored pixel, up to four, may have been added up and their sum rounded to bf16: it is off by up
+// to 2^-9 of itself. Where Y is not T, which is for the first and the last convolution of a network
+// that computes in bf16, weights are f32, and y is what f32 storage would hold, rounded to Y.
 template <class T, class Y = T>
 struct BasicConv2dArgs {
   using Weight = std::conditional_t<std::is_same_v<T, Y>, T, float>;
@@ -120,17 +121,20 @@ void check(const BasicConv2dBackwardWeightArgs<T>&);
 
 // Rearranges a weight once for the algorithm that the target would choose for this shape (register
 // tiles, Winograd transform), so that inference does not repeat it in each call.
-// Two calls: with packed = null, *floats receives the size needed (0: this shape wants no packing);
-// then packed points at that many floats and is filled. The layout is private to the target; it
-// depends on the shape only through (c0, c1, k, r, s, stride, upsample), never on n, h or w: one
-// packed weight serves every batch size and resolution.
-struct Conv2dPackArgs {
+// Two calls: with packed = null, *elements receives the size needed (0: this shape wants no
+// packing); then packed points at that many elements and is filled. The layout is private to the
+// target; it depends on the shape only through (c0, c1, k, r, s, stride, upsample), never on n, h
+// or w: one packed weight serves every batch size and resolution.
+template <class T>
+struct BasicConv2dPackArgs {
   ConvShape shape;
-  bool backward;        // for conv2d_backward_input instead of conv2d
-  const float* weight;  // [K, R, S, C]
-  float* packed;        // or null: ask for the size
-  int64_t* floats;      // receives the size when packed is null
+  bool backward;      // for conv2d_backward_input instead of conv2d
+  const T* weight;    // [K, R, S, C]
+  T* packed;          // or null: ask for the size
+  int64_t* elements;  // receives the size when packed is null
 };
-void check(const Conv2dPackArgs&);
+using Conv2dPackArgs = BasicConv2dPackArgs<float>;
+template <class T>
+void check(const BasicConv2dPackArgs<T>&);
 
 }  // namespace diffscm::kernels

@@ -34,7 +34,7 @@ namespace diffscm::kernels {
   BF16(conv2d_normalised_bf16, NormalisedConv2dArgs)          \
   BOTH(conv2d_backward_input, BasicConv2dBackwardInputArgs)   \
   BOTH(conv2d_backward_weight, BasicConv2dBackwardWeightArgs) \
-  F32(conv2d_pack, Conv2dPackArgs)                            \
+  BOTH(conv2d_pack, BasicConv2dPackArgs)                      \
   BOTH(group_norm, BasicGroupNormArgs)                        \
   BOTH(group_norm_backward, BasicGroupNormBackwardArgs)       \
   BF16(norm_coefficients_bf16, NormCoefficientsArgs)          \

@@ -40,10 +40,11 @@ IN_VECTORS = {"LDG128", "STG128"}
 LIMITS = {
     "conv2d_mma_strip_kernel<StripTile<256, 32,": {"has": TILED | {"LDG128"}, "per_mma": 3.9, "blocks": 4},
     "conv2d_mma_strip_kernel<StripTile<128, 64, 64, 32, false, false, false": {"has": TILED | {"LDG128"}, "per_mma": 3.1, "blocks": 4},
+    "conv2d_mma_strip_kernel<StripTile<128, 64, 64, 32, false, true": {"has": TILED | {"LDG128"}, "per_mma": 4.2, "blocks": 4},
     "conv2d_mma_strip_kernel<StripTile<128, 64, 64, 32, true": {"has": TILED | {"LDG128"}, "per_mma": 3.1, "blocks": 4},
     "conv2d_mma_strip_kernel<StripTile<128, 64, 64, 32, false, false, true": {"has": TILED | {"LDG128"}, "per_mma": 3.9, "blocks": 4},
     "conv2d_mma_strip_kernel<StripTile<64, 32, 16, 32, false, false, false": {"has": TILED | {"LDG128"}, "per_mma": 6.5, "blocks": 5},
-    "conv2d_mma_strip_kernel<StripTile<64, 32, 16, 32, false, true": {"has": TILED | {"LDG128"}, "per_mma": 7.1, "blocks": 5},
+    "conv2d_mma_strip_kernel<StripTile<64, 32, 16, 32, false, true": {"has": TILED | {"LDG128"}, "per_mma": 9.7, "blocks": 5},
     "conv2d_mma_strip_kernel<StripTile<64, 32, 16, 32, true": {"has": TILED | {"LDG128"}, "per_mma": 6.3, "blocks": 5},
     "conv2d_mma_strip_kernel<StripTile<64, 32, 16, 32, false, false, true": {"has": TILED | {"LDG128"}, "per_mma": 9.7, "blocks": 5},
     "conv2d_mma_kernel<MmaTile<128, 128,": {"has": TILED | {"LDG128"}, "per_mma": 7.5, "blocks": 2},

@@ -102,7 +102,7 @@ void run_conv2d_backward_weight(const Conv2dBackwardWeightArgs& args, const Sele
 void run_conv2d_pack(const Conv2dPackArgs& args, const Selection& selection) {
   const Rung rung = rung_for(args.shape, selection);
   if (!args.packed) {
-    *args.floats = packed_floats(args.shape, args.backward, rung);
+    *args.elements = packed_floats(args.shape, args.backward, rung);
     return;
   }
   pack(args, rung, selection.isa);

@@ -4,9 +4,9 @@
 // conv2d_backward_input.cu are all there is to know about which one runs when: bf16 whose channels
 // come in eights goes to the tensor cores, by warpgroups if it is wide and the device has them,
 // everything else to the tiled rung. DIFFSCM_CONV=naive|tiled|mma|cudnn forces a rung; taps picks
-// as ever, but never the strip (conv2d_mma.cu); wgmma picks as ever, but conv2d_wgmma.cu wherever
-// mma would be. The cpu target reads the same variable; each target ignores the names that only the
-// other has, so that one environment serves both.
+// as ever, but never the strip, nor an enlarged image's phases (conv2d_mma.cu); wgmma picks as
+// ever, but conv2d_wgmma.cu wherever mma would be. The cpu target reads the same variable; each
+// target ignores the names that only the other has, so that one environment serves both.
 #include <cstdlib>
 
 #include "kernels/cuda/conv2d_rungs.h"
@@ -109,9 +109,16 @@ void conv2d_bf16_f32(const BasicConv2dArgs<bf16, float>& args, Stream stream) {
   run_mixed(args, stream);
 }
 
-// Every rung reads the weight as it is.
-void conv2d_pack(const Conv2dPackArgs& args, Stream) {
-  if (!args.packed) *args.floats = 0;
+// Only the mma rung wants more than the weight as it is, and nothing of what always goes to wgmma.
+template <class T>
+void conv2d_pack(const BasicConv2dPackArgs<T>& args, Stream stream) {
+  const std::optional<ConvRung> rung = conv_rung_from_environment();
+  if constexpr (sizeof(T) == sizeof(bf16))
+    if (!args.backward && (rung ? rung == ConvRung::kMma : !wgmma_pays(args.shape, 0, 0, true)))
+      return conv2d_mma_pack(args, stream);
+  if (!args.packed) *args.elements = 0;
 }
+template void conv2d_pack(const BasicConv2dPackArgs<float>&, Stream);
+template void conv2d_pack(const BasicConv2dPackArgs<bf16>&, Stream);
 
 }  // namespace diffscm::kernels::DIFFSCM_TARGET

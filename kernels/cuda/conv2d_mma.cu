@@ -8,10 +8,12 @@
 //
 // This kernel takes every shape, and each pixel of the image is read once per tap. Where the filter
 // is 3x3 and moves by single pixels, which is nearly all of a U-Net, conv2d_mma_strip.cu reads it
-// once for all nine.
+// once for all nine. Of an enlarged image's filter, taps that meet the same pixel are added up
+// (conv2d_enlarged.h).
 #include <cstdlib>
 #include <string_view>
 
+#include "kernels/cuda/conv2d_enlarged.h"
 #include "kernels/cuda/conv2d_mma.h"
 #include "kernels/cuda/conv2d_rungs.h"
 
@@ -96,6 +98,11 @@ bool in_eights(const ConvShape& s) {
   return (s.c0 | s.c1 | s.k) % kVector<bf16> == 0;
 }
 
+// Weights are counted in 32 bits.
+bool sums_taps(const ConvShape& s) {
+  return s.upsample && !conv2d_tap_by_tap() && phase_weights(s) < int64_t{1} << 31;
+}
+
 }  // namespace
 
 bool conv2d_tap_by_tap() {
@@ -108,10 +115,26 @@ bool conv2d_tap_by_tap() {
 
 bool conv2d_mma_supports(const BasicConv2dArgs<bf16>& a) {
   return in_eights(a.shape) && aligned16(a.x0) && aligned16(a.x1) && aligned16(a.weight) &&
-         aligned16(a.residual) && aligned16(a.y);
+         aligned16(a.packed) && aligned16(a.residual) && aligned16(a.y);
 }
 void conv2d_mma(const BasicConv2dArgs<bf16>& args, Stream stream) {
-  run(gather(args), false, stream);
+  const ConvShape& s = args.shape;
+  if (!sums_taps(s)) return run(gather(args), false, stream);
+  const bf16* packed = args.packed;
+  if (packed == nullptr) {
+    auto* sums =
+        static_cast<bf16*>(workspace(static_cast<size_t>(phase_weights(s)) * sizeof(bf16), stream));
+    sum_phase_weights(s, args.weight, sums, stream);
+    packed = sums;
+  }
+  run(gather_phases(args, packed), false, stream);
+}
+void conv2d_mma_pack(const BasicConv2dPackArgs<bf16>& args, Stream stream) {
+  const ConvShape& s = args.shape;
+  if (args.packed)
+    sum_phase_weights(s, args.weight, args.packed, stream);
+  else
+    *args.elements = in_eights(s) && sums_taps(s) ? phase_weights(s) : 0;
 }
 
 bool conv2d_normalised_strip_supports(const NormalisedConv2dArgs& a) {

@@ -15,8 +15,8 @@
 //
 // ldmatrix takes an address from each lane, one per row of a fragment: a lane whose pixel has no
 // such neighbour (the filter hangs over the image's edge, and the address would be in the next row
-// or image) points at zeros instead, those in the same banks. Nearest-x2 enlargement only changes
-// the address again: the strip holds stored pixels, four outputs read each.
+// or image) points at zeros instead, those in the same banks. An enlarged image's phases
+// (conv2d_enlarged.h) are tiles of their own, with four taps and a strip of kM + w + 1 pixels.
 //
 // A block has several tiles where there are more than fit at once: while it finishes one, the strip
 // of the next arrives, so that the way from memory is hidden at 32 channels, too, where a tile is
@@ -26,7 +26,7 @@
 // reads, which stage of the weights' ring is its own, which rows have it) is known to the compiler:
 // such a kernel is as fast as its warps can issue instructions, and what is not ldmatrix or mma is
 // in the way. Weights come ahead, two steps into a ring of three stages or, in small tiles, eight
-// into one of nine; the strips of successive channels alternate between two buffers, and a part of
+// into one of nine (of four taps, three into one of four); the strips of successive channels alternate between two buffers, and a part of
 // the next strip is copied at every tap. Rows of a strip are 64 bytes: its four 16-byte chunks are
 // permuted (XOR with the row number) so that the eight rows of a matrix meet all banks, which saves
 // the padding and lets more blocks share a multiprocessor.
@@ -82,10 +82,7 @@ __global__ void __launch_bounds__(S::Tile::kThreads, kBlocks<S>)
   // The source's channels in groups of 32: those of x0, then those of x1.
   const int groups0 = static_cast<int>(ceil_div(g.c0, Tile::kStep));
   const int groups = groups0 + static_cast<int>(ceil_div(g.c1, Tile::kStep));
-  const auto strip_of = [&](int index) {
-    const TileAt<S> at(g, index);
-    return Strip<S::kEnlarged>(g, p, at.origin(), at.row, Tile::kRowsM);
-  };
+  const auto strip_of = [&](int index) { return Strip<S>(g, TileAt<S>(g, index)); };
   StripCopy<S> copy;
   WeightCopy<S> weights;
   const auto aim = [&](auto to, int group) {
@@ -101,8 +98,7 @@ __global__ void __launch_bounds__(S::Tile::kThreads, kBlocks<S>)
         group);
   };
   const auto aim_weights = [&](int index, int group) {
-    aim([&](int first, bool second) { weights.aim(g, TileAt<S>(g, index).column, first, second); },
-        group);
+    aim([&](int first, bool second) { weights.aim(g, TileAt<S>(g, index), first, second); }, group);
   };
 
   int index = static_cast<int>(blockIdx.x);
@@ -128,7 +124,7 @@ __global__ void __launch_bounds__(S::Tile::kThreads, kBlocks<S>)
       prefetch_shortcut<S>(g, shortcut, TileAt<S>(g, index));
     else if (!S::kEnlarged && g.residual)
       prefetch_residual<S>(g, TileAt<S>(g, index));
-    Rows<S> rows(g, p, TileAt<S>(g, index).origin(), strip_of(index).first);
+    Rows<S> rows(g, p, TileAt<S>(g, index), strip_of(index).first);
     Tile tile;
 #pragma unroll 1
     for (int group = 0; group < groups; ++group, buffer = kBufferBytes - buffer) {
@@ -151,16 +147,16 @@ __global__ void __launch_bounds__(S::Tile::kThreads, kBlocks<S>)
       if (more) aim_strip(next, next_group);
       rows.change(g.c1);
 #pragma unroll
-      for (int tap = 0; tap < kTaps; ++tap) {
+      for (int tap = 0; tap < S::kTaps; ++tap) {
         // This step's copies have arrived; and everyone is done with the step before, whose stage
         // is filled next, and with the strip before this one.
         async_copy_wait<S::kAhead - 1>();
         __syncthreads();
-        if (tap + S::kAhead == kTaps && more) {
+        if (tap + S::kAhead == S::kTaps && more) {
           forget_origin(group);  // what follows from it need not be kept until here
           aim_weights(next, next_group);
         }
-        if (tap + S::kAhead < kTaps || more)
+        if (tap + S::kAhead < S::kTaps || more)
           weights.start(g, staged.weight[(tap + S::kAhead) % S::kStages]);
         if (more)
           copy.start(strip_at(kBufferBytes - buffer), next_group < groups0 ? g.c0 : g.c1,
@@ -197,7 +193,7 @@ __global__ void __launch_bounds__(S::Tile::kThreads, kBlocks<S>)
         reinterpret_cast<typename S::Out&>(strip_at(kBufferBytes - buffer)),
         [&](int row, int column, const auto& sums) {
           if (at.row + row < outputs && at.column + column < g.k0 + g.k1)
-            g.write(at.row + row, at.column + column, sums);
+            g.write(at.pixel(g, row), at.column + column, sums);
         });
   }
 }
@@ -211,7 +207,7 @@ struct Normalisation {
 template <int kM, int kN, int kWarpM, int kWarpN>
 void launch_tile(const ConvGather<bf16>& g, bool backward, const Normalisation& norm,
                  Stream stream) {
-  const int64_t tiles = ceil_div(g.outputs(0), kM) * ceil_div(g.outs(), kN);
+  const int64_t tiles = ceil_div(g.outputs(0), kM) * ceil_div(g.outs(), kN) * g.phases.count;
   const auto run = [&]<bool backward_, bool enlarged, bool normalised = false, bool cut = false>() {
     using S = StripTile<kM, kN, kWarpM, kWarpN, backward_, enlarged, normalised, cut>;
     constexpr auto kernel = conv2d_mma_strip_kernel<S>;
@@ -223,14 +219,12 @@ void launch_tile(const ConvGather<bf16>& g, bool backward, const Normalisation& 
   if (norm.shortcut.x0) return run.template operator()<false, false, true, true>();
   if (norm.coefficients) return run.template operator()<false, false, true>();
   if (backward) return run.template operator()<true, false>();
-  if constexpr (kN == 32)
-    if (g.phases.phase[0].y.halvings > 0) return run.template operator()<false, true>();
+  if (in_phases(g)) return run.template operator()<false, true>();
   run.template operator()<false, false>();
 }
 
 void run(const ConvGather<bf16>& g, bool backward, const Normalisation& norm, Stream stream) {
-  // An enlarged image's rows take more registers than the wide tile leaves.
-  if (g.outs() <= 32 || g.phases.phase[0].y.halvings > 0) {
+  if (g.outs() <= 32) {
     if (enough_tiles(g, 256, 32)) return launch_tile<256, 32, 64, 32>(g, backward, norm, stream);
   } else if (enough_tiles(g, 128, 64)) {
     return launch_tile<128, 64, 64, 32>(g, backward, norm, stream);
@@ -241,13 +235,10 @@ void run(const ConvGather<bf16>& g, bool backward, const Normalisation& norm, St
 }  // namespace
 
 bool conv2d_strip_supports(const ConvGather<bf16>& g) {
-  const Phase& p = g.phases.phase[0];
-  if (g.outputs(0) > kStripOutputs) return false;
-  const bool by_one = g.phases.count == 1 && p.y.taps == 3 && p.y.scale == 1 && p.y.period == 3;
-  const auto fits = [&](int m) {
-    return (p.y.halvings ? Strip<true>::length(m, g.w) : Strip<false>::length(m, g.w)) <= m + kHalo;
-  };
-  return by_one && fits(64) && fits(256);
+  const Axis& y = g.phases.phase[0].y;
+  const bool plain =
+      g.phases.count == 1 && y.taps == 3 && y.period == 3 && y.scale == 1 && y.halvings == 0;
+  return (plain || in_phases(g)) && g.w <= kStripWidth && g.outputs(0) <= kStripOutputs;
 }
 
 void conv2d_strip(const ConvGather<bf16>& g, bool backward, Stream stream) {

@@ -55,7 +55,14 @@ void run_conv2d_normalised(const NormalisedConv2dArgs& args, std::optional<ConvR
   BasicConv2dArgs<bf16> conv = args.conv;
   ConvShape& s = conv.shape;
   const int64_t elements = s.n * s.h * s.w * s.c();
-  auto* out = static_cast<bf16*>(workspace(static_cast<size_t>(elements) * sizeof(bf16), stream));
+  int64_t sums = 0;  // of weights, which the mma rung would have in the workspace, too
+  if (!conv.packed) conv2d_mma_pack({s, false, conv.weight, nullptr, &sums}, stream);
+  auto* out =
+      static_cast<bf16*>(workspace(static_cast<size_t>(elements + sums) * sizeof(bf16), stream));
+  if (sums > 0) {
+    conv2d_mma_pack({s, false, conv.weight, out + elements, nullptr}, stream);
+    conv.packed = out + elements;
+  }
   launch<normalise>(element_grid(elements, 1), kElementThreads, 0, stream, args, out);
   conv.x0 = out;
   conv.x1 = nullptr;

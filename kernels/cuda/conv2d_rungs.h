@@ -61,6 +61,7 @@ void conv2d_backward_input_tiled(const BasicConv2dBackwardInputArgs<T>& args, St
 
 bool conv2d_mma_supports(const BasicConv2dArgs<bf16>& args);
 void conv2d_mma(const BasicConv2dArgs<bf16>& args, Stream stream);
+void conv2d_mma_pack(const BasicConv2dPackArgs<bf16>& args, Stream stream);
 bool conv2d_normalised_strip_supports(const NormalisedConv2dArgs& args);
 void conv2d_normalised_strip(const NormalisedConv2dArgs& args, Stream stream);
 bool conv2d_backward_input_mma_supports(const BasicConv2dBackwardInputArgs<bf16>& args);

@@ -22,14 +22,14 @@ struct StripCopy {
   const bf16* from;
   unsigned exist;  // pixels, or none where the channels end before this chunk
 
-  static __device__ int begin(const Strip<S::kEnlarged>& strip) {
+  static __device__ int begin(const Strip<S>& strip) {
     return strip.first < 0 ? -strip.first : 0;
   }
   static __device__ int slot() { return static_cast<int>(threadIdx.x) / 4; }
   static __device__ int chunk() { return static_cast<int>(threadIdx.x) % 4; }
 
-  __device__ void aim(const Strip<S::kEnlarged>& strip, const bf16* source, int stored,
-                      int channels, int first) {
+  __device__ void aim(const Strip<S>& strip, const bf16* source, int stored, int channels,
+                      int first) {
     int t = static_cast<int>(threadIdx.x);
     forget_origin(t);
     const int channel = first + t % 4 * 8, left = stored - strip.first;
@@ -58,9 +58,8 @@ struct StripCopy {
 // they are read, which saves an instruction for each element:
 //   z / (1 + exp(-z)) = t / (s + s 2^t),  t = s z,  s = -log2(e)
 template <class S>
-__device__ void normalise(typename S::Buffer& buffer, const Strip<S::kEnlarged>& strip,
-                          const Divisor& image, int stored, const float* coefficients, int channel,
-                          int channels) {
+__device__ void normalise(typename S::Buffer& buffer, const Strip<S>& strip, const Divisor& image,
+                          int stored, const float* coefficients, int channel, int channels) {
   constexpr int kVector8 = kVector<bf16>;
   constexpr int kApart = StripCopy<S>::kApart;
   constexpr float kScale = -1.44269504f;
@@ -106,16 +105,17 @@ struct WeightCopy {
   const bf16* from;
   int outs, channels;  // from the thread's first chunk to the end of either
 
-  __device__ void aim(const ConvGather<bf16>& g, int column0, int first, bool second) {
+  __device__ void aim(const ConvGather<bf16>& g, const TileAt<S>& at, int first, bool second) {
     int t = static_cast<int>(threadIdx.x);
     forget_origin(t);
     const int row = t / B::kChunks, column = t % B::kChunks * 8;
-    const int out = column0 + (B::kAlongInner ? row : column);
+    const int out = at.column + (B::kAlongInner ? row : column);
     const int channel = first + (B::kAlongInner ? column : row);
     outs = g.k0 + g.k1 - out;
     channels = (second ? g.c1 : g.c0) - channel;
     if (!B::kAlongInner && outs <= 0) channels = 0;  // one number fewer to keep
     from = g.weight + (out * g.out_stride + (channel + (second ? g.c0 : 0)) * g.in_stride);
+    if constexpr (S::kEnlarged) from += (at.odd_y * 2 + at.odd_x) * S::kTaps * g.tap_stride;
   }
   __device__ void start(const ConvGather<bf16>& g, B& b) {
     int further = 0;

@@ -2,45 +2,28 @@
 // that lies in shared memory.
 #pragma once
 
+#include <algorithm>
+
+#include "kernels/cuda/conv2d_enlarged.h"
 #include "kernels/cuda/conv2d_mma.h"
 
 namespace diffscm::kernels::DIFFSCM_TARGET {
 
-inline constexpr int kTaps = 9;
-inline constexpr int kHalo = 2 * kStripWidth + 2;  // pixels
 // Pixels are counted through the batch in 32 bits.
 inline constexpr int64_t kStripOutputs = (int64_t{1} << 31) - 1024;
 inline constexpr int kPixelBytes = 64;  // 32 channels
-
-// Where a block's strip begins, counted through the batch's stored pixels (it may be before the
-// first), and how many pixels it has.
-template <bool kEnlarged>
-struct Strip {
-  int first;
-  int pixels;
-
-  __host__ __device__ static int length(int m, int w) {
-    if (!kEnlarged) return m + 2 * w + 2;
-    const int rows = (m - 2) / (2 * w) + 1;  // between the first and the last, of the large image
-    return ((rows + 3) / 2 + 1) * w;
-  }
-  __device__ Strip(const ConvGather<bf16>& g, const Phase& p, const Phase::Origin& origin, int row0,
-                   int m) {
-    const Phase::Place place = p.place(origin, 0);
-    const int row = static_cast<int>(place.n) * p.y.limit + place.y;  // through the batch
-    first = kEnlarged ? ((row - 1) >> 1) * g.w : row0 - g.w - 1;
-    pixels = length(m, g.w);
-  }
-};
 
 template <int kM, int kN, int kWarpM, int kWarpN, bool backward, bool enlarged,
           bool normalised = false, bool shortcut = false>
 struct StripTile {
   using Tile = MmaTile<kM, kN, kWarpM, kWarpN, true, !backward>;
   static constexpr bool kEnlarged = enlarged, kNormalised = normalised, kShortcut = shortcut;
+  // A phase of an enlarged image has 2x2 taps (conv2d_enlarged.h).
+  static constexpr int kSide = enlarged ? 2 : 3, kTaps = kSide * kSide;
+  static constexpr int kHalo = (kSide - 1) * (kStripWidth + 1);  // pixels
   // Of weights. Small tiles are for few images, whose blocks wait for one thing after the other:
-  // all taps of 32 channels are asked for at once.
-  static constexpr int kStages = Tile::kTilesM == 1 ? kTaps : 3, kAhead = kStages - 1;
+  // all taps of 32 channels are asked for at once, as are the four of a phase.
+  static constexpr int kStages = enlarged || Tile::kTilesM == 1 ? kTaps : 3, kAhead = kStages - 1;
   static_assert(kTaps % kStages == 0, "a tap always has the same stage");
   static constexpr int kZeros = 64;                   // as many bytes as there are banks
   static constexpr int kAtOnce = Tile::kThreads / 4;  // pixels that the block's threads copy
@@ -49,19 +32,22 @@ struct StripTile {
   static constexpr int kCopies = static_cast<int>(ceil_div(kM + kHalo, kAtOnce));
   static constexpr int kCopiesAtTap = static_cast<int>(ceil_div(kCopies, kTaps - kAhead));
 
-  using Buffer = bf16[kCopies * kAtOnce][Tile::kStep];
+  struct Out {  // results on their way out
+    typename Tile::Rows rows;
+  };
+  static constexpr int kPixels =
+      std::max(kCopies * kAtOnce, static_cast<int>(ceil_div(sizeof(Out), kPixelBytes)));
+  using Buffer = bf16[kPixels][Tile::kStep];
   struct Shared {
     alignas(128) Buffer strip[2];
     alignas(128) bf16 zeros[kZeros];
     typename Tile::B weight[kStages];
   };
-  struct Out {  // results on their way out
-    typename Tile::Rows rows;
-  };
-  static_assert(sizeof(Out) <= sizeof(Buffer));
 
-  // The shift of a tap, in pixels: forward the filter is walked down, backward up.
-  static constexpr int shift(int i) { return backward ? 1 - i : i - 1; }
+  // The shift of a tap, in pixels from the filter's centre or, of 2x2 taps, from the first: forward
+  // the filter is walked down, backward up.
+  static constexpr int kFirst = enlarged ? 0 : -1, kLast = 1;
+  static constexpr int shift(int i) { return backward ? kLast - i : kFirst + i; }
 };
 
 // Bytes from a buffer's beginning to chunk `chunk` of eight channels of a pixel.
@@ -69,37 +55,78 @@ __device__ inline int chunk_at(int pixel, int chunk) {
   return pixel * kPixelBytes + ((pixel << 3 & 0x30) ^ chunk << 4);
 }
 
-// At which edges of the image an output lies, and its parities in an enlarged one.
-inline constexpr int kTop = 1, kBottom = 2, kLeft = 4, kRight = 8, kOddY = 16, kOddX = 32;
+// The tile of so many: where its outputs begin. The four phases of an enlarged image's tile, which
+// read the same pixels, follow each other.
+template <class S>
+struct TileAt {
+  int row, column;
+  int odd_y = 0, odd_x = 0;  // the phase
+  __device__ TileAt(const ConvGather<bf16>& g, int index) {
+    using Tile = typename S::Tile;
+    forget_origin(index);  // rather than keep a tile's place from one use to the next
+    if constexpr (S::kEnlarged) {
+      odd_y = index >> 1 & 1;
+      odd_x = index & 1;
+      index >>= 2;
+    }
+    const int tiles_n = static_cast<int>(ceil_div(g.k0 + g.k1, Tile::kColumnsN));
+    row = index / tiles_n * Tile::kRowsM;
+    column = index % tiles_n * Tile::kColumnsN;
+  }
+  __device__ Phase::Origin origin() const { return {0, static_cast<uint32_t>(row)}; }
+  // Of the result, the pixel of an output of the tile: of a stored pixel m = (n h + y) w + x it is
+  // (n 2h + 2y + odd_y) 2w + 2x + odd_x.
+  __device__ int64_t pixel(const ConvGather<bf16>& g, int output) const {
+    const int m = row + output;
+    if constexpr (!S::kEnlarged) return m;
+    const Divisor& w = g.phases.phase[0].row;
+    const uint32_t x = w.remainder(m, w.quotient(m));
+    return int64_t{4} * m + (2 * (odd_y * g.w - static_cast<int>(x)) + odd_x);
+  }
+};
 
-// What a lane knows of its rows of the tile, which are 16 apart: the pixel of the strip under the
-// filter's centre and, in one register, a byte of the above for each row. A plain image's pixels
-// are 16 apart as the rows are, and have the same permutation of chunks: one is enough.
+// Where a tile's strip begins, counted through the batch's stored pixels (it may be before the
+// first), and how many pixels it has: between what the first tap of the first output and the last
+// tap of the last one read.
+template <class S>
+struct Strip {
+  int first, pixels;
+  __device__ Strip(const ConvGather<bf16>& g, const TileAt<S>& at)
+      : first(at.row - g.w - 1), pixels(S::Tile::kRowsM + (S::kEnlarged ? g.w + 1 : 2 * g.w + 2)) {
+    if constexpr (S::kEnlarged) first += at.odd_y * g.w + at.odd_x;
+  }
+};
+
+// Of an output, the edges of the image across which its filter hangs.
+inline constexpr int kTop = 1, kBottom = 2, kLeft = 4, kRight = 8;
+
+// What a lane knows of its rows of the tile, which are 16 apart: the pixel of the strip that the
+// first one's tap of shift 0 reads and, in one register, a byte of the above for each row. The
+// others' pixels are 16 apart as the rows are, and have the same permutation of chunks.
 template <class S>
 struct Rows {
   static constexpr int kRows = S::Tile::kTilesM;
   static_assert(kRows <= 4);
   static constexpr int kApart = 16 * kPixelBytes;
-  int centre[S::kEnlarged ? kRows : 1] = {};
+  // An array of one, for change(): with a number the compiler moves more out of the loop than there
+  // are registers for.
+  int centre[1] = {};
   int edges = 0;
 
-  __device__ Rows(const ConvGather<bf16>& g, const Phase& p, const Phase::Origin& origin,
+  __device__ Rows(const ConvGather<bf16>& g, const Phase& p, const TileAt<S>& tile,
                   int strip_first) {
-    constexpr int kHalvings = S::kEnlarged;
 #pragma unroll
-    for (int i = 0; i < S::Tile::kTilesM; ++i) {
-      const auto at = p.place(origin, S::Tile::row() + 16 * i + S::Tile::lane() % 16);
+    for (int i = 0; i < kRows; ++i) {
+      const int output = S::Tile::row() + 16 * i + S::Tile::lane() % 16;
+      const auto at = p.place(tile.origin(), output);
       int edge = (at.y == 0 ? kTop : 0) | (at.y == p.y.limit - 1 ? kBottom : 0) |
                  (at.x == 0 ? kLeft : 0) | (at.x == p.x.limit - 1 ? kRight : 0);
-      if (S::kEnlarged) edge |= (at.y % 2 ? kOddY : 0) | (at.x % 2 ? kOddX : 0);
+      if (S::kEnlarged) edge &= (tile.odd_y ? kBottom : kTop) | (tile.odd_x ? kRight : kLeft);
       edges |= edge << 8 * i;
-      if (i > 0 && !S::kEnlarged) continue;
-      const int row = static_cast<int>(at.n) * g.h + (at.y >> kHalvings);
-      centre[i] = row * g.w + (at.x >> kHalvings) - strip_first;
+      if (i > 0) continue;
+      const int row = static_cast<int>(at.n) * g.h + at.y;
+      centre[0] = S::kEnlarged ? output : row * g.w + at.x - strip_first;
     }
-  }
-  __device__ bool has(int i, int bits) const {
-    return (edges & bits << 8 * i) != 0;
   }
 
   // Adds 0, which the compiler cannot know: otherwise it works out all taps' places ahead of the
@@ -109,47 +136,20 @@ struct Rows {
     for (int& c : centre) c += not_negative >> 31;
   }
 
-  // Where ldmatrix reads a tap of row i, less i kApart, in bytes from the first buffer. In an
-  // enlarged image two neighbours are one stored pixel, and how far the tap reads depends on the
-  // row.
+  // Where ldmatrix reads a tap of row i, less i kApart, in bytes from the first buffer.
   __device__ void places(int (&at)[kRows], int tap, int w, int buffer) {
-    const int dy = S::shift(tap / 3), dx = S::shift(tap % 3), chunk = S::Tile::lane() / 16;
-    const int missing =
-        (dy < 0 ? kTop : 0) | (dy > 0 ? kBottom : 0) | (dx < 0 ? kLeft : 0) | (dx > 0 ? kRight : 0);
-    int plain = 0, zeros = 2 * sizeof(typename S::Buffer);
-    if constexpr (!S::kEnlarged) {
-      forget_origin(centre[0]);
-      plain = buffer + chunk_at(centre[0] + dy * w + dx, chunk);
-      zeros += plain & 127;
-    }
+    const int dy = S::shift(tap / S::kSide), dx = S::shift(tap % S::kSide);
+    const int missing = (dy == S::kFirst ? kTop : 0) | (dy == S::kLast ? kBottom : 0) |
+                        (dx == S::kFirst ? kLeft : 0) | (dx == S::kLast ? kRight : 0);
+    forget_origin(centre[0]);
+    const int place = buffer + chunk_at(centre[0] + dy * w + dx, S::Tile::lane() / 16);
+    const int zeros = 2 * sizeof(typename S::Buffer) + (place & 127);
 #pragma unroll
     for (int i = 0; i < kRows; ++i) {
       forget_origin(edges);
-      int place = plain;
-      if constexpr (S::kEnlarged) {
-        forget_origin(centre[i]);
-        int pixel = centre[i];
-        if (dy != 0 && has(i, kOddY) == (dy > 0)) pixel += dy * w;
-        if (dx != 0 && has(i, kOddX) == (dx > 0)) pixel += dx;
-        place = buffer + chunk_at(pixel, chunk) - i * kApart;
-      }
-      at[i] = has(i, missing) ? zeros - i * kApart : place;
+      at[i] = (edges & missing << 8 * i) != 0 ? zeros - i * kApart : place;
     }
   }
-};
-
-// The tile of so many: where its outputs begin.
-template <class S>
-struct TileAt {
-  int row, column;
-  __device__ TileAt(const ConvGather<bf16>& g, int index) {
-    using Tile = typename S::Tile;
-    forget_origin(index);  // rather than keep a tile's place from one use to the next
-    const int tiles_n = static_cast<int>(ceil_div(g.k0 + g.k1, Tile::kColumnsN));
-    row = index / tiles_n * Tile::kRowsM;
-    column = index % tiles_n * Tile::kColumnsN;
-  }
-  __device__ Phase::Origin origin() const { return {0, static_cast<uint32_t>(row)}; }
 };
 
 __device__ inline int outputs_of(const ConvGather<bf16>& g) {

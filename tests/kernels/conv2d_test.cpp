@@ -100,7 +100,8 @@ TARGET_TEST_ON("emu cuda", Conv2d, MixedTypesAreF32BetweenCasts) {
 TYPED_TARGET_TEST_ON("cuda", Conv2d, LargeBatchMatchesCpu) {
   const Device cpu(kTargets[0]);
   std::vector<ConvShape> shapes = mnist_fast_conv_shapes(64);
-  shapes.push_back(conv_shape(17, 32, 32, 8, 0, 136, 3));  // for the widest tile, on any GPU
+  shapes.push_back(conv_shape(17, 32, 32, 8, 0, 136, 3));        // for the widest tile, on any GPU
+  shapes.push_back(conv_shape(700, 7, 7, 8, 0, 8, 3, 1, true));  // several of a block's
   for (const ConvShape& s : shapes) {
     const ConvProblem<T> p(d, s);
     const ConvProblem<float> q(cpu, s);
@@ -151,20 +152,22 @@ TYPED_TARGET_TEST(Conv2d, ResidualMayBeTheOutput) {
 }
 
 // A packed weight gives the bits that packing on the spot gives, and depends on the channels alone.
-TARGET_TEST(Conv2d, PackingChangesNothing) {
-  const auto pack = [&](const ConvProblem<float>& p, bool backward) {
-    int64_t floats = -1;
-    d.table.conv2d_pack({p.s, backward, p.weight, nullptr, &floats});
-    EXPECT_GE(floats, 0);
-    auto packed = d.output(floats);
-    if (floats > 0) d.table.conv2d_pack({p.s, backward, p.weight, packed, nullptr});
+TYPED_TARGET_TEST(Conv2d, PackingChangesNothing) {
+  const auto& conv2d_pack = pick<T>(d.table.conv2d_pack, d.table.conv2d_pack_bf16);
+  const auto pack = [&](const ConvProblem<T>& p, bool backward) {
+    int64_t elements = -1;
+    conv2d_pack({p.s, backward, p.weight, nullptr, &elements});
+    EXPECT_GE(elements, 0);
+    auto packed = d.output<T>(elements);
+    if (elements > 0) conv2d_pack({p.s, backward, p.weight, packed, nullptr});
     return packed;
   };
   for (const ConvShape& s :
        {conv_shape(1, 5, 5, 24, 0, 32, 3), conv_shape(2, 7, 7, 33, 31, 64, 3),
         conv_shape(1, 5, 5, 20, 0, 24, 3, 2), conv_shape(1, 5, 5, 20, 0, 24, 1),
-        conv_shape(1, 5, 5, 18, 0, 33, 3, 1, true), conv_shape(1, 7, 7, 1, 0, 32, 3)}) {
-    const ConvProblem<float> p(d, s);
+        conv_shape(1, 5, 5, 18, 0, 33, 3, 1, true), conv_shape(1, 5, 5, 16, 0, 24, 3, 1, true),
+        conv_shape(1, 7, 7, 1, 0, 32, 3)}) {
+    const ConvProblem<T> p(d, s);
     const std::string name = ConvCase::name_of(s);
     const auto forward = pack(p, false), backward = pack(p, true);
     expect_same_bits(p.forward(true, forward), p.forward(true), name);
@@ -172,7 +175,7 @@ TARGET_TEST(Conv2d, PackingChangesNothing) {
     ConvShape larger = s;
     larger.n = 3;
     larger.h = larger.w = 14;
-    const ConvProblem<float> q(d, larger);
+    const ConvProblem<T> q(d, larger);
     expect_same_bits(pack(q, false), forward, name + " packed for another size");
     expect_same_bits(pack(q, true), backward, name + " packed for another size");
   }
