@@ -26,10 +26,11 @@
 // reads, which stage of the weights' ring is its own, which rows have it) is known to the compiler:
 // such a kernel is as fast as its warps can issue instructions, and what is not ldmatrix or mma is
 // in the way. Weights come ahead, two steps into a ring of three stages or, in small tiles, eight
-// into one of nine (of four taps, three into one of four); the strips of successive channels alternate between two buffers, and a part of
-// the next strip is copied at every tap. Rows of a strip are 64 bytes: its four 16-byte chunks are
-// permuted (XOR with the row number) so that the eight rows of a matrix meet all banks, which saves
-// the padding and lets more blocks share a multiprocessor.
+// into one of nine (of four taps, three into one of four); the strips of successive channels
+// alternate between two buffers, and a part of the next strip is copied at every tap. Rows of a
+// strip are 64 bytes: its four 16-byte chunks are permuted (XOR with the row number) so that the
+// eight rows of a matrix meet all banks, which saves the padding and lets more blocks share a
+// multiprocessor.
 //
 // Since a block reads its source once, it can also make it what group norm and SiLU would have
 // made of it (NormalisedConv2dArgs in kernels/conv2d.h): each thread, in place, the chunks that it

@@ -22,9 +22,7 @@ struct StripCopy {
   const bf16* from;
   unsigned exist;  // pixels, or none where the channels end before this chunk
 
-  static __device__ int begin(const Strip<S>& strip) {
-    return strip.first < 0 ? -strip.first : 0;
-  }
+  static __device__ int begin(const Strip<S>& strip) { return strip.first < 0 ? -strip.first : 0; }
   static __device__ int slot() { return static_cast<int>(threadIdx.x) / 4; }
   static __device__ int chunk() { return static_cast<int>(threadIdx.x) % 4; }
 
