@@ -73,32 +73,6 @@ void mixed(const kernels::ConvShape& s, const Tensor& x, bool others, const Tens
   y.dtype() == Dtype::bf16 ? compute(float{}, bf16{}) : compute(bf16{}, float{});
 }
 
-// The moments of x's channels (kernels/group_norm.h), which stay with x until it changes: who
-// normalises it next, behind another tensor, need not read it. Where there are none, `finish` keeps
-// those that the operator wrote.
-class Moments {
- public:
-  explicit Moments(const Tensor& x) : x_(x) {
-    if (!x) return;
-    moments_ = x.found(kKey);
-    known_ = static_cast<bool>(moments_);
-    if (!known_) moments_ = Tensor({x.dim(0), x.dim(-1), 2}, x.target());
-  }
-  kernels::ChannelMoments args() {
-    if (!x_) return {};
-    if (known_) return {.given = moments_.data()};
-    return {.written = moments_.mutable_data()};
-  }
-  void finish() const {
-    if (x_ && !known_) x_.keep(kKey, moments_);
-  }
-
- private:
-  static constexpr const char* kKey = "channel moments";
-  Tensor x_, moments_;
-  bool known_ = false;
-};
-
 // As the operator sees it, beside a convolution of shape `s`.
 kernels::ConvShortcut shortcut_of(const Shortcut& shortcut, const kernels::ConvShape& s) {
   using kernels::bf16;
@@ -208,13 +182,10 @@ Variable normalised_conv2d(const Variable& x, const Variable& x1, const Variable
   require((!bias || bias.value().numel() == s.k) && (!residual || residual.shape() == y.shape()),
           "normalised_conv2d: bias {} and residual {} for an output {}", to_string(bias.shape()),
           to_string(residual.shape()), to_string(y.shape()));
-  Moments moments0(x.value()), moments1(x1.value());
-  run(target, kernels::NormCoefficientsArgs{
-                  s.n, s.h * s.w, s.c0, s.c1, norm.groups, norm.eps, x.value().data<bf16>(), second,
-                  gamma.value().data(), beta.value().data(), data_or_null(scale_shift.value()),
-                  coefficients.mutable_data(), moments0.args(), moments1.args()});
-  moments0.finish();
-  moments1.finish();
+  run(target, kernels::NormCoefficientsArgs{s.n, s.h * s.w, s.c0, s.c1, norm.groups, norm.eps,
+                                            x.value().data<bf16>(), second, gamma.value().data(),
+                                            beta.value().data(), data_or_null(scale_shift.value()),
+                                            coefficients.mutable_data()});
   run(target,
       kernels::NormalisedConv2dArgs{
           {s, x.value().data<bf16>(), second, weight_as(weight.value(), Dtype::bf16).data<bf16>(),

@@ -217,44 +217,17 @@ std::vector<float> Tensor::to_vector() const {
   return values;
 }
 
-std::string Tensor::derived_key(const std::string& key) const {
-  require(storage_ != nullptr, "empty tensor");
-  return fmt::format("{}@{}:{}{}", key, offset_, name_of(dtype_), to_string(shape_));
-}
-
-namespace {
-// A step that is being recorded will have to know when the value is no longer that of its source.
-void tell_recording(const std::shared_ptr<Storage>& source, const std::string& key,
-                    const Tensor& value, uint64_t version, bool computed_now) {
-  if (step_scope() != nullptr && step_scope()->recording)
-    step_scope()->read_derived(source, key, value, version, computed_now);
-}
-}  // namespace
-
 Tensor Tensor::derived(const std::string& key, const std::function<Tensor()>& compute) const {
-  const std::string full_key = derived_key(key);
+  require(storage_ != nullptr, "empty tensor");
   const std::lock_guard lock(storage_->derived_mutex);
+  const std::string full_key =
+      fmt::format("{}@{}:{}{}", key, offset_, name_of(dtype_), to_string(shape_));
   Storage::Derived& entry = storage_->derived[full_key];
   const bool stale = !entry.value || entry.version != storage_->version();
   if (stale) entry = {storage_->version(), compute()};
-  tell_recording(storage_, full_key, entry.value, entry.version, stale);
+  if (step_scope() != nullptr && step_scope()->recording)
+    step_scope()->read_derived(storage_, full_key, entry.value, entry.version, stale);
   return entry.value;
-}
-
-Tensor Tensor::found(const std::string& key) const {
-  const std::string full_key = derived_key(key);
-  const std::lock_guard lock(storage_->derived_mutex);
-  const auto at = storage_->derived.find(full_key);
-  if (at == storage_->derived.end() || at->second.version != storage_->version()) return {};
-  tell_recording(storage_, full_key, at->second.value, at->second.version, false);
-  return at->second.value;
-}
-
-void Tensor::keep(const std::string& key, const Tensor& value) const {
-  const std::string full_key = derived_key(key);
-  const std::lock_guard lock(storage_->derived_mutex);
-  storage_->derived[full_key] = {storage_->version(), value};
-  tell_recording(storage_, full_key, value, storage_->version(), true);
 }
 
 }  // namespace diffscm

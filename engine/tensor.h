@@ -100,13 +100,8 @@ class Tensor {
   // once for this shape and dtype and kept with the memory until the next mutable_data(). `key`
   // names the kind of derivation.
   Tensor derived(const std::string& key, const std::function<Tensor()>& compute) const;
-  // The same in two parts, for what an operator makes in passing: the value, or an empty tensor
-  // where there is none or none any more, and its keeping.
-  Tensor found(const std::string& key) const;
-  void keep(const std::string& key, const Tensor& value) const;
 
  private:
-  std::string derived_key(const std::string& key) const;
   void* address(Dtype wanted) const;
   void touch();
 

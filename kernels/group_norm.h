@@ -38,29 +38,19 @@ using GroupNormArgs = BasicGroupNormArgs<float>;
 template <class T>
 void check(const BasicGroupNormArgs<T>&);
 
-// What group norm has to know of a tensor, [N, C, 2]: of each sample's channel the mean over its HW
-// pixels and the sum of their squared deviations from it.
-struct ChannelMoments {
-  const float* given = nullptr;  // as NormCoefficientsArgs wrote them: the tensor is not read
-  float* written = nullptr;      // or where to write them, if anywhere
-};
-
 // What group norm, scale and shift do to a sample's channel, for whoever reads x next
 // (NormalisedConv2dArgs in kernels/conv2d.h) instead of a normalised copy of it:
 //   z = a X + b,  a = rstd gamma (1 + scale),  b = beta (1 + scale) + shift - mean a
-// with the names of above. Requires C0 and C1 in multiples of 8 and C/G <= 256. A tensor's moments
-// have the same bits whatever it is concatenated with and however grouped, and so have coefficients
-// whether moments were given or not. Work: 1 read of what they are not given of.
+// with the names of above. Requires C0 and C1 in multiples of 8 and C/G <= 256. Work: 1 read of X.
 struct NormCoefficientsArgs {
   int64_t n, hw, c0, c1, groups;
   float eps;
-  const bf16* x0;            // [N, HW, C0] or, with moments0 given, null
-  const bf16* x1;            // [N, HW, C1] or null, likewise
+  const bf16* x0;            // [N, HW, C0]
+  const bf16* x1;            // [N, HW, C1] or null
   const float* gamma;        // [C]
   const float* beta;         // [C]
   const float* scale_shift;  // [N, 2C] or null
   float* coefficients;       // [N, 2, C], a first
-  ChannelMoments moments0 = {}, moments1 = {};
 };
 void check(const NormCoefficientsArgs&);
 

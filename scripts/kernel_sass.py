@@ -64,7 +64,7 @@ LIMITS = {
     "group_norm_slab<float, 4,": {"has": {"LDGSTS", "LDS128", "STG128"}, "blocks": 4},
     "group_norm_apply<bf16, 8,": {"has": IN_VECTORS, "at_most": {"LDG16": 0, "STG16": 0}, "blocks": 2},
     "channel_moments<bf16, 8>": {"has": {"LDG128"}, "at_most": {"LDG16": 0}, "blocks": 2},
-    "norm_coefficients": {"has": {"LDG128", "STS128"}, "blocks": 2},
+    "norm_coefficients": {"has": {"LDG128", "STS128"}, "blocks": 4},
     "group_norm_backward_slab<bf16, 8,": {"has": {"LDGSTS", "LDS128", "STG128"}, "at_most": {"LDS16": 0, "STG16": 0}, "blocks": 2},
     "group_norm_backward_slab<float, 4,": {"has": {"LDGSTS", "LDS128", "STG128"}, "blocks": 2},
     "adamw_step<4>": {"has": IN_VECTORS, "blocks": 4},
