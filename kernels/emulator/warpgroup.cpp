@@ -13,35 +13,52 @@ namespace {
 
 constexpr int kInner = 16;  // values of k in a product
 
-// A descriptor's fields (PTX ISA, "Matrix descriptor format").
-struct Operand {
-  uint32_t start, block_bytes, pattern_bytes;
-
-  Operand(uint64_t bits, Site site)
-      : start((bits & 0x3fff) << 4),
-        block_bytes((bits >> 16 & 0x3fff) << 4),
-        pattern_bytes((bits >> 32 & 0x3fff) << 4) {
-    constexpr uint64_t kKnown = 0x3fff | uint64_t{0x3fff} << 16 | uint64_t{0x3fff} << 32;
-    if ((bits & ~kKnown) != uint64_t{1} << 62)
-      Block::running()->fail(
-          fmt::format("matrix descriptor {:#x}: only 128-byte swizzling without base offset is "
-                      "emulated",
-                      bits),
-          site);
+// A descriptor (PTX ISA, "Matrix descriptor format"), with 128-byte swizzling or without any.
+class Operand {
+ public:
+  Operand(uint64_t bits, bool along_n, Site site)
+      : start_((bits & 0x3fff) << 4),
+        leading_((bits >> 16 & 0x3fff) << 4),
+        stride_((bits >> 32 & 0x3fff) << 4),
+        swizzled_(bits >> 62 == 1),
+        site_(site) {
+    constexpr uint64_t kFields = 0x3fff | uint64_t{0x3fff} << 16 | uint64_t{0x3fff} << 32;
+    constexpr uint64_t kSwizzle128 = uint64_t{1} << 62;
+    if ((bits & ~(kFields | kSwizzle128)) != 0)
+      refuse(bits, "only 128-byte swizzling or none is emulated, without base offset");
+    if (along_n && !swizzled_)
+      refuse(bits, "B along its columns is emulated with 128-byte swizzling only");
   }
 
-  // `bytes` from byte `byte` on of a row of the patterns that begin at the start, or of a further
-  // block of them.
-  const unsigned char* at(int row, int byte, int block, int bytes, Site site) const {
-    const uint32_t plain =
-        start + block * block_bytes + row / 8 * pattern_bytes + row % 8 * 128 + byte;
-    const uint32_t address = plain ^ (plain >> 7 & 7) << 4;
+  // `bytes` from byte `byte` on of a row along k, as many as do not leave its 16-byte chunk.
+  const unsigned char* along_k(int row, int byte, int bytes) const {
+    if (swizzled_) return swizzled(start_ + row / 8 * stride_ + row % 8 * 128 + byte, bytes);
+    return at(start_ + row / 8 * stride_ + row % 8 * 16 + byte / 16 * leading_ + byte % 16, bytes);
+  }
+  // The same of row k, which lies along n: 128 bytes of it in each block of patterns.
+  const unsigned char* along_n(int k, int byte, int bytes) const {
+    return swizzled(start_ + byte / 128 * leading_ + k / 8 * stride_ + k % 8 * 128 + byte % 128,
+                    bytes);
+  }
+
+ private:
+  const unsigned char* swizzled(uint32_t address, int bytes) const {
+    return at(address ^ (address >> 7 & 7) << 4, bytes);
+  }
+  const unsigned char* at(uint32_t address, int bytes) const {
     if (address + bytes > shared_block.bytes)
       Block::running()->fail(
           fmt::format("wgmma reads byte {} of {} of shared memory", address, shared_block.bytes),
-          site);
+          site_);
     return static_cast<const unsigned char*>(shared_block.data) + address;
   }
+  void refuse(uint64_t bits, const char* why) const {
+    Block::running()->fail(fmt::format("matrix descriptor {:#x}: {}", bits, why), site_);
+  }
+
+  uint32_t start_, leading_, stride_;
+  bool swizzled_;
+  Site site_;
 };
 
 float number(const unsigned char* bytes) {
@@ -56,16 +73,16 @@ template <class F>
 void each_piece(const WarpgroupProducts::Product& p, F f) {
   const unsigned rank = Block::running()->self().rank;
   const int lane = static_cast<int>(rank % 32);
-  const Operand a(p.a, p.site), b(p.b, p.site);
+  const Operand a(p.a, false, p.site), b(p.b, p.b_along_n, p.site);
   const int row = static_cast<int>(rank / 32 % 4) * 16 + lane / 4;
   for (int half = 0; half < 2; ++half)
-    for (int piece = 0; piece < 2; ++piece) f(a.at(row + 8 * half, 16 * piece, 0, 16, p.site), 16);
+    for (int piece = 0; piece < 2; ++piece) f(a.along_k(row + 8 * half, 16 * piece, 16), 16);
   for (int n = lane % 4 * 2; n < p.columns; n += 8) {
     if (p.b_along_n) {
-      for (int k = 0; k < kInner; ++k) f(b.at(k, n % 64 * 2, n / 64, 4, p.site), 4);
+      for (int k = 0; k < kInner; ++k) f(b.along_n(k, n * 2, 4), 4);
     } else {
       for (int column = n; column < n + 2; ++column)
-        for (int piece = 0; piece < 2; ++piece) f(b.at(column, 16 * piece, 0, 16, p.site), 16);
+        for (int piece = 0; piece < 2; ++piece) f(b.along_k(column, 16 * piece, 16), 16);
     }
   }
 }
@@ -136,7 +153,8 @@ namespace diffscm::kernels::emu {
 
 using emulator::Block;
 
-uint32_t emulate_shared_address(const void* shared) {
+uint32_t emulate_shared_address(const void* shared, const char* file, int line) {
+  if (reinterpret_cast<uintptr_t>(shared) % 16 != 0) misaligned(shared, 16, file, line);
   return static_cast<uint32_t>(static_cast<const unsigned char*>(shared) -
                                static_cast<const unsigned char*>(emulator::shared_block.data));
 }

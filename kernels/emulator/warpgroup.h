@@ -53,8 +53,8 @@ __forceinline__ T& swizzled_shared_memory() {
   return *static_cast<T*>(emulator::shared_block.data);
 }
 
-// Bytes from the beginning of the block's shared memory.
-uint32_t emulate_shared_address(const void* shared);
+// Bytes from the beginning of the block's shared memory, a multiple of 16.
+uint32_t emulate_shared_address(const void* shared, DIFFSCM_EMU_CALLER);
 
 void emulate_warpgroup_mma(float* d, int columns, uint64_t a, uint64_t b, bool b_along_n,
                            DIFFSCM_EMU_CALLER);

@@ -4,12 +4,14 @@
 #include "kernels/cuda/device/async_copy.h"
 #include "kernels/cuda/device/wgmma.h"
 #include "kernels/emulator/memory.h"
+#include "tests/emulator/plain_product.h"
 #include "tests/emulator/support.h"
 
 namespace diffscm::kernels::emu {
 namespace {
 
 using namespace test;
+using kernels::test::element_a, kernels::test::element_b;
 
 constexpr int kColumns = 128, kTile = 64;
 
@@ -19,13 +21,6 @@ struct Tiles {
 };
 
 enum class Misuse { none, overwrite, no_wait };
-
-float element_a(int m, int k) {
-  return static_cast<float>((m * 7 + k * 3) % 31 - 15);
-}
-float element_b(int k, int n) {
-  return static_cast<float>((k * 11 + n * 5) % 29 - 14);
-}
 
 // sums[m][n] = 1 + sum over 64 values of k of a[m][k] b[k][n].
 template <bool b_along_n, Misuse misuse>
@@ -53,77 +48,110 @@ __global__ void multiply(float* sums) {
   if (misuse == Misuse::overwrite) tiles.a.at[t / 2][0] = bf16{0};
   if (misuse != Misuse::no_wait) warpgroup_wait<0>();
   arrived(d);
-  for (int i = 0; i < kColumns / 2; ++i) {
-    const int row = t / 32 * 16 + t % 32 / 4 + (i % 4 >= 2 ? 8 : 0);
-    const int column = i / 4 * 8 + t % 4 * 2 + i % 2;
-    sums[row * kColumns + column] = d[i];
-  }
+  store_sums(sums, d);
 }
 
-// A product whose A is described so.
-__global__ void multiply_by(uint64_t a) {
-  auto& tiles = swizzled_shared_memory<Tiles>();
+// A product of what is described so.
+template <bool b_along_n>
+__global__ void multiply_by(uint64_t a, uint64_t b) {
   float d[kColumns / 2] = {};
-  warpgroup_mma<false>(d, a, matrix_descriptor(&tiles.b));
+  warpgroup_mma<b_along_n>(d, a, b);
   warpgroup_commit();
   warpgroup_wait<0>();
 }
 
-template <bool b_along_n, Misuse misuse>
-std::vector<float> run() {
-  constexpr size_t kBytes = sizeof(float) * kTile * kColumns;
-  auto* sums = static_cast<float*>(emulator::allocate_device(kBytes));
+__global__ void describe(int first) {
+  plain_descriptor(swizzled_shared_memory<Tiles>().a.at[0] + first, 1024);
+}
+
+template <auto kernel>
+std::vector<float> run(size_t shared_bytes, int columns) {
+  const auto count = static_cast<size_t>(kTile * columns);
+  auto* sums = static_cast<float*>(emulator::allocate_device(sizeof(float) * count));
   try {
-    launch<multiply<b_along_n, misuse>>(1, kWarpgroup, sizeof(Tiles), Stream{}, sums);
+    launch<kernel>(1, kWarpgroup, shared_bytes, Stream{}, sums);
   } catch (...) {
     emulator::release_device(sums);
     throw;
   }
   const emulator::DeviceAccess access;
-  std::vector<float> result(sums, sums + kTile * kColumns);
+  std::vector<float> result(sums, sums + count);
   emulator::release_device(sums);
   return result;
 }
 
-template <bool b_along_n>
-void expect_product() {
-  in_every_order([] {
-    const std::vector<float> sums = run<b_along_n, Misuse::none>();
+template <auto kernel>
+void expect_product(size_t shared_bytes, int columns, int inner) {
+  in_every_order([=] {
+    const std::vector<float> sums = run<kernel>(shared_bytes, columns);
     for (int m = 0; m < kTile; ++m)
-      for (int n = 0; n < kColumns; ++n) {
-        float sum = 1;
-        for (int k = 0; k < kTile; ++k) sum += element_a(m, k) * element_b(k, n);
-        ASSERT_EQ(sums[static_cast<size_t>(m * kColumns + n)], sum) << m << " " << n;
-      }
+      for (int n = 0; n < columns; ++n)
+        ASSERT_EQ(sums[static_cast<size_t>(m * columns + n)],
+                  1 + kernels::test::product(m, n, inner))
+            << m << " " << n;
   });
 }
 
 TEST(Warpgroup, RowsAlongK) {
-  expect_product<false>();
+  expect_product<multiply<false, Misuse::none>>(sizeof(Tiles), kColumns, kTile);
 }
 TEST(Warpgroup, RowsOfBAlongN) {
-  expect_product<true>();
+  expect_product<multiply<true, Misuse::none>>(sizeof(Tiles), kColumns, kTile);
+}
+
+template <int columns>
+void expect_plain_product() {
+  SCOPED_TRACE(columns);
+  expect_product<multiply_plain<columns>>(sizeof(PlainOperands<columns>), columns,
+                                          PlainOperands<columns>::kInner);
+}
+TEST(Warpgroup, PlainOperands) {
+  expect_plain_product<8>();
+  expect_plain_product<32>();
+  expect_plain_product<64>();
+  expect_plain_product<128>();
+  expect_plain_product<192>();
 }
 
 TEST(Warpgroup, OperandsMayNotChangeBeforeTheWait) {
   // The race checker may see it first, from the other side.
-  const std::string message = error_of([] { run<false, Misuse::overwrite>(); });
+  const std::string message =
+      error_of([] { run<multiply<false, Misuse::overwrite>>(sizeof(Tiles), kColumns); });
   EXPECT_TRUE(message.find("operands of wgmma changed") != std::string::npos ||
               message.find("data race") != std::string::npos)
       << message;
 }
 TEST(Warpgroup, Descriptors) {
-  const auto message = [](uint64_t a) {
-    return error_of([&] { launch<multiply_by>(1, kWarpgroup, sizeof(Tiles), Stream{}, a); });
-  };
   constexpr uint64_t kSwizzle = uint64_t{1} << 62, kPatterns = uint64_t{64} << 32;
-  EXPECT_REPORT(message(kPatterns), "only 128-byte swizzling");
+  constexpr uint64_t kEnd = (sizeof(Tiles) - 1024) / 16;
+  const auto message = [](uint64_t a) {
+    return error_of([&] {
+      launch<multiply_by<false>>(1, kWarpgroup, sizeof(Tiles), Stream{}, a, kSwizzle | kPatterns);
+    });
+  };
+  EXPECT_REPORT(message(kPatterns | uint64_t{2} << 62), "only 128-byte swizzling or none");
+  EXPECT_REPORT(message(kPatterns | uint64_t{3} << 62), "only 128-byte swizzling or none");
   EXPECT_REPORT(message(kSwizzle | kPatterns | uint64_t{1} << 49), "without base offset");
+  EXPECT_REPORT(message(kPatterns | uint64_t{1} << 49), "without base offset");
   EXPECT_REPORT(message(kSwizzle | kPatterns | uint64_t{1} << 14), "only 128-byte swizzling");
-  EXPECT_REPORT(message(kSwizzle | kPatterns | (sizeof(Tiles) - 1024) / 16), "of shared memory");
+  EXPECT_REPORT(message(kSwizzle | kPatterns | kEnd), "of shared memory");
+  EXPECT_REPORT(message(kPatterns | kEnd), "of shared memory");
+  const std::string along_n = error_of([=] {
+    launch<multiply_by<true>>(1, kWarpgroup, sizeof(Tiles), Stream{}, kSwizzle | kPatterns,
+                              kPatterns);
+  });
+  EXPECT_REPORT(along_n, "B along its columns is emulated with 128-byte swizzling only");
+}
+TEST(Warpgroup, OperandsBeginAtMultiplesOf16Bytes) {
+  const auto message = [](int first) {
+    return error_of([&] { launch<describe>(1, 1, sizeof(Tiles), Stream{}, first); });
+  };
+  EXPECT_EQ(message(8), "");
+  EXPECT_REPORT(message(4), "misaligned access: 16 bytes");
 }
 TEST(Warpgroup, ProductsMustBeWaitedFor) {
-  EXPECT_REPORT(error_of([] { run<false, Misuse::no_wait>(); }), "without waiting for its wgmma");
+  EXPECT_REPORT(error_of([] { run<multiply<false, Misuse::no_wait>>(sizeof(Tiles), kColumns); }),
+                "without waiting for its wgmma");
 }
 
 }  // namespace

@@ -2,7 +2,7 @@
 
 #include <cuda_runtime.h>
 
-#include "kernels/cuda/device/cuda.h"
+#include "kernels/cuda/device/approximate.h"
 
 namespace diffscm::softgpu::test {
 namespace {
@@ -61,6 +61,10 @@ __global__ void at_once(float* x) {
   x[threadIdx.x] *= 2;
 }
 
+__global__ void approximate_tanh_kernel(float* x) {
+  x[threadIdx.x] = kernels::cuda::tanh_approximate(x[threadIdx.x]);
+}
+
 const void* address(void (*kernel)(float*)) {
   return reinterpret_cast<const void*>(kernel);
 }
@@ -81,6 +85,9 @@ void subtract(float a, float b, float* out, cudaStream_t stream) {
 }
 void subtract_wrongly(float a, float b, float* out, cudaStream_t stream) {
   subtract_wrongly_kernel<<<1, 1, 0, stream>>>(a, b, out);
+}
+void approximate_tanh(float* x, int n, cudaStream_t stream) {
+  approximate_tanh_kernel<<<1, n, 0, stream>>>(x);
 }
 void read_table(float* out, cudaStream_t stream) {
   read_table_kernel<<<1, 4, 0, stream>>>(out);

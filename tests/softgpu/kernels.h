@@ -14,6 +14,8 @@ void read_vector(const float* x, float* sum, cudaStream_t stream);
 // out[0] = a - b, in PTX; the operands of the second are the wrong way round.
 void subtract(float a, float b, float* out, cudaStream_t stream);
 void subtract_wrongly(float a, float b, float* out, cudaStream_t stream);
+// x[i] = tanh_approximate(x[i]) for n elements.
+void approximate_tanh(float* x, int n, cudaStream_t stream);
 // out[i] = table[i], a __constant__ variable: 2, 3, 5, 7.
 void read_table(float* out, cudaStream_t stream);
 
@@ -21,6 +23,10 @@ void read_table(float* out, cudaStream_t stream);
 // the kernel ahead of it.
 void launch_following(float* x, cudaStream_t stream);
 void launch_at_once(float* x, cudaStream_t stream);
+
+// sums[m][n] = 1 + the sum over k < 32 of a[m][k] b[k][n] (product_elements.h), 64 x columns of
+// them, by wgmma and plain operands. Columns: 8, 32, 64, 128 or 192.
+void multiply_plain(int columns, float* sums, cudaStream_t stream);
 
 // For cudaLaunchKernel and its like. Each is kernel(float* x).
 extern const void* const kAtMost64Threads;  // __launch_bounds__(64)

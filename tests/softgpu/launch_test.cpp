@@ -46,6 +46,17 @@ TEST_F(Launch, OperandsOfInlinePtx) {
   EXPECT_EQ(host(x, 2), (std::vector<float>{2, -2}));
 }
 
+TEST_F(Launch, ApproximateTanh) {
+  const std::vector<float> x{-100, -3, -0.01f, 0, 1e-40f, 0.5f, 2, 20};
+  float* const y = device(x);
+  approximate_tanh(y, static_cast<int>(x.size()), stream);
+  const std::vector<float> found = host(y, x.size());
+  for (size_t i = 0; i < x.size(); ++i) {
+    const double exact = std::tanh(double{x[i]});
+    EXPECT_NEAR(found[i], exact, std::abs(exact) * 0x1p-11) << x[i];
+  }
+}
+
 TEST_F(Launch, OutOfBounds) {
   float* x = device({1, 2, 3});
   add_one_unchecked(x, 4, stream);

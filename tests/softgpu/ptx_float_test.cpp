@@ -80,6 +80,17 @@ TEST(PtxFloat, ApproximationsKeepTheirDocumentedError) {
   EXPECT_EQ(on_floats("ex2.approx.f32 %f9, %f0;", {{kInfinity}, {-kInfinity}, {0}, {3}}),
             (std::vector<float>{kInfinity, 0, 1, 8}));
   EXPECT_TRUE(std::isnan(on_floats("ex2.approx.f32 %f9, %f0;", {{kNan}})[0]));
+  for (float x = 0x1p-20f; x < 100; x *= 1.13f)
+    for (const float at : {x, -x}) {
+      const double exact = std::tanh(double(at));
+      EXPECT_NEAR(on_floats("tanh.approx.f32 %f9, %f0;", {{at}})[0], exact,
+                  std::abs(exact) * 0x1p-11)
+          << at;
+    }
+  EXPECT_EQ(on_floats("tanh.approx.f32 %f9, %f0;", {{kInfinity}, {-kInfinity}, {0}, {-kLeast}}),
+            (std::vector<float>{1, -1, 0, -kLeast}));
+  EXPECT_TRUE(std::signbit(on_floats("tanh.approx.f32 %f9, %f0;", {{-0.f}})[0]));
+  EXPECT_TRUE(std::isnan(on_floats("tanh.approx.f32 %f9, %f0;", {{kNan}})[0]));
   EXPECT_EQ(on_floats("div.approx.f32 %f9, %f0, %f1;", {{6, 3}, {1, 0x1p127f}, {1, 0}}),
             (std::vector<float>{2, 0, kInfinity}));
   EXPECT_EQ(on_floats("rcp.approx.ftz.f32 %f9, %f0;", {{4}, {0x1p-127f}, {-kInfinity}}),

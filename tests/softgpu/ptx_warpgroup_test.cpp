@@ -3,12 +3,14 @@
 #include <cstring>
 
 #include "kernels/softgpu/machine_cost.h"
+#include "tests/emulator/product_elements.h"
 #include "tests/softgpu/ptx_support.h"
 
 namespace diffscm::softgpu::test {
 namespace {
 
 using Words = std::vector<uint32_t>;
+using kernels::test::element_a, kernels::test::element_b;
 constexpr int kA = 0, kB = 8192, kSharedBytes = 16384;
 
 // PTX ISA, "Matrix descriptor format", with 128-byte swizzling and 1024 bytes between patterns.
@@ -25,12 +27,6 @@ int swizzled(int address) {
 uint16_t as_bf16(float x) {
   return static_cast<uint16_t>(bits(x) >> 16);
 }
-float element_a(int m, int k) {
-  return static_cast<float>((m * 7 + k * 3) % 31 - 15);
-}
-float element_b(int k, int n) {
-  return static_cast<float>((k * 11 + n * 5) % 29 - 14);
-}
 
 // Shared memory with A (64 x 16, from column `first` of its rows on) at kA and B (16 x columns) at
 // kB, whose rows lie along k or, in blocks of 64 that are 2048 bytes apart, along n.
@@ -44,6 +40,33 @@ Words operands(int first, int columns, bool b_along_n) {
     for (int m = 0; m < 64; ++m) put(kA, m * 128 + 2 * (first + k), element_a(m, k));
     for (int n = 0; n < columns; ++n)
       put(kB, b_along_n ? n / 64 * 2048 + k * 128 + n % 64 * 2 : n * 128 + 2 * k, element_b(k, n));
+  }
+  return words;
+}
+
+// The same without swizzling: core matrices of 8 rows of 16 bytes. Nothing begins at a multiple of
+// 128 bytes, or is as far apart as the other operand's or, the other way round, its own.
+struct Plain {
+  int start, rows_apart, k_apart;
+
+  uint64_t descriptor() const {
+    return uint64_t(start >> 4) | uint64_t(k_apart >> 4) << 16 | uint64_t(rows_apart >> 4) << 32;
+  }
+  int address(int row, int k) const {
+    return start + row / 8 * rows_apart + k / 8 * k_apart + row % 8 * 16 + k % 8 * 2;
+  }
+};
+constexpr Plain kPlainA{48, 144, 1184}, kPlainB{4784, 160, 1328};
+
+Words plain_operands(int columns) {
+  Words words(kSharedBytes / 4);
+  const auto put = [&](int address, float x) {
+    const uint16_t half = as_bf16(x);
+    std::memcpy(reinterpret_cast<char*>(words.data()) + address, &half, 2);
+  };
+  for (int k = 0; k < 16; ++k) {
+    for (int m = 0; m < 64; ++m) put(kPlainA.address(m, k), element_a(m, k));
+    for (int n = 0; n < columns; ++n) put(kPlainB.address(n, k), element_b(k, n));
   }
   return words;
 }
@@ -96,9 +119,8 @@ void expect_product(const Words& out, int columns, float times) {
     for (int i = 0; i < columns / 2; ++i) {
       const int lane = t % 32, row = t / 32 * 16 + lane / 4 + (i % 4 >= 2 ? 8 : 0);
       const int column = i / 4 * 8 + lane % 4 * 2 + i % 2;
-      float sum = 0;
-      for (int k = 0; k < 16; ++k) sum += element_a(row, k) * element_b(k, column);
-      ASSERT_EQ(number(out[static_cast<size_t>(t * columns / 2 + i)]), times * sum)
+      ASSERT_EQ(number(out[static_cast<size_t>(t * columns / 2 + i)]),
+                times * kernels::test::product(row, column, 16))
           << row << " " << column;
     }
 }
@@ -126,6 +148,41 @@ TEST(PtxWarpgroup, RowsOfBAlongN) {
                                 kWait + results(64),
                             operands(0, 128, true), stage(128, 256));
   expect_product(out, 128, 1);
+}
+
+TEST(PtxWarpgroup, PlainOperands) {
+  for (const int columns : {8, 16, 32, 64}) {
+    SCOPED_TRACE(columns);
+    const int sums = columns / 2;
+    KernelCounters counters;
+    Stage run = stage(128, uint32_t(4 * sums));
+    run.counters = &counters;
+    const Words out = run_ptx(fill() + kVisible + zeros(sums) + kFence +
+                                  product(kPlainA.descriptor(), kPlainB.descriptor(), columns) +
+                                  kCommit + kWait + results(sums),
+                              plain_operands(columns), run);
+    expect_product(out, columns, 1);
+    // The four warps: A, and B once.
+    const uint64_t bytes = 64 * 32 + uint64_t(columns) * 32;
+    const auto counted =
+        std::find_if(counters.instructions.begin(), counters.instructions.end(),
+                     [&](const InstructionCounters& c) { return c.bytes == bytes; });
+    ASSERT_NE(counted, counters.instructions.end());
+    EXPECT_EQ(counted->wavefronts, bytes / 128);
+    EXPECT_EQ(counted->ideal_wavefronts, bytes / 128);
+  }
+}
+
+// The two operands of a product may differ in their layout.
+TEST(PtxWarpgroup, PlainAndSwizzled) {
+  Words words = operands(0, 64, false);
+  const Words plain = plain_operands(64);
+  std::copy_n(plain.begin(), kB / 4, words.begin());
+  const Words out =
+      run_ptx(fill() + kVisible + zeros(32) + kFence +
+                  product(kPlainA.descriptor(), kDescriptorB, 64) + kCommit + kWait + results(32),
+              words, stage());
+  expect_product(out, 64, 1);
 }
 
 // Products on the same sums need neither fence nor wait between them, and groups complete in order.
@@ -167,9 +224,19 @@ TEST(PtxWarpgroup, Descriptors) {
   };
   expect_refused(with(kDescriptorA | uint64_t{1} << 14), "has bits that mean nothing");
   expect_refused(with(kDescriptorA | uint64_t{1} << 53), "has bits that mean nothing");
-  expect_refused(with(kDescriptorA ^ uint64_t{3} << 62), "is not of 128-byte swizzling");
+  expect_refused(with(kDescriptorA ^ uint64_t{3} << 62), "is of 32- or 64-byte swizzling");
+  expect_refused(with(kDescriptorA | uint64_t{3} << 62), "is of 32- or 64-byte swizzling");
   expect_refused(with(kDescriptorA | uint64_t{1} << 49), "has a base offset");
   expect_refused(with(descriptor(kSharedBytes - 4096)), "of 16384 bytes of shared memory");
+  const uint64_t plain = kPlainA.descriptor();
+  expect_refused(with(plain | uint64_t{1} << 49), "has a base offset");
+  // Its last chunk ends with shared memory, or one further.
+  const int end = kSharedBytes - 7 * kPlainA.rows_apart - kPlainA.k_apart - 128;
+  EXPECT_NO_THROW(
+      run_ptx(with(plain + uint64_t(end - kPlainA.start) / 16), operands(0, 64, false), stage()));
+  expect_refused(with(plain + uint64_t(end - kPlainA.start + 16) / 16),
+                 "reads byte 16399 of 16384 bytes of shared memory");
+  expect_refused(begin + product(kDescriptorA, plain, 64, true), "for B along its columns");
 }
 
 TEST(PtxWarpgroup, Fences) {
@@ -215,13 +282,14 @@ TEST(PtxWarpgroup, WhoTakesPart) {
       fill() + kVisible + zeros(32) + kFence + product(kDescriptorA, kDescriptorB, 64, false, "0"),
       "scale-d 0");
   expect_refused(
-      "wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {%f0, %f1, %f2, %f3}, %d1, "
+      "wgmma.mma_async.sync.aligned.m64n12k16.f32.bf16.bf16 {%f0, %f1, %f2, %f3}, %d1, "
       "%d2, 1, 1, 1, 0, 0;",
       "is not known");
 }
 
 TEST(PtxWarpgroup, IsWorthManyProductsOfAWarp) {
   EXPECT_EQ(mma_instructions("wgmma.mma_async.sync.aligned.m64n192k16.f32.bf16.bf16"), 24);
+  EXPECT_EQ(mma_instructions("wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16"), 1);
   EXPECT_EQ(mma_instructions("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"), 1);
   EXPECT_EQ(mma_instructions("wgmma.fence.sync.aligned"), 0);
 }

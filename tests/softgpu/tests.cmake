@@ -1,12 +1,16 @@
 # The device in software itself.
 file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*.cpp)
 add_library(softgpu_test_kernels OBJECT ${CMAKE_CURRENT_LIST_DIR}/kernels.cu)
-target_include_directories(softgpu_test_kernels PRIVATE ${PROJECT_SOURCE_DIR})
-target_link_libraries(softgpu_test_kernels PRIVATE fmt::fmt)
-target_compile_options(softgpu_test_kernels PRIVATE
-  -lineinfo --expt-relaxed-constexpr -DFMT_USE_CONSTEXPR=1)
+add_library(softgpu_test_hopper_kernels OBJECT ${CMAKE_CURRENT_LIST_DIR}/warpgroup_kernels.cu)
+set_target_properties(softgpu_test_hopper_kernels PROPERTIES CUDA_ARCHITECTURES 90a)
+foreach(library softgpu_test_kernels softgpu_test_hopper_kernels)
+  target_include_directories(${library} PRIVATE ${PROJECT_SOURCE_DIR})
+  target_link_libraries(${library} PRIVATE fmt::fmt)
+  target_compile_options(${library} PRIVATE
+    -lineinfo --expt-relaxed-constexpr -DFMT_USE_CONSTEXPR=1)
+endforeach()
 add_executable(softgpu_tests ${sources})
-target_link_libraries(softgpu_tests PRIVATE softgpu_test_kernels
+target_link_libraries(softgpu_tests PRIVATE softgpu_test_kernels softgpu_test_hopper_kernels
   diffscm_kernels_cuda diffscm_softgpu PkgConfig::ZSTD PkgConfig::LZ4 GTest::gtest GTest::gtest_main)
 diffscm_use_softgpu(softgpu_tests)
 add_test(NAME softgpu_tests COMMAND softgpu_tests --gtest_brief=1)

@@ -8,12 +8,17 @@
 //   warpgroup_fence(); warpgroup_mma(...) ...; warpgroup_commit();
 //   warpgroup_wait<pending>();
 //
-// Operands (PTX ISA, "Asynchronous warpgroup level matrix shared memory layout", canonical layouts
-// with 128-byte swizzling) are made of patterns of 8 rows of 128 bytes, 64 bf16; the eight 16-byte
-// chunks of a row are permuted by XOR with the row's number, so that a column of chunks meets all
-// banks. A lies along the summed index: row m of a pattern holds 64 values of k. B does too, or
-// lies along its columns: then row k holds 64 columns n, and patterns for further n follow in
-// blocks. Patterns begin at multiples of 1024 bytes; a product reads 16 values of k.
+// Operands (PTX ISA, "Asynchronous warpgroup level matrix shared memory layout", canonical layouts)
+// have one of two layouts; a product reads 16 values of k. The two of a product may differ in it.
+//
+// Swizzled by 128 bytes: patterns of 8 rows of 128 bytes, 64 bf16; the eight 16-byte chunks of a
+// row are permuted by XOR with the row's number, so that a column of chunks meets all banks. A lies
+// along the summed index: row m of a pattern holds 64 values of k. B does too, or lies along its
+// columns: then row k holds 64 columns n, and patterns for further n follow in blocks. Patterns
+// begin at multiples of 1024 bytes.
+//
+// Plain: core matrices of 8 rows of 16 bytes, one row after the other; row m of A, or column n of
+// B, holds 8 values of k. They begin at any multiple of 16 bytes.
 //
 // The sums d of a 64 x N tile (same source, "Matrix fragments for wgmma.mma_async.m64nNk16"), with
 // g = lane / 4, t = lane % 4 and the warp's number w within its group:
@@ -69,19 +74,35 @@ __device__ T& swizzled_shared_memory() {
 }
 #endif
 
-// How wgmma is told where an operand lies: patterns one after the other from `first` on, and (only
-// where the rows lie along n) the next 64 columns `block_bytes` further. Another place in the same
-// patterns is descriptor + bytes / 16.
-__device__ inline uint64_t matrix_descriptor(const void* first, int block_bytes = 16) {
+// A place in shared memory, a multiple of 16 bytes, as descriptors have it.
+__device__ inline uint64_t described_address(const void* first) {
 #ifdef __CUDACC__
   const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(first));
 #else
   const uint32_t address = emulate_shared_address(first);
 #endif
+  return (address & 0x3ffff) >> 4;
+}
+
+// How wgmma is told where an operand lies: patterns one after the other from `first` on, and (only
+// where the rows lie along n) the next 64 columns `block_bytes` further. Another place in the same
+// patterns is descriptor + bytes / 16.
+__device__ inline uint64_t matrix_descriptor(const void* first, int block_bytes = 16) {
   constexpr uint64_t kSwizzle128 = uint64_t{1} << 62;
   constexpr uint64_t kPatternsApart = uint64_t{kPatternBytes >> 4} << 32;
   return kSwizzle128 | kPatternsApart | static_cast<uint64_t>(block_bytes >> 4) << 16 |
-         (address & 0x3ffff) >> 4;
+         described_address(first);
+}
+
+// The same for a plain operand: from the core matrix at `first` on, that of the next 8 values of k
+// `k_apart` bytes further (the leading dimension byte offset, bits 16 to 29) and that of the next 8
+// rows (of B: columns) `rows_apart` bytes further (the stride dimension byte offset, bits 32 to 45;
+// CUTLASS has the same in mma_traits_sm90_gmma.hpp, Major::K, INTERLEAVE). Bits 62 and 63 are 0: no
+// swizzling. `first` and both distances are multiples of 16 bytes, the distances less than 256 KB.
+// Another place of the operand is descriptor + bytes / 16.
+__device__ inline uint64_t plain_descriptor(const void* first, int k_apart, int rows_apart = 128) {
+  return static_cast<uint64_t>(rows_apart >> 4) << 32 | static_cast<uint64_t>(k_apart >> 4) << 16 |
+         described_address(first);
 }
 
 // Makes what this thread wrote to shared memory, also by copies that it has waited for, visible to
@@ -118,58 +139,77 @@ __device__ inline void warpgroup_wait() {
 #endif
 }
 
-// Tells the compiler, which knows nothing of that, that the sums are there only now.
+// Tells the compiler, which knows nothing of that, that the sums are there only now. Before
+// warpgroup_fence(), too, if they have just been set: or it sets them after the fence.
 template <int count>
 __device__ inline void arrived([[maybe_unused]] float (&d)[count]) {
 #ifdef __CUDACC__
 #pragma unroll
-  for (float& x : d) asm volatile("" : "+f"(x)::"memory");
+  for (int i = 0; i < count; ++i) asm volatile("" : "+f"(d[i])::"memory");
 #endif
 }
 
-#define DIFFSCM_SUMS_8(i)                                                                     \
-  "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), \
-      "+f"(d[i + 6]), "+f"(d[i + 7])
-#define DIFFSCM_SUMS_32(i) \
-  DIFFSCM_SUMS_8(i), DIFFSCM_SUMS_8(i + 8), DIFFSCM_SUMS_8(i + 16), DIFFSCM_SUMS_8(i + 24)
+// The sums in the instruction's text, and as the operands that they are there.
+#define DIFFSCM_TEXT_4 "%0,%1,%2,%3"
+#define DIFFSCM_TEXT_16 DIFFSCM_TEXT_4 ",%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15"
+#define DIFFSCM_TEXT_32 \
+  DIFFSCM_TEXT_16 ",%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
+#define DIFFSCM_TEXT_64                                                  \
+  DIFFSCM_TEXT_32                                                        \
+  ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48" \
+  ",%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
+#define DIFFSCM_TEXT_96                                                  \
+  DIFFSCM_TEXT_64                                                        \
+  ",%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79,%80" \
+  ",%81,%82,%83,%84,%85,%86,%87,%88,%89,%90,%91,%92,%93,%94,%95"
+#define DIFFSCM_SUMS_4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
+#define DIFFSCM_SUMS_16(i) \
+  DIFFSCM_SUMS_4(i), DIFFSCM_SUMS_4(i + 4), DIFFSCM_SUMS_4(i + 8), DIFFSCM_SUMS_4(i + 12)
+#define DIFFSCM_SUMS_32(i) DIFFSCM_SUMS_16(i), DIFFSCM_SUMS_16(i + 16)
+#define DIFFSCM_SUMS_64(i) DIFFSCM_SUMS_32(i), DIFFSCM_SUMS_32(i + 32)
+#define DIFFSCM_SUMS_96(i) DIFFSCM_SUMS_64(i), DIFFSCM_SUMS_32(i + 64)
+// The product of `columns` columns; the operands that follow its `sums` sums.
+#define DIFFSCM_PRODUCT(columns, sums, second, along_n)                                  \
+  DIFFSCM_WGMMA("wgmma.mma_async.sync.aligned.m64n" #columns                             \
+                "k16.f32.bf16.bf16 {" DIFFSCM_TEXT_##sums "}, %" #sums ", %" #second     \
+                                                          ", 1, 1, 1, 0, %" #along_n ";" \
+                : DIFFSCM_SUMS_##sums(0)                                                 \
+                : "l"(a), "l"(b), "n"(b_along_n ? 1 : 0))
 
-// Starts d += A B for 64 x N sums over k = 16, bf16 operands. N is 128 or 192. b_along_n: B's rows
-// lie along its columns.
-template <bool b_along_n>
-__device__ inline void warpgroup_mma(float (&d)[64], uint64_t a, uint64_t b) {
+// Starts d += A B for 64 x N sums over k = 16, bf16 operands; a and b are descriptors. A thread has
+// N / 2 sums, and N is 8, 32, 64, 128 or 192. b_along_n: B's rows lie along its columns (swizzled
+// operands only).
+template <bool b_along_n, int sums>
+__device__ inline void warpgroup_mma(float (&d)[sums], uint64_t a, uint64_t b) {
+  static_assert(sums == 4 || sums == 16 || sums == 32 || sums == 64 || sums == 96);
 #ifdef __CUDACC__
-  DIFFSCM_WGMMA(
-      "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 "
-      "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,"
-      "%24,%25,%26,%27,%28,%29,%30,%31,%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,"
-      "%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63}, "
-      "%64, %65, 1, 1, 1, 0, %66;"
-      : DIFFSCM_SUMS_32(0), DIFFSCM_SUMS_32(32)
-      : "l"(a), "l"(b), "n"(b_along_n ? 1 : 0));
+  if constexpr (sums == 4) {
+    DIFFSCM_PRODUCT(8, 4, 5, 6);
+  } else if constexpr (sums == 16) {
+    DIFFSCM_PRODUCT(32, 16, 17, 18);
+  } else if constexpr (sums == 32) {
+    DIFFSCM_PRODUCT(64, 32, 33, 34);
+  } else if constexpr (sums == 64) {
+    DIFFSCM_PRODUCT(128, 64, 65, 66);
+  } else {
+    DIFFSCM_PRODUCT(192, 96, 97, 98);
+  }
 #else
-  emulate_warpgroup_mma(d, 128, a, b, b_along_n);
-#endif
-}
-template <bool b_along_n>
-__device__ inline void warpgroup_mma(float (&d)[96], uint64_t a, uint64_t b) {
-#ifdef __CUDACC__
-  DIFFSCM_WGMMA(
-      "wgmma.mma_async.sync.aligned.m64n192k16.f32.bf16.bf16 "
-      "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,"
-      "%24,%25,%26,%27,%28,%29,%30,%31,%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,"
-      "%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63,%64,%65,%66,%67,"
-      "%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79,%80,%81,%82,%83,%84,%85,%86,%87,%88,%89,"
-      "%90,%91,%92,%93,%94,%95}, "
-      "%96, %97, 1, 1, 1, 0, %98;"
-      : DIFFSCM_SUMS_32(0), DIFFSCM_SUMS_32(32), DIFFSCM_SUMS_32(64)
-      : "l"(a), "l"(b), "n"(b_along_n ? 1 : 0));
-#else
-  emulate_warpgroup_mma(d, 192, a, b, b_along_n);
+  emulate_warpgroup_mma(d, 2 * sums, a, b, b_along_n);
 #endif
 }
 
+#undef DIFFSCM_PRODUCT
+#undef DIFFSCM_SUMS_96
+#undef DIFFSCM_SUMS_64
 #undef DIFFSCM_SUMS_32
-#undef DIFFSCM_SUMS_8
+#undef DIFFSCM_SUMS_16
+#undef DIFFSCM_SUMS_4
+#undef DIFFSCM_TEXT_96
+#undef DIFFSCM_TEXT_64
+#undef DIFFSCM_TEXT_32
+#undef DIFFSCM_TEXT_16
+#undef DIFFSCM_TEXT_4
 #undef DIFFSCM_WGMMA
 
 }  // namespace diffscm::kernels::DIFFSCM_TARGET

@@ -47,10 +47,9 @@ constexpr auto flush = [](float a) {
   return std::abs(a) < std::numeric_limits<float>::min() ? std::copysign(0.f, a) : a;
 };
 
-// 2^a by a polynomial in double: within the 2^-22 that ex2.approx may be off, nearly exact.
-constexpr auto kExp2 = [](float a) {
-  const double x = std::min(std::max(double(a), -160.0), 130.0);  // beyond: 0 and infinity
-  const double shifted = x + 0x1.8p52;                            // rounds to a whole number
+// 2^x for x from -160 to 130, nearly exact in float: a polynomial.
+DIFFSCM_LANES_INLINE double exp2_inside(double x) {
+  const double shifted = x + 0x1.8p52;  // rounds to a whole number
   const double r = (x - (shifted - 0x1.8p52)) * 0x1.62e42fefa39efp-1;
   double p = 1.0 / 3628800;
   p = p * r + 1.0 / 362880;
@@ -64,8 +63,20 @@ constexpr auto kExp2 = [](float a) {
   p = p * r + 1.0;
   p = p * r + 1.0;
   const auto exponent = std::bit_cast<uint64_t>(shifted) << 52;
-  const double result = std::bit_cast<double>(std::bit_cast<uint64_t>(p) + exponent);
-  return a != a ? a : float(result);
+  return std::bit_cast<double>(std::bit_cast<uint64_t>(p) + exponent);
+}
+// ex2.approx may be off by 2^-22, and tanh.approx by 2^-11; a small number is its own tanh.
+constexpr auto kExp2 = [](float a) {
+  const double x = std::min(std::max(double(a), -160.0), 130.0);  // beyond: 0 and infinity
+  const float result = float(exp2_inside(x));
+  return a != a ? a : result;
+};
+constexpr auto kTanh = [](float a) {
+  constexpr double kTwiceLog2E = 0x1.71547652b82fep+1;
+  const double x = std::min(std::max(double(a), -20.0), 20.0);  // beyond: -1 and 1
+  const double e = exp2_inside(x * kTwiceLog2E);                // e^(2 x)
+  const float result = float((e - 1) / (e + 1));
+  return a != a || std::abs(a) < 0x1p-12f ? a : result;
 };
 constexpr auto kExp2Flushed = [](float a) { return flush(kExp2(flush(a))); };
 
@@ -115,6 +126,7 @@ void add_float_forms(Forms& f) {
   const auto special = InstructionClass::special;
   f.add("ex2.approx.f32", {lanewise<kExp2, float, float>(), special, "4 = 4"});
   f.add("ex2.approx.ftz.f32", {lanewise<kExp2Flushed, float, float>(), special, "4 = 4"});
+  f.add("tanh.approx.f32", {lanewise<kTanh, float, float>(), special, "4 = 4"});
   f.add("div.approx.f32", {lanewise<kDivApprox, float, float, float>(), special, "4 = 4 4"});
   f.add("rcp.approx.f32", {lanewise<kRcp, float, float>(), special, "4 = 4"});
   f.add("rcp.approx.ftz.f32", {lanewise<kRcpFlushed, float, float>(), special, "4 = 4"});

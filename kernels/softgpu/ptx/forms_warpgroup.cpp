@@ -25,53 +25,67 @@ void require_whole_warpgroup(const Warp& w, const char* name) {
                               name, w.block->launch.warps()));
 }
 
-// A matrix descriptor with 128-byte swizzling: patterns of 8 rows of 128 bytes, whose 16-byte
-// chunks are permuted by bits 7 to 9 of the address.
+// A matrix descriptor. With 128-byte swizzling: patterns of 8 rows of 128 bytes, whose 16-byte
+// chunks are permuted by bits 7 to 9 of the address. Without: core matrices of 8 rows of one such
+// chunk.
 class Operand {
  public:
-  Operand(const Warp& w, uint64_t bits) : w_(w), bits_(bits) {
+  Operand(const Warp& w, uint64_t bits, bool along_n)
+      : w_(w), bits_(bits), swizzled_(bits >> 62 == 1) {
     constexpr uint64_t kField = 0x3fff, kFields = kField | kField << 16 | kField << 32;
     constexpr uint64_t kBaseOffset = uint64_t{7} << 49, kSwizzle = uint64_t{3} << 62;
     if ((bits & ~(kFields | kBaseOffset | kSwizzle)) != 0) refuse("has bits that mean nothing");
-    if ((bits & kSwizzle) != uint64_t{1} << 62) refuse("is not of 128-byte swizzling");
+    if ((bits & kSwizzle) != 0 && !swizzled_)
+      refuse("is of 32- or 64-byte swizzling, which is not supported");
     if ((bits & kBaseOffset) != 0) refuse("has a base offset, which is not supported");
+    if (along_n && !swizzled_)
+      refuse("is not swizzled, which is not supported for B along its columns");
   }
 
-  // Chunk `chunk` (16 bytes) of a row, counted from the start on, in a further block of patterns.
-  uint32_t address(int row, int chunk, int block) const {
-    const uint32_t plain = field(0) + uint32_t(block) * field(16) + uint32_t(row / 8) * field(32) +
-                           uint32_t(row % 8) * 128 + uint32_t(chunk) * 16;
-    const uint32_t address = plain ^ (plain >> 7 & 7) << 4;
+  // Chunk `chunk` (16 bytes) of a row along k, counted from the start on.
+  uint32_t along_k(int row, int chunk) const {
+    const uint32_t eight = field(0) + uint32_t(row / 8) * field(32);
+    if (swizzled_) return swizzled(eight + uint32_t(row % 8) * 128 + uint32_t(chunk) * 16);
+    return checked(eight + uint32_t(row % 8) * 16 + uint32_t(chunk) * field(16));
+  }
+  // The same of row k, which lies along n: eight chunks of it in each block of patterns.
+  uint32_t along_n(int k, int chunk) const {
+    return swizzled(field(0) + uint32_t(chunk / 8) * field(16) + uint32_t(k / 8) * field(32) +
+                    uint32_t(k % 8) * 128 + uint32_t(chunk % 8) * 16);
+  }
+
+ private:
+  uint32_t swizzled(uint32_t address) const { return checked(address ^ (address >> 7 & 7) << 4); }
+  uint32_t checked(uint32_t address) const {
     if (address + 16 > w_.block->shared_bytes())
       w_.fault(0, fmt::format("the operand with descriptor {:#x} reads byte {} of {} bytes of "
                               "shared memory",
                               bits_, address + 15, w_.block->shared_bytes()));
     return address;
   }
-
- private:
   uint32_t field(int bit) const { return (bits_ >> bit & 0x3fff) << 4; }
   [[noreturn]] void refuse(const char* what) const {
     w_.fault(0, fmt::format("matrix descriptor {:#x} {}", bits_, what));
   }
   const Warp& w_;
   uint64_t bits_;
+  bool swizzled_;
 };
 
 // Calls a(row, half, address) for the two chunks of each of the warp's rows of A, and of B
 // b(column, half, address), or with B along n b(k, column / 8, address).
 template <class A, class B>
 void each_chunk(const Warp& w, const WarpgroupProduct& p, A a, B b) {
-  const Operand first(w, p.a), second(w, p.b);
+  const Operand first(w, p.a, false), second(w, p.b, p.b_along_n);
   const int row = static_cast<int>(w.number % kWarps) * kRows;
   for (int r = 0; r < kRows; ++r)
-    for (int half = 0; half < 2; ++half) a(r, half, first.address(row + r, half, 0));
+    for (int half = 0; half < 2; ++half) a(r, half, first.along_k(row + r, half));
   if (p.b_along_n) {
     for (int k = 0; k < kInner; ++k)
-      for (int n = 0; n < p.columns / 8; ++n) b(k, n, second.address(k, n % 8, n / 8));
+      for (int n = 0; n < p.columns / 8; ++n) b(k, n, second.along_n(k, n));
   } else {
     for (int n = 0; n < p.columns; ++n)
-      for (int half = 0; half < 2; ++half) b(n, half, second.address(n, half, 0));
+      for (int half = 0; half < 2; ++half) b(n, half, second.along_k(n, half));
   }
 }
 
@@ -134,11 +148,14 @@ void start_product(Warp& w, const Instruction& i) {
   all.pending.push_back(p);
   if (w.block->counters.empty()) return;
   InstructionCounters& c = w.block->counters[w.instruction()];
-  // The four warps share what is read of B; the permutation leaves no conflicts.
+  // The four warps share what is read of B; neither layout leaves conflicts. Half a wavefront is
+  // counted by the next warp.
   const uint64_t bytes = kRows * kInner * 2 + columns * kInner * 2 / kWarps;
+  const uint64_t before = w.number % kWarps * bytes / 128;
+  const uint64_t wavefronts = (w.number % kWarps + 1) * bytes / 128 - before;
   c.bytes += bytes;
-  c.wavefronts += bytes / 128;
-  c.ideal_wavefronts += bytes / 128;
+  c.wavefronts += wavefronts;
+  c.ideal_wavefronts += wavefronts;
 }
 
 // The first product under way. Sums are formed in the order of k, as those of mma.sync
@@ -241,6 +258,9 @@ void add_warpgroup_forms(Forms& f) {
   f.add("wgmma.wait_group.sync.aligned", {wait_group, InstructionClass::barrier, "= #"});
   f.add("fence.proxy.async.shared::cta", {proxy_fence, kind, ""});
   f.add("fence.proxy.async", {proxy_fence, kind, ""});
+  add_product<8>(f);
+  add_product<16>(f);
+  add_product<32>(f);
   add_product<64>(f);
   add_product<96>(f);
   add_product<128>(f);

@@ -1,0 +1,33 @@
+// Kernels for the tests of the device in software, compiled for sm_90a.
+#include "tests/emulator/plain_product.h"
+#include "tests/softgpu/kernels.h"
+
+namespace diffscm::softgpu::test {
+namespace {
+
+template <int columns>
+void multiply(float* sums, cudaStream_t stream) {
+  using namespace kernels::cuda;
+  launch<kernels::cuda::test::multiply_plain<columns>>(
+      1, kWarpgroup, sizeof(kernels::cuda::test::PlainOperands<columns>), {stream}, sums);
+}
+
+}  // namespace
+
+void multiply_plain(int columns, float* sums, cudaStream_t stream) {
+  switch (columns) {
+    case 8:
+      return multiply<8>(sums, stream);
+    case 32:
+      return multiply<32>(sums, stream);
+    case 64:
+      return multiply<64>(sums, stream);
+    case 128:
+      return multiply<128>(sums, stream);
+    case 192:
+      return multiply<192>(sums, stream);
+  }
+  fail("multiply_plain: {} columns, choose 8, 32, 64, 128 or 192", columns);
+}
+
+}  // namespace diffscm::softgpu::test
