@@ -73,6 +73,7 @@ __global__ void __launch_bounds__(kAttentionThreads)
         float highest = m[half];
 #pragma unroll
         for (int j = 0; j < kTile / 8; ++j) {
+          if (!taken(j * 8, left)) break;
 #pragma unroll
           for (int i = 0; i < 2; ++i) {
             float& score = s[j][2 * half + i];
@@ -92,6 +93,7 @@ __global__ void __launch_bounds__(kAttentionThreads)
         }
 #pragma unroll
         for (int j = 0; j < kTile / 8; ++j) {
+          if (!taken(j * 8, left)) break;
 #pragma unroll
           for (int i = 0; i < 2; ++i) {
             s[j][2 * half + i] = __expf(s[j][2 * half + i] - highest);

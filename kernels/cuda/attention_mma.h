@@ -27,12 +27,20 @@ inline constexpr int kRowTile = 16;  // own rows of a warp
 inline constexpr int kSkew = 8;      // elements: 16 bytes
 static_assert(kTile == kAttentionWarps * kRowTile);
 
-// Starts copying 64 rows of `columns` elements, zeros where the row or the column does not exist.
+// Rows are taken by sixteens, and only as many as it takes: a head of ten tokens is one of four.
+// Of `left` rows that exist, whether the one at `row` is among those that are taken.
+__device__ inline bool taken(int row, int64_t left) {
+  return row / kRowTile * kRowTile < left;
+}
+
+// Starts copying up to 64 rows of `columns` elements, those that are taken, with zeros where the
+// row or the column does not exist.
 __device__ inline void copy_rows(bf16* to, int pitch, int columns, const bf16* from, int64_t stride,
                                  int64_t rows_left, int columns_left) {
   const int vectors = columns / 8;
   for (int i = static_cast<int>(threadIdx.x); i < kTile * vectors; i += kAttentionThreads) {
     const int r = i / vectors, c = i % vectors * 8;
+    if (!taken(r, rows_left)) break;
     const bool exists = r < rows_left && c < columns_left;
     async_copy_16(to + r * pitch + c, exists ? from + r * stride + c : from, exists);
   }
@@ -48,7 +56,7 @@ __device__ inline void add_scores(float (&s)[kTile / 8][4], const bf16* own, con
     ldmatrix_x4(a, own + lane % 16 * pitch + d + lane / 16 * 8);
 #pragma unroll
     for (int u = 0; u < kTile; u += 16) {
-      if (u >= left) break;
+      if (!taken(u, left)) break;
       uint32_t b[4];
       ldmatrix_x4(b, other + (u + lane / 16 * 8 + lane % 8) * pitch + d + lane / 8 % 2 * 8);
       mma_m16n8k16(s[u / 8], a, {b[0], b[1]});
@@ -64,7 +72,7 @@ __device__ inline void add_values(float (&sum)[kSlice / 8][4], const float (&s)[
                                   const bf16* values, int pitch, int columns, int left, int lane) {
 #pragma unroll
   for (int u = 0; u < kTile; u += 16) {
-    if (u >= left) break;
+    if (!taken(u, left)) break;
     const float(&low)[4] = s[u / 8];
     const float(&high)[4] = s[u / 8 + 1];
     const uint32_t a[4] = {pack_bf16(low[0], low[1]), pack_bf16(low[2], low[3]),

@@ -48,6 +48,7 @@ __global__ void __launch_bounds__(kAttentionThreads, 2)
   const int64_t own2_stride = kKeys ? head.stride : head.out_stride;
   const int64_t other2_stride = kKeys ? head.out_stride : head.stride;
   const int64_t row0 = first_own + warp * kRowTile;
+  const bool works = row0 < owns;  // the same for the whole warp
   bf16* mine1 = own1 + warp * kRowTile * pitch;
   bf16* mine2 = own2 + warp * kRowTile * pitch;
   if (others > 0) {
@@ -84,11 +85,13 @@ __global__ void __launch_bounds__(kAttentionThreads, 2)
     async_copy_wait<0>();
     __syncthreads();
 
+    if (!works) continue;
     float p[kTile / 8][4] = {}, ds[kTile / 8][4] = {};
     add_scores(p, mine1, other1, pitch, head.width, left, lane);
     add_scores(ds, mine2, other2, pitch, head.width, left, lane);
 #pragma unroll
     for (int j = 0; j < kTile / 8; ++j) {
+      if (!taken(j * 8, left)) break;
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const int other = j * 8 + lane % 4 * 2 + i % 2;
@@ -102,6 +105,7 @@ __global__ void __launch_bounds__(kAttentionThreads, 2)
     if constexpr (kKeys) add_values<kSlice>(sum2, p, other2 + first, pitch, columns, left, lane);
   }
 
+  if (row0 >= f.tokens) return;
   if constexpr (!kKeys) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
