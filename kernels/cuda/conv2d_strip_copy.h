@@ -6,6 +6,7 @@
 
 #include "kernels/cuda/conv2d_strip_tile.h"
 #include "kernels/cuda/device/approximate.h"
+#include "kernels/cuda/device/elements.h"
 
 namespace diffscm::kernels::DIFFSCM_TARGET {
 
@@ -82,11 +83,11 @@ __device__ void normalise(typename S::Buffer& buffer, const Strip<S>& strip, con
         b[j] *= kScale;
       }
     }
-    const auto x = load<kVector8>(chunk);
+    const auto x = load_numbers<kVector8>(chunk);
     float y[kVector8];
 #pragma unroll
     for (int j = 0; j < kVector8; ++j) {
-      const float scaled = fmaf(a[j], to_float(x[j]), b[j]);
+      const float scaled = fmaf(a[j], x[j], b[j]);
       y[j] = scaled * reciprocal_approximate(fmaf(kScale, exp2_approximate(scaled), kScale));
     }
     store_shared(chunk, from_floats<bf16>(y));

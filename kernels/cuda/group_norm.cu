@@ -13,6 +13,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/device/async_copy.h"
+#include "kernels/cuda/device/elements.h"
 #include "kernels/cuda/table.h"
 
 namespace diffscm::kernels::DIFFSCM_TARGET {
@@ -34,9 +35,10 @@ __device__ inline Vector<T, V> output(const Vector<T, V> x, const float (&mean)[
   [[maybe_unused]] uint32_t draw[V];
   if constexpr (kDrop) dropout_draws<V>(key, sample, e, draw);
   float y[V];
+  to_floats(x, y);
 #pragma unroll
   for (int j = 0; j < V; ++j) {
-    float z = (to_float(x[j]) - mean[j]) * scale[j] + bias[j];
+    float z = (y[j] - mean[j]) * scale[j] + bias[j];
     if constexpr (kSilu) z *= sigmoid_approximate(z);
     if constexpr (kDrop) z = draw[j] < drop.threshold ? 0.0f : z * drop.scale;
     y[j] = z;
@@ -75,9 +77,9 @@ __global__ void __launch_bounds__(kNormThreads, 4)
   const float count = static_cast<float>(hw) * static_cast<float>(d);
   float sum[V] = {};
   for (int p = place.row; p < hw; p += place.rows) {
-    const auto v = load<V>(slab + (p * columns + place.column) * V);
+    const auto v = load_numbers<V>(slab + (p * columns + place.column) * V);
 #pragma unroll
-    for (int j = 0; j < V; ++j) sum[j] += to_float(v[j]);
+    for (int j = 0; j < V; ++j) sum[j] += v[j];
   }
   store_partial(shared.partial, place, sum);
   __syncthreads();
@@ -89,10 +91,10 @@ __global__ void __launch_bounds__(kNormThreads, 4)
   if (place.active)
     each_group<V>(place.channel - first, d, [&](int j, int g) { mean[j] = shared.mean[g]; });
   for (int p = place.row; p < hw; p += place.rows) {
-    const auto v = load<V>(slab + (p * columns + place.column) * V);
+    const auto v = load_numbers<V>(slab + (p * columns + place.column) * V);
 #pragma unroll
     for (int j = 0; j < V; ++j) {
-      const float deviation = to_float(v[j]) - mean[j];
+      const float deviation = v[j] - mean[j];
       squares[j] += deviation * deviation;
     }
   }

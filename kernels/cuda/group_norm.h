@@ -154,9 +154,9 @@ struct Place {
   __device__ static Place of(int columns, int first, int end, int64_t pixels) {
     Place p;
     p.rows = static_cast<int>(blockDim.x) / columns;
-    p.column = static_cast<int>(threadIdx.x) % columns;
-    p.channel = first + p.column * V;
     p.row = static_cast<int>(threadIdx.x) / columns;
+    p.column = static_cast<int>(threadIdx.x) - p.row * columns;
+    p.channel = first + p.column * V;
     p.active = p.row < p.rows && p.channel < end;
     if (!p.active) p.row = static_cast<int>(pixels);
     return p;
@@ -198,7 +198,22 @@ __device__ inline Column<T> column_of(T* x0, T* x1, const GroupNormPlan& plan, i
   return {x, stride};
 }
 
-// z = xhat weight + bias: gamma and beta together with the sample's scale and shift.
+// z = xhat weight + bias: a channel's gamma and beta together with the sample's scale and shift.
+struct ChannelWeights {
+  float weight, bias;
+
+  template <class T>
+  __device__ ChannelWeights(const BasicGroupNormArgs<T>& args, const GroupNormPlan& plan, int64_t n,
+                            int c)
+      : weight(args.gamma[c]), bias(args.beta[c]) {
+    if (args.scale_shift == nullptr) return;
+    const float* scale = args.scale_shift + n * 2 * plan.c + c;
+    weight *= 1.0f + scale[0];
+    bias = bias * (1.0f + scale[0]) + scale[plan.c];
+  }
+};
+
+// Those of a thread's channels.
 template <int V>
 struct Weights {
   float weight[V], bias[V];
@@ -207,13 +222,9 @@ struct Weights {
   __device__ void read(const BasicGroupNormArgs<T>& args, const GroupNormPlan& plan, int64_t n,
                        const Place& place) {
     for (int j = 0; j < V; ++j) {
-      const int c = place.active ? place.channel + j : 0;
-      weight[j] = args.gamma[c];
-      bias[j] = args.beta[c];
-      if (args.scale_shift == nullptr) continue;
-      const float* scale = args.scale_shift + n * 2 * plan.c;
-      weight[j] *= 1.0f + scale[c];
-      bias[j] = bias[j] * (1.0f + scale[c]) + scale[plan.c + c];
+      const ChannelWeights one(args, plan, n, place.active ? place.channel + j : 0);
+      weight[j] = one.weight;
+      bias[j] = one.bias;
     }
   }
 };

@@ -41,9 +41,10 @@ struct Slab {
 
 __device__ inline void add(float (&sums)[kSums], const Vector<bf16, kEight>& x,
                            const Numbers<kEight>& shift) {
+  const auto value = numbers_of(x);
 #pragma unroll
   for (int j = 0; j < kEight; ++j) {
-    const float d = to_float(x[j]) - shift[j];
+    const float d = value[j] - shift[j];
     sums[j] += d;
     sums[kEight + j] = fmaf(d, d, sums[kEight + j]);
   }
@@ -118,7 +119,13 @@ __global__ void __launch_bounds__(kNormThreads, 4)
       const float apart = mean[group + i] - all;
       squares += squared[group + i] + pixels * apart * apart;
     }
-    float a = args.gamma[channel] / sqrtf(squares / (pixels * static_cast<float>(d)) + args.eps);
+    const float deviation = sqrtf(squares / (pixels * static_cast<float>(d)) + args.eps);
+    if (c == group) {
+      const int64_t at = n * plan.groups + channel / d;
+      if (args.mean != nullptr) args.mean[at] = all;
+      if (args.rstd != nullptr) args.rstd[at] = 1.0f / deviation;
+    }
+    float a = args.gamma[channel] / deviation;
     float b = args.beta[channel];
     if (args.scale_shift != nullptr) {
       const float* scale = args.scale_shift + n * 2 * plan.c + channel;

@@ -23,15 +23,22 @@ struct Numbers {
   }
 };
 
+template <class T, int width>
+__device__ inline Numbers<width> numbers_of(const Vector<T, width>& x) {
+  Numbers<width> numbers;
+  to_floats(x, numbers.v);
+  return numbers;
+}
+
 template <int width, class T>
 __device__ inline Numbers<width> load_numbers(const T* p) {
   constexpr int kPiece = width < kVector<T> ? width : kVector<T>;
   Numbers<width> numbers;
 #pragma unroll
   for (int at = 0; at < width; at += kPiece) {
-    const Vector<T, kPiece> piece = load<kPiece>(p + at);
+    const auto piece = numbers_of(load<kPiece>(p + at));
 #pragma unroll
-    for (int i = 0; i < kPiece; ++i) numbers[at + i] = to_float(piece[i]);
+    for (int i = 0; i < kPiece; ++i) numbers[at + i] = piece[i];
   }
   return numbers;
 }

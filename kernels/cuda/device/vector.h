@@ -80,6 +80,22 @@ __device__ inline Vector<T, N> from_floats(const float (&x)[N]) {
   }
 }
 
+// Stored numbers in f32: bf16 two at a time, one instruction each.
+template <class T, int N>
+__device__ inline void to_floats(const Vector<T, N>& x, float (&y)[N]) {
+  if constexpr (sizeof(T) == sizeof(bf16) && N % 2 == 0) {
+    const auto pairs = std::bit_cast<Vector<uint32_t, N / 2>>(x);
+#pragma unroll
+    for (int i = 0; i < N / 2; ++i) {
+      y[2 * i] = std::bit_cast<float>(pairs[i] << 16);
+      y[2 * i + 1] = std::bit_cast<float>(pairs[i] & 0xffff0000u);
+    }
+  } else {
+#pragma unroll
+    for (int i = 0; i < N; ++i) y[i] = to_float(x[i]);
+  }
+}
+
 // Whether a pointer (null counts) allows 16-byte access: launchers choose the kernel by it.
 inline bool aligned16(const void* p) {
   return reinterpret_cast<uintptr_t>(p) % 16 == 0;

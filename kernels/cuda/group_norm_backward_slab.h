@@ -1,0 +1,205 @@
+// Group normalisation, backward, of samples that are cut into slabs (group_norm.h): one kernel.
+//
+// x and dy of some whole groups arrive in shared memory. dz costs two special functions and a dozen
+// other instructions for each element, and is wanted twice, for the sums and for dx: a thread keeps
+// that of its first kKept vectors in registers, in f32, and makes the others' again. What depends
+// on the channel alone is made once for all threads, which read it 16 bytes at a time.
+#pragma once
+
+#include "kernels/cuda/device/async_copy.h"
+#include "kernels/cuda/group_norm_backward.h"
+
+namespace diffscm::kernels::DIFFSCM_TARGET {
+
+// The slabs of x and of dy, [pixels][columns] vectors each, follow in shared memory, then the sums.
+struct alignas(16) NormBackwardShared {
+  float mean[kSlabChannels], a[kSlabChannels], bias[kSlabChannels], rstd[kSlabChannels];
+  float weighted1[kSlabChannels], weighted2[kSlabChannels];  // w s1, w s2
+  float p[kSlabChannels], q[kSlabChannels];
+};
+
+// The two sums of a thread's V channels, of each thread: added up by `parts` of the rows, then over
+// the parts.
+template <int V>
+struct SlabSums {
+  static constexpr int kEach = 2 * V;                         // of a thread: V of s1, V of s2
+  static constexpr int kPitch = kEach + (kEach % 4 ? 1 : 4);  // spreads threads over the banks
+  int columns, rows, parts;
+
+  __host__ __device__ SlabSums(int columns_, int threads)
+      : columns(columns_),
+        rows(threads / columns_),
+        parts(threads > columns_ * kEach ? threads / (columns_ * kEach) : 1) {}
+  __host__ __device__ int floats() const { return columns * (rows * kPitch + parts * kEach); }
+
+  // Lays down one thread's.
+  __device__ void store(float* memory, const Place& place, const NormSums<V>& own) const {
+    if (!place.active) return;
+    float* to = memory + (place.row * columns + place.column) * kPitch;
+    const auto write = [](float* at, const Numbers<V>& x) {
+      if constexpr (V % 4 == 0) {
+#pragma unroll
+        for (int j = 0; j < V; j += 4)
+          store_shared(at + j, Vector<float, 4>{x[j], x[j + 1], x[j + 2], x[j + 3]});
+      } else {
+        for (int j = 0; j < V; ++j) at[j] = x[j];
+      }
+    };
+    write(to, own.dz);
+    write(to + V, own.dz_d);
+  }
+  // Of the first `channels`, which exist. After a barrier, and before the next.
+  __device__ void add_parts(float* memory, int channels) const {
+    float* sums = memory + columns * rows * kPitch;
+    const int all = columns * kEach;
+    for (int i = static_cast<int>(threadIdx.x); i < parts * all;
+         i += static_cast<int>(blockDim.x)) {
+      const int part = i / all, column = (i - part * all) / kEach, j = i % kEach;
+      if (column * V >= channels) continue;
+      const float* from = memory + column * kPitch + j;
+      float sum = 0;
+#pragma unroll 4
+      for (int row = part; row < rows; row += parts) sum += from[row * columns * kPitch];
+      sums[i] = sum;
+    }
+  }
+  // Of the slab's channel c.
+  __device__ NormSums<1> of(const float* memory, int c) const {
+    const float* sums = memory + columns * rows * kPitch + c / V * kEach + c % V;
+    NormSums<1> total;
+    for (int part = 0; part < parts; ++part, sums += columns * kEach) {
+      total.dz[0] += sums[0];
+      total.dz_d[0] += sums[V];
+    }
+    return total;
+  }
+};
+
+// Vectors whose dz a thread keeps: as many as fit 128 registers, beside what else is there.
+template <int V, bool kDrop>
+constexpr int kKeptVectors = V < 8   ? 8
+                             : kDrop ? 5
+                                     : 7;
+
+// totals [N][2][C]: dbeta and dgamma of each sample; null where nobody wants them.
+template <class T, int V, bool kSilu, bool kDrop>
+__global__ void __launch_bounds__(kNormThreads, 2)
+    group_norm_backward_slab(BasicGroupNormBackwardArgs<T> args, GroupNormPlan plan,
+                             DropoutScale drop, float* totals) {
+  follow_previous_kernel();
+  constexpr int kKept = kKeptVectors<V, kDrop>;
+  auto& shared = shared_memory<NormBackwardShared>();
+  const int columns = plan.slab_channels / V, hw = static_cast<int>(plan.hw);
+  const int t = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
+  auto* slab_x = reinterpret_cast<T*>(&shared + 1);
+  T* slab_dy = slab_x + hw * columns * V;
+  auto* sums = reinterpret_cast<float*>(slab_dy + hw * columns * V);
+  const int block = block_in_order(plan);
+  const int sample = block / plan.slabs;
+  const int64_t n = sample;
+  const int first = (block - sample * plan.slabs) * plan.slab_channels;
+  const int end = std::min(first + plan.slab_channels, plan.c);
+  const Place place = Place::of<V>(columns, first, end, hw);
+  const Column<const T> x = column_of(args.forward.x0, args.forward.x1, plan, n, place.channel);
+  const T* dy = args.dy + n * plan.hw * plan.c + place.channel;
+
+  for (int p = place.row; p < hw; p += place.rows) {
+    const int at = (p * columns + place.column) * V;
+    if constexpr (sizeof(T) * V == 16) {
+      async_copy_16(slab_x + at, x.data + p * x.stride, true);
+      async_copy_16(slab_dy + at, dy + static_cast<int64_t>(p) * plan.c, true);
+    } else {
+      store_shared(slab_x + at, load<V>(x.data + p * x.stride));
+      store_shared(slab_dy + at, load<V>(dy + static_cast<int64_t>(p) * plan.c));
+    }
+  }
+  async_copy_commit();
+  const int d = plan.group_channels;
+  for (int c = t; c < end - first; c += threads) {
+    const int64_t group = n * plan.groups + (first + c) / d;
+    const ChannelWeights w(args.forward, plan, n, first + c);
+    shared.mean[c] = args.forward.mean[group];
+    shared.rstd[c] = args.forward.rstd[group];
+    shared.a[c] = shared.rstd[c] * w.weight;
+    shared.bias[c] = w.bias;
+  }
+  __syncthreads();
+  NormGradient<T, V, kSilu, kDrop> gradient(args.forward, n, drop);
+  const int own = place.active ? place.column * V : 0;
+  gradient.mean = load_numbers<V>(shared.mean + own);
+  gradient.a = load_numbers<V>(shared.a + own);
+  gradient.bias = load_numbers<V>(shared.bias + own);
+  async_copy_wait<0>();
+
+  const int first_at = (place.row * columns + place.column) * V, step = place.rows * columns * V;
+  const auto deviations = [&](int at) { return gradient.deviations(load<V>(slab_x + at)); };
+  const auto dz_of = [&](const Numbers<V>& deviation, int p, int at) {
+    return gradient(deviation, load<V>(slab_dy + at),
+                    static_cast<int64_t>(p) * plan.c + place.channel);
+  };
+  Numbers<V> kept[kKept];
+  NormSums<V> own_sums;
+  int p = place.row, at = first_at;
+#pragma unroll
+  for (int k = 0; k < kKept; ++k, p += place.rows, at += step) {
+    if (p >= hw) break;
+    const auto deviation = deviations(at);
+    kept[k] = dz_of(deviation, p, at);
+    own_sums.add(deviation, kept[k]);
+  }
+#pragma unroll 1
+  for (; p < hw; p += place.rows, at += step) {
+    const auto deviation = deviations(at);
+    own_sums.add(deviation, dz_of(deviation, p, at));
+  }
+
+  const SlabSums<V> slab_sums(columns, threads);
+  slab_sums.store(sums, place, own_sums);
+  __syncthreads();
+  slab_sums.add_parts(sums, end - first);
+  __syncthreads();
+  for (int c = t; c < end - first; c += threads) {
+    const auto sum = slab_sums.of(sums, c);
+    const float s1 = sum.dz[0], s2 = shared.rstd[c] * sum.dz_d[0];
+    const float w = finish_channel(args, plan, n, first + c, s1, s2, totals);
+    shared.weighted1[c] = w * s1;
+    shared.weighted2[c] = w * s2;
+  }
+  if (args.dx0 == nullptr && args.dx1 == nullptr) return;
+  __syncthreads();
+  const float count = static_cast<float>(hw) * static_cast<float>(d);
+  for (int c = t; c < end - first; c += threads) {
+    float m1 = 0, m2 = 0;
+    for (int i = c / d * d; i < c / d * d + d; ++i) {
+      m1 += shared.weighted1[i];
+      m2 += shared.weighted2[i];
+    }
+    const float rstd = shared.rstd[c];
+    shared.p[c] = rstd * (m1 / count);
+    shared.q[c] = rstd * rstd * (m2 / count);
+  }
+  __syncthreads();
+
+  const Column<T> dx = column_of(args.dx0, args.dx1, plan, n, place.channel);
+  const Addend<T, V> add{column_of(args.add0, args.add1, plan, n, place.channel).data};
+  if (!place.active || dx.data == nullptr) return;
+  const auto mean_p = load_numbers<V>(shared.p + own), mean_q = load_numbers<V>(shared.q + own);
+  const auto write = [&](const Numbers<V>& deviation, const Numbers<V>& dz) {
+    store(dx.data + p * dx.stride,
+          gradient.of_input(deviation, dz, mean_p, mean_q, add.at(p * dx.stride)));
+  };
+  p = place.row;
+  at = first_at;
+#pragma unroll
+  for (int k = 0; k < kKept; ++k, p += place.rows, at += step) {
+    if (p >= hw) break;
+    write(deviations(at), kept[k]);
+  }
+#pragma unroll 1
+  for (; p < hw; p += place.rows, at += step) {
+    const auto deviation = deviations(at);
+    write(deviation, dz_of(deviation, p, at));
+  }
+}
+
+}  // namespace diffscm::kernels::DIFFSCM_TARGET
