@@ -1,5 +1,6 @@
-#include "autograd/dispatch.h"
-#include "autograd/functions.h"
+#include <algorithm>
+
+#include "autograd/group_norm.h"
 
 namespace diffscm {
 namespace {
@@ -26,6 +27,10 @@ kernels::ConvShape conv_shape(const Variable& x, const Variable& x1, const Varia
   return s;
 }
 
+// Of so few, each multiprocessor has one tile, and a copy of the image costs less than what that
+// must do before it multiplies.
+constexpr int64_t kFewPixels = 16;
+
 // The weight in the target's preferred arrangement, kept with the weight until it changes; null
 // when there is none.
 template <class T>
@@ -48,8 +53,18 @@ Packed<T> packed(const Tensor& weight, const kernels::ConvShape& shape, bool bac
   return {found, data_or_null<T>(found)};
 }
 
+// dy may be stored otherwise than dx0 and dx1, as in `mixed` below.
 void backward_input(const kernels::ConvShape& s, const Tensor& dy, const Tensor& weight,
                     Tensor& dx0, Tensor& dx1) {
+  if (dy.dtype() != dx0.dtype()) {
+    using kernels::bf16;
+    const auto compute = [&]<class T, class X>(T, X) {
+      run(dy.target(), kernels::BasicConv2dBackwardInputArgs<T, X>{s, dy.data<T>(), weight.data(),
+                                                                   nullptr, dx0.mutable_data<X>(),
+                                                                   mutable_data_or_null<X>(dx1)});
+    };
+    return dy.dtype() == Dtype::bf16 ? compute(bf16{}, float{}) : compute(float{}, bf16{});
+  }
   with_storage(dy.dtype(), [&]<class T>(T) {
     const Tensor stored = weight_as(weight, dy.dtype());
     const Packed<T> rearranged = packed<T>(stored, s, true);
@@ -57,6 +72,17 @@ void backward_input(const kernels::ConvShape& s, const Tensor& dy, const Tensor&
                          s, dy.data<T>(), stored.data<T>(), rearranged.data, dx0.mutable_data<T>(),
                          mutable_data_or_null<T>(dx1)});
   });
+}
+
+// Delivers what flows into the two inputs of a convolution, from `input` on.
+void propagate_to_input(const kernels::ConvShape& s, const Tensor& dy, const Tensor& weight,
+                        Dtype dtype, size_t input, GradientSink& sink) {
+  if (!sink.wants(input) && !sink.wants(input + 1)) return;
+  Tensor dx0({s.n, s.h, s.w, s.c0}, dy.target(), dtype);
+  Tensor dx1 = s.c1 > 0 ? Tensor({s.n, s.h, s.w, s.c1}, dy.target(), dtype) : Tensor();
+  backward_input(s, dy, weight, dx0, dx1);
+  sink.add(input, std::move(dx0));
+  if (dx1) sink.add(input + 1, std::move(dx1));
 }
 
 // In f32, from or to bf16.
@@ -121,15 +147,9 @@ Variable conv2d(const Variable& x, const Variable& x1, const Variable& weight, c
       [s, from, dtype, x = weight.needs_gradient() ? x.value() : Tensor(),
        x1 = weight.needs_gradient() ? x1.value() : Tensor(), weight = weight.value(),
        bias_shape = bias.shape()](const Tensor& dy_stored, GradientSink& sink) {
-        const Tensor dy = cast(dy_stored, dtype);
+        propagate_to_input(s, dy_stored, weight, from, 0, sink);
+        const Tensor dy = sink.wants(2) || sink.wants(3) ? cast(dy_stored, dtype) : dy_stored;
         const Target target = dy.target();
-        if (sink.wants(0) || sink.wants(1)) {
-          Tensor dx0({s.n, s.h, s.w, s.c0}, target, dtype);
-          Tensor dx1 = s.c1 > 0 ? Tensor({s.n, s.h, s.w, s.c1}, target, dtype) : Tensor();
-          backward_input(s, dy, weight, dx0, dx1);
-          sink.add(0, cast(dx0, from));
-          if (dx1) sink.add(1, std::move(dx1));
-        }
         if (sink.wants(2)) {
           Tensor dweight = sink.place(2, weight.shape(), target);
           Tensor dbias = sink.wants(3) ? sink.place(3, bias_shape, target) : Tensor();
@@ -161,31 +181,37 @@ Variable normalised_conv2d(const Variable& x, const Variable& x1, const Variable
   using kernels::bf16;
   require(!shortcut.x || !residual, "normalised_conv2d: a shortcut and a residual");
   const kernels::ConvShape s = conv_shape(x, x1, weight, options);
-  const bool joins = !recording() && x.value().dtype() == Dtype::bf16 && norm.silu &&
+  const auto recorded_for = [](std::initializer_list<Variable> inputs) {
+    return recording() && std::ranges::any_of(inputs, &Variable::needs_gradient);
+  };
+  const bool learns =
+      recorded_for({gamma, beta, scale_shift, weight, bias, shortcut.weight, shortcut.bias});
+  const bool joins = !learns && x.value().dtype() == Dtype::bf16 && norm.silu &&
                      norm.dropout.rate == 0 && s.c() <= 256 * norm.groups &&
-                     kernels::normalisation_joins(s);
+                     s.h * s.w >= kFewPixels && kernels::normalisation_joins(s);
   if (!joins) {
     const Variable added =
         shortcut.x ? conv2d(shortcut.x, shortcut.x1, shortcut.weight, shortcut.bias, {}) : residual;
     return conv2d(group_norm(x, x1, gamma, beta, scale_shift, norm), {}, weight, bias, added,
                   options);
   }
-  const int64_t c = s.c();
-  require(gamma.value().numel() == c && beta.value().numel() == c &&
-              (!scale_shift || scale_shift.value().numel() == s.n * 2 * c),
-          "normalised_conv2d: gamma {}, beta {}, scale and shift {} for {} samples of {} channels",
-          to_string(gamma.shape()), to_string(beta.shape()), to_string(scale_shift.shape()), s.n,
-          c);
+  const GroupNormInputs in("normalised_conv2d", x, x1, gamma, beta, scale_shift, norm);
   const Target target = x.value().target();
   const bf16* second = data_or_null<bf16>(x1.value());
-  Tensor coefficients({s.n, 2, c}, target), y({s.n, s.h, s.w, s.k}, target, Dtype::bf16);
+  Tensor coefficients({s.n, 2, s.c()}, target), y({s.n, s.h, s.w, s.k}, target, Dtype::bf16);
+  Tensor mean, rstd;
+  if (recorded_for({x, x1})) {
+    mean = Tensor({s.n, norm.groups}, target);
+    rstd = Tensor({s.n, norm.groups}, target);
+  }
   require((!bias || bias.value().numel() == s.k) && (!residual || residual.shape() == y.shape()),
           "normalised_conv2d: bias {} and residual {} for an output {}", to_string(bias.shape()),
           to_string(residual.shape()), to_string(y.shape()));
   run(target, kernels::NormCoefficientsArgs{s.n, s.h * s.w, s.c0, s.c1, norm.groups, norm.eps,
                                             x.value().data<bf16>(), second, gamma.value().data(),
                                             beta.value().data(), data_or_null(scale_shift.value()),
-                                            coefficients.mutable_data()});
+                                            coefficients.mutable_data(), mutable_data_or_null(mean),
+                                            mutable_data_or_null(rstd)});
   run(target,
       kernels::NormalisedConv2dArgs{
           {s, x.value().data<bf16>(), second, weight_as(weight.value(), Dtype::bf16).data<bf16>(),
@@ -193,7 +219,22 @@ Variable normalised_conv2d(const Variable& x, const Variable& x1, const Variable
            y.mutable_data<bf16>()},
           coefficients.data(),
           shortcut_of(shortcut, s)});
-  return Variable(y);
+  // As the two operators in turn: x gives the normalised image back.
+  return Variable::result(
+      y, {x, x1, gamma, beta, scale_shift, residual, shortcut.x, shortcut.x1},
+      [s, in, mean, rstd, weight = weight.value(), cut_weight = shortcut.weight.value(),
+       cut = shortcut.x ? conv_shape(shortcut.x, shortcut.x1, shortcut.weight, {})
+                        : kernels::ConvShape{}](const Tensor& dy, GradientSink& sink) {
+        if (sink.wants(5)) sink.add(5, dy);
+        propagate_to_input(cut, dy, cut_weight, Dtype::bf16, 6, sink);
+        if (!sink.wants(0) && !sink.wants(1)) return;
+        kernels::ConvShape of_normalised = s;
+        of_normalised.c0 = s.c();
+        of_normalised.c1 = 0;
+        Tensor normalised({s.n, s.h, s.w, s.c()}, dy.target(), Dtype::bf16), none;
+        backward_input(of_normalised, dy, weight, normalised, none);
+        in.propagate(mean, rstd, normalised, sink);
+      });
 }
 
 }  // namespace diffscm

@@ -36,10 +36,10 @@ Variable group_norm(const Variable& x, const Variable& x1, const Variable& gamma
                     const GroupNormOptions& options = {});
 
 // conv2d(group_norm(x, x1, gamma, beta, scale_shift, norm), {}, weight, bias, residual), without
-// storing the normalised images where nothing is recorded and the operators can:
-// normalisation_joins in kernels/conv2d.h. A shortcut takes the place of a residual: what is added
-// is conv2d(x, x1, weight, bias, {}) of its own, of y's size through a 1x1 filter, and is not
-// stored either.
+// storing the normalised images where no parameter wants a gradient of what is recorded, and the
+// operators can: normalisation_joins in kernels/conv2d.h. A shortcut takes the place of a residual:
+// what is added is conv2d(x, x1, weight, bias, {}) of its own, of y's size through a 1x1 filter,
+// and is not stored either.
 struct Shortcut {
   Variable x, x1, weight, bias;
 };

@@ -57,8 +57,8 @@ void check(const NormalisedConv2dArgs& args) {
   check_second(kName, "the shortcut's x1", s.c1, s.x1);
 }
 
-template <class T>
-void check(const BasicConv2dBackwardInputArgs<T>& args) {
+template <class T, class Y>
+void check(const BasicConv2dBackwardInputArgs<T, Y>& args) {
   constexpr const char* kName = "conv2d_backward_input";
   check_shape(kName, args.shape);
   check_pointer(kName, "dy", args.dy);
@@ -68,6 +68,8 @@ void check(const BasicConv2dBackwardInputArgs<T>& args) {
 }
 template void check(const BasicConv2dBackwardInputArgs<float>&);
 template void check(const BasicConv2dBackwardInputArgs<bf16>&);
+template void check(const BasicConv2dBackwardInputArgs<float, bf16>&);
+template void check(const BasicConv2dBackwardInputArgs<bf16, float>&);
 
 template <class T>
 void check(const BasicConv2dBackwardWeightArgs<T>& args) {

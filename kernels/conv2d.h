@@ -89,19 +89,20 @@ constexpr bool normalisation_joins(const ConvShape& s) {
 
 // dX = transpose of the above with respect to X, split into dx0, dx1 and summed 2x2 when
 // upsampling. Every element of dx0 and dx1 is written. `packed` as above, from conv2d_pack with
-// backward = true.
-template <class T>
+// backward = true. T is what dy is stored as, Y what x is; where they differ, as above.
+template <class T, class Y = T>
 struct BasicConv2dBackwardInputArgs {
+  using Weight = typename BasicConv2dArgs<T, Y>::Weight;
   ConvShape shape;
-  const T* dy;      // [N, P, Q, K]
-  const T* weight;  // [K, R, S, C]
-  const T* packed;  // or null
-  T* dx0;           // [N, H, W, C0]
-  T* dx1;           // [N, H, W, C1] or null
+  const T* dy;           // [N, P, Q, K]
+  const Weight* weight;  // [K, R, S, C]
+  const Weight* packed;  // or null
+  Y* dx0;                // [N, H, W, C0]
+  Y* dx1;                // [N, H, W, C1] or null
 };
 using Conv2dBackwardInputArgs = BasicConv2dBackwardInputArgs<float>;
-template <class T>
-void check(const BasicConv2dBackwardInputArgs<T>&);
+template <class T, class Y>
+void check(const BasicConv2dBackwardInputArgs<T, Y>&);
 
 // dweight[k,r,s,c] = sum_{n,p,q} dy[n,p,q,k] * X[n, p*stride + r - R/2, q*stride + s - S/2, c]
 // dbias[k] = sum_{n,p,q} dy[n,p,q,k]. Both are overwritten, in f32 whatever T

@@ -51,6 +51,8 @@ struct NormCoefficientsArgs {
   const float* beta;         // [C]
   const float* scale_shift;  // [N, 2C] or null
   float* coefficients;       // [N, 2, C], a first
+  float* mean = nullptr;     // [N, G] or null: for the backward
+  float* rstd = nullptr;     // [N, G] or null
 };
 void check(const NormCoefficientsArgs&);
 

@@ -37,4 +37,21 @@ void conv2d_backward_input(const BasicConv2dBackwardInputArgs<T>& args, Stream s
 template void conv2d_backward_input(const BasicConv2dBackwardInputArgs<float>&, Stream);
 template void conv2d_backward_input(const BasicConv2dBackwardInputArgs<bf16>&, Stream);
 
+// As run_mixed in conv2d.cu.
+template <class T, class Y>
+void run_mixed(const BasicConv2dBackwardInputArgs<T, Y>& args, Stream stream) {
+  check_conv_size("conv2d_backward_input", args.shape);
+  if (conv_rung_from_environment() == ConvRung::kNaive)
+    return conv2d_backward_input_naive(args, stream);
+  conv2d_backward_input_tiled(args, stream);
+}
+void conv2d_backward_input_f32_bf16(const BasicConv2dBackwardInputArgs<float, bf16>& args,
+                                    Stream stream) {
+  run_mixed(args, stream);
+}
+void conv2d_backward_input_bf16_f32(const BasicConv2dBackwardInputArgs<bf16, float>& args,
+                                    Stream stream) {
+  run_mixed(args, stream);
+}
+
 }  // namespace diffscm::kernels::DIFFSCM_TARGET

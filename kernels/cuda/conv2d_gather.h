@@ -234,33 +234,34 @@ ConvGather<T, Y> gather(const BasicConv2dArgs<T, Y>& a) {
   return g;
 }
 
-template <class T>
-ConvGather<T> gather(const BasicConv2dBackwardInputArgs<T>& a) {
+template <class T, class Y>
+ConvGather<T, Y> gather(const BasicConv2dBackwardInputArgs<T, Y>& a) {
   const ConvShape& s = a.shape;
-  ConvGather<T> g{.x0 = a.dy,
-                  .x1 = nullptr,
-                  .c0 = static_cast<int>(s.k),
-                  .c1 = 0,
-                  .n = s.n,
-                  .h = static_cast<int>(s.p()),
-                  .w = static_cast<int>(s.q()),
-                  .weight = a.weight,
-                  .out_stride = 1,
-                  .tap_stride = static_cast<int>(s.c()),
-                  .in_stride = static_cast<int>(s.r * s.s * s.c()),
-                  .filter = static_cast<int>(s.r),
-                  .y0 = a.dx0,
-                  .y1 = a.dx1,
-                  .k0 = static_cast<int>(s.c0),
-                  .k1 = static_cast<int>(s.c1),
-                  .out_h = static_cast<int>(s.h),
-                  .out_w = static_cast<int>(s.w),
-                  .bias = nullptr,
-                  .residual = nullptr,
-                  .vectored_source = s.k % 4 == 0 && aligned16(a.dy),
-                  .vectored_weight = s.c() % 4 == 0 && aligned16(a.weight),
-                  .vectored_result = (s.c0 | s.c1) % 4 == 0 && aligned16(a.dx0) && aligned16(a.dx1),
-                  .phases = {}};
+  ConvGather<T, Y> g{
+      .x0 = a.dy,
+      .x1 = nullptr,
+      .c0 = static_cast<int>(s.k),
+      .c1 = 0,
+      .n = s.n,
+      .h = static_cast<int>(s.p()),
+      .w = static_cast<int>(s.q()),
+      .weight = a.weight,
+      .out_stride = 1,
+      .tap_stride = static_cast<int>(s.c()),
+      .in_stride = static_cast<int>(s.r * s.s * s.c()),
+      .filter = static_cast<int>(s.r),
+      .y0 = a.dx0,
+      .y1 = a.dx1,
+      .k0 = static_cast<int>(s.c0),
+      .k1 = static_cast<int>(s.c1),
+      .out_h = static_cast<int>(s.h),
+      .out_w = static_cast<int>(s.w),
+      .bias = nullptr,
+      .residual = nullptr,
+      .vectored_source = s.k % 4 == 0 && aligned16(a.dy),
+      .vectored_weight = s.c() % 4 == 0 && aligned16(a.weight),
+      .vectored_result = (s.c0 | s.c1) % 4 == 0 && aligned16(a.dx0) && aligned16(a.dx1),
+      .phases = {}};
   for (int i = 0; i < s.stride; ++i)
     for (int j = 0; j < s.stride; ++j)
       g.phases.add(backward_axis(s.h, s.p(), s, i), backward_axis(s.w, s.q(), s, j));

@@ -45,9 +45,9 @@ __global__ void __launch_bounds__(kThreads) conv2d_naive_kernel(BasicConv2dArgs<
 }
 
 // dX at (n, h, w, c) of the enlarged image: every output that this input element fed.
-template <class T>
-__device__ float input_gradient_at(const BasicConv2dBackwardInputArgs<T>& a, int64_t n, int64_t h,
-                                   int64_t w, int64_t c) {
+template <class T, class Y>
+__device__ float input_gradient_at(const BasicConv2dBackwardInputArgs<T, Y>& a, int64_t n,
+                                   int64_t h, int64_t w, int64_t c) {
   const ConvShape& s = a.shape;
   float sum = 0.0f;
   for (int64_t r = 0; r < s.r; ++r) {
@@ -64,9 +64,9 @@ __device__ float input_gradient_at(const BasicConv2dBackwardInputArgs<T>& a, int
   return sum;
 }
 
-template <class T>
+template <class T, class Y>
 __global__ void __launch_bounds__(kThreads)
-    conv2d_backward_input_naive_kernel(BasicConv2dBackwardInputArgs<T> a) {
+    conv2d_backward_input_naive_kernel(BasicConv2dBackwardInputArgs<T, Y> a) {
   follow_previous_kernel();
   const ConvShape& s = a.shape;
   const int64_t element = this_element();
@@ -78,9 +78,9 @@ __global__ void __launch_bounds__(kThreads)
   for (int i = 0; i < scale; ++i)
     for (int j = 0; j < scale; ++j) sum += input_gradient_at(a, n, h * scale + i, w * scale + j, c);
   if (c < s.c0)
-    a.dx0[pixel * s.c0 + c] = from_float<T>(sum);
+    a.dx0[pixel * s.c0 + c] = from_float<Y>(sum);
   else
-    a.dx1[pixel * s.c1 + (c - s.c0)] = from_float<T>(sum);
+    a.dx1[pixel * s.c1 + (c - s.c0)] = from_float<Y>(sum);
 }
 
 // The K elements of dbias follow those of dweight.
@@ -124,10 +124,10 @@ void conv2d_naive(const BasicConv2dArgs<T, Y>& args, Stream stream) {
   const ConvShape& s = args.shape;
   launch_elements<conv2d_naive_kernel<T, Y>>(s.n * s.p() * s.q() * s.k, args, stream);
 }
-template <class T>
-void conv2d_backward_input_naive(const BasicConv2dBackwardInputArgs<T>& args, Stream stream) {
+template <class T, class Y>
+void conv2d_backward_input_naive(const BasicConv2dBackwardInputArgs<T, Y>& args, Stream stream) {
   const ConvShape& s = args.shape;
-  launch_elements<conv2d_backward_input_naive_kernel<T>>(s.n * s.h * s.w * s.c(), args, stream);
+  launch_elements<conv2d_backward_input_naive_kernel<T, Y>>(s.n * s.h * s.w * s.c(), args, stream);
 }
 template <class T>
 void conv2d_backward_weight_naive(const BasicConv2dBackwardWeightArgs<T>& args, Stream stream) {
@@ -142,6 +142,8 @@ template void conv2d_naive(const BasicConv2dArgs<float, bf16>&, Stream);
 template void conv2d_naive(const BasicConv2dArgs<bf16, float>&, Stream);
 template void conv2d_backward_input_naive(const BasicConv2dBackwardInputArgs<float>&, Stream);
 template void conv2d_backward_input_naive(const BasicConv2dBackwardInputArgs<bf16>&, Stream);
+template void conv2d_backward_input_naive(const BasicConv2dBackwardInputArgs<float, bf16>&, Stream);
+template void conv2d_backward_input_naive(const BasicConv2dBackwardInputArgs<bf16, float>&, Stream);
 template void conv2d_backward_weight_naive(const BasicConv2dBackwardWeightArgs<float>&, Stream);
 template void conv2d_backward_weight_naive(const BasicConv2dBackwardWeightArgs<bf16>&, Stream);
 

@@ -49,15 +49,15 @@ void run_conv2d_normalised(const NormalisedConv2dArgs& args, std::optional<ConvR
 // the weight gradient.)
 template <class T, class Y>
 void conv2d_naive(const BasicConv2dArgs<T, Y>& args, Stream stream);
-template <class T>
-void conv2d_backward_input_naive(const BasicConv2dBackwardInputArgs<T>& args, Stream stream);
+template <class T, class Y>
+void conv2d_backward_input_naive(const BasicConv2dBackwardInputArgs<T, Y>& args, Stream stream);
 template <class T>
 void conv2d_backward_weight_naive(const BasicConv2dBackwardWeightArgs<T>& args, Stream stream);
 
 template <class T, class Y>
 void conv2d_tiled(const BasicConv2dArgs<T, Y>& args, Stream stream);
-template <class T>
-void conv2d_backward_input_tiled(const BasicConv2dBackwardInputArgs<T>& args, Stream stream);
+template <class T, class Y>
+void conv2d_backward_input_tiled(const BasicConv2dBackwardInputArgs<T, Y>& args, Stream stream);
 
 bool conv2d_mma_supports(const BasicConv2dArgs<bf16>& args);
 void conv2d_mma(const BasicConv2dArgs<bf16>& args, Stream stream);

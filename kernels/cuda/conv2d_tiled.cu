@@ -207,8 +207,8 @@ template <class T, class Y>
 void conv2d_tiled(const BasicConv2dArgs<T, Y>& args, Stream stream) {
   run(gather(args), stream);
 }
-template <class T>
-void conv2d_backward_input_tiled(const BasicConv2dBackwardInputArgs<T>& args, Stream stream) {
+template <class T, class Y>
+void conv2d_backward_input_tiled(const BasicConv2dBackwardInputArgs<T, Y>& args, Stream stream) {
   run(gather(args), stream);
 }
 template void conv2d_tiled(const BasicConv2dArgs<float>&, Stream);
@@ -217,5 +217,7 @@ template void conv2d_tiled(const BasicConv2dArgs<float, bf16>&, Stream);
 template void conv2d_tiled(const BasicConv2dArgs<bf16, float>&, Stream);
 template void conv2d_backward_input_tiled(const BasicConv2dBackwardInputArgs<float>&, Stream);
 template void conv2d_backward_input_tiled(const BasicConv2dBackwardInputArgs<bf16>&, Stream);
+template void conv2d_backward_input_tiled(const BasicConv2dBackwardInputArgs<float, bf16>&, Stream);
+template void conv2d_backward_input_tiled(const BasicConv2dBackwardInputArgs<bf16, float>&, Stream);
 
 }  // namespace diffscm::kernels::DIFFSCM_TARGET

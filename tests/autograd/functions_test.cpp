@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "tests/autograd/gradient_check.h"
+#include "tests/kernels/conv2d_reference.h"
 #include "tests/reference.h"
 
 namespace diffscm {
@@ -421,6 +422,70 @@ TEST(Functions, NormalisedConv2dAddsAShortcut) {
                  s.x1 = cast(on_emu({2, 5, 6, 8}, 7), Dtype::bf16);
                }),
                Error);
+}
+
+// Where no parameter learns, as in guidance, a recorded convolution joins, too: its gradients are
+// those of the two operators, and of both references in double.
+TEST(Functions, NormalisedConv2dHasGradientsOfItsInputs) {
+  const auto on_emu = [](Shape shape, uint32_t seed) {
+    return random_tensor(std::move(shape), seed).to(Target::emu);
+  };
+  const auto stored = [](const Tensor& x) { return cast(Variable(x), Dtype::bf16).value(); };
+  const std::vector<Tensor> in{stored(on_emu({2, 6, 5, 24}, 1)), stored(on_emu({2, 6, 5, 8}, 2)),
+                               stored(on_emu({2, 6, 5, 16}, 3)), stored(on_emu({2, 6, 5, 8}, 4))};
+  const Variable gamma = on_emu({32}, 5), beta = on_emu({32}, 6), scale_shift = on_emu({2, 64}, 7);
+  const Variable bias = on_emu({16}, 8), cut_weight = stored(on_emu({16, 1, 1, 24}, 9));
+  const Tensor weight = stored(on_emu({16, 3, 3, 32}, 10));
+  const GroupNormOptions norm{.groups = 4, .silu = true};
+  // x is both normalised and what a block begins with: its gradient is a sum.
+  const auto with = [&](const Inputs& x, const Variable& learned) {
+    const Variable h = normalised_conv2d(x[0], x[1], gamma, beta, scale_shift, norm, learned, bias,
+                                         {}, {}, {x[2], x[3], cut_weight, bias});
+    return add(h, normalised_conv2d(x[0], x[1], gamma, beta, {}, norm, learned, {}, x[2]));
+  };
+  const auto joined = with_gradients([&](const Inputs& x) { return with(x, weight); }, in);
+  const auto apart =
+      with_gradients([&](const Inputs& x) { return with(x, Variable::leaf(weight)); }, in);
+  EXPECT_NE(joined[0], apart[0]) << "nothing was joined";
+  for (size_t k = 0; k < joined.size(); ++k) {
+    float largest = 0;
+    for (const float v : apart[k]) largest = std::max(largest, std::abs(v));
+    for (size_t i = 0; i < joined[k].size(); ++i)
+      EXPECT_NEAR(joined[k][i], apart[k][i], 0.01f * largest) << "of " << k << ", element " << i;
+  }
+
+  const auto once = with_gradients(
+      [&](const Inputs& x) {
+        return normalised_conv2d(x[0], x[1], gamma, beta, scale_shift, norm, weight, bias, {});
+      },
+      {in[0], in[1]});
+  const std::vector<float> dy = stored(random_tensor({2, 6, 5, 16}, 9).to(Target::emu)).to_vector();
+  const kernels::ConvShape shape{.n = 2, .h = 6, .w = 5, .c0 = 32, .k = 16};
+  reference::GroupNorm g{2,
+                         30,
+                         32,
+                         4,
+                         1e-5,
+                         true,
+                         {},
+                         testing::to_doubles(gamma.value()),
+                         testing::to_doubles(beta.value()),
+                         testing::to_doubles(scale_shift.value()),
+                         {}};
+  const std::vector<float> x0 = in[0].to_vector(), x1 = in[1].to_vector();
+  for (int64_t pixel = 0; pixel < 60; ++pixel) {
+    g.x.insert(g.x.end(), x0.begin() + pixel * 24, x0.begin() + (pixel + 1) * 24);
+    g.x.insert(g.x.end(), x1.begin() + pixel * 8, x1.begin() + (pixel + 1) * 8);
+  }
+  const Doubles dx = reference::group_norm_backward(
+                         g, reference::conv2d_backward_input(shape, weight.to_vector(), dy))
+                         .dx;
+  const double largest = *std::max_element(dx.begin(), dx.end());
+  for (int64_t i = 0; i < 60 * 32; ++i) {
+    const int64_t pixel = i / 32, c = i % 32;
+    const float got = c < 24 ? once[1][pixel * 24 + c] : once[2][pixel * 8 + c - 24];
+    EXPECT_NEAR(got, dx[i], 0.01 * largest) << i;
+  }
 }
 
 // A packed weight is remembered with the weight: changing the weight must change the answer. In

@@ -269,12 +269,14 @@ struct NormArrays {
         scale_shift(d.input(k.scale_shift ? random_floats(k.n * 2 * k.c(), 5, 0.5f) : Floats{})),
         args{k.n, k.hw, k.c0, k.c1, k.groups, 1e-5f, x0, x1, gamma, beta, scale_shift, nullptr} {}
 
+  reference::GroupNorm in_double() const {
+    return reference::group_norm_of(args, false, x0.doubles(), x1.doubles(), gamma.doubles(),
+                                    beta.doubles(), scale_shift.doubles());
+  }
   // By a, b of the reference at x = 0 and x = 1: the mean and the deviation are those of x.
   Doubles expected() const {
     const int64_t c = args.c0 + args.c1, d = c / args.groups;
-    const reference::GroupNorm s =
-        reference::group_norm_of(args, false, x0.doubles(), x1.doubles(), gamma.doubles(),
-                                 beta.doubles(), scale_shift.doubles());
+    const reference::GroupNorm s = in_double();
     const reference::GroupNormResult r = reference::group_norm(s);
     Doubles out;
     for (int64_t n = 0; n < args.n; ++n) {
@@ -313,6 +315,28 @@ TARGET_TEST_ON("emu cuda", NormCoefficients, MatchReference) {
   for (const GroupNormCase& k : norm_cases(d)) {
     const NormArrays a(d, k);
     expect_close(run(d, a.args), a.expected(), k.tolerance, k.name);
+  }
+}
+
+// The statistics that the backward wants; who does not ask for them gets the same coefficients.
+TARGET_TEST_ON("emu cuda", NormCoefficients, StatisticsMatchReference) {
+  for (const GroupNormCase& k : norm_cases(d)) {
+    const NormArrays a(d, k);
+    auto mean = d.output(k.n * k.groups), rstd = d.output(k.n * k.groups);
+    NormCoefficientsArgs args = a.args;
+    args.mean = mean;
+    args.rstd = rstd;
+    expect_same_bits(run(d, args), run(d, a.args), k.name);
+    const reference::GroupNormResult expected = reference::group_norm(a.in_double());
+    expect_close(rstd, expected.rstd, k.tolerance, std::string(k.name) + " rstd");
+    // A mean may be nearly 0; that of values one deviation higher is not.
+    Floats above = mean.floats();
+    Doubles expected_above = expected.mean;
+    for (size_t i = 0; i < above.size(); ++i) {
+      above[i] += static_cast<float>(1 / expected.rstd[i]);
+      expected_above[i] += 1 / expected.rstd[i];
+    }
+    expect_close(above, expected_above, k.tolerance, std::string(k.name) + " mean");
   }
 }
 

@@ -93,6 +93,21 @@ TARGET_TEST_ON("emu cuda", Conv2d, MixedTypesAreF32BetweenCasts) {
     d.table.conv2d_bf16_f32(
         {s, narrow0, narrow1, p.weight, nullptr, p.bias, p.residual, from_narrow});
     expect_same_bits(from_narrow, y, k.name + " from bf16");
+
+    auto dx0 = d.output(p.x0.size()), dx1 = d.output(p.x1.size());
+    auto narrow_dx0 = d.output<bf16>(p.x0.size()), narrow_dx1 = d.output<bf16>(p.x1.size());
+    d.table.conv2d_backward_input({s, p.dy, p.weight, nullptr, dx0, dx1});
+    d.table.conv2d_backward_input_f32_bf16({s, p.dy, p.weight, nullptr, narrow_dx0, narrow_dx1});
+    expect_same_bits(narrow_dx0, d.input<bf16>(dx0.floats()), k.name + " dx0 to bf16");
+    expect_same_bits(narrow_dx1, d.input<bf16>(dx1.floats()), k.name + " dx1 to bf16");
+
+    const auto narrow_dy = d.input<bf16>(p.dy.floats());
+    const auto wide_dy = d.input(narrow_dy.floats());
+    auto again0 = d.output(p.x0.size()), again1 = d.output(p.x1.size());
+    d.table.conv2d_backward_input({s, wide_dy, p.weight, nullptr, dx0, dx1});
+    d.table.conv2d_backward_input_bf16_f32({s, narrow_dy, p.weight, nullptr, again0, again1});
+    expect_same_bits(again0, dx0, k.name + " dx0 from bf16");
+    expect_same_bits(again1, dx1, k.name + " dx1 from bf16");
   }
 }
 

@@ -13,7 +13,6 @@ const Forms& forms() {
     add_memory_forms(f);
     add_atomic_forms(f);
     add_async_copy_forms(f);
-    add_bulk_copy_forms(f);
     add_collective_forms(f);
     add_matrix_forms(f);
     add_warpgroup_forms(f);
