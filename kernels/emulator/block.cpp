@@ -79,6 +79,7 @@ void Block::set_up(const Launch& launch, emu::uint3 index, const Order& order) {
   emu::blockDim = launch.block;
   emu::gridDim = launch.grid;
   prepare_shared_memory(launch.shared_bytes);
+  bulk_copies.clear();
   if (race::kChecked) race::begin_block(threads_);
 }
 
@@ -145,7 +146,12 @@ void Block::end_thread() {
   if (at_barrier_ > 0)
     fail("the thread has exited while others of its block wait at __syncthreads()", barrier_site_,
          waiting_threads());
-  if (ready_.size() == 0 && started_ == threads_ && exited_ < threads_) deadlock(thread);
+  if (exited_ == threads_) {
+    if (const BulkCopies::Copy* copy = bulk_copies.under_way())
+      fail("the block ends without waiting for its bulk copy", copy->site);
+  } else if (ready_.size() == 0 && started_ == threads_ && !bring_copies()) {
+    deadlock(thread);
+  }
 }
 
 Fiber* Block::take_fiber() {
@@ -182,7 +188,7 @@ void Block::wait(Thread::State state, Site site) {
   Thread& thread = *running_;
   thread.state = state;
   thread.site = site;
-  if (ready_.size() == 0 && started_ == threads_) deadlock(thread);
+  if (ready_.size() == 0 && started_ == threads_ && !bring_copies()) deadlock(thread);
   go_on(thread.fiber->context);
 }
 
@@ -215,6 +221,37 @@ void Block::release_barrier() {
     thread.state = Thread::State::ready;
     ready_.push_back(&thread);
   }
+}
+
+void Block::wait_for_copies(BulkCopies::Barrier& barrier, Site site) {
+  barrier.awaited = true;
+  running_->copy_barrier = barrier.at;
+  wait(Thread::State::at_copies, site);
+}
+
+void Block::complete_phase(BulkCopies::Barrier& barrier, Site site) {
+  if (barrier.missing_arrivals > 0 || barrier.missing_bytes > 0) return;
+  if (barrier.missing_bytes < 0)
+    fail(fmt::format("{} bytes more were copied than expect_copies() announced",
+                     -barrier.missing_bytes),
+         site);
+  bulk_copies.begin_phase(barrier);
+  for (unsigned i = 0; i < threads_; ++i) {
+    Thread& thread = thread_[order_.kind == Order::Kind::reverse ? threads_ - 1 - i : i];
+    if (thread.state != Thread::State::at_copies || thread.copy_barrier != barrier.at) continue;
+    thread.state = Thread::State::ready;
+    ready_.push_back(&thread);
+  }
+}
+
+// When nobody can go on without them. Whether somebody can now.
+bool Block::bring_copies() {
+  while (ready_.size() == 0) {
+    BulkCopies::Barrier* const barrier = bulk_copies.carry_out();
+    if (barrier == nullptr) return false;
+    complete_phase(*barrier, running_->site);
+  }
+  return true;
 }
 
 void Block::warp_operation(WarpOperation& operation, unsigned mask) {
@@ -310,7 +347,7 @@ void Block::deadlock(Thread& thread) {
 }
 
 // Where the block's threads are, those at one place together.
-std::string Block::waiting_threads() const {
+std::string Block::waiting_threads() {
   std::map<std::string, std::vector<unsigned>> places;
   for (unsigned rank = 0; rank < threads_; ++rank) {
     const Thread& thread = thread_[rank];
@@ -333,6 +370,16 @@ std::string Block::waiting_threads() const {
       case Thread::State::at_warp_operation:
         places[at(name(warp_[rank / 32].operation[rank % 32]->kind))].push_back(rank);
         break;
+      case Thread::State::at_copies: {
+        const BulkCopies::Barrier* const barrier = bulk_copies.find(thread.copy_barrier);
+        places[at("in wait_for_copies()") +
+               (barrier == nullptr
+                    ? ", whose barrier was overwritten"
+                    : fmt::format(", which lacks {} arrivals and {} bytes",
+                                  barrier->missing_arrivals, barrier->missing_bytes))]
+            .push_back(rank);
+        break;
+      }
       case Thread::State::exited:
         places["exited"].push_back(rank);
         break;

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "kernels/emulator/async_copy.h"
+#include "kernels/emulator/bulk_copy.h"
 #include "kernels/emulator/fiber.h"
 #include "kernels/emulator/launch.h"
 #include "kernels/emulator/order.h"
@@ -29,7 +30,7 @@
 namespace diffscm::kernels::emulator {
 
 struct Thread {
-  enum class State { unstarted, running, ready, at_barrier, at_warp_operation, exited };
+  enum class State { unstarted, running, ready, at_barrier, at_warp_operation, at_copies, exited };
 
   State state = State::unstarted;
   unsigned rank = 0;  // x + width (y + height z)
@@ -38,6 +39,7 @@ struct Thread {
   Site site;  // where it waits
   AsyncCopies copies;
   WarpgroupProducts products;
+  void* copy_barrier = nullptr;  // at_copies
 };
 
 // A double-ended queue of threads.
@@ -78,6 +80,10 @@ class Block {
   // What threads call.
   void barrier(Site site);
   void warp_operation(WarpOperation& operation, unsigned mask);
+  void wait_for_copies(BulkCopies::Barrier& barrier, Site site);
+  // Begins the barrier's next phase, if the present one is complete.
+  void complete_phase(BulkCopies::Barrier& barrier, Site site);
+  BulkCopies bulk_copies;
   Thread& self() { return *running_; }
   const Launch& launch() const { return *launch_; }
   // Throws Error "kernel K, block B, thread T, at FILE:LINE: <what>", with details on further
@@ -100,9 +106,10 @@ class Block {
   void go_on(Context& from);
   void make_current(Thread* thread);
   void release_barrier();
+  bool bring_copies();
   Fiber* take_fiber();
   [[noreturn]] void deadlock(Thread& thread);
-  std::string waiting_threads() const;
+  std::string waiting_threads();
   std::string message(const std::string& what, Site site, const std::string& details) const;
 
   const Launch* launch_ = nullptr;

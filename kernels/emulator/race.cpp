@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "kernels/emulator/block.h"
@@ -28,6 +29,7 @@ struct Stamp {
   uint8_t bytes = 0;  // which of the granule's, as bits
   Access kind = Access::read;
   const void* pc = nullptr;
+  uint32_t phase = 0;  // of a bulk copy: that which its bytes belong to; 0: of none
 };
 
 struct Cell {
@@ -37,7 +39,7 @@ struct Cell {
   // Shared memory only.
   uint32_t serial = 0;  // of the block that all this is about
   uint8_t written = 0;  // bytes that the block has written, as bits
-  Stamp flight;         // a cp.async that has not ended; bytes == 0: none
+  Stamp flight;         // a cp.async or bulk copy that has not ended; bytes == 0: none
 };
 
 // What one block released by an atomic after a fence.
@@ -55,6 +57,8 @@ struct State {
   // seen[t][l]: the clock of lane l of t's warp that thread t is ordered after.
   std::array<std::array<uint32_t, 32>, kMaxThreads> seen;
   std::array<bool, kMaxThreads> fenced;
+  std::array<std::vector<uint32_t>, kMaxThreads> waited;  // phases, since the last barrier
+  bool any_waited = false;
   Releases acquired;
   std::unordered_map<const void*, Releases> channels;  // by the atomic's address
   std::vector<Cell> shared;
@@ -106,7 +110,10 @@ bool ordered(const Stamp& stamp, unsigned thread) {
     return found != s.acquired.end() &&
            (stamp.generation < found->second.generation || stamp.thread == found->second.thread);
   }
-  return stamp.thread == thread || stamp.generation < s.generation ||
+  if (stamp.generation < s.generation) return true;
+  if (stamp.phase != 0)
+    return std::ranges::find(s.waited[thread], stamp.phase) != s.waited[thread].end();
+  return stamp.thread == thread ||
          (stamp.thread / 32 == thread / 32 && stamp.clock <= s.seen[thread][stamp.thread % 32]);
 }
 
@@ -151,7 +158,8 @@ std::string who(const Stamp& stamp) {
       fmt::format("data race: {} of {} bytes, {}, and the {} by {} at {} are not ordered by {}",
                   word(kind), bytes, where(address), word(other.kind), who(other),
                   place({nullptr, 0, other.pc}),
-                  !same_block ? "anything: blocks of a launch run in any order"
+                  !same_block        ? "anything: blocks of a launch run in any order"
+                  : other.phase != 0 ? "wait_for_copies() or __syncthreads()"
                   : other.thread / 32 == Block::running()->self().rank / 32
                       ? "__syncthreads() or __syncwarp()"
                       : "__syncthreads()"),
@@ -169,7 +177,8 @@ bool of_interest(const Block* block, const void* address) {
 
 Stamp stamp_of(unsigned thread, uint8_t bytes, Access kind, const void* pc) {
   const State& s = state();
-  return {s.serial, s.generation, s.clock[thread], static_cast<uint16_t>(thread), bytes, kind, pc};
+  return {s.serial, s.generation, s.clock[thread], static_cast<uint16_t>(thread), bytes, kind, pc,
+          0};
 }
 
 void check(const Stamp& earlier, uint8_t bytes, unsigned thread, const void* address, size_t size,
@@ -223,11 +232,15 @@ void begin_block(unsigned threads) {
     s.clock[t] = 1;
     s.seen[t].fill(0);
     s.fenced[t] = false;
+    s.waited[t].clear();
   }
 }
 
 void barrier() {
-  ++state().generation;
+  State& s = state();
+  ++s.generation;
+  if (!std::exchange(s.any_waited, false)) return;
+  for (auto& phases : s.waited) phases.clear();
 }
 
 void sync_warp(unsigned warp, unsigned mask) {
@@ -257,8 +270,8 @@ void access(const void* address, size_t bytes, Access kind, const void* pc) {
         cell.serial = s.serial;
       }
       if ((cell.flight.bytes & touched) != 0)
-        block->stop(fmt::format("{} of {} bytes, {}: the cp.async which thread {} started at {} "
-                                "has not been waited for",
+        block->stop(fmt::format("{} of {} bytes, {}: the copy which {} started at {} has not "
+                                "been waited for",
                                 word(kind), bytes, where(address), who(cell.flight),
                                 place({nullptr, 0, cell.flight.pc})),
                     {nullptr, 0, pc});
@@ -294,6 +307,21 @@ void async_start(const void* address, size_t bytes, const void* pc) {
 void async_end(const void* address, size_t bytes, const void* pc) {
   for_each_cell(address, bytes, [&](Cell& cell, uint8_t) { cell.flight = {}; });
   access(address, bytes, Access::write, pc);
+}
+
+void bulk_end(const void* address, size_t bytes, const void* pc, unsigned thread, unsigned phase) {
+  for_each_cell(address, bytes, [&](Cell& cell, uint8_t touched) {
+    cell.flight = {};
+    Stamp stamp = stamp_of(thread, touched, Access::write, pc);
+    stamp.phase = phase;
+    remember_write(cell, stamp);
+  });
+}
+
+void waited_for(unsigned phase) {
+  State& s = state();
+  s.waited[Block::running()->self().rank].push_back(phase);
+  s.any_waited = true;
 }
 
 }  // namespace diffscm::kernels::emulator::race

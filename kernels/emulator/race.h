@@ -39,5 +39,9 @@ void fence();
 // cp.async: nobody may touch the target from its start to its end.
 void async_start(const void* address, size_t bytes, const void* pc);
 void async_end(const void* address, size_t bytes, const void* pc);
+// cp.async.bulk: the same from async_start() to its end; then the bytes are there for threads that
+// have waited for the phase of its barrier, and for all after the next barrier of the block.
+void bulk_end(const void* address, size_t bytes, const void* pc, unsigned thread, unsigned phase);
+void waited_for(unsigned phase);  // the running thread
 
 }  // namespace diffscm::kernels::emulator::race

@@ -72,6 +72,36 @@ void Block::check_each_shared(const Warp& w, const uint32_t* addresses, uint32_t
   w.fault(0, "an access that is wrong in no lane");  // not reached
 }
 
+void Block::check_bulk_copy(const Warp& w, int lane, const BulkCopy& copy) {
+  if (copy.bytes == 0 || copy.bytes % 16 != 0)
+    w.fault(lane, fmt::format("{} bytes: a multiple of 16 is needed", copy.bytes));
+  if (copy.source % 16 != 0 || copy.target % 16 != 0)
+    w.fault(lane, fmt::format("addresses {:#x} and, in shared memory, {} are not both aligned to "
+                              "16 bytes",
+                              copy.source, copy.target));
+  if (uint64_t{copy.target} + copy.bytes > shared_bytes_)
+    w.fault(lane, fmt::format("{} bytes at {} of {} bytes of shared memory", copy.bytes,
+                              copy.target, shared_bytes_));
+  Window window;
+  if (!find_window(copy.source, window) || copy.source + copy.bytes > window.end)
+    w.fault(lane, fmt::format("{} bytes at address {:#x}: {}", copy.bytes, copy.source,
+                              launch.memory.place(std::max(copy.source, window.end))));
+  if ((w.followed >> lane & 1) == 0) {
+    std::array<uint64_t, kLanes> addresses;
+    addresses.fill(copy.source);
+    check_followed(w, addresses.data());
+  }
+  if (counters.empty()) return;
+  const uint64_t first = copy.source / kSectorBytes;
+  const uint64_t last = (copy.source + copy.bytes - 1) / kSectorBytes;
+  for (uint64_t sector = first; sector <= last; ++sector) traffic->load(sector, false);
+  InstructionCounters& c = counters[w.instruction()];
+  c.sectors += last - first + 1;
+  c.wavefronts += (copy.bytes + 127) / 128;
+  c.ideal_wavefronts += (copy.bytes + 127) / 128;
+  c.bytes += copy.bytes;
+}
+
 // What is written to shared memory, wgmma does not see at once.
 void Block::note_shared(const Warp& w, const uint32_t* addresses, uint32_t bytes) {
   const InstructionClass kind = launch.program.code[w.instruction()].kind;

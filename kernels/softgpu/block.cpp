@@ -45,6 +45,7 @@ void Block::start(Extent block_index) {
   std::memset(local_.data(), 0xff, local_.size());
   barriers_.fill({});
   warpgroups.clear();
+  bulk_copies.clear();
   if (traffic != nullptr) traffic->l1.clear();
   const Extent &grid = launch.shape.grid, &size = launch.shape.block;
   const uint32_t threads = launch.threads();
@@ -88,8 +89,11 @@ void Block::run(Extent block_index) {
       }
       finished &= w.finished();
     }
-    if (finished) return warpgroups.require_waited_for(warps_);
-    if (!open_barriers() && !progress) report_deadlock();
+    if (finished) {
+      warpgroups.require_waited_for(warps_);
+      return bulk_copies.require_waited_for();
+    }
+    if (!open_barriers() && !bulk_copies.carry_out() && !progress) report_deadlock();
   }
 }
 
@@ -139,13 +143,17 @@ bool Block::open_barriers() {
   return opened;
 }
 
+void Block::open_copies(uint32_t barrier) {
+  for (Warp& w : warps_) w.open_copies(barrier);
+}
+
 void Block::report_deadlock() const {
   std::map<uint32_t, std::pair<uint32_t, uint32_t>> waiting;  // by instruction: lanes, warps
   uint32_t exited = 0;
   for (const Warp& w : warps_) {
     exited += static_cast<uint32_t>(std::popcount(w.exited));
     for (const Split& s : w.splits()) {
-      auto& [lanes, warps] = waiting[s.state == Split::State::at_barrier ? s.pc - 1 : s.pc];
+      auto& [lanes, warps] = waiting[s.state == Split::State::at_warp_barrier ? s.pc : s.pc - 1];
       lanes += static_cast<uint32_t>(std::popcount(s.lanes));
       ++warps;
     }
@@ -161,8 +169,8 @@ void Block::report_deadlock() const {
     who += fmt::format("{}{} threads of {} warps wait at {} ({})", who.empty() ? "" : "; ",
                        count.first, count.second, launch.program.where(pc),
                        launch.program.origins[pc].opcode);
-  fail("{}, block ({}, {}, {}): deadlock: {}; {} threads have exited", launch.program.name, index.x,
-       index.y, index.z, who, exited);
+  fail("{}, block ({}, {}, {}): deadlock: {}; {} threads have exited{}", launch.program.name,
+       index.x, index.y, index.z, who, exited, bulk_copies.lacking());
 }
 
 std::byte* Block::local(const Warp& w, int lane, uint64_t address, uint32_t bytes) {

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/softgpu/bulk_copy.h"
 #include "kernels/softgpu/counters.h"
 #include "kernels/softgpu/execute.h"
 #include "kernels/softgpu/warp.h"
@@ -54,6 +55,7 @@ class Block {
   std::span<InstructionCounters> counters;
   Traffic* traffic;
   Warpgroups warpgroups;
+  BulkCopies bulk_copies{*this};
 
   // Check the addresses of the warp's active lanes, each for `bytes` aligned to `bytes`, and count
   // the access. `low` and `high` are the least and the greatest, `bits` all of them ORed. Throw
@@ -74,6 +76,8 @@ class Block {
     if (warpgroups.in_use()) note_shared(w, addresses, bytes);
     if (!counters.empty()) count_shared(w, addresses, bytes);
   }
+  // The same for a copy of one lane, of which addresses and size are multiples of 16.
+  void check_bulk_copy(const Warp& w, int lane, const BulkCopy& copy);
   // `bytes` at an address of a lane's local memory, or of the kernel's parameters.
   std::byte* local(const Warp& w, int lane, uint64_t address, uint32_t bytes);
   std::byte* param(const Warp& w, int lane, uint64_t address, uint32_t bytes);
@@ -88,6 +92,8 @@ class Block {
   // The warp's active lanes arrive at a barrier for `threads` threads (0: all that have not
   // exited) and wait.
   void arrive(Warp& w, uint32_t barrier, uint32_t threads);
+  // A phase of the mbarrier at that address is over: who waits for it goes on.
+  void open_copies(uint32_t barrier);
 
  private:
   struct Window {

@@ -79,6 +79,8 @@ constexpr Cost kCosts[] = {
     {"rcp.rn.f64", 18},
     {"sqrt.rn.f64", 20},
     {"membar", 2},
+    {"mbarrier.try_wait", 2},  // and the branch to another try
+    {"mbarrier.arrive", 2},
 };
 
 }  // namespace

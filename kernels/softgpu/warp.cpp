@@ -102,6 +102,19 @@ void Warp::wait_at(uint32_t barrier) {
   runs_ = false;
 }
 
+void Warp::wait_for_copies(uint32_t barrier) {
+  detach(active);
+  running.state = Split::State::at_copies;
+  running.copies = barrier;
+  splits_.push_back(running);
+  runs_ = false;
+}
+
+void Warp::open_copies(uint32_t barrier) {
+  for (Split& s : splits_)
+    if (s.state == Split::State::at_copies && s.copies == barrier) s.state = Split::State::ready;
+}
+
 void Warp::open_barrier(uint32_t barrier) {
   for (Split& s : splits_)
     if (s.state == Split::State::at_barrier && s.barrier == barrier) s.state = Split::State::ready;

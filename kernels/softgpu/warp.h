@@ -25,7 +25,7 @@ inline constexpr uint32_t kAllLanes = ~0u;
 
 // Lanes at one instruction.
 struct Split {
-  enum class State : uint8_t { ready, at_barrier, at_warp_barrier };
+  enum class State : uint8_t { ready, at_barrier, at_warp_barrier, at_copies };
   static constexpr int kDeepest = 8;  // calls
 
   uint32_t pc = 0, lanes = 0;
@@ -35,6 +35,7 @@ struct Split {
   uint8_t depth = 0;    // of calls
   std::array<uint32_t, kDeepest> returns{};
   uint32_t wanted = 0;  // at_warp_barrier: the lanes that it waits for
+  uint32_t copies = 0;  // at_copies: the mbarrier's address
 };
 
 // Where the parts of a divided split meet again.
@@ -81,6 +82,8 @@ class Warp {
   void converge();
   // It waits for a barrier of its block.
   void wait_at(uint32_t barrier);
+  // It waits for the present phase of the mbarrier at that address.
+  void wait_for_copies(uint32_t barrier);
   // Whether all lanes of `wanted` that have not exited are at this instruction. If so, `active`
   // are all of them; otherwise those that came wait for the rest, who will find them here.
   bool gather(uint32_t wanted);
@@ -90,6 +93,7 @@ class Warp {
   bool runs() const { return runs_; }
   bool finished() const { return exited == existing; }
   void open_barrier(uint32_t barrier);
+  void open_copies(uint32_t barrier);
   const std::vector<Split>& splits() const { return splits_; }  // that do not run
   const std::vector<Join>& joins() const { return joins_; }
 

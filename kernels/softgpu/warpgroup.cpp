@@ -48,4 +48,9 @@ void Warpgroups::fence(uint32_t warp) {
   written_[warp].clear();
 }
 
+void Warpgroups::copied(uint32_t address, uint32_t bytes) {
+  if (!in_use()) return;
+  std::fill_n(writer_.begin() + address / 16, bytes / 16, uint8_t{0});
+}
+
 }  // namespace diffscm::softgpu

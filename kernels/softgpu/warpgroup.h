@@ -53,6 +53,8 @@ class Warpgroups {
   // A warp has written shared memory; it has called fence.proxy.async.
   void wrote(uint32_t warp, uint32_t address, uint32_t bytes);
   void fence(uint32_t warp);
+  // A bulk copy has: wgmma sees that.
+  void copied(uint32_t address, uint32_t bytes);
   // The warp whose last write of these 16 bytes no fence has followed, or -1.
   int unfenced_writer(uint32_t address) const { return int{writer_[address / 16]} - 1; }
 

@@ -28,6 +28,9 @@ void launch_at_once(float* x, cudaStream_t stream);
 // them, by wgmma and plain operands. Columns: 8, 32, 64, 128 or 192.
 void multiply_plain(int columns, float* sums, cudaStream_t stream);
 
+// y = what tests/emulator/bulk_stream.h makes of x, `slots` times 480 floats. `phases`: rightly.
+void stream_reversed(bool phases, const float* x, float* y, int slots, cudaStream_t stream);
+
 // For cudaLaunchKernel and its like. Each is kernel(float* x).
 extern const void* const kAtMost64Threads;  // __launch_bounds__(64)
 extern const void* const kDynamicShared;    // x[0] = number of its first dynamic shared float

@@ -1,4 +1,5 @@
 // Kernels for the tests of the device in software, compiled for sm_90a.
+#include "tests/emulator/bulk_stream.h"
 #include "tests/emulator/plain_product.h"
 #include "tests/softgpu/kernels.h"
 
@@ -28,6 +29,17 @@ void multiply_plain(int columns, float* sums, cudaStream_t stream) {
       return multiply<192>(sums, stream);
   }
   fail("multiply_plain: {} columns, choose 8, 32, 64, 128 or 192", columns);
+}
+
+void stream_reversed(bool phases, const float* x, float* y, int slots, cudaStream_t stream) {
+  using namespace kernels::cuda;
+  using namespace kernels::cuda::test;
+  if (phases)
+    launch<kernels::cuda::test::stream_reversed<true>>(1, BulkSlots::kThreads, sizeof(BulkSlots),
+                                                       {stream}, x, y, slots);
+  else
+    launch<kernels::cuda::test::stream_reversed<false>>(1, BulkSlots::kThreads, sizeof(BulkSlots),
+                                                        {stream}, x, y, slots);
 }
 
 }  // namespace diffscm::softgpu::test

@@ -13,6 +13,7 @@ const Forms& forms() {
     add_memory_forms(f);
     add_atomic_forms(f);
     add_async_copy_forms(f);
+    add_bulk_copy_forms(f);
     add_collective_forms(f);
     add_matrix_forms(f);
     add_warpgroup_forms(f);

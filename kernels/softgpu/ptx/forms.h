@@ -45,6 +45,7 @@ void add_move_forms(Forms&);
 void add_memory_forms(Forms&);
 void add_atomic_forms(Forms&);
 void add_async_copy_forms(Forms&);
+void add_bulk_copy_forms(Forms&);
 void add_collective_forms(Forms&);
 void add_matrix_forms(Forms&);
 void add_warpgroup_forms(Forms&);

@@ -237,6 +237,7 @@ void fence(Warp& w, const Instruction&) {
 }
 void proxy_fence(Warp& w, const Instruction&) {
   w.block->warpgroups.fence(w.number);
+  w.block->bulk_copies.fence(w);
 }
 
 template <int columns>
