@@ -35,6 +35,14 @@ Variable group_norm(const Variable& x, const Variable& x1, const Variable& gamma
                     const Variable& beta, const Variable& scale_shift,
                     const GroupNormOptions& options = {});
 
+// {avg_pool(group_norm(x, {}, gamma, beta, {}, options)), avg_pool(x)}, by one operator where there
+// is one for it: bf16, SiLU, no dropout, and pooling_joins in kernels/group_norm.h.
+struct PooledNorm {
+  Variable normalised, x;
+};
+PooledNorm pooled_group_norm(const Variable& x, const Variable& gamma, const Variable& beta,
+                             const GroupNormOptions& options);
+
 // conv2d(group_norm(x, x1, gamma, beta, scale_shift, norm), {}, weight, bias, residual), without
 // storing the normalised images where no parameter wants a gradient of what is recorded, and the
 // operators can: normalisation_joins in kernels/conv2d.h. A shortcut takes the place of a residual:

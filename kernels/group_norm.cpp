@@ -54,4 +54,29 @@ void check(const BasicGroupNormBackwardArgs<T>& args) {
 template void check(const BasicGroupNormBackwardArgs<float>&);
 template void check(const BasicGroupNormBackwardArgs<bf16>&);
 
+namespace {
+
+void check_pooling(const char* name, const BasicGroupNormArgs<bf16>& a, int64_t h, int64_t w) {
+  require(h >= 1 && w >= 1 && a.hw == h * w, "{}: images of {} x {} have no {} pixels", name, h, w,
+          a.hw);
+  require(a.c1 == 0 && a.silu && a.dropout.rate == 0, "{}: expected one input, SiLU and no dropout",
+          name);
+  require(pooling_joins(h, w, a.c0, a.groups), "{}: {} x {} pixels of {} channels in {} groups",
+          name, h, w, a.c0, a.groups);
+}
+
+}  // namespace
+
+void check(const PooledNormArgs& args) {
+  constexpr const char* kName = "group_norm_pooled_bf16";
+  check(args.norm);
+  check_pooling(kName, args.norm, args.h, args.w);
+  require(args.norm.n == 0 || args.pooled_x, "{}: pooled_x is null", kName);
+}
+
+void check(const PooledNormBackwardArgs& args) {
+  check(args.norm);
+  check_pooling("group_norm_pooled_backward_bf16", args.norm.forward, args.h, args.w);
+}
+
 }  // namespace diffscm::kernels

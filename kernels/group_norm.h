@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <numeric>
 
 #include "kernels/bfloat16.h"
 #include "kernels/random.h"
@@ -76,5 +77,30 @@ struct BasicGroupNormBackwardArgs {
 using GroupNormBackwardArgs = BasicGroupNormBackwardArgs<float>;
 template <class T>
 void check(const BasicGroupNormBackwardArgs<T>&);
+
+// Both ways into a residual block that halves its image, in one reading of it: avg_pool
+// (kernels/pool.h) of what group norm and SiLU make of X, and of X itself.
+// Requires HW = h * w, C1 = 0, SiLU, no dropout, and pooling_joins(h, w, C0, groups). Numerics: the
+// mean of a window is taken of f32, rounded once. Work: 1 read of X, 1/2 write.
+struct PooledNormArgs {
+  BasicGroupNormArgs<bf16> norm;  // y [N, h/2, w/2, C]
+  int64_t h, w;
+  bf16* pooled_x;  // [N, h/2, w/2, C]
+};
+void check(const PooledNormArgs&);
+
+// Of both: dy and, if it is not null, add0 are gradients of the two results, [N, h/2, w/2, C]. dx0
+// is what group_norm_backward gives for those of their windows' pixels.
+struct PooledNormBackwardArgs {
+  BasicGroupNormBackwardArgs<bf16> norm;
+  int64_t h, w;
+};
+void check(const PooledNormBackwardArgs&);
+
+// Where whole groups of a sample fit the fast memory of a multiprocessor: x and what flows back.
+constexpr bool pooling_joins(int64_t h, int64_t w, int64_t c, int64_t groups) {
+  const int64_t unit = std::lcm<int64_t>(c / groups, 8);
+  return h >= 2 && w >= 2 && c % 8 == 0 && unit <= 256 && h * w * unit <= int64_t{16} << 10;
+}
 
 }  // namespace diffscm::kernels

@@ -39,6 +39,8 @@ namespace diffscm::kernels {
   BOTH(conv2d_pack, BasicConv2dPackArgs)                                          \
   BOTH(group_norm, BasicGroupNormArgs)                                            \
   BOTH(group_norm_backward, BasicGroupNormBackwardArgs)                           \
+  BF16(group_norm_pooled_bf16, PooledNormArgs)                                    \
+  BF16(group_norm_pooled_backward_bf16, PooledNormBackwardArgs)                   \
   BF16(norm_coefficients_bf16, NormCoefficientsArgs)                              \
   BOTH(attention, BasicAttentionArgs)                                             \
   BOTH(attention_backward, BasicAttentionBackwardArgs)                            \

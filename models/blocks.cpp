@@ -1,6 +1,7 @@
 #include "models/blocks.h"
 
 #include <cmath>
+#include <utility>
 
 namespace diffscm {
 
@@ -19,13 +20,16 @@ ResBlock::ResBlock(int64_t in, int64_t out, const BlockOptions& options, Resampl
 
 Variable ResBlock::forward(const Variable& x, const Variable& x1, const Variable& told,
                            ForwardContext& context) const {
-  Variable h = resample == Resample::down
-                   ? in_conv.forward(avg_pool(in_norm.forward(x, x1, {}, /*silu=*/true)))
-                   : convolve_normalised(in_norm, in_conv, x, x1);
+  Variable h, around = x;
+  if (resample == Resample::down) {
+    PooledNorm halved = in_norm.forward_pooled(x);
+    h = in_conv.forward(halved.normalised);
+    around = std::move(halved.x);
+  } else {
+    h = convolve_normalised(in_norm, in_conv, x, x1);
+    if (resample == Resample::up) around = upsample(x);
+  }
   if (!scale_shift) h = add_to_pixels(h, told);
-  const Variable around = resample == Resample::down ? avg_pool(x)
-                          : resample == Resample::up ? upsample(x)
-                                                     : x;
   const Shortcut shortcut =
       skip ? Shortcut{around, x1, skip->weight.variable, skip->bias.variable} : Shortcut();
   return convolve_normalised(out_norm, out_conv, h, {}, scale_shift ? told : Variable(),

@@ -102,6 +102,11 @@ Variable GroupNorm::forward(const Variable& x, const Variable& x1, const Variabl
       {.groups = groups, .eps = static_cast<float>(eps), .silu = silu, .dropout = dropout});
 }
 
+PooledNorm GroupNorm::forward_pooled(const Variable& x) const {
+  return pooled_group_norm(x, weight.variable, bias.variable,
+                           {.groups = groups, .eps = static_cast<float>(eps), .silu = true});
+}
+
 void GroupNorm::visit(const std::string& prefix, const ParameterVisitor& visitor) {
   visitor(prefix + ".weight", weight);
   visitor(prefix + ".bias", bias);

@@ -87,6 +87,8 @@ struct GroupNorm {
   explicit GroupNorm(int64_t channels, int64_t groups = 32, double eps = kUsualEps);
   Variable forward(const Variable& x, const Variable& x1 = {}, const Variable& scale_shift = {},
                    bool silu = false, const kernels::Dropout& dropout = {}) const;
+  // With SiLU, halved by pooling, and x halved so: autograd/functions.h.
+  PooledNorm forward_pooled(const Variable& x) const;
   void visit(const std::string& prefix, const ParameterVisitor& visitor);
 };
 

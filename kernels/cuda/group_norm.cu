@@ -27,6 +27,17 @@ struct alignas(16) NormShared {
 };
 
 // What follows the statistics, for V channels of one pixel.
+template <bool kSilu, int V>
+__device__ inline Numbers<V> normalised(const Numbers<V>& x, const float (&mean)[V],
+                                        const float (&scale)[V], const float (&bias)[V]) {
+  Numbers<V> y;
+#pragma unroll
+  for (int j = 0; j < V; ++j) {
+    y[j] = (x[j] - mean[j]) * scale[j] + bias[j];
+    if constexpr (kSilu) y[j] *= sigmoid_approximate(y[j]);
+  }
+  return y;
+}
 template <bool kSilu, bool kDrop, class T, int V>
 __device__ inline Vector<T, V> output(const Vector<T, V> x, const float (&mean)[V],
                                       const float (&scale)[V], const float (&bias)[V],
@@ -34,21 +45,19 @@ __device__ inline Vector<T, V> output(const Vector<T, V> x, const float (&mean)[
                                       uint64_t sample, int64_t e) {
   [[maybe_unused]] uint32_t draw[V];
   if constexpr (kDrop) dropout_draws<V>(key, sample, e, draw);
-  float y[V];
-  to_floats(x, y);
+  Numbers<V> y = normalised<kSilu>(numbers_of(x), mean, scale, bias);
+  if constexpr (kDrop) {
 #pragma unroll
-  for (int j = 0; j < V; ++j) {
-    float z = (y[j] - mean[j]) * scale[j] + bias[j];
-    if constexpr (kSilu) z *= sigmoid_approximate(z);
-    if constexpr (kDrop) z = draw[j] < drop.threshold ? 0.0f : z * drop.scale;
-    y[j] = z;
+    for (int j = 0; j < V; ++j) y[j] = draw[j] < drop.threshold ? 0.0f : y[j] * drop.scale;
   }
-  return from_floats<T>(y);
+  return from_floats<T>(y.v);
 }
 
-template <class T, int V, bool kSilu, bool kDrop>
+// pooled_x: where there are windows.
+template <class T, int V, bool kSilu, bool kDrop, class Side>
 __global__ void __launch_bounds__(kNormThreads, 4)
-    group_norm_slab(BasicGroupNormArgs<T> args, GroupNormPlan plan, DropoutScale drop) {
+    group_norm_slab(BasicGroupNormArgs<T> args, GroupNormPlan plan, DropoutScale drop,
+                    [[maybe_unused]] Side side, [[maybe_unused]] T* pooled_x) {
   follow_previous_kernel();
   NormShared<V>& shared = shared_memory<NormShared<V>>();
   auto* slab = reinterpret_cast<T*>(&shared + 1);
@@ -112,6 +121,28 @@ __global__ void __launch_bounds__(kNormThreads, 4)
   if (place.active)
     each_group<V>(place.channel - first, d,
                   [&](int j, int g) { scale[j] = shared.rstd[g] * weights.weight[j]; });
+  if constexpr (kPooled<Side>) {
+    // Of pixels that others have copied, too: they have arrived before the barriers of the sums.
+    for (int window = place.row; window < side.count; window += place.rows) {
+      const int pixel = side.pixel(window);
+      Numbers<V> y, x_mean;
+      for (int line = 0; line < 2; ++line) {
+        const T* from = slab + ((pixel + line * side.w) * columns + place.column) * V;
+        const auto left = load_numbers<V>(from), right = load_numbers<V>(from + columns * V);
+        const auto left_y = normalised<kSilu>(left, mean, scale, weights.bias);
+        const auto right_y = normalised<kSilu>(right, mean, scale, weights.bias);
+#pragma unroll
+        for (int j = 0; j < V; ++j) {
+          y[j] += 0.25f * (left_y[j] + right_y[j]);
+          x_mean[j] += 0.25f * (left[j] + right[j]);
+        }
+      }
+      const int64_t to = (n * side.count + window) * plan.c + place.channel;
+      store_numbers(args.y + to, y);
+      store_numbers(pooled_x + to, x_mean);
+    }
+    return;
+  }
   const RandomKey key = kDrop ? resolved(args.dropout.key) : RandomKey{};
   const auto sample = static_cast<uint64_t>(args.dropout.first_sample + n);
   for (int p = place.row; p < hw; p += place.rows) {
@@ -252,18 +283,29 @@ __global__ void __launch_bounds__(kNormThreads)
   }
 }
 
-template <class T, int V, bool kSilu, bool kDrop>
-void run(const BasicGroupNormArgs<T>& args, Stream stream) {
+template <class T, int V>
+GroupNormPlan plan_for(const BasicGroupNormArgs<T>& args) {
   GroupNormPlan plan = plan_group_norm(args.hw, args.c0, args.c1, args.groups, V, sizeof(T), 1);
   plan.backwards = goes_backwards(args.n * args.hw * plan.c * int64_t{sizeof(T)});
+  return plan;
+}
+
+template <class T, int V, bool kSilu, bool kDrop, class Side>
+void launch_slabs(const BasicGroupNormArgs<T>& args, const GroupNormPlan& plan, const Side& side,
+                  T* pooled_x, Stream stream) {
+  const size_t bytes =
+      sizeof(NormShared<V>) + static_cast<size_t>(args.hw * plan.slab_channels) * sizeof(T);
+  launch<group_norm_slab<T, V, kSilu, kDrop, Side>>(grid_of(args.n * plan.slabs), plan.threads,
+                                                    bytes, stream, args, plan,
+                                                    dropout_scale(args.dropout), side, pooled_x);
+}
+
+template <class T, int V, bool kSilu, bool kDrop>
+void run(const BasicGroupNormArgs<T>& args, Stream stream) {
+  const GroupNormPlan plan = plan_for<T, V>(args);
   const DropoutScale drop = dropout_scale(args.dropout);
-  if (plan.slabs > 0) {
-    const size_t bytes =
-        sizeof(NormShared<V>) + static_cast<size_t>(args.hw * plan.slab_channels) * sizeof(T);
-    launch<group_norm_slab<T, V, kSilu, kDrop>>(grid_of(args.n * plan.slabs), plan.threads, bytes,
-                                                stream, args, plan, drop);
-    return;
-  }
+  if (plan.slabs > 0)
+    return launch_slabs<T, V, kSilu, kDrop>(args, plan, Pixels{}, static_cast<T*>(nullptr), stream);
   auto* moments = static_cast<float*>(
       workspace(static_cast<size_t>(args.n * plan.chunks * 2 * plan.c) * sizeof(float), stream));
   const dim3 grid = grid_of(args.n * plan.chunks, plan.tiles);
@@ -294,5 +336,15 @@ void group_norm(const BasicGroupNormArgs<T>& args, Stream stream) {
 }
 template void group_norm(const BasicGroupNormArgs<float>&, Stream);
 template void group_norm(const BasicGroupNormArgs<bf16>&, Stream);
+
+void group_norm_pooled_bf16(const PooledNormArgs& args, Stream stream) {
+  const BasicGroupNormArgs<bf16>& norm = args.norm;
+  require(aligned16(norm.x0) && aligned16(norm.y) && aligned16(args.pooled_x),
+          "group_norm_pooled_bf16: x0, y and pooled_x must be aligned to 16 bytes");
+  if (norm.n == 0) return;
+  constexpr int kEight = kVector<bf16>;
+  launch_slabs<bf16, kEight, true, false>(norm, plan_for<bf16, kEight>(norm),
+                                          Windows(args.h, args.w), args.pooled_x, stream);
+}
 
 }  // namespace diffscm::kernels::DIFFSCM_TARGET

@@ -26,10 +26,12 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <type_traits>
 #include <utility>
 
 #include "kernels/cuda/device/approximate.h"
 #include "kernels/cuda/device/cuda.h"
+#include "kernels/cuda/device/divisor.h"
 
 namespace diffscm::kernels::DIFFSCM_TARGET {
 
@@ -101,6 +103,38 @@ inline GroupNormPlan plan_group_norm(int64_t hw, int64_t c0, int64_t c1, int64_t
   plan.chunks = static_cast<int>(ceil_div(hw, plan.chunk_pixels));
   return plan;
 }
+
+// What a slab's kernels read or write on the side of the result: all pixels,
+struct Pixels {};
+// or the means of 2x2 windows (PooledNormArgs in kernels/group_norm.h). An odd last row or column
+// is in no window.
+struct Windows {
+  Divisor line, pixel_line;  // windows, pixels
+  int w, across, count;
+
+  Windows(int64_t h, int64_t w_)
+      : line(w_ / 2),
+        pixel_line(w_),
+        w(static_cast<int>(w_)),
+        across(static_cast<int>(w_ / 2)),
+        count(static_cast<int>(h / 2) * across) {}
+
+  // The window's first pixel; the others are 1, w and w + 1 further.
+  __device__ int pixel(int window) const {
+    const uint32_t p = line.quotient(static_cast<uint32_t>(window));
+    const uint32_t q = line.remainder(static_cast<uint32_t>(window), p);
+    return 2 * static_cast<int>(p) * w + 2 * static_cast<int>(q);
+  }
+  // The window that the pixel is in, or -1.
+  __device__ int of(int pixel) const {
+    const uint32_t y = pixel_line.quotient(static_cast<uint32_t>(pixel));
+    const uint32_t x = pixel_line.remainder(static_cast<uint32_t>(pixel), y);
+    const int q = static_cast<int>(x / 2), window = static_cast<int>(y / 2) * across + q;
+    return q < across && window < count ? window : -1;
+  }
+};
+template <class Side>
+inline constexpr bool kPooled = !std::is_empty_v<Side>;
 
 // A sample's blocks follow one another in grid.x.
 inline dim3 grid_of(int64_t blocks, int64_t tiles = 1) {

@@ -51,7 +51,7 @@ __global__ void __launch_bounds__(kNormThreads)
   for (int p = place.row; p < tile.pixels; p += place.rows) {
     const int64_t pixel = tile.begin + p, e = pixel * plan.c + place.channel;
     const auto d = gradient.deviations(load<V>(x.data + pixel * x.stride));
-    own.add(d, gradient(d, load<V>(dy + e), e));
+    own.add(d, gradient(d, load_numbers<V>(dy + e), e));
   }
   float* out = sums + (tile.n * plan.chunks + tile.chunk) * 2 * plan.c + tile.first;
   store_partial(shared.partial, place, own.dz.v);
@@ -138,8 +138,9 @@ __global__ void __launch_bounds__(kNormThreads)
   for (int p = place.row; p < tile.pixels; p += place.rows) {
     const int64_t pixel = tile.begin + p, e = pixel * plan.c + place.channel;
     const auto d = gradient.deviations(load<V>(x.data + pixel * x.stride));
-    store(dx.data + pixel * dx.stride, gradient.of_input(d, gradient(d, load<V>(dy + e), e), mean_p,
-                                                         mean_q, add.at(pixel * dx.stride)));
+    store(dx.data + pixel * dx.stride,
+          gradient.of_input(d, gradient(d, load_numbers<V>(dy + e), e), mean_p, mean_q,
+                            add.at(pixel * dx.stride)));
   }
 }
 
@@ -176,8 +177,20 @@ __global__ void __launch_bounds__(kParameterChannels* kParameterParts)
   if (dbeta != nullptr) dbeta[channel] = static_cast<float>(beta);
 }
 
-template <class T, int V, bool kSilu, bool kDrop>
-void run(const BasicGroupNormBackwardArgs<T>& args, Stream stream) {
+template <class T, int V, bool kSilu, bool kDrop, class Side>
+void launch_slabs(const BasicGroupNormBackwardArgs<T>& args, const GroupNormPlan& plan,
+                  const Side& side, float* totals, Stream stream) {
+  const SlabSums<V> sums(plan.slab_channels / V, plan.threads);
+  const size_t bytes = sizeof(NormBackwardShared) +
+                       static_cast<size_t>(2 * plan.hw * plan.slab_channels) * sizeof(T) +
+                       static_cast<size_t>(sums.floats()) * sizeof(float);
+  launch<group_norm_backward_slab<T, V, kSilu, kDrop, Side>>(
+      grid_of(args.forward.n * plan.slabs), plan.threads, bytes, stream, args, plan,
+      dropout_scale(args.forward.dropout), side, totals);
+}
+
+template <class T, int V, bool kSilu, bool kDrop, class Side = Pixels>
+void run(const BasicGroupNormBackwardArgs<T>& args, Stream stream, const Side& side = {}) {
   const BasicGroupNormArgs<T>& f = args.forward;
   GroupNormPlan plan = plan_group_norm(f.hw, f.c0, f.c1, f.groups, V, sizeof(T), 2);
   plan.backwards = goes_backwards(f.n * f.hw * plan.c * int64_t{sizeof(T)});
@@ -193,12 +206,7 @@ void run(const BasicGroupNormBackwardArgs<T>& args, Stream stream) {
   }
   float* totals = parameters ? memory : nullptr;
   if (plan.slabs > 0) {
-    const SlabSums<V> sums(plan.slab_channels / V, plan.threads);
-    const size_t bytes = sizeof(NormBackwardShared) +
-                         static_cast<size_t>(2 * f.hw * plan.slab_channels) * sizeof(T) +
-                         static_cast<size_t>(sums.floats()) * sizeof(float);
-    launch<group_norm_backward_slab<T, V, kSilu, kDrop>>(grid_of(f.n * plan.slabs), plan.threads,
-                                                         bytes, stream, args, plan, drop, totals);
+    launch_slabs<T, V, kSilu, kDrop>(args, plan, side, totals, stream);
   } else {
     float* sums = memory + total_floats;
     float* means = sums + sum_floats;
@@ -253,5 +261,14 @@ void group_norm_backward(const BasicGroupNormBackwardArgs<T>& args, Stream strea
 }
 template void group_norm_backward(const BasicGroupNormBackwardArgs<float>&, Stream);
 template void group_norm_backward(const BasicGroupNormBackwardArgs<bf16>&, Stream);
+
+void group_norm_pooled_backward_bf16(const PooledNormBackwardArgs& args, Stream stream) {
+  const BasicGroupNormBackwardArgs<bf16>& norm = args.norm;
+  require(aligned16(norm.forward.x0) && aligned16(norm.dy) && aligned16(norm.dx0) &&
+              aligned16(norm.add0),
+          "group_norm_pooled_backward_bf16: x0, dy, dx0 and add0 must be aligned to 16 bytes");
+  if (norm.forward.n == 0) return group_norm_backward(norm, stream);
+  run<bf16, kVector<bf16>, true, false>(norm, stream, Windows(args.h, args.w));
+}
 
 }  // namespace diffscm::kernels::DIFFSCM_TARGET

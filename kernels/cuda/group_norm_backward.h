@@ -34,10 +34,10 @@ struct NormGradient {
     return d;
   }
   // dz. e: the number of the first element within its sample.
-  __device__ Numbers<V> operator()(const Numbers<V>& d, const Vector<T, V>& dy, int64_t e) const {
+  __device__ Numbers<V> operator()(const Numbers<V>& d, const Numbers<V>& dy, int64_t e) const {
     [[maybe_unused]] uint32_t draw[V];
     if constexpr (kDrop) dropout_draws<V>(key, sample, e, draw);
-    auto dz = numbers_of(dy);
+    Numbers<V> dz = dy;
 #pragma unroll
     for (int j = 0; j < V; ++j) {
       if constexpr (kDrop) dz[j] = draw[j] < drop.threshold ? 0.0f : dz[j] * drop.scale;

@@ -82,10 +82,10 @@ constexpr int kKeptVectors = V < 8   ? 8
                                      : 7;
 
 // totals [N][2][C]: dbeta and dgamma of each sample; null where nobody wants them.
-template <class T, int V, bool kSilu, bool kDrop>
+template <class T, int V, bool kSilu, bool kDrop, class Side>
 __global__ void __launch_bounds__(kNormThreads, 2)
     group_norm_backward_slab(BasicGroupNormBackwardArgs<T> args, GroupNormPlan plan,
-                             DropoutScale drop, float* totals) {
+                             DropoutScale drop, [[maybe_unused]] Side side, float* totals) {
   follow_previous_kernel();
   constexpr int kKept = kKeptVectors<V, kDrop>;
   auto& shared = shared_memory<NormBackwardShared>();
@@ -101,18 +101,22 @@ __global__ void __launch_bounds__(kNormThreads, 2)
   const int end = std::min(first + plan.slab_channels, plan.c);
   const Place place = Place::of<V>(columns, first, end, hw);
   const Column<const T> x = column_of(args.forward.x0, args.forward.x1, plan, n, place.channel);
-  const T* dy = args.dy + n * plan.hw * plan.c + place.channel;
+  int gradients = hw;  // of a sample's result: pixels or windows
+  if constexpr (kPooled<Side>) gradients = side.count;
+  const T* dy = args.dy + n * gradients * plan.c + place.channel;
 
-  for (int p = place.row; p < hw; p += place.rows) {
-    const int at = (p * columns + place.column) * V;
-    if constexpr (sizeof(T) * V == 16) {
-      async_copy_16(slab_x + at, x.data + p * x.stride, true);
-      async_copy_16(slab_dy + at, dy + static_cast<int64_t>(p) * plan.c, true);
-    } else {
-      store_shared(slab_x + at, load<V>(x.data + p * x.stride));
-      store_shared(slab_dy + at, load<V>(dy + static_cast<int64_t>(p) * plan.c));
+  const auto copy = [&](T* slab, const T* from, int64_t stride, int rows) {
+    for (int p = place.row; p < rows; p += place.rows) {
+      T* to = slab + (p * columns + place.column) * V;
+      if constexpr (sizeof(T) * V == 16) {
+        async_copy_16(to, from + p * stride, true);
+      } else {
+        store_shared(to, load<V>(from + p * stride));
+      }
     }
-  }
+  };
+  copy(slab_x, x.data, x.stride, hw);
+  copy(slab_dy, dy, plan.c, gradients);
   async_copy_commit();
   const int d = plan.group_channels;
   for (int c = t; c < end - first; c += threads) {
@@ -123,6 +127,7 @@ __global__ void __launch_bounds__(kNormThreads, 2)
     shared.a[c] = shared.rstd[c] * w.weight;
     shared.bias[c] = w.bias;
   }
+  if constexpr (kPooled<Side>) async_copy_wait<0>();  // what others have copied is read, too
   __syncthreads();
   NormGradient<T, V, kSilu, kDrop> gradient(args.forward, n, drop);
   const int own = place.active ? place.column * V : 0;
@@ -133,9 +138,22 @@ __global__ void __launch_bounds__(kNormThreads, 2)
 
   const int first_at = (place.row * columns + place.column) * V, step = place.rows * columns * V;
   const auto deviations = [&](int at) { return gradient.deviations(load<V>(slab_x + at)); };
+  // A pixel's share of what flows back to its window.
+  const auto quarter = [](Numbers<V> whole) {
+#pragma unroll
+    for (int j = 0; j < V; ++j) whole[j] *= 0.25f;
+    return whole;
+  };
   const auto dz_of = [&](const Numbers<V>& deviation, int p, int at) {
-    return gradient(deviation, load<V>(slab_dy + at),
-                    static_cast<int64_t>(p) * plan.c + place.channel);
+    Numbers<V> dy_p;
+    if constexpr (kPooled<Side>) {
+      const int window = side.of(p);
+      if (window >= 0)
+        dy_p = quarter(load_numbers<V>(slab_dy + (window * columns + place.column) * V));
+    } else {
+      dy_p = load_numbers<V>(slab_dy + at);
+    }
+    return gradient(deviation, dy_p, static_cast<int64_t>(p) * plan.c + place.channel);
   };
   Numbers<V> kept[kKept];
   NormSums<V> own_sums;
@@ -181,12 +199,20 @@ __global__ void __launch_bounds__(kNormThreads, 2)
   __syncthreads();
 
   const Column<T> dx = column_of(args.dx0, args.dx1, plan, n, place.channel);
-  const Addend<T, V> add{column_of(args.add0, args.add1, plan, n, place.channel).data};
+  Addend<T, V> add{column_of(args.add0, args.add1, plan, n, place.channel).data};
+  if constexpr (kPooled<Side>)
+    if (add.data) add.data = args.add0 + n * gradients * plan.c + place.channel;
   if (!place.active || dx.data == nullptr) return;
   const auto mean_p = load_numbers<V>(shared.p + own), mean_q = load_numbers<V>(shared.q + own);
   const auto write = [&](const Numbers<V>& deviation, const Numbers<V>& dz) {
-    store(dx.data + p * dx.stride,
-          gradient.of_input(deviation, dz, mean_p, mean_q, add.at(p * dx.stride)));
+    Numbers<V> more;
+    if constexpr (kPooled<Side>) {
+      const int window = add.data ? side.of(p) : -1;
+      if (window >= 0) more = quarter(add.at(int64_t{window} * plan.c));
+    } else {
+      more = add.at(p * dx.stride);
+    }
+    store(dx.data + p * dx.stride, gradient.of_input(deviation, dz, mean_p, mean_q, more));
   };
   p = place.row;
   at = first_at;

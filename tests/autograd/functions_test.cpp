@@ -320,6 +320,40 @@ std::vector<std::vector<float>> with_gradients(const std::function<Variable(cons
   return all;
 }
 
+// Whoever asks for one result only, or also for the image itself, gets the gradients of the two
+// functions.
+TEST(Functions, PooledGroupNormIsPoolingOfBoth) {
+  const auto on_emu = [](Shape shape, uint32_t seed) {
+    return random_tensor(std::move(shape), seed).to(Target::emu);
+  };
+  const std::vector<Tensor> in{cast(Variable(on_emu({2, 6, 5, 16}, 1)), Dtype::bf16).value(),
+                               on_emu({16}, 2), on_emu({16}, 3)};
+  const GroupNormOptions norm{.groups = 4, .silu = true};
+  const auto compare = [&](const char* name, auto f) {
+    SCOPED_TRACE(name);
+    const auto apart = with_gradients(
+        [&](const Inputs& x) {
+          return f(PooledNorm{avg_pool(group_norm(x[0], {}, x[1], x[2], {}, norm)), avg_pool(x[0])},
+                   x[0]);
+        },
+        in);
+    const auto joined = with_gradients(
+        [&](const Inputs& x) { return f(pooled_group_norm(x[0], x[1], x[2], norm), x[0]); }, in);
+    for (size_t k = 0; k < joined.size(); ++k) {
+      float largest = 0;
+      for (const float v : apart[k]) largest = std::max(largest, std::abs(v));
+      ASSERT_EQ(joined[k].size(), apart[k].size());
+      for (size_t i = 0; i < joined[k].size(); ++i)
+        EXPECT_NEAR(joined[k][i], apart[k][i], 0.01f * largest) << "of " << k << ", element " << i;
+    }
+  };
+  compare("both", [](const PooledNorm& r, const Variable&) { return add(r.normalised, r.x); });
+  compare("the image, too", [](const PooledNorm& r, const Variable& x) {
+    return add(add(avg_pool(scale(x, 0.5f)), r.x), r.normalised);
+  });
+  compare("the normalised one", [](const PooledNorm& r, const Variable&) { return r.normalised; });
+}
+
 // The first and the last convolution are those in f32, between casts that they save.
 TEST(Functions, Conv2dOfAnotherDtypeIsThatBetweenCasts) {
   const std::vector<Tensor> in{random_tensor({2, 5, 6, 1}, 1).to(Target::emu),
