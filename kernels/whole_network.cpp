@@ -5,11 +5,9 @@
 namespace diffscm::kernels {
 
 void check(const WholeNetworkArgs& a) {
-  require(
-      a.n >= 0 && a.height >= 1 && a.width >= 1 && a.channels >= 1,
-      "whole_network: n, height, width, channels are {}, {}, {}, {}, expected >= 0, >= 1, >= 1, "
-      ">= 1",
-      a.n, a.height, a.width, a.channels);
+  require(a.n >= 0 && a.side >= 1 && a.side < 64 && a.channels >= 1,
+          "whole_network: n, side, channels are {}, {}, {}, expected >= 0, 1 to 63, >= 1", a.n,
+          a.side, a.channels);
   require(a.layer_count >= 1 && a.stage_count >= 1, "whole_network: {} layers, {} stages",
           a.layer_count, a.stage_count);
   require(a.arena_bytes >= 0 && a.saved_bytes >= 0, "whole_network: {} and {} bytes", a.arena_bytes,
@@ -21,15 +19,23 @@ void check(const WholeNetworkArgs& a) {
 }
 
 void check(const WholeNetworkPackArgs& a) {
-  require((a.filter == 3 && a.phase >= -1 && a.phase < 4) || (a.filter == 1 && a.phase == -1),
-          "whole_network_pack: filter {}, phase {}", a.filter, a.phase);
-  require(a.c == 32 * a.planes && a.planes >= 1,
+  using Use = WholeNetworkPackArgs::Use;
+  const auto is = [&](auto... uses) { return ((a.use == uses) || ...); };
+  const bool three = is(Use::phase, Use::unfolded, Use::last);
+  require(a.filter == 3 || (a.filter == 1 && !three), "whole_network_pack: use {}, filter {}",
+          static_cast<int>(a.use), a.filter);
+  require(a.phase >= 0 && a.phase < 4, "whole_network_pack: phase {}", a.phase);
+  const int64_t planes =
+      a.use == Use::unfolded ? unfolded_planes(static_cast<int>(a.c)) : a.c / 32;
+  require(a.planes == planes && planes >= 1 && (a.use == Use::unfolded || a.c % 32 == 0),
           "whole_network_pack: {} input channels in {} planes of 32", a.c, a.planes);
-  require(a.out_planes >= 1 && a.out_planes <= 2 && a.first_out >= 0 &&
-              a.first_out + 32 * a.out_planes <= a.k,
-          "whole_network_pack: {} planes from output channel {} of {}", a.out_planes, a.first_out,
+  const bool last = a.use == Use::last;
+  require((a.columns == 32 || (a.columns == 64 && !last)) && a.first_out >= 0 &&
+              (last ? a.k <= 4 : a.first_out + a.columns <= a.k),
+          "whole_network_pack: {} columns from output channel {} of {}", a.columns, a.first_out,
           a.k);
-  require(a.weight && a.packed, "whole_network_pack: weight or packed is null");
+  require((a.weight || a.use == Use::identity) && a.packed,
+          "whole_network_pack: weight or packed is null");
 }
 
 }  // namespace diffscm::kernels

@@ -1,10 +1,6 @@
-// A whole network of small images in one launch: a block takes one image at a time through a list
-// of layers, its activations in shared memory, the weights streamed from the L2. No operator of the
-// catalogue, but what calls many of them: models/whole_network.h makes the list of a U-Net.
-//
-// Activations are planes: 32 channels of all pixels, bf16. A layer names a plane by where it begins
-// in the block's arena of shared memory, in bytes, a multiple of 128. A tensor is a list of planes,
-// and so are two that are concatenated.
+// A whole network of small, square images in one launch: a block takes one image at a time through
+// a list of layers, its activations in shared memory, the weights streamed from the L2. No operator
+// of the catalogue, but what calls many of them: models/whole_network.h makes the list of a U-Net.
 #pragma once
 
 #include <cstdint>
@@ -13,75 +9,121 @@
 
 namespace diffscm::kernels {
 
+// Activations are planes: 32 channels of all pixels, bf16, with zeros around the image. A tensor is
+// a list of planes, and so are two that are concatenated.
+//
+// A plane lies in four chunks of eight channels, and a chunk in positions of 16 bytes. A row of the
+// image takes pitch() positions, of which the first is the zero to the left of it and to the right
+// of the row before; a row of zeros is above, and the next chunk's is below:
+//
+//   0  0 0 .. 0          matrix row r = y pitch() + x is pixel (y, x), at position
+//   0  pixels of row 0   first() + r; where x = side, it is the zero after a row
+//   0  pixels of row 1
+//   ..
+//
+// So eight neighbouring rows are 128 bytes one after the other, wherever they begin: what wgmma
+// reads of an operand without swizzling. A filter's tap only moves where that begins.
+struct WholeNetworkPlane {
+  static constexpr int kChannels = 32, kChunks = 4, kTileRows = 64;  // of one product
+
+  int32_t side;
+
+  constexpr int pitch() const { return side + 1; }
+  constexpr int chunk() const { return (side + 1) * pitch(); }  // positions
+  constexpr int first() const { return pitch() + 1; }
+  constexpr int rows() const { return side * pitch() - 1; }
+  constexpr int tiles() const { return (rows() + kTileRows - 1) / kTileRows; }
+  // 2^20 / pitch(), rounded up: with it a multiplication and a shift divide by the pitch.
+  constexpr int inverse() const { return ((1 << 20) - 1 + pitch()) / pitch(); }
+  // The last chunk is followed by as much as the last tile reads at the last tap of a 3x3 filter.
+  constexpr int positions() const { return 3 * chunk() + tiles() * kTileRows + 2 * pitch() + 2; }
+  // Behind them: of each channel the sum over all pixels and that of the squares, f32.
+  constexpr int sums_at() const { return 16 * positions(); }
+  constexpr int bytes() const { return (sums_at() + 8 * kChannels + 127) / 128 * 128; }
+};
+
+// A place of a plane is where it begins in the block's arena of shared memory, in bytes, a multiple
+// of 128; or, below 0, ~ of where it waits in the block's `saved` bytes of device memory.
 struct WholeNetworkLayer {
-  static constexpr int kPlaneChannels = 32;
   static constexpr int kMostPlanes = 6;     // of an input
   static constexpr int kMostOutPlanes = 2;  // of one layer's output
   static constexpr int kNone = -1;
 
   enum class Kind : int32_t {
-    stem,         // x to planes: 3x3, f32 weights
+    unfold,       // x to the planes `read`: what a 3x3 filter sees, as channels (below)
     convolution,  // planes to planes
+    last,         // planes to y
     attention,    // q, k, v as the per-head layout of kernels/attention.h has them, to planes
-    save,         // planes to device memory, ...
-    restore,      // ... and back
-    last,         // planes to y: 3x3, f32 weights
+    save,         // planes to device memory, from ~saved on
   };
   // Null where there is none.
-  const float* gamma;          // [C], of the input's norm
-  const float* beta;           // [C]
-  const float* bias;           // of stem, convolution, last
+  const float* gamma;  // [C], of the input's norm
+  const float* beta;
+  const float* out_gamma;  // [C], of the output's norm
+  const float* out_beta;
+  const float* bias;           // of convolution, last
   const float* shortcut_bias;  // of convolution
-  const float* weight;  // stem [32 out_planes,3,3,image_channels], last [image_channels,3,3,C]
 
   Kind kind;
-
-  // The input: planes of height x width.
-  int32_t height, width, planes;
+  int32_t side, planes;  // of the input
+  int32_t inverse;       // WholeNetworkPlane::inverse() of it
   int32_t in[kMostPlanes];
 
   // convolution, last: group norm of the input (kernels/group_norm.h), if groups > 0. Plane i goes
-  // to normalised[i], which may be in[i] itself. `at_once` of them are normalised before their
-  // products are made, then as many more: those of different rounds may share their place.
+  // to read[i]. `at_once` of them are normalised before their products are made, then as many more:
+  // those of different rounds may share their place. Without norm `read` is `in`, all at once.
   int32_t groups, silu;
   float eps;
-  int32_t scale_shift;  // where in an image's row of `told` they are, 2C numbers; kNone
   int32_t at_once;
-  int32_t normalised[kMostPlanes];
+  int32_t read[kMostPlanes];
 
-  // convolution: for each of out_height x out_width places (p, q) and each tap (i, j) below `side`
-  //   out[p out_step + out_y][q out_step + out_x] +=
-  //     in[p stride + tap_y + i][q stride + tap_x + j] weight
-  // plus bias, shortcut_bias, the numbers of `told` at told_bias, the planes `added` and a 1x1
-  // convolution of the planes `shortcut`. `out` may be planes that the layer reads. The weights are
-  // the next stages of the list. stem, attention, last: `out` only, of the input's size.
-  int32_t side, tap_y, tap_x, stride;
-  int32_t out_height, out_width, out_planes, out_row, out_step, out_y, out_x;
+  // convolution, last: of each pixel (p, q) of the input whose coordinates `stride` divides, with
+  // taps (i, j) below `taps_side`,
+  //   out[p / stride * out_step + out_y][q / stride * out_step + out_x] =
+  //     sum of read[p + tap_y + i][q + tap_x + j] weight
+  // plus bias, shortcut_bias, the numbers of `told` at told_bias and a 1x1 convolution of the planes
+  // `shortcut`; those that are outside come last, and one after the other to the place `restored`.
+  // `out` may be planes that the layer reads. The weights are the next stages of the list.
+  int32_t taps_side, tap_y, tap_x, stride;
+  int32_t out_side, out_planes, out_step, out_y, out_x;
   int32_t out[kMostOutPlanes];
-  int32_t told_bias;              // kNone
-  int32_t added[kMostOutPlanes];  // kNone
-  int32_t shortcuts;              // planes
+  int32_t joins;      // the output's other pixels are there already: what they are, and their sums
+  int32_t told_bias;  // kNone
+  int32_t shortcuts;  // planes
   int32_t shortcut[kMostPlanes];
+  int32_t restored;
 
-  int32_t image_channels;  // stem, last: 1 to 4
-  int32_t scratch;         // stem, last: a part of the arena, of scratch_bytes()
+  // convolution: group norm and SiLU of the output, if out_groups > 0; scale_shift: where in an
+  // image's row of `told` 2C numbers are; kNone.
+  int32_t out_groups, scale_shift;
 
-  int32_t heads;  // attention: of C = 32 out_planes channels, C / heads = 16, 32 or 64
-  int32_t saved;  // save, restore: where in the block's saved_bytes
+  int32_t image_channels;  // unfold, last: 1 to 4
+  int32_t heads;           // attention: of C = 32 out_planes channels, C / heads = 16, 32 or 64
+  int32_t saved;           // save
 
-  constexpr int taps() const { return side * side; }
-  // Of the weights and, for stem, of the image.
-  constexpr int64_t scratch_bytes() const {
-    const int64_t channels = kPlaneChannels * (kind == Kind::stem ? out_planes : planes);
-    return 4 * image_channels * (9 * channels + (kind == Kind::stem ? height * width : 0));
+  constexpr int taps() const { return taps_side * taps_side; }
+  // Columns of one product; of `last` two for each channel of the image, and zeros.
+  constexpr int columns() const {
+    return WholeNetworkPlane::kChannels * (kind == Kind::last ? 1 : out_planes);
   }
 };
 
-// The weights of up to six taps (three, for two planes of output) of one plane, as they are
-// multiplied: [tap][plane of output][k16][pair of n8][lane][8], whole_network_pack's order.
+// unfold: the image stays as exact as with the operators, nearly f32, in bf16: x = high + low,
+// w = high + low, and x w = x_high w_high + x_low w_high + x_high w_low. Of C channels of image
+// there are 3 * 9 C channels [which product][tap][c], in unfolded_planes(C) planes, then zeros.
+// In the same way `last` has two columns for each channel of the image, w's high and low part.
+constexpr int unfolded_planes(int image_channels) {
+  return (27 * image_channels + WholeNetworkPlane::kChannels - 1) / WholeNetworkPlane::kChannels;
+}
+
+// Weights of one or more units, each one tap of one plane: [unit][chunk of 8 channels][column][8],
+// as wgmma reads them. A stage has as many as fit of one round of a layer.
 struct alignas(16) WholeNetworkStage {
-  static constexpr int kBytes = 12 << 10;
-  static constexpr int taps_of(int out_planes) { return 6 / out_planes; }
+  static constexpr int kBytes = 20 << 10;
+  static constexpr int unit_bytes(int columns) {
+    return columns * WholeNetworkPlane::kChannels * int{sizeof(bf16)};
+  }
+  static constexpr int units_of(int columns) { return kBytes / unit_bytes(columns); }
 
   const bf16* weights;
   int32_t bytes, unused;
@@ -89,34 +131,45 @@ struct alignas(16) WholeNetworkStage {
 
 // y = the network's answer to x. Layers and stages are in the target's memory, in order. Numerics:
 // activations bf16, sums and norms f32, as with the operators; sums are not rounded between a
-// convolution and its shortcut. An image's bits do not depend on the others.
+// convolution and its shortcut or its output's norm; SiLU by an approximate tanh, 2^-11. An image's
+// bits do not depend on the others.
 struct WholeNetworkArgs {
-  int64_t n, height, width, channels;
+  int64_t n, side, channels;
   const WholeNetworkLayer* layers;
   int64_t layer_count;
   const WholeNetworkStage* stages;
   int64_t stage_count;
-  const float* x;     // [N, H, W, channels]
+  const float* x;     // [N, side, side, channels]
   const float* told;  // [N, told_width]
   int64_t told_width;
-  float* y;                          // [N, H, W, channels]
+  float* y;                          // [N, side, side, channels]
   int64_t arena_bytes, saved_bytes;  // of a block
 };
 void check(const WholeNetworkArgs&);
 
-// The weights of one convolution in the order of the stages: [plane][tap][plane of
-// output][k16][pair of n8][lane][8]. From [K, filter, filter, C = 32 planes], its output channels
-// [first_out, + 32 out_planes). phase -1: every tap as it is. 0 .. 3: filter 3
-// on an image that is enlarged x2, output rows 2 p + phase / 2 and columns 2 q + phase % 2: four
-// taps, sums of those that read the same pixel.
+// The weights of one convolution in the order of the stages: [plane][tap][chunk][column][8], from
+// [K, filter, filter, C], its output channels [first_out, + columns).
 struct WholeNetworkPackArgs {
+  enum class Use : int32_t {
+    taps,      // every tap as it is
+    phase,     // filter 3 on an image that is enlarged x2, rows 2 p + phase / 2 and columns
+               // 2 q + phase % 2 of the output: four taps, sums of those that read the same pixel
+    identity,  // no weight: output channel k is input channel k
+    unfolded,  // filter 3, of the first layer: one tap (unfold, above)
+    last,      // filter 3, of the last: columns 2 k and 2 k + 1 are output channel k's parts
+  };
+  Use use;
+  int32_t phase;
   int64_t k, filter, c;
-  int64_t planes, first_out, out_planes;
-  int phase;
-  const float* weight;  // [K, filter, filter, C]
+  int64_t planes, first_out, columns;
+  const float* weight;
   bf16* packed;
-  constexpr int64_t taps() const { return phase >= 0 ? 4 : filter * filter; }
-  constexpr int64_t numel() const { return planes * taps() * out_planes * 32 * 32; }
+  constexpr int64_t taps() const {
+    return use == Use::phase ? 4 : use == Use::taps || use == Use::last ? filter * filter : 1;
+  }
+  constexpr int64_t numel() const {
+    return planes * taps() * columns * WholeNetworkPlane::kChannels;
+  }
 };
 void check(const WholeNetworkPackArgs&);
 
@@ -124,8 +177,9 @@ struct Stream;
 
 // What a target that can do this has; its arguments are checked by whoever calls.
 struct WholeNetwork {
-  int64_t (*arena_bytes)();          // the largest arena that a block can have on this device
-  int (*most_rows)(int out_planes);  // places of one convolution's output
+  bool (*usable)();                   // whether this device has what the kernel is written for
+  int64_t (*arena_bytes)();           // the largest arena that a block can have on this device
+  int (*most_tiles)(int out_planes);  // of a layer's input
   void (*run)(const WholeNetworkArgs&, Stream);
   void (*pack)(const WholeNetworkPackArgs&, Stream);
 };

@@ -16,7 +16,7 @@
 namespace diffscm {
 namespace {
 
-using kernels::WholeNetworkLayer, kernels::WholeNetworkStage;
+using kernels::WholeNetworkLayer, kernels::WholeNetworkPlane, kernels::WholeNetworkStage;
 using Parameters = std::map<std::string, Tensor>;
 
 const Tensor& find(const Parameters& parameters, const std::string& name) {
@@ -26,24 +26,32 @@ const Tensor& find(const Parameters& parameters, const std::string& name) {
   return found->second;
 }
 
-// Made once for each contents of the weight.
-const kernels::bf16* packed(const Parameters& parameters, const PlannedWeight& planned) {
-  const Tensor& weight = find(parameters, planned.name + ".weight");  // [K,R,S,C] or [K,C]
-  const std::string key = fmt::format("whole network: {} planes from {}, phase {}",
-                                      planned.out_planes, planned.first_out, planned.phase);
+// Made once for each contents of the weight. weight: [K,R,S,C] or [K,C]; of the identity any.
+const kernels::bf16* packed(const Tensor& weight, const PlannedWeight& planned, int64_t planes,
+                            int64_t columns) {
+  using Use = PlannedWeight::Use;
+  const std::string key =
+      fmt::format("whole network: {} planes, {} columns from {}, use {}, phase {}", planes, columns,
+                  planned.first_out, static_cast<int>(planned.use), planned.phase);
   return weight
       .derived(key,
                [&] {
                  const int64_t k = weight.dim(0), c = weight.dim(-1);
-                 kernels::WholeNetworkPackArgs args{.k = k,
+                 kernels::WholeNetworkPackArgs args{.use = planned.use,
+                                                    .phase = planned.phase,
+                                                    .k = k,
                                                     .filter = weight.numel() == k * c ? 1 : 3,
                                                     .c = c,
-                                                    .planes = c / WholeNetworkLayer::kPlaneChannels,
+                                                    .planes = planes,
                                                     .first_out = planned.first_out,
-                                                    .out_planes = planned.out_planes,
-                                                    .phase = planned.phase,
+                                                    .columns = columns,
                                                     .weight = weight.data(),
                                                     .packed = nullptr};
+                 if (planned.use == Use::identity) {
+                   args.k = args.c = WholeNetworkPlane::kChannels * planes;
+                   args.filter = 1;
+                   args.weight = nullptr;
+                 }
                  Tensor result({args.numel()}, weight.target(), Dtype::bf16);
                  args.packed = result.mutable_data<kernels::bf16>();
                  check(args);
@@ -53,17 +61,28 @@ const kernels::bf16* packed(const Parameters& parameters, const PlannedWeight& p
       .data<kernels::bf16>();
 }
 
-// The stages of `planes` times `taps` of a packed weight.
-void add_stages(std::vector<WholeNetworkStage>& stages, const kernels::bf16* weights,
-                int64_t planes, int64_t taps, int out_planes) {
-  constexpr int64_t kTap = 32 * 32;  // numbers, of a tap of one plane
-  const int64_t at_once = WholeNetworkStage::taps_of(out_planes);
-  for (int64_t plane = 0; plane < planes; ++plane)
-    for (int64_t tap = 0; tap < taps; tap += at_once) {
-      const int64_t count = std::min(at_once, taps - tap) * kTap * out_planes;
-      stages.push_back({weights, static_cast<int32_t>(count * 2), 0});
-      weights += count;
-    }
+// The stages of one round of a layer: `units` of a packed weight, from `weights` on.
+void add_round(std::vector<WholeNetworkStage>& stages, const kernels::bf16*& weights, int64_t units,
+               int columns) {
+  const int64_t at_once = WholeNetworkStage::units_of(columns);
+  const int64_t bytes = WholeNetworkStage::unit_bytes(columns);
+  for (; units > 0; units -= at_once) {
+    const int64_t now = std::min(units, at_once);
+    stages.push_back({weights, static_cast<int32_t>(now * bytes), 0});
+    weights += now * bytes / int64_t{sizeof(kernels::bf16)};
+  }
+}
+
+// In the order in which the kernel takes them.
+void add_stages(std::vector<WholeNetworkStage>& stages, const WholeNetworkLayer& l,
+                const kernels::bf16* weights, const kernels::bf16* of_shortcut) {
+  for (int32_t plane = 0; plane < l.planes; plane += l.at_once)
+    add_round(stages, weights, std::min(l.at_once, l.planes - plane) * l.taps(), l.columns());
+  const auto inside = std::count_if(l.shortcut, l.shortcut + l.shortcuts,
+                                    [](int32_t place) { return place >= 0; });
+  add_round(stages, of_shortcut, inside, l.columns());
+  for (auto outside = inside; outside < l.shortcuts; ++outside)
+    add_round(stages, of_shortcut, 1, l.columns());
 }
 
 // A plan with a network's memory: the list of layers, then that of stages.
@@ -98,19 +117,24 @@ Bound bind(const WholeNetworkPlan& plan, const Parameters& parameters) {
       l.gamma = numbers(planned.norm + ".weight");
       l.beta = numbers(planned.norm + ".bias");
     }
+    if (!planned.out_norm.empty()) {
+      l.out_gamma = numbers(planned.out_norm + ".weight");
+      l.out_beta = numbers(planned.out_norm + ".bias");
+    }
     if (planned.weight.name.empty()) continue;
     l.bias = numbers(planned.weight.name + ".bias") + planned.weight.first_out;
-    if (l.kind != WholeNetworkLayer::Kind::convolution) {
-      l.weight = numbers(planned.weight.name + ".weight");
-      continue;
+    const Tensor& weight = find(parameters, planned.weight.name + ".weight");
+    const kernels::bf16* of_shortcut = nullptr;
+    if (l.shortcuts > 0) {
+      const std::string& name = planned.shortcut.name;
+      if (!name.empty()) l.shortcut_bias = numbers(name + ".bias");
+      of_shortcut = packed(name.empty() ? weight : find(parameters, name + ".weight"),
+                           planned.shortcut, l.shortcuts, l.columns());
     }
-    add_stages(stages, packed(parameters, planned.weight), l.planes, l.taps(), l.out_planes);
-    if (l.shortcuts == 0) continue;
-    l.shortcut_bias = numbers(planned.shortcut.name + ".bias");
-    add_stages(stages, packed(parameters, planned.shortcut), l.shortcuts, 1, l.out_planes);
+    add_stages(stages, l, packed(weight, planned.weight, l.planes, l.columns()), of_shortcut);
   }
   // Neither has padding that would differ without meaning anything.
-  static_assert(sizeof(WholeNetworkLayer) == 5 * 8 + 48 * 4 && sizeof(WholeNetworkStage) == 16);
+  static_assert(sizeof(WholeNetworkLayer) == 6 * 8 + 46 * 4 && sizeof(WholeNetworkStage) == 16);
   const size_t layer_bytes = layers.size() * sizeof(WholeNetworkLayer);
   const size_t stage_bytes = stages.size() * sizeof(WholeNetworkStage);
   const size_t stages_at = (layer_bytes + 15) / 16 * 16;
@@ -153,11 +177,12 @@ Tensor not_so(const std::string& why) {
 
 WholeNetworkPlan plan_for(const UNetConfig& config, Target target) {
   const kernels::WholeNetwork* const kernel = whole_network(target);
-  if (kernel != nullptr)
+  if (kernel != nullptr && kernel->usable())
     return plan_whole_network(
-        config, {kernel->arena_bytes(), {kernel->most_rows(1), kernel->most_rows(2)}});
+        config, {kernel->arena_bytes(), {kernel->most_tiles(1), kernel->most_tiles(2)}});
   WholeNetworkPlan none;
-  none.unfit = fmt::format("target {} has no kernel for it", name_of(target));
+  none.unfit = fmt::format("target {} has no kernel for it{}", name_of(target),
+                           kernel != nullptr ? " on this device, which needs wgmma" : "");
   return none;
 }
 
@@ -183,15 +208,14 @@ Tensor whole_network_eps(const UNetConfig& config, const Parameters& parameters,
   if (x.dim(1) != config.image_size || x.dim(2) != config.image_size)
     return not_so(fmt::format("images of {}x{}", x.dim(1), x.dim(2)));
   const Bound bound = bind(plan, parameters);
-  const Tensor list = bound.on_target(find(parameters, plan.layers[0].weight.name + ".weight"));
+  const Tensor list = bound.on_target(find(parameters, "input_blocks.0.0.weight"));
   if (!list) return {};
   const Tensor told = tell(plan, parameters, emb);
   Tensor y(x.shape(), target);
   const auto* const bytes = reinterpret_cast<const unsigned char*>(list.data<uint32_t>());
   const kernels::WholeNetworkArgs args{
       .n = x.dim(0),
-      .height = x.dim(1),
-      .width = x.dim(2),
+      .side = x.dim(1),
       .channels = x.dim(3),
       .layers = reinterpret_cast<const WholeNetworkLayer*>(bytes),
       .layer_count = std::ssize(plan.layers),

@@ -11,29 +11,41 @@
 namespace diffscm {
 namespace {
 
-using kernels::WholeNetworkLayer;
-constexpr int64_t kPlane = WholeNetworkLayer::kPlaneChannels;
+using kernels::WholeNetworkLayer, kernels::WholeNetworkPlane;
+constexpr int64_t kPlane = WholeNetworkPlane::kChannels;
 
 // Thrown inside and caught in plan_whole_network: one more reason why not.
 struct Unfit {
   std::string why;
 };
 
-// First-fit allocation of the arena. A place is given back when the last of its owners goes.
+// First-fit allocation of the arena, from either end. A place is given back when the last of its owners goes.
 class Arena {
  public:
   explicit Arena(int64_t bytes) : bytes_(bytes) {}
 
+  // Or outside, without any of the arena.
   using Place = std::shared_ptr<const int32_t>;
-  Place take(int64_t bytes) {
+  // The lowest place, or the highest.
+  Place take(int64_t bytes, bool high) {
     bytes = (bytes + kAlignment - 1) / kAlignment * kAlignment;
-    int64_t at = 0;
-    for (const auto& [begin, end] : taken_) {
-      if (begin - at >= bytes) break;
-      at = end;
+    int64_t low = 0, end = bytes_ / kAlignment * kAlignment;  // of the gap to take it from
+    if (high) {
+      for (auto taken = taken_.rbegin(); taken != taken_.rend(); ++taken) {
+        low = taken->second;
+        if (end - low >= bytes) break;
+        end = taken->first;
+        low = 0;
+      }
+    } else {
+      for (const auto& [begin, taken_end] : taken_) {
+        if (begin - low >= bytes) break;
+        low = taken_end;
+      }
     }
-    if (at + bytes > bytes_)
+    if (low + bytes > end)
       throw Unfit{fmt::format("its activations need more than {} bytes of shared memory", bytes_)};
+    const int64_t at = high ? end - bytes : low;
     taken_[at] = at + bytes;
     most_ = std::max(most_, at + bytes);
     return Place(new int32_t(static_cast<int32_t>(at)), [this](const int32_t* place) {
@@ -54,11 +66,10 @@ struct Image {
   std::vector<Arena::Place> planes;
 
   int64_t channels() const { return kPlane * std::ssize(planes); }
-  int64_t plane_bytes() const { return side * side * kPlane * 2; }
+  int64_t plane_bytes() const { return WholeNetworkPlane{static_cast<int32_t>(side)}.bytes(); }
 };
 
 void fill(std::span<int32_t> to, const std::vector<Arena::Place>& planes) {
-  std::ranges::fill(to, WholeNetworkLayer::kNone);
   if (planes.size() > to.size())
     throw Unfit{fmt::format("a layer reads or writes {} channels", kPlane * std::ssize(planes))};
   for (size_t i = 0; i < planes.size(); ++i) to[i] = *planes[i];
@@ -103,12 +114,16 @@ class Planner {
   }
 
  private:
+  // Large planes below, small ones above: so that gaps of small ones do not part the large.
+  Arena::Place take_plane(const Image& image) {
+    return arena_.take(image.plane_bytes(), image.side < config_.image_size);
+  }
   Image take(int64_t side, int64_t channels) {
     if (channels % kPlane != 0)
       throw Unfit{fmt::format("it has {} channels, no multiple of {}", channels, kPlane)};
     Image image{side, {}};
     for (int64_t i = 0; i < channels / kPlane; ++i)
-      image.planes.push_back(arena_.take(image.plane_bytes()));
+      image.planes.push_back(take_plane(image));
     return image;
   }
 
@@ -117,12 +132,19 @@ class Planner {
     WholeNetworkLayer& l = planned.layer;
     l = {};
     l.kind = kind;
-    l.height = l.width = static_cast<int32_t>(from.side);
-    l.planes = static_cast<int32_t>(from.planes.size());
+    l.side = static_cast<int32_t>(from.side);
+    l.inverse = WholeNetworkPlane{l.side}.inverse();
+    l.planes = l.at_once = static_cast<int32_t>(from.planes.size());
     fill(l.in, from.planes);
+    fill(l.read, from.planes);
+    l.eps = static_cast<float>(config_.norm_eps);
     l.scale_shift = l.told_bias = WholeNetworkLayer::kNone;
-    fill(l.added, {});
     return planned;
+  }
+  int32_t groups_of(int64_t channels) const {
+    if (channels % config_.norm_groups != 0)
+      throw Unfit{fmt::format("{} channels in {} groups", channels, config_.norm_groups)};
+    return static_cast<int32_t>(config_.norm_groups);
   }
 
   // Group norm of the input on its way to `to`, all planes at once or one after the other.
@@ -130,14 +152,11 @@ class Planner {
                 bool silu) {
     WholeNetworkLayer& l = planned.layer;
     planned.norm = name;
-    l.groups = static_cast<int32_t>(config_.norm_groups);
+    l.groups = groups_of(l.planes * kPlane);
     l.silu = silu;
-    l.eps = static_cast<float>(config_.norm_eps);
     l.at_once = static_cast<int32_t>(to.size());
     for (int32_t i = 0; i < l.planes; ++i)
-      l.normalised[i] = *to[static_cast<size_t>(i) % to.size()];
-    if (l.planes * kPlane % l.groups != 0)
-      throw Unfit{fmt::format("{} channels in {} groups", l.planes * kPlane, l.groups)};
+      l.read[i] = *to[static_cast<size_t>(i) % to.size()];
   }
 
   // A convolution to `to`, whose side decides between plain and halving.
@@ -145,41 +164,53 @@ class Planner {
                             const std::vector<Arena::Place>& to, int64_t to_side,
                             int64_t first_out = 0) {
     PlannedLayer& planned = add(WholeNetworkLayer::Kind::convolution, from);
-    planned.weight = {name, first_out, std::ssize(to)};
+    planned.weight = {.name = name, .first_out = first_out};
     WholeNetworkLayer& l = planned.layer;
-    l.side = filter;
+    l.taps_side = filter;
     l.tap_y = l.tap_x = -(filter / 2);
     l.stride = static_cast<int32_t>(from.side / to_side);
-    l.out_height = l.out_width = l.out_row = static_cast<int32_t>(to_side);
+    l.out_side = static_cast<int32_t>(to_side);
     l.out_planes = static_cast<int32_t>(to.size());
     l.out_step = 1;
     fill(l.out, to);
-    require_rows(l);
+    require_tiles(l);
     return planned;
   }
-  void require_rows(const WholeNetworkLayer& l) const {
-    if (l.out_height * l.out_width > limits_.most_rows[l.out_planes - 1])
-      throw Unfit{fmt::format("a layer has {} channels of {}x{} pixels", kPlane * l.out_planes,
-                              l.out_height, l.out_width)};
+  void require_tiles(const WholeNetworkLayer& l) const {
+    if (WholeNetworkPlane{l.side}.tiles() > limits_.most_tiles[l.out_planes - 1])
+      throw Unfit{fmt::format("a layer makes {} channels of {}x{} pixels", kPlane * l.out_planes,
+                              l.side, l.side)};
+  }
+  // A 1x1 convolution of `from` joins the sums; without a name the planes themselves do.
+  void add_shortcut(PlannedLayer& planned, const std::string& name, const Image& from) {
+    planned.shortcut.name = name;
+    if (name.empty()) planned.shortcut.use = PlannedWeight::Use::identity;
+    WholeNetworkLayer& l = planned.layer;
+    l.shortcuts = static_cast<int32_t>(from.planes.size());
+    fill(l.shortcut, from.planes);
+    l.restored = l.out[0];
   }
 
   Image stem() {
+    const int32_t channels = static_cast<int32_t>(config_.in_channels);
     Image h = take(config_.image_size, config_.channels_at(0));
-    PlannedLayer& planned = add(WholeNetworkLayer::Kind::stem, {h.side, {}});
-    planned.weight.name = "input_blocks.0.0";
-    planned.layer.image_channels = static_cast<int32_t>(config_.in_channels);
-    planned.layer.out_planes = static_cast<int32_t>(h.planes.size());
-    fill(planned.layer.out, h.planes);
-    planned.layer.scratch = *arena_.take(planned.layer.scratch_bytes());
+    const Image seen = take(config_.image_size, kPlane * kernels::unfolded_planes(channels));
+    PlannedLayer& unfold = add(WholeNetworkLayer::Kind::unfold, seen);
+    unfold.layer.image_channels = channels;
+    PlannedLayer& planned = convolution("input_blocks.0.0", 1, seen, h.planes, h.side);
+    planned.weight.use = PlannedWeight::Use::unfolded;
     return h;
   }
 
   void last(Image h) {
     PlannedLayer& planned = add(WholeNetworkLayer::Kind::last, h);
-    planned.weight.name = "out.2";
-    planned.layer.image_channels = static_cast<int32_t>(config_.in_channels);
-    add_norm(planned, "out.0", h.planes, true);
-    planned.layer.scratch = *arena_.take(planned.layer.scratch_bytes());
+    planned.weight = {.name = "out.2", .use = PlannedWeight::Use::last};
+    WholeNetworkLayer& l = planned.layer;
+    l.image_channels = static_cast<int32_t>(config_.in_channels);
+    l.taps_side = 3;
+    l.tap_y = l.tap_x = -1;
+    const Image normalised = take(h.side, kPlane);
+    add_norm(planned, "out.0", normalised.planes, true);
   }
 
   Image stage(const std::string& name, int64_t level, Image x, Image skip) {
@@ -188,7 +219,7 @@ class Planner {
   }
 
   // The norm's result takes the place where the first convolution's output will be, which the
-  // second norm and the second convolution then do not leave.
+  // second convolution then does not leave.
   Image residual(const std::string& name, int64_t channels, Image x, Image skip) {
     x.planes.insert(x.planes.end(), skip.planes.begin(), skip.planes.end());
     skip = {};
@@ -197,25 +228,20 @@ class Planner {
     constexpr int64_t kSmall = 64 << 10;
     if (std::ssize(x.planes) * x.plane_bytes() <= kSmall)
       while (normalised.size() < x.planes.size())
-        normalised.push_back(arena_.take(x.plane_bytes()));
+        normalised.push_back(take_plane(x));
     normalised.resize(std::min(normalised.size(), x.planes.size()));
 
     PlannedLayer& first = convolution(name + ".in_layers.2", 3, x, h.planes, x.side);
     add_norm(first, name + ".in_layers.0", normalised, true);
     const int64_t told = tell(name, config_.scale_shift ? 2 * channels : channels);
-    if (!config_.scale_shift) first.layer.told_bias = static_cast<int32_t>(told);
+    (config_.scale_shift ? first.layer.scale_shift : first.layer.told_bias) =
+        static_cast<int32_t>(told);
+    first.out_norm = name + ".out_layers.0";
+    first.layer.out_groups = groups_of(channels);
     normalised.clear();
 
     PlannedLayer& second = convolution(name + ".out_layers.3", 3, h, h.planes, x.side);
-    add_norm(second, name + ".out_layers.0", h.planes, true);
-    if (config_.scale_shift) second.layer.scale_shift = static_cast<int32_t>(told);
-    if (x.channels() == channels) {
-      fill(second.layer.added, x.planes);
-    } else {
-      second.shortcut = {name + ".skip_connection", 0, std::ssize(h.planes)};
-      second.layer.shortcuts = static_cast<int32_t>(x.planes.size());
-      fill(second.layer.shortcut, x.planes);
-    }
+    add_shortcut(second, x.channels() == channels ? "" : name + ".skip_connection", x);
     return h;
   }
 
@@ -246,7 +272,7 @@ class Planner {
       attend.layer.out_planes = static_cast<int32_t>(h.planes.size());
       fill(attend.layer.out, h.planes);
     }
-    fill(convolution(name + ".proj_out", 1, h, x.planes, x.side).layer.added, x.planes);
+    add_shortcut(convolution(name + ".proj_out", 1, h, x.planes, x.side), "", x);
     return x;
   }
 
@@ -261,45 +287,36 @@ class Planner {
     Image h = take(2 * x.side, x.channels());
     for (int phase = 0; phase < 4; ++phase) {
       PlannedLayer& planned = convolution(name, 1, x, h.planes, x.side);
+      planned.weight.use = PlannedWeight::Use::phase;
       planned.weight.phase = phase;
       WholeNetworkLayer& l = planned.layer;
-      l.side = 2;
+      l.taps_side = 2;
       l.tap_y = phase / 2 - 1;
       l.tap_x = phase % 2 - 1;
-      l.out_row = static_cast<int32_t>(h.side);
+      l.out_side = static_cast<int32_t>(h.side);
       l.out_step = 2;
+      l.joins = phase > 0;
       l.out_y = phase / 2;
       l.out_x = phase % 2;
     }
     return h;
   }
 
-  struct Skip {
-    Image image;  // without planes: it waits in device memory, at `saved`
-    int64_t channels, saved;
-  };
-
-  void keep(const Image& h) {
-    if (outside_ == 0) {
-      skips_.push_back({h, h.channels(), 0});
-      return;
+  void keep(Image h) {
+    if (outside_ > 0) {
+      --outside_;
+      add(WholeNetworkLayer::Kind::save, h).layer.saved = static_cast<int32_t>(plan_.saved_bytes);
+      for (Arena::Place& place : h.planes) {
+        place = std::make_shared<const int32_t>(~static_cast<int32_t>(plan_.saved_bytes));
+        plan_.saved_bytes += h.plane_bytes();
+      }
     }
-    --outside_;
-    PlannedLayer& planned = add(WholeNetworkLayer::Kind::save, h);
-    planned.layer.saved = static_cast<int32_t>(plan_.saved_bytes);
-    skips_.push_back({{h.side, {}}, h.channels(), plan_.saved_bytes});
-    plan_.saved_bytes += std::ssize(h.planes) * h.plane_bytes();
+    skips_.push_back(std::move(h));
   }
   Image kept() {
-    const Skip skip = std::move(skips_.back());
+    Image skip = std::move(skips_.back());
     skips_.pop_back();
-    if (!skip.image.planes.empty()) return skip.image;
-    Image h = take(skip.image.side, skip.channels);
-    WholeNetworkLayer& l = add(WholeNetworkLayer::Kind::restore, {h.side, {}}).layer;
-    l.planes = static_cast<int32_t>(h.planes.size());
-    fill(l.out, h.planes);
-    l.saved = static_cast<int32_t>(skip.saved);
-    return h;
+    return skip;
   }
 
   const UNetConfig& config_;
@@ -307,7 +324,7 @@ class Planner {
   int outside_;
   WholeNetworkPlan plan_;
   Arena arena_;
-  std::vector<Skip> skips_;
+  std::vector<Image> skips_;
 };
 
 std::string unfit_option(const UNetConfig& config) {

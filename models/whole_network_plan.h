@@ -14,18 +14,19 @@ namespace diffscm {
 
 struct UNetConfig;
 
-// Part of the weights of one convolution.
+// Part of the weights of one convolution, as kernels::WholeNetworkPackArgs makes them.
 struct PlannedWeight {
-  std::string name;  // of the convolution: NAME.weight, NAME.bias
-  int64_t first_out = 0, out_planes = 1;
-  int phase = -1;  // kernels::WholeNetworkPackArgs
-  bool operator<=>(const PlannedWeight&) const = default;
+  using Use = kernels::WholeNetworkPackArgs::Use;
+  std::string name;  // of the convolution: NAME.weight, NAME.bias; empty: none, or the identity
+  Use use = Use::taps;
+  int phase = 0;
+  int64_t first_out = 0;
 };
 
 struct PlannedLayer {
   kernels::WholeNetworkLayer layer;  // without its pointers
-  PlannedWeight weight, shortcut;    // empty names: none
-  std::string norm;                  // NAME.weight is gamma, NAME.bias beta
+  PlannedWeight weight, shortcut;
+  std::string norm, out_norm;        // NAME.weight is gamma, NAME.bias beta; empty: none
 };
 
 // Columns of the table `told`: what a residual block makes of the embedding of time and condition.
@@ -41,10 +42,10 @@ struct WholeNetworkPlan {
   int64_t told_width = 0, arena_bytes = 0, saved_bytes = 0;
 };
 
-// What a block has. most_rows: places of one convolution's output, for one plane and for two.
+// What a block has. most_tiles: of a convolution's input, for one plane of output and for two.
 struct WholeNetworkLimits {
   int64_t arena_bytes;
-  int most_rows[kernels::WholeNetworkLayer::kMostOutPlanes];
+  int most_tiles[kernels::WholeNetworkLayer::kMostOutPlanes];
 };
 
 WholeNetworkPlan plan_whole_network(const UNetConfig& config, const WholeNetworkLimits& limits);

@@ -4,7 +4,8 @@
 //
 // The layers are data (kernels/whole_network.h); the kernel only knows how each kind is done. All
 // warps work on one layer at a time, between two barriers. One block fills a multiprocessor: 16
-// warps with 128 registers each, and up to all of its shared memory.
+// warps with 128 registers each, and up to all of its shared memory. Compiled for sm_90a, whose
+// products read their operands from there; for other architectures the kernel is empty.
 #include "kernels/cuda/device/shared_limit.h"
 #include "kernels/cuda/whole_network_attention.h"
 #include "kernels/cuda/whole_network_convolution.h"
@@ -33,76 +34,100 @@ __device__ void next_layer(WholeShared& shared, const WholeNetworkLayer* layers,
 __global__ void __launch_bounds__(kWholeThreads, 1)
     whole_network_kernel(WholeNetworkArgs args, unsigned char* saved) {
   follow_previous_kernel();
-  auto& shared = shared_memory<WholeShared>();
-  const int t = this_thread();
-  WeightStream weights;
-  weights.start(shared, args, static_cast<int>((args.n - blockIdx.x + gridDim.x - 1) / gridDim.x));
-  if (t < 128 / 4) reinterpret_cast<uint32_t*>(shared.zeros)[t] = 0;
+  if constexpr (kHasWarpgroups) {
+    auto& shared = shared_memory<WholeShared>();
+    const int t = this_thread();
+    WeightStream weights;
+    weights.start(shared, args,
+                  static_cast<int>((args.n - blockIdx.x + gridDim.x - 1) / gridDim.x));
+    if (t < 4) reinterpret_cast<uint32_t*>(shared.zeros)[t] = 0;
+    saved += blockIdx.x * args.saved_bytes;
 
-  const auto images = static_cast<int>(args.n), layers = static_cast<int>(args.layer_count);
-  for (int n = static_cast<int>(blockIdx.x); n < images; n += static_cast<int>(gridDim.x)) {
-    for (int layer = 0; layer < layers; ++layer) {
-      next_layer(shared, args.layers, layer);
-      int now = n;
-      forget_origin(now);  // rather than keep the image's addresses from layer to layer
-      const float* const told = args.told + now * args.told_width;
-      const int64_t image = now * args.height * args.width * args.channels;
-      using Kind = WholeNetworkLayer::Kind;
-      switch (shared.layer.kind) {
-        case Kind::stem:
-          stem(shared, args.x + image);
-          break;
-        case Kind::convolution:
-          convolve(shared, weights, args, told);
-          break;
-        case Kind::attention:
-          attend(shared);
-          break;
-        case Kind::save:
-          save(shared, saved + blockIdx.x * args.saved_bytes);
-          break;
-        case Kind::restore:
-          restore(shared, saved + blockIdx.x * args.saved_bytes);
-          break;
-        case Kind::last:
-          last(shared, told, args.y + image);
-          break;
+    const auto images = static_cast<int>(args.n), layers = static_cast<int>(args.layer_count);
+    for (int n = static_cast<int>(blockIdx.x); n < images; n += static_cast<int>(gridDim.x)) {
+      for (int layer = 0; layer < layers; ++layer) {
+        next_layer(shared, args.layers, layer);
+        int now = n;
+        forget_origin(now);  // rather than keep the image's addresses from layer to layer
+        const float* const told = args.told + now * args.told_width;
+        const int64_t image = now * args.side * args.side * args.channels;
+        using Kind = WholeNetworkLayer::Kind;
+        switch (shared.layer.kind) {
+          case Kind::unfold:
+            unfold(shared, args.x + image);
+            break;
+          case Kind::convolution:
+          case Kind::last:
+            if (shared.layer.out_planes == 2)
+              convolve<2>(shared, weights, args, told, saved, args.y + image);
+            else
+              convolve<1>(shared, weights, args, told, saved, args.y + image);
+            break;
+          case Kind::attention:
+            attend(shared);
+            break;
+          case Kind::save:
+            save(shared, saved);
+            break;
+        }
       }
     }
   }
 }
 
-// A thread makes the eight numbers of one lane's load: two n8 by the lane's pairs of k16.
+// One number of a packed weight (WholeNetworkPackArgs).
+__device__ float packed_number(const WholeNetworkPackArgs& args, int64_t tap, int64_t column,
+                               int64_t c) {
+  using Use = WholeNetworkPackArgs::Use;
+  const int64_t filter = args.filter, out = args.first_out + column;
+  const auto weight = [&](int64_t k, int64_t row, int64_t of_row, int64_t channel) {
+    return args.weight[((k * filter + row) * filter + of_row) * args.c + channel];
+  };
+  const auto part = [](float w, bool low) {
+    const float high = to_float(from_float<bf16>(w));
+    return low ? w - high : high;
+  };
+  switch (args.use) {
+    case Use::taps:
+      return weight(out, tap / filter, tap % filter, c);
+    case Use::identity:
+      return c == out ? 1 : 0;
+    case Use::unfolded: {
+      const int64_t seen = 9 * args.c, at = c % seen;
+      if (c / seen > 2) return 0;
+      return part(weight(out, at / args.c / 3, at / args.c % 3, at % args.c), c / seen == 2);
+    }
+    case Use::last:
+      if (column / 2 >= args.k) return 0;
+      return part(weight(column / 2, tap / filter, tap % filter, c), column % 2 != 0);
+    case Use::phase:
+      break;
+  }
+  // The filter's rows and columns that this tap adds up.
+  const auto taps_of = [](int64_t which, int odd, int64_t& first, int64_t& count) {
+    first = odd != 0 ? 2 * which : which;
+    count = which == odd ? 1 : 2;
+  };
+  int64_t row0 = 0, rows = 1, column0 = 0, columns = 1;
+  taps_of(tap / 2, args.phase / 2, row0, rows);
+  taps_of(tap % 2, args.phase % 2, column0, columns);
+  float sum = 0;
+  for (int64_t r = row0; r < row0 + rows; ++r)
+    for (int64_t s = column0; s < column0 + columns; ++s) sum += weight(out, r, s, c);
+  return sum;
+}
+
+// A thread makes eight channels of a column.
 __global__ void whole_network_pack_kernel(WholeNetworkPackArgs args) {
   follow_previous_kernel();
   const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= args.numel() / 8) return;
-  const int lane = static_cast<int>(i % 32), j = static_cast<int>(i / 32 % 4);
-  const int64_t out_plane = i / 128 % args.out_planes;
-  const int64_t tap = i / 128 / args.out_planes % args.taps();
-  const int64_t plane = i / 128 / args.out_planes / args.taps();
-  const int64_t filter = args.filter;
-
-  // The filter's rows and columns that this tap adds up.
-  int64_t row0 = tap / filter, rows = 1, column0 = tap % filter, columns = 1;
-  if (args.phase >= 0) {
-    const auto taps_of = [](int64_t which, int odd, int64_t& first, int64_t& count) {
-      first = odd != 0 ? 2 * which : which;
-      count = which == odd ? 1 : 2;
-    };
-    taps_of(tap / 2, args.phase / 2, row0, rows);
-    taps_of(tap % 2, args.phase % 2, column0, columns);
-  }
+  const int64_t column = i % args.columns, chunk = i / args.columns % WholeNetworkPlane::kChunks;
+  const int64_t unit = i / args.columns / WholeNetworkPlane::kChunks;
+  const int64_t c = (unit / args.taps() * WholeNetworkPlane::kChunks + chunk) * 8;
   float x[8];
 #pragma unroll
-  for (int k = 0; k < 8; ++k) {
-    const int64_t out = args.first_out + out_plane * 32 + (j % 2 * 2 + k / 4) * 8 + lane / 4;
-    const int64_t c = plane * 32 + j / 2 * 16 + lane % 4 * 2 + k / 2 % 2 * 8 + k % 2;
-    x[k] = 0;
-    for (int64_t r = row0; r < row0 + rows; ++r)
-      for (int64_t s = column0; s < column0 + columns; ++s)
-        x[k] += args.weight[((out * filter + r) * filter + s) * args.c + c];
-  }
+  for (int k = 0; k < 8; ++k) x[k] = packed_number(args, unit % args.taps(), column, c + k);
   store(args.packed + i * 8, from_floats<bf16>(x));
 }
 
@@ -125,14 +150,16 @@ void run(const WholeNetworkArgs& args, Stream stream) {
 int64_t arena_bytes() {
   return static_cast<int64_t>(most_shared_memory()) - static_cast<int64_t>(sizeof(WholeShared));
 }
-int most_rows(int out_planes) {
-  return kMostRows / out_planes;
+// Whose sums a warpgroup can hold.
+int most_tiles(int out_planes) {
+  constexpr int kSums = sizeof(WholeSums) / sizeof(float);
+  return kGroups * kSums / (WholeNetworkPlane::kChannels / 2 * out_planes);
 }
 
 }  // namespace
 
 const WholeNetwork& whole_network() {
-  static const WholeNetwork network{arena_bytes, most_rows, run, pack};
+  static const WholeNetwork network{has_wgmma, arena_bytes, most_tiles, run, pack};
   return network;
 }
 

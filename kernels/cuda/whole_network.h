@@ -1,42 +1,40 @@
 // What the parts of the whole-network kernel share: the block's shared memory, where a number of a
 // plane lies in it, and the stream of weights.
-//
-// A pixel of a plane is 64 bytes, two pixels fill the 32 banks. Its four 16-byte chunks of eight
-// channels are permuted, XOR with the number of the pair of pixels, so that the eight rows that one
-// ldmatrix reads (chunk c of eight neighbouring pixels) meet all banks:
-//
-//   pixels 0, 1   [c0 c1 c2 c3 | c0 c1 c2 c3]
-//   pixels 2, 3   [c1 c0 c3 c2 | c1 c0 c3 c2]
-//   pixels 4, 5   [c2 c3 c0 c1 | c2 c3 c0 c1]
-//   pixels 6, 7   [c3 c2 c1 c0 | c3 c2 c1 c0]
 #pragma once
 
 #include "kernels/cuda/device/async_copy.h"
-#include "kernels/cuda/device/cuda.h"
+#include "kernels/cuda/device/bulk_copy.h"
+#include "kernels/cuda/device/wgmma.h"
 #include "kernels/whole_network.h"
 
 namespace diffscm::kernels::DIFFSCM_TARGET {
 
-inline constexpr int kLog2Warps = 4, kWholeWarps = 1 << kLog2Warps;
-inline constexpr int kWholeThreads = 32 * kWholeWarps;
-inline constexpr int kMostTiles = 4;  // of 16 places by 32 channels, whose sums a warp can hold
-inline constexpr int kMostRows = 16 * kMostTiles * kWholeWarps;  // of one plane of output
-inline constexpr int kPixelBytes = 2 * WholeNetworkLayer::kPlaneChannels;
-inline constexpr int kMostChannels =
-    WholeNetworkLayer::kMostPlanes * WholeNetworkLayer::kPlaneChannels;
+inline constexpr int kGroups = 2, kWarpsOfGroup = kWarpgroup / kWarp;
+inline constexpr int kWholeWarps = kGroups * kWarpsOfGroup;
+inline constexpr int kWholeThreads = kGroups * kWarpgroup;
+inline constexpr int kPosition = 16;  // bytes
+inline constexpr int kMostChannels = WholeNetworkLayer::kMostPlanes * WholeNetworkPlane::kChannels;
+inline constexpr int kMostColumns =
+    WholeNetworkLayer::kMostOutPlanes * WholeNetworkPlane::kChannels;
 
 using Pair = Vector<float, 2>;
 
 struct alignas(128) WholeShared {
-  static constexpr int kStages = 2;
+  static constexpr int kStages = 3;
   unsigned char stage[kStages][WholeNetworkStage::kBytes];  // weights
-  unsigned char zeros[128];                                 // the pixel outside the image
-  WholeNetworkLayer layer;                                  // the one that all are at
-  WholeNetworkStage next[kStages];  // what is copied to each `stage` next; no bytes: nothing
-  int looked_up, images;     // of the list of stages; whose stages have not all been looked up
-  int moved[9];              // by each of its taps, in pixels
-  Pair norm[kMostChannels];  // of its input: y = [0] x + [1]
-  Pair partial[kWholeWarps][WholeNetworkLayer::kPlaneChannels];
+  // Read, and written, in place of a pixel that is not in the image.
+  alignas(16) unsigned char zeros[kPosition], spare[kPosition];
+  WholeNetworkLayer layer;              // the one that all are at
+  WholeNetworkStage next;               // what is copied to a `stage` next
+  CopyBarrier arrived[kStages];
+  int stage_at, stages_left;  // in the list of stages, behind `next`; to be copied, of all images
+  int units[WholeNetworkLayer::kMostPlanes * 9];  // list_units
+  float bias[kMostColumns];   // all that is added to a channel of the output
+  union {                     // the one, and then the other
+    // Of the input, then of the output: y = [0] x + [1].
+    alignas(16) Pair norm[kMostChannels];
+    Pair partial[kWholeWarps][kMostColumns];  // of the output's sums, by warp
+  };
 
   __device__ unsigned char* arena() { return reinterpret_cast<unsigned char*>(this + 1); }
 };
@@ -52,72 +50,94 @@ __device__ inline int this_thread() {
 __device__ inline int this_lane() {
   return this_thread() & (kWarp - 1);
 }
+// The same in all lanes, which the compiler so knows. The whole warp.
 __device__ inline int this_warp() {
-  return this_thread() >> 5;
+  return __shfl_sync(kFullMask, this_thread() >> 5, 0);
 }
 
-// Bytes from a plane's beginning to eight channels of a pixel.
-__device__ inline int chunk_at(int pixel, int chunk) {
-  return pixel * kPixelBytes + ((pixel << 3 & 0x30) ^ chunk << 4);
+// A row of the matrix product as row and column of the image (whose last column is the zero after
+// it), by a multiplication: exact for up to 2048 rows of up to 64 pixels. inverse: of the pitch
+// (WholeNetworkPlane).
+struct PixelOfRow {
+  int pitch, inverse;
+  __device__ int y(int row) const { return row * inverse >> 20; }
+  __device__ int x(int row, int y) const { return row - y * pitch; }
+};
+
+// Eight channels at a position.
+__device__ inline unsigned char* at_position(unsigned char* plane, int position) {
+  return plane + kPosition * position;
+}
+__device__ inline const unsigned char* at_position(const unsigned char* plane, int position) {
+  return plane + kPosition * position;
+}
+__device__ inline void store_eight(unsigned char* to, const float (&x)[8]) {
+  store_shared(reinterpret_cast<bf16*>(to), from_floats<bf16>(x));
 }
 
-__device__ inline Vector<bf16, 8> load_chunk(const unsigned char* plane, int pixel, int chunk) {
-  return load<8>(reinterpret_cast<const bf16*>(plane + chunk_at(pixel, chunk)));
-}
-__device__ inline void store_chunk(unsigned char* plane, int pixel, int chunk,
-                                   const float (&x)[8]) {
-  store_shared(reinterpret_cast<bf16*>(plane + chunk_at(pixel, chunk)), from_floats<bf16>(x));
+// The zeros around a plane's image. All threads, no barrier.
+__device__ inline void clear_borders(unsigned char* plane, const WholeNetworkPlane& p) {
+  constexpr int kShare = kWarp * kWholeWarps / WholeNetworkPlane::kChunks;  // of a chunk
+  const int thread = this_thread(), chunk = thread / kShare;
+  const int above = p.pitch() + 1, left = p.side - 1;  // the first zero at the left is among those
+  const auto zeros = std::bit_cast<Vector<bf16, 8>>(uint4{});
+  const auto clear = [&](int position) {
+    store_shared(reinterpret_cast<bf16*>(at_position(plane, position)), zeros);
+  };
+  for (int i = thread % kShare; i < above + left; i += kShare) {
+    clear(chunk * p.chunk() + (i < above ? i : (i - above + 2) * p.pitch()));
+    if (chunk == 0 && i < above) clear(WholeNetworkPlane::kChunks * p.chunk() + i);
+  }
 }
 
-// The stages of all images of the block, one after the other, one ahead of their use: so the first
-// weights of a layer arrive while the layer before it is still computed. One thread reads the list,
-// another stage ahead.
+// The stages of all images of the block, one after the other, two ahead of their use: so the first
+// weights of a layer arrive while the layer before it is still computed. One thread starts the
+// copies, and has the list's next entry copied to where it will look for it.
 class WeightStream {
  public:
   __device__ void start(WholeShared& shared, const WholeNetworkArgs& args, int images) {
-    if (looks_up()) {
-      shared.looked_up = 0;
-      shared.images = images;
+    if (starts()) {
+      shared.stage_at = 0;
+      shared.stages_left = images * static_cast<int>(args.stage_count);
+      for (CopyBarrier& barrier : shared.arrived) initialise(barrier, 1);
+      look_up(shared, args);
     }
-    look_up(shared, args, 0);
     __syncthreads();
-    copy(shared, args, 0);
+    for (int slot = 0; slot < WholeShared::kStages - 1; ++slot) copy(shared, args, slot);
   }
-  // Waits for the next stage. A barrier: what was written to shared memory before may be read, and
-  // nobody reads the stage before any more.
-  __device__ const unsigned char* take(WholeShared& shared, const WholeNetworkArgs& args) {
-    async_copy_wait<0>();
+  // Waits for the next stage, and says which it is. A barrier: what was written to shared memory
+  // before may be read, also by wgmma, and nobody reads the stage before any more.
+  __device__ int take(WholeShared& shared, const WholeNetworkArgs& args) {
+    async_proxy_fence();
     __syncthreads();
-    const int slot = slot_;
-    slot_ = 1 - slot;
-    copy(shared, args, slot_);
-    return shared.stage[slot];
+    const int slot = slot_, phase = phase_;
+    slot_ = slot == WholeShared::kStages - 1 ? 0 : slot + 1;
+    if (slot_ == 0) phase_ = 1 - phase;
+    copy(shared, args, slot == 0 ? WholeShared::kStages - 1 : slot - 1);
+    wait_for_copies(shared.arrived[slot], phase);
+    return slot;
   }
 
  private:
-  static_assert(WholeShared::kStages == 2);
-  static __device__ bool looks_up() { return this_thread() == kWholeThreads - 1; }
+  static __device__ bool starts() { return this_thread() == kWholeThreads - 1; }
 
-  __device__ void copy(WholeShared& shared, const WholeNetworkArgs& args, int slot) {
-    const WholeNetworkStage& next = shared.next[slot];
-    const int bytes = next.bytes;
-    const auto* const from = reinterpret_cast<const unsigned char*>(next.weights);
-    for (int at = 16 * this_thread(); at < bytes; at += 16 * kWholeThreads)
-      async_copy_16(shared.stage[slot] + at, from + at, true);
+  static __device__ void copy(WholeShared& shared, const WholeNetworkArgs& args, int slot) {
+    if (!starts() || shared.stages_left == 0) return;
+    --shared.stages_left;
+    async_copy_wait<0>();
+    const WholeNetworkStage stage = shared.next;
+    expect_copies(shared.arrived[slot], stage.bytes);
+    bulk_copy(shared.stage[slot], stage.weights, stage.bytes, shared.arrived[slot]);
+    look_up(shared, args);
+  }
+  static __device__ void look_up(WholeShared& shared, const WholeNetworkArgs& args) {
+    const int at = shared.stage_at;
+    async_copy_16(&shared.next, args.stages + at, true);
     async_copy_commit();
-    look_up(shared, args, 1 - slot);
-  }
-  __device__ void look_up(WholeShared& shared, const WholeNetworkArgs& args, int slot) {
-    if (!looks_up()) return;
-    shared.next[slot] =
-        shared.images > 0 ? args.stages[shared.looked_up] : WholeNetworkStage{nullptr, 0, 0};
-    if (++shared.looked_up == static_cast<int>(args.stage_count)) {
-      shared.looked_up = 0;
-      --shared.images;
-    }
+    shared.stage_at = at + 1 == static_cast<int>(args.stage_count) ? 0 : at + 1;
   }
 
-  int slot_ = 0;
+  int slot_ = 0, phase_ = 0;
 };
 
 }  // namespace diffscm::kernels::DIFFSCM_TARGET

@@ -10,18 +10,28 @@
 
 namespace diffscm::kernels::DIFFSCM_TARGET {
 
-// Chunk `chunk`, of eight channels, of one pixel of a list of planes.
-__device__ inline const unsigned char* chunk_of(const WholeShared& shared, int pixel, int chunk) {
-  const auto* arena = reinterpret_cast<const unsigned char*>(&shared + 1);
-  return arena + shared.layer.in[chunk / 4] + chunk_at(pixel, chunk % 4);
-}
+// Where chunk `chunk`, of eight channels, of a pixel of a list of planes lies.
+struct PixelChunks {
+  unsigned char* arena;
+  WholeNetworkPlane plane;
+  PixelOfRow pixel;
+
+  __device__ explicit PixelChunks(WholeShared& shared)
+      : arena(shared.arena()), plane{shared.layer.side}, pixel{plane.side, ((1 << 20) - 1 + plane.side) / plane.side} {}
+  __device__ unsigned char* operator()(const int32_t* places, int token, int chunk) const {
+    const int position = plane.first() + token + pixel.y(token);
+    return at_position(arena + places[chunk / 4], chunk % 4 * plane.chunk() + position);
+  }
+};
 
 // Queries [row0, row0 + 16) of a head whose q, k, v begin at chunks q, q + width / 8, ...
 template <int width>
 __device__ inline void attend(WholeShared& shared, int head, int row0) {
   constexpr int kKeys = 64, kChunks = width / 8;
   const WholeNetworkLayer& layer = shared.layer;
-  const int tokens = layer.height * layer.width, last = tokens - 1;
+  const PixelChunks place(shared);
+  const auto chunk_of = [&](int token, int chunk) { return place(layer.in, token, chunk); };
+  const int tokens = layer.side * layer.side, last = tokens - 1;
   const int lane = this_lane();
   const int q = head * 3 * kChunks, k = q + kChunks, v = k + kChunks;
   const float scale = 1 / sqrtf(static_cast<float>(width));
@@ -35,13 +45,13 @@ __device__ inline void attend(WholeShared& shared, int head, int row0) {
 #pragma unroll
     for (int d = 0; d < kChunks; d += 2) {
       uint32_t a[4];
-      ldmatrix_x4(a, chunk_of(shared, min(row0 + lane % 16, last), q + d + lane / 16));
+      ldmatrix_x4(a, chunk_of(min(row0 + lane % 16, last), q + d + lane / 16));
 #pragma unroll
       for (int u = 0; u < kKeys; u += 16) {
         if (u0 + u >= tokens) break;
         uint32_t b[4];
         const int key = min(u0 + u + lane / 16 * 8 + lane % 8, last);
-        ldmatrix_x4(b, chunk_of(shared, key, k + d + lane / 8 % 2));
+        ldmatrix_x4(b, chunk_of(key, k + d + lane / 8 % 2));
         mma_m16n8k16(s[u / 8], a, {b[0], b[1]});
         mma_m16n8k16(s[u / 8 + 1], a, {b[2], b[3]});
       }
@@ -89,7 +99,7 @@ __device__ inline void attend(WholeShared& shared, int head, int row0) {
       for (int d = 0; d < kChunks; d += 2) {
         uint32_t b[4];
         ldmatrix_x4_transposed(b,
-                               chunk_of(shared, min(u0 + u + lane % 16, last), v + d + lane / 16));
+                               chunk_of(min(u0 + u + lane % 16, last), v + d + lane / 16));
         mma_m16n8k16(o[d], a, {b[0], b[1]});
         mma_m16n8k16(o[d + 1], a, {b[2], b[3]});
       }
@@ -106,8 +116,7 @@ __device__ inline void attend(WholeShared& shared, int head, int row0) {
 #pragma unroll
     for (int j = 0; j < kChunks; ++j) {
       const int chunk = head * kChunks + j;
-      unsigned char* const to =
-          shared.arena() + layer.out[chunk / 4] + chunk_at(row, chunk % 4) + lane % 4 * 4;
+      unsigned char* const to = place(layer.out, row, chunk) + lane % 4 * 4;
       store_shared(reinterpret_cast<bf16*>(to),
                    from_floats<bf16>({o[j][2 * half] / sum, o[j][2 * half + 1] / sum}));
     }
@@ -117,7 +126,7 @@ __device__ inline void attend(WholeShared& shared, int head, int row0) {
 // One layer. All threads; the output may be read after a barrier.
 __device__ inline void attend(WholeShared& shared) {
   const WholeNetworkLayer& layer = shared.layer;
-  const int tiles = static_cast<int>(ceil_div(layer.height * layer.width, 16));
+  const int tiles = static_cast<int>(ceil_div(layer.side * layer.side, 16));
   const int width = 32 * layer.out_planes / layer.heads;
   for (int i = this_warp(); i < layer.heads * tiles; i += kWholeWarps) {
     const int head = i / tiles, row0 = i % tiles * 16;

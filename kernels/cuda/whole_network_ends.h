@@ -1,112 +1,71 @@
-// Where the whole-network kernel meets device memory: the first and the last convolution, whose one
-// to four channels of image stay f32 as with the operators, and the planes that wait outside.
+// Where the whole-network kernel meets device memory: the image, as the planes that the first
+// convolution reads, and the planes that wait outside.
 #pragma once
 
-#include "kernels/cuda/whole_network_norm.h"
+#include "kernels/cuda/whole_network.h"
 
 namespace diffscm::kernels::DIFFSCM_TARGET {
 
-// planes = 3x3 convolution of the image. A thread makes eight channels of a pixel.
-__device__ inline void stem(WholeShared& shared, const float* image) {
+// What a 3x3 filter sees of the image at each pixel (kernels/whole_network.h). A thread makes a
+// pixel's.
+template <int channels>
+__device__ inline void unfold(WholeShared& shared, const float* image) {
+  constexpr int kSeen = 9 * channels, kPlanes = unfolded_planes(channels);
   const WholeNetworkLayer& layer = shared.layer;
-  const int t = this_thread();
-  const int pixels = layer.height * layer.width, of_image = layer.image_channels;
-  const int outs = 32 * layer.out_planes, taps = 9 * of_image;
-  auto* const weight = reinterpret_cast<float*>(shared.arena() + layer.scratch);  // [tap][out]
-  float* const x = weight + taps * outs;                                          // as it comes
-  for (int i = t; i < taps * outs; i += kWholeThreads)
-    weight[i % taps * outs + i / taps] = layer.weight[i];
-  for (int i = t; i < pixels * of_image; i += kWholeThreads) x[i] = image[i];
-  __syncthreads();
-
-  const int chunks = outs / 8;
-  for (int i = t; i < pixels * chunks; i += kWholeThreads) {
-    const int pixel = i / chunks, out = i % chunks * 8;
-    const int y = pixel / layer.width, column = pixel % layer.width;
-    float sum[8];
+  const WholeNetworkPlane plane{layer.side};
+  const PixelOfRow pixel{plane.pitch(), layer.inverse};
+  for (int row = this_thread(); row < plane.rows(); row += kWholeThreads) {
+    const int y = pixel.y(row), x = pixel.x(row, y);
+    if (x == layer.side) continue;
+    float seen[kSeen];
 #pragma unroll
-    for (int k = 0; k < 8; ++k) sum[k] = layer.bias != nullptr ? layer.bias[out + k] : 0;
     for (int tap = 0; tap < 9; ++tap) {
-      const int at_y = y + tap / 3 - 1, at_x = column + tap % 3 - 1;
-      if (at_y < 0 || at_y >= layer.height || at_x < 0 || at_x >= layer.width) continue;
-      for (int c = 0; c < of_image; ++c) {
-        const float value = x[(at_y * layer.width + at_x) * of_image + c];
-        const float* const w = weight + (tap * of_image + c) * outs + out;
+      const int at_y = y + tap / 3 - 1, at_x = x + tap % 3 - 1;
+      const bool inside = at_y >= 0 && at_y < layer.side && at_x >= 0 && at_x < layer.side;
 #pragma unroll
-        for (int k = 0; k < 8; k += 4) {
-          const auto four = load<4>(w + k);
-#pragma unroll
-          for (int m = 0; m < 4; ++m) sum[k + m] += four[m] * value;
-        }
-      }
+      for (int c = 0; c < channels; ++c)
+        seen[tap * channels + c] =
+            inside ? image[(at_y * layer.side + at_x) * channels + c] : 0;
     }
-    store_chunk(shared.arena() + layer.out[out / 32], pixel, out % 32 / 8, sum);
-  }
-}
-
-// image = 3x3 convolution of the normalised planes. Four lanes share a pixel, each with eight
-// channels of every plane.
-__device__ inline void last(WholeShared& shared, const float* told, float* image) {
-  const WholeNetworkLayer& layer = shared.layer;
-  const int t = this_thread();
-  const int pixels = layer.height * layer.width, channels = 32 * layer.planes;
-  auto* const weight = reinterpret_cast<float*>(shared.arena() + layer.scratch);  // [out][tap][C]
-  for (int i = t; i < layer.image_channels * 9 * channels; i += kWholeThreads)
-    weight[i] = layer.weight[i];
-  if (layer.groups > 0) {
-    prepare_norm(shared, told);
-    normalise(shared, 0, layer.planes);
-  }
-  __syncthreads();
-
-  const int warp = this_warp(), lane = this_lane(), chunk = lane % 4;
-  for (int first = warp * 8; first < pixels; first += kWholeWarps * 8) {
-    const int pixel = first + lane / 4;
-    const int y = pixel / layer.width, column = pixel % layer.width;
-    for (int out = 0; out < layer.image_channels; ++out) {
-      float sum = 0;
-      for (int tap = 0; tap < 9; ++tap) {
-        const int at_y = y + tap / 3 - 1, at_x = column + tap % 3 - 1;
-        if (pixel >= pixels || at_y < 0 || at_y >= layer.height || at_x < 0 || at_x >= layer.width)
-          continue;
-        for (int plane = 0; plane < layer.planes; ++plane) {
-          const auto x = load_chunk(shared.arena() + layer.normalised[plane],
-                                    at_y * layer.width + at_x, chunk);
-          const float* const w = weight + (out * 9 + tap) * channels + plane * 32 + chunk * 8;
 #pragma unroll
-          for (int k = 0; k < 8; k += 4) {
-            const auto four = load<4>(w + k);
+    for (int chunk = 0; chunk < WholeNetworkPlane::kChunks * kPlanes; ++chunk) {
+      float eight[8];
 #pragma unroll
-            for (int m = 0; m < 4; ++m) sum += four[m] * to_float(x[k + m]);
-          }
-        }
+      for (int k = 0; k < 8; ++k) {
+        const int channel = chunk * 8 + k;
+        const float number = seen[channel % kSeen];
+        const float high = to_float(from_float<bf16>(number));
+        eight[k] = channel / kSeen == 1 ? number - high : channel / kSeen < 3 ? high : 0;
       }
-      __syncwarp();
-      sum += __shfl_xor_sync(kFullMask, sum, 1);
-      sum += __shfl_xor_sync(kFullMask, sum, 2);
-      if (chunk == 0 && pixel < pixels)
-        image[pixel * layer.image_channels + out] =
-            sum + (layer.bias != nullptr ? layer.bias[out] : 0);
+      store_eight(at_position(shared.arena() + layer.read[chunk / 4],
+                              chunk % 4 * plane.chunk() + plane.first() + row),
+                  eight);
     }
   }
 }
 
-// Whole planes between the arena and device memory, as they lie.
+// One layer. All threads; the output may be read after a barrier.
+__device__ inline void unfold(WholeShared& shared, const float* image) {
+  switch (shared.layer.image_channels) {
+    case 1:
+      return unfold<1>(shared, image);
+    case 2:
+      return unfold<2>(shared, image);
+    case 3:
+      return unfold<3>(shared, image);
+    case 4:
+      return unfold<4>(shared, image);
+  }
+}
+
+// Whole planes to device memory, as they lie, one after the other. All threads, no barrier.
 __device__ inline void save(WholeShared& shared, unsigned char* saved) {
   const WholeNetworkLayer& layer = shared.layer;
-  const int bytes = layer.height * layer.width * kPixelBytes;
+  const int bytes = WholeNetworkPlane{layer.side}.bytes();
   for (int plane = 0; plane < layer.planes; ++plane)
     for (int i = 16 * this_thread(); i < bytes; i += 16 * kWholeThreads)
       store(saved + layer.saved + plane * bytes + i,
             load<16>(shared.arena() + layer.in[plane] + i));
-}
-__device__ inline void restore(WholeShared& shared, const unsigned char* saved) {
-  const WholeNetworkLayer& layer = shared.layer;
-  const int bytes = layer.height * layer.width * kPixelBytes;
-  for (int plane = 0; plane < layer.planes; ++plane)
-    for (int i = 16 * this_thread(); i < bytes; i += 16 * kWholeThreads)
-      store_shared(shared.arena() + layer.out[plane] + i,
-                   load<16>(saved + layer.saved + plane * bytes + i));
 }
 
 }  // namespace diffscm::kernels::DIFFSCM_TARGET

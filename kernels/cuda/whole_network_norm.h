@@ -1,10 +1,10 @@
 // Group norm in the whole-network kernel: y = silu(norm[c][0] x + norm[c][1]), where norm holds all
 // that statistics, gamma, beta, scale and shift come down to for a channel.
 //
-// The statistics need one pass over the planes. A channel's sums are of x - x[pixel 0], so that
-// nothing cancels where the mean is large; the channels of a group, each with a mean and a sum of
-// squares of its own, are then put together as in Chan, Golub & LeVeque 1983. That also serves
-// groups that lie in two planes, or in two tensors.
+// Statistics come from each channel's sum over the pixels and that of their squares, which whoever
+// writes a plane leaves behind it (whole_network_output.h). They are f32 sums of bf16 numbers:
+// where a mean is so much larger than the deviation that the squares cancel, the rounding to bf16
+// has taken twenty times as much of the variance before.
 #pragma once
 
 #include "kernels/cuda/device/approximate.h"
@@ -12,116 +12,89 @@
 
 namespace diffscm::kernels::DIFFSCM_TARGET {
 
-// The sums of a warp's share of one plane, in shared.partial.
-__device__ inline void add_up_plane(WholeShared& shared, const unsigned char* plane, int pixels,
-                                    int part, int parts) {
-  const int lane = this_lane(), chunk = lane % 4;
-  const auto first = load_chunk(plane, 0, chunk);
-  float sum[8] = {}, squares[8] = {};
-  for (int p = part * 8 + lane / 4; p < pixels; p += parts * 8) {
-    const auto x = load_chunk(plane, p, chunk);
-#pragma unroll
-    for (int i = 0; i < 8; ++i) {
-      const float d = to_float(x[i]) - to_float(first[i]);
-      sum[i] += d;
-      squares[i] += d * d;
-    }
+// a and b of one channel without scale and shift. sums(c): of a channel; pixels: of the image.
+template <class Sums>
+__device__ inline Pair norm_of(int c, int channels, int groups, int pixels, float eps, float gamma,
+                               float beta, Sums sums) {
+  const int of_group = channels / groups, first = c / of_group * of_group;
+  float sum = 0, squares = 0;
+  for (int i = 0; i < of_group; ++i) {
+    const Pair channel = sums(first + i);
+    sum += channel[0];
+    squares += channel[1];
   }
-  __syncwarp();
-#pragma unroll
-  for (int i = 0; i < 8; ++i) {
-#pragma unroll
-    for (int offset = 4; offset < kWarp; offset *= 2) {
-      sum[i] += __shfl_xor_sync(kFullMask, sum[i], offset);
-      squares[i] += __shfl_xor_sync(kFullMask, squares[i], offset);
-    }
-  }
-  Pair* const to = shared.partial[this_warp()] + chunk * 8;
-  if (lane < 4) {
-#pragma unroll
-    for (int i = 0; i < 8; ++i) store_shared(&to[i].v[0], Pair{sum[i], squares[i]});
-  }
+  const float count = static_cast<float>(pixels) * static_cast<float>(of_group);
+  const float mean = sum / count;
+  const float variance = fmaxf(squares / count - mean * mean, 0);
+  const float factor = gamma / sqrtf(variance + eps);
+  return {factor, beta - mean * factor};
+}
+
+// SiLU(x) = h tanh(h) + h of h = x / 2.
+__device__ inline float silu_of_half(float h) {
+  return h * tanh_approximate(h) + h;
 }
 
 // Fills shared.norm for the layer's input. All threads; ends with a barrier.
-__device__ inline void prepare_norm(WholeShared& shared, const float* told) {
+__device__ inline void prepare_norm(WholeShared& shared, const unsigned char* saved) {
   const WholeNetworkLayer& layer = shared.layer;
-  const int warp = this_warp();
-  const int c = this_thread(), channels = layer.planes * 32;
-  const int pixels = layer.height * layer.width;
-  const int parts = kWholeWarps / layer.planes;
-  const bool owns = c < channels;
-  float gamma = 0, beta = 0, scale = 1, shift = 0;
-  if (owns) {
-    gamma = layer.gamma[c];
-    beta = layer.beta[c];
-    if (layer.scale_shift >= 0) {
-      scale += told[layer.scale_shift + c];
-      shift = told[layer.scale_shift + channels + c];
-    }
+  const int c = this_thread(), channels = layer.planes * WholeNetworkPlane::kChannels;
+  if (c < channels) {
+    const int sums_at = WholeNetworkPlane{layer.side}.sums_at();
+    const auto sums = [&](int channel) {
+      const int place = layer.in[channel / 32], at = sums_at + channel % 32 * 8;
+      return place >= 0 ? load<2>(reinterpret_cast<const float*>(shared.arena() + place + at))
+                        : load<2>(reinterpret_cast<const float*>(saved + ~place + at));
+    };
+    Pair norm = norm_of(c, channels, layer.groups, layer.side * layer.side, layer.eps,
+                        layer.gamma[c], layer.beta[c], sums);
+    const float half = layer.silu != 0 ? 0.5f : 1;
+    norm = {norm[0] * half, norm[1] * half};
+    store_shared(&shared.norm[c].v[0], norm);
   }
-
-  if (warp / parts < layer.planes)
-    add_up_plane(shared, shared.arena() + layer.in[warp / parts], pixels, warp % parts, parts);
-  __syncthreads();
-
-  const auto count = static_cast<float>(pixels);
-  if (owns) {
-    float sum = 0, squares = 0;
-    for (int i = 0; i < parts; ++i) {
-      const Pair p = load<2>(&shared.partial[c / 32 * parts + i][c % 32].v[0]);
-      sum += p[0];
-      squares += p[1];
-    }
-    const unsigned char* const first =
-        shared.arena() + layer.in[c / 32] + chunk_at(0, c % 32 / 8) + c % 8 * 2;
-    const float pivot = to_float(*reinterpret_cast<const bf16*>(first));
-    store_shared(&shared.norm[c].v[0], Pair{pivot + sum / count, squares - sum * sum / count});
-  }
-  __syncthreads();
-
-  Pair norm{};
-  if (owns) {
-    const int of_group = channels / layer.groups, first = c / of_group * of_group;
-    float mean = 0, squares = 0;
-    for (int i = 0; i < of_group; ++i) mean += shared.norm[first + i][0];
-    mean /= static_cast<float>(of_group);
-    for (int i = 0; i < of_group; ++i) {
-      const Pair channel = load<2>(&shared.norm[first + i].v[0]);
-      squares += channel[1] + count * (channel[0] - mean) * (channel[0] - mean);
-    }
-    const float variance = fmaxf(squares, 0) / (count * static_cast<float>(of_group));
-    const float factor = gamma / sqrtf(variance + layer.eps);
-    norm = {factor * scale, (beta - mean * factor) * scale + shift};
-  }
-  __syncthreads();
-  if (owns) store_shared(&shared.norm[c].v[0], norm);
   __syncthreads();
 }
 
-// Planes [first, last) of the layer's input on their way. All threads, no barrier.
-__device__ inline void normalise(WholeShared& shared, int first, int last) {
-  const WholeNetworkLayer& layer = shared.layer;
-  const int t = this_thread(), chunk = t & 3;
-  const int pixels = layer.height * layer.width;
-  const bool with_silu = layer.silu != 0;
-  for (int i = first; i < last; ++i) {
-    const unsigned char* const from = shared.arena() + layer.in[i];
-    unsigned char* const to = shared.arena() + layer.normalised[i];
-    Pair norm[8];
+// One plane on its way: a warp has one of its chunks, so that what belongs to channels is loaded
+// once.
+__device__ inline void normalise(const unsigned char* from, unsigned char* to, const Pair* norm_,
+                                 const WholeNetworkPlane& p, const PixelOfRow& pixel, bool with_silu) {
+  constexpr int kWarpsOfChunk = kWholeWarps / WholeNetworkPlane::kChunks;
+  const int warp = this_warp(), chunk = warp % WholeNetworkPlane::kChunks;
+  Pair norm[8];
 #pragma unroll
-    for (int k = 0; k < 8; ++k) norm[k] = load<2>(&shared.norm[i * 32 + chunk * 8 + k].v[0]);
-    for (int p = t >> 2; p < pixels; p += kWholeThreads / 4) {
-      const auto x = load_chunk(from, p, chunk);
-      float y[8];
+  for (int k = 0; k < 8; ++k) norm[k] = load<2>(&norm_[chunk * 8 + k].v[0]);
+  const int first = chunk * p.chunk() + p.first(), rows = p.rows();
+  for (int row = warp / WholeNetworkPlane::kChunks * kWarp + this_lane(); row < rows;
+       row += kWarpsOfChunk * kWarp) {
+    if (pixel.x(row, pixel.y(row)) == p.side) continue;
+    const auto x = load<8>(reinterpret_cast<const bf16*>(at_position(from, first + row)));
+    float y[8];
 #pragma unroll
-      for (int k = 0; k < 8; ++k) y[k] = norm[k][0] * to_float(x[k]) + norm[k][1];
-      if (with_silu) {
+    for (int k = 0; k < 8; ++k) y[k] = norm[k][0] * to_float(x[k]) + norm[k][1];
+    if (with_silu) {
 #pragma unroll
-        for (int k = 0; k < 8; ++k) y[k] *= sigmoid_approximate(y[k]);
-      }
-      store_chunk(to, p, chunk, y);
+      for (int k = 0; k < 8; ++k) y[k] = silu_of_half(y[k]);
     }
+    store_eight(at_position(to, first + row), y);
+  }
+}
+
+// Planes [first, last) of the layer's input on their way. All threads, no barrier.
+__device__ inline void normalise(WholeShared& shared, const unsigned char* saved, int first,
+                                 int last) {
+  const WholeNetworkLayer& layer = shared.layer;
+  const WholeNetworkPlane plane{layer.side};
+  const PixelOfRow pixel{plane.pitch(), layer.inverse};
+  for (int i = first; i < last; ++i) {
+    unsigned char* const to = shared.arena() + layer.read[i];
+    const Pair* const norm = shared.norm + i * WholeNetworkPlane::kChannels;
+    const int from = layer.in[i];
+    if (from >= 0)
+      normalise(shared.arena() + from, to, norm, plane, pixel, layer.silu != 0);
+    else
+      normalise(saved + ~from, to, norm, plane, pixel, layer.silu != 0);
+    clear_borders(to, plane);
   }
 }
 

@@ -305,6 +305,9 @@ void Block::warp_operation(WarpOperation& operation, unsigned mask) {
     case WarpOperation::Kind::ldmatrix:
       ldmatrix(warp.operation);
       break;
+    case WarpOperation::Kind::stmatrix:
+      stmatrix(warp.operation);
+      break;
     case WarpOperation::Kind::mma:
       mma_m16n8k16(warp.operation);
       break;

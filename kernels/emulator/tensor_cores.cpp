@@ -81,6 +81,15 @@ void ldmatrix(const Operands& lanes) {
   }
 }
 
+void stmatrix(const Operands& lanes) {
+  for (int matrix = 0; matrix < 4; ++matrix)
+    for (int row = 0; row < 8; ++row) {
+      auto* const to = static_cast<uint32_t*>(lanes[8 * matrix + row]->out);
+      for (int t = 0; to != nullptr && t < 4; ++t)
+        std::memcpy(to + t, static_cast<const uint32_t*>(lanes[4 * row + t]->in) + matrix, 4);
+    }
+}
+
 }  // namespace diffscm::kernels::emulator
 
 namespace diffscm::kernels::emu {
@@ -110,6 +119,18 @@ void emulate_ldmatrix(uint32_t* registers, int matrices, const void* row, bool t
                           .out = registers,
                           .argument = matrices,
                           .width = transposed ? 1 : 0,
+                          .site = {file, line, __builtin_return_address(0)}};
+  Block::running()->warp_operation(operation, 0xffffffffu);
+}
+
+void emulate_stmatrix(void* row, const uint32_t (&registers)[4], const char* file, int line) {
+  if (reinterpret_cast<uintptr_t>(row) % 16 != 0) misaligned(row, 16, file, line);
+  // The lane that gives a row's address counts as its writer.
+  if (emulator::race::kChecked && row != nullptr)
+    emulator::race::access(row, 16, emulator::race::Access::write, __builtin_return_address(0));
+  WarpOperation operation{.kind = WarpOperation::Kind::stmatrix,
+                          .in = registers,
+                          .out = row,
                           .site = {file, line, __builtin_return_address(0)}};
   Block::running()->warp_operation(operation, 0xffffffffu);
 }

@@ -24,6 +24,8 @@ const char* name(WarpOperation::Kind kind) {
       return "a vote";
     case WarpOperation::Kind::ldmatrix:
       return "ldmatrix";
+    case WarpOperation::Kind::stmatrix:
+      return "stmatrix";
     case WarpOperation::Kind::mma:
       return "mma";
   }

@@ -1,4 +1,4 @@
-// Operations that the lanes of a warp carry out together: shuffles, votes, ldmatrix, mma.
+// Operations that the lanes of a warp carry out together: shuffles, votes, matrices.
 //
 // Each lane parks pointers to its operands, on its own stack; the last lane to arrive does the work
 // for all of them and makes the others ready. So any mask works, halves of a warp that diverged do
@@ -13,12 +13,13 @@
 namespace diffscm::kernels::emulator {
 
 struct WarpOperation {
-  enum class Kind { sync, shuffle, shuffle_up, shuffle_down, shuffle_xor, ballot, ldmatrix, mma };
+  enum class Kind { sync, shuffle, shuffle_up, shuffle_down, shuffle_xor, ballot, ldmatrix, stmatrix, mma };
 
   Kind kind;
-  const void* in = nullptr;   // shuffle: the value; ballot: an int; ldmatrix: the row; mma: a
+  const void* in = nullptr;   // shuffle: the value; ballot: an int; ldmatrix: the row; mma: a; stmatrix: the
+                              // registers
   const void* in2 = nullptr;  // mma: b
-  void* out = nullptr;        // where the result goes; mma: d
+  void* out = nullptr;        // where the result goes; mma: d; stmatrix: the row
   int argument = 0;           // shuffle: lane, distance or lane mask; ldmatrix: matrices
   int width = 32;             // shuffle: lanes per group; ldmatrix: 1 for transposed
   size_t bytes = 0;           // shuffle: of the value
@@ -35,6 +36,7 @@ using Operands = std::array<WarpOperation*, 32>;
 void shuffle(const Operands& lanes, unsigned mask);
 void ballot(const Operands& lanes, unsigned mask);
 void ldmatrix(const Operands& lanes);
+void stmatrix(const Operands& lanes);
 void mma_m16n8k16(const Operands& lanes);
 
 struct Warp {

@@ -132,6 +132,32 @@ TEST(Fragments, Ldmatrix) {
   });
 }
 
+__global__ void store_matrices(const uint32_t* from, Matrices* to) {
+  Matrices& s = shared_memory<Matrices>();
+  const int lane = static_cast<int>(threadIdx.x);
+  const uint32_t r[4] = {from[lane * 4], from[lane * 4 + 1], from[lane * 4 + 2],
+                         from[lane * 4 + 3]};
+  s.element[lane / 8][lane % 8][0] = 4711;
+  __syncwarp();
+  stmatrix_x4(s.element[lane / 8][lane % 8], r, lane != 13);
+  __syncwarp();
+  for (int i = 0; i < 8; ++i) to->element[lane / 8][lane % 8][i] = s.element[lane / 8][lane % 8][i];
+}
+
+TEST(Fragments, Stmatrix) {
+  std::vector<uint32_t> from(32 * 4);
+  for (uint32_t i = 0; i < from.size(); ++i) from[i] = 2 * i | (2 * i + 1) << 16;
+  Matrices to;
+  launch<store_matrices>(1, 32, sizeof(Matrices), {}, from.data(), &to);
+  EXPECT_EQ(to.element[1][5][0], 4711);  // lane 13's
+  for (int lane = 0; lane < 32; ++lane)
+    for (int m = 0; m < 4; ++m)
+      for (int half = 0; half < 2; ++half)
+        if (8 * m + kGroup[lane] != 13)
+          EXPECT_EQ(to.element[m][kGroup[lane]][2 * kInGroup[lane] + half],
+                    2 * (lane * 4 + m) + half);
+}
+
 // What mma.h promises: ldmatrix_x4 of the quadrants (top left, bottom left, top right, bottom
 // right) gives exactly mma's A fragment.
 TEST(Fragments, LdmatrixGivesTheAFragment) {

@@ -15,7 +15,7 @@ namespace {
 
 using testing::random_tensor;
 
-constexpr WholeNetworkLimits kH100{.arena_bytes = 201 << 10, .most_rows = {1024, 512}};
+constexpr WholeNetworkLimits kH100{.arena_bytes = 162 << 10, .most_tiles = {16, 8}};
 
 UNetConfig tiny() {  // the preset
   UNetConfig c;
@@ -164,7 +164,7 @@ TEST_P(WholeNetworkTest, IsRecorded) {
 TEST(WholeNetworkPlan, OfMnistFast) {
   const WholeNetworkPlan plan = plan_whole_network(UNetConfig(), kH100);
   ASSERT_EQ(plan.unfit, "");
-  EXPECT_EQ(plan.saved_bytes, 28 * 28 * 32 * 2);  // the first skip connection
+  EXPECT_EQ(plan.saved_bytes, 2 * kernels::WholeNetworkPlane{28}.bytes());  // skip connections
   EXPECT_LE(plan.arena_bytes, kH100.arena_bytes);
   EXPECT_EQ(plan.told_width, 2 * (3 * 32 + 8 * 64));
 }
@@ -188,19 +188,24 @@ TEST(WholeNetworkPlan, HasAPlaceForEveryPlane) {
     };
     for (const PlannedLayer& planned : plan.layers) {
       const kernels::WholeNetworkLayer& l = planned.layer;
-      const int32_t bytes = l.height * l.width * 64;
       using Kind = kernels::WholeNetworkLayer::Kind;
-      if (l.kind != Kind::restore)
-        for (int i = 0; i < l.planes; ++i) read(l.in[i], bytes);
-      for (int i = 0; i < l.shortcuts; ++i) read(l.shortcut[i], bytes);
+      const int32_t bytes = kernels::WholeNetworkPlane{l.side}.bytes();
+      const auto read_all = [&](const int32_t* places, int count) {
+        for (int i = 0; i < count; ++i)
+          if (places[i] >= 0) read(places[i], bytes);
+      };
+      if (l.kind == Kind::unfold) {
+        for (int i = 0; i < l.planes; ++i) write(l.read[i], bytes);
+        continue;
+      }
+      read_all(l.in, l.planes);
       if (l.groups > 0)
-        for (int i = 0; i < l.planes; ++i) write(l.normalised[i], bytes);
-      for (int i = 0; i < l.shortcuts; ++i) read(l.shortcut[i], bytes);
-      for (const int32_t added : l.added)
-        if (added >= 0) read(added, l.out_height * l.out_width * 64);
-      const int32_t side = l.kind == Kind::convolution ? l.out_row : l.height;
-      for (const int32_t out : l.out)
-        if (l.kind != Kind::last && l.kind != Kind::save && out >= 0) write(out, side * side * 64);
+        for (int i = 0; i < l.planes; ++i) write(l.read[i], bytes);
+      read_all(l.read, l.planes);
+      read_all(l.shortcut, l.shortcuts);
+      const int32_t out_side = l.kind == Kind::convolution ? l.out_side : l.side;
+      for (int i = 0; i < l.out_planes; ++i)
+        write(l.out[i], kernels::WholeNetworkPlane{out_side}.bytes());
     }
   }
 }
@@ -218,8 +223,8 @@ TEST(WholeNetworkPlan, SaysWhyNot) {
   EXPECT_EQ(why([](UNetConfig& c) { c.heads = 8; }),
             "an attention head is 8 channels wide, not 16, 32 or 64");
   EXPECT_EQ(why([](UNetConfig& c) { c.model_channels = 64; }),
-            "a layer has 64 channels of 28x28 pixels");
-  EXPECT_EQ(plan_whole_network(UNetConfig(), {100 << 10, {1024, 512}}).unfit,
+            "a layer makes 64 channels of 28x28 pixels");
+  EXPECT_EQ(plan_whole_network(UNetConfig(), {100 << 10, {16, 8}}).unfit,
             "its activations need more than 102400 bytes of shared memory");
 }
 

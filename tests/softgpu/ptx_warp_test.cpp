@@ -313,6 +313,22 @@ TEST(PtxWarp, MatricesMultiply) {
     }
 }
 
+// A lane's register m holds columns 2 (l % 4) and the next of row l / 4 of matrix m; lane 8 m + r
+// says where row r goes: here one after the other.
+TEST(PtxWarp, MatricesAreStored) {
+  const Words out = run_ptx(
+      R"(
+    mov.u32 %r6, dynamic; mad.lo.s32 %r5, %r62, 16, %r6;
+    add.s32 %r10, %r62, 0; add.s32 %r11, %r62, 100; add.s32 %r12, %r62, 200; add.s32 %r13, %r62, 300;
+    stmatrix.sync.aligned.m8n8.x4.shared.b16 [%r5], {%r10, %r11, %r12, %r13};
+    bar.sync 0;
+    ld.shared.v4.u32 {%r0, %r1, %r2, %r3}, [%r5];
+    st.global.v4.u32 [%d63], {%r0, %r1, %r2, %r3};)",
+      {}, {.shape = {.block = {32}, .dynamic_shared_bytes = 512}, .out_bytes = 16});
+  for (uint32_t l = 0; l < 32; ++l)
+    for (uint32_t t = 0; t < 4; ++t) EXPECT_EQ(out[4 * l + t], 100 * (l / 8) + 4 * (l % 8) + t);
+}
+
 TEST(PtxWarp, VotesAndSpecialRegisters) {
   const Words out = run_ptx(
       R"(

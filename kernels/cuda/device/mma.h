@@ -1,4 +1,5 @@
-// Tensor cores: mma.sync and ldmatrix (sm_80 and later), as a warp's collective operations. All 32
+// Tensor cores: mma.sync and ldmatrix (sm_80 and later), and stmatrix (sm_90 and later, empty for
+// others), as a warp's collective operations. All 32
 // lanes must call each of them together.
 //
 // Fragments of mma.m16n8k16 (PTX ISA, "Matrix Fragments for mma.m16n8k16"), with g = lane / 4 and
@@ -55,6 +56,22 @@ __device__ inline void ldmatrix_x4_transposed(uint32_t (&r)[4], const void* row)
                : "memory");
 #else
   emulate_ldmatrix(r, 4, row, true);
+#endif
+}
+
+// Stores four 8x8 matrices to shared memory: registers and rows as ldmatrix_x4 has them. A row that
+// is not `wanted` is stored, too, to 16 bytes that nobody reads and all may have in common.
+__device__ inline void stmatrix_x4(void* row, const uint32_t (&r)[4],
+                                   [[maybe_unused]] bool wanted = true) {
+#ifdef __CUDACC__
+#if __CUDA_ARCH__ >= 900
+  const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(row));
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(address),
+               "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3])
+               : "memory");
+#endif
+#else
+  emulate_stmatrix(wanted ? row : nullptr, r);
 #endif
 }
 

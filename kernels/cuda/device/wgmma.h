@@ -105,6 +105,21 @@ __device__ inline uint64_t plain_descriptor(const void* first, int k_apart, int 
          described_address(first);
 }
 
+// The descriptor of another place of the operand, so many times 16 bytes further. Descriptors may be
+// added to, too; this leaves the upper half as it is.
+__device__ inline uint64_t moved(uint64_t descriptor, int sixteens) {
+  const auto low = static_cast<uint32_t>(descriptor) + static_cast<uint32_t>(sixteens);
+#ifdef __CUDACC__
+  uint64_t result;
+  asm("mov.b64 %0, {%1, %2};"
+      : "=l"(result)
+      : "r"(low), "r"(static_cast<uint32_t>(descriptor >> 32)));
+  return result;
+#else
+  return descriptor >> 32 << 32 | low;
+#endif
+}
+
 // Makes what this thread wrote to shared memory, also by copies that it has waited for, visible to
 // wgmma.
 __device__ inline void async_proxy_fence() {

@@ -1,4 +1,4 @@
-// The matrix instructions of a warp: ldmatrix and mma.sync (PTX ISA 9.7.14.5).
+// The matrix instructions of a warp: ldmatrix, stmatrix and mma.sync (PTX ISA 9.7.14.5).
 //
 // A fragment is the part of a matrix that a lane holds. With g = lane / 4 and t = lane % 4, an 8x8
 // matrix of 16-bit numbers puts row g, columns 2t and 2t + 1, into the lane's register: the 32
@@ -19,20 +19,30 @@ void require_whole_warp(const Warp& w, const char* name) {
 }
 
 // Lane 8m + r gives the address of row r of matrix m: 8 numbers of 16 bits, aligned to 16 bytes.
+template <int matrices>
+struct Rows {
+  uint32_t address[kLanes] = {};
+
+  Rows(Warp& w, const Instruction& i, const char* name) {
+    require_whole_warp(w, name);
+    uint32_t high = 0, bits = 0;
+    for (int l = 0; l < 8 * matrices; ++l) {
+      address[l] = w.at<uint32_t>(i.operand[0])[l] + uint32_t(i.immediate);
+      high = std::max(high, address[l]), bits |= address[l];
+    }
+    if constexpr (matrices < 4) w.active = (1u << 8 * matrices) - 1;  // whose addresses count
+    w.block->check_shared(w, address, high, bits, 16);
+  }
+};
+
 template <int matrices, bool transposed>
 void load_matrix(Warp& w, const Instruction& i) {
-  require_whole_warp(w, "ldmatrix");
-  uint32_t address[kLanes] = {}, high = 0, bits = 0;
-  for (int l = 0; l < 8 * matrices; ++l) {
-    address[l] = w.at<uint32_t>(i.operand[0])[l] + uint32_t(i.immediate);
-    high = std::max(high, address[l]), bits |= address[l];
-  }
-  if constexpr (matrices < 4) w.active = (1u << 8 * matrices) - 1;  // whose addresses count
-  w.block->check_shared(w, address, high, bits, 16);
+  const Rows<matrices> from(w, i, "ldmatrix");
   const Slot* d = w.vector(i);
   for (int m = 0; m < matrices; ++m) {
     uint16_t rows[8][8];
-    for (int r = 0; r < 8; ++r) std::memcpy(rows[r], w.block->shared() + address[8 * m + r], 16);
+    for (int r = 0; r < 8; ++r)
+      std::memcpy(rows[r], w.block->shared() + from.address[8 * m + r], 16);
     auto* to = w.at<uint32_t>(d[m]);
     if constexpr (!transposed) {
       std::memcpy(to, rows, sizeof(rows));
@@ -43,6 +53,15 @@ void load_matrix(Warp& w, const Instruction& i) {
       }
     }
   }
+}
+
+template <int matrices>
+void store_matrix(Warp& w, const Instruction& i) {
+  const Rows<matrices> to(w, i, "stmatrix");
+  const Slot* d = w.vector(i);
+  for (int m = 0; m < matrices; ++m)
+    for (int r = 0; r < 8; ++r)
+      std::memcpy(w.block->shared() + to.address[8 * m + r], w.at<uint32_t>(d[m]) + 4 * r, 16);
 }
 
 // The 8x8 matrix of the 32 registers at `slot`, by rows: pairs of bf16 (the first in the low half).
@@ -104,6 +123,8 @@ void add_matrix_forms(Forms& f) {
     f.add(begin + "1.trans" + space, {load_matrix<1, true>, kind, "v1x4 = s"});
     f.add(begin + "2.trans" + space, {load_matrix<2, true>, kind, "v2x4 = s"});
     f.add(begin + "4.trans" + space, {load_matrix<4, true>, kind, "v4x4 = s"});
+    f.add("stmatrix.sync.aligned.m8n8.x4" + space,
+          {store_matrix<4>, InstructionClass::store_shared, "= s v4x4"});
   }
   f.add("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32",
         {Cloned<Mma::leaf>::chosen(), InstructionClass::matrix, "v4x4 = v4x4 v2x4 v4x4"});
