@@ -25,8 +25,7 @@ void check(const WholeNetworkPackArgs& a) {
   require(a.filter == 3 || (a.filter == 1 && !three), "whole_network_pack: use {}, filter {}",
           static_cast<int>(a.use), a.filter);
   require(a.phase >= 0 && a.phase < 4, "whole_network_pack: phase {}", a.phase);
-  const int64_t planes =
-      a.use == Use::unfolded ? unfolded_planes(static_cast<int>(a.c)) : a.c / 32;
+  const int64_t planes = a.use == Use::unfolded ? unfolded_planes(static_cast<int>(a.c)) : a.c / 32;
   require(a.planes == planes && planes >= 1 && (a.use == Use::unfolded || a.c % 32 == 0),
           "whole_network_pack: {} input channels in {} planes of 32", a.c, a.planes);
   const bool last = a.use == Use::last;

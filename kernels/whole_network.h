@@ -81,9 +81,10 @@ struct WholeNetworkLayer {
   // taps (i, j) below `taps_side`,
   //   out[p / stride * out_step + out_y][q / stride * out_step + out_x] =
   //     sum of read[p + tap_y + i][q + tap_x + j] weight
-  // plus bias, shortcut_bias, the numbers of `told` at told_bias and a 1x1 convolution of the planes
-  // `shortcut`; those that are outside come last, and one after the other to the place `restored`.
-  // `out` may be planes that the layer reads. The weights are the next stages of the list.
+  // plus bias, shortcut_bias, the numbers of `told` at told_bias and a 1x1 convolution of the
+  // planes `shortcut`; those that are outside come last, and one after the other to the place
+  // `restored`. `out` may be planes that the layer reads. The weights are the next stages of the
+  // list.
   int32_t taps_side, tap_y, tap_x, stride;
   int32_t out_side, out_planes, out_step, out_y, out_x;
   int32_t out[kMostOutPlanes];

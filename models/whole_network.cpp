@@ -78,8 +78,8 @@ void add_stages(std::vector<WholeNetworkStage>& stages, const WholeNetworkLayer&
                 const kernels::bf16* weights, const kernels::bf16* of_shortcut) {
   for (int32_t plane = 0; plane < l.planes; plane += l.at_once)
     add_round(stages, weights, std::min(l.at_once, l.planes - plane) * l.taps(), l.columns());
-  const auto inside = std::count_if(l.shortcut, l.shortcut + l.shortcuts,
-                                    [](int32_t place) { return place >= 0; });
+  const auto inside =
+      std::count_if(l.shortcut, l.shortcut + l.shortcuts, [](int32_t place) { return place >= 0; });
   add_round(stages, of_shortcut, inside, l.columns());
   for (auto outside = inside; outside < l.shortcuts; ++outside)
     add_round(stages, of_shortcut, 1, l.columns());

@@ -19,7 +19,8 @@ struct Unfit {
   std::string why;
 };
 
-// First-fit allocation of the arena, from either end. A place is given back when the last of its owners goes.
+// First-fit allocation of the arena, from either end. A place is given back when the last of its
+// owners goes.
 class Arena {
  public:
   explicit Arena(int64_t bytes) : bytes_(bytes) {}
@@ -122,8 +123,7 @@ class Planner {
     if (channels % kPlane != 0)
       throw Unfit{fmt::format("it has {} channels, no multiple of {}", channels, kPlane)};
     Image image{side, {}};
-    for (int64_t i = 0; i < channels / kPlane; ++i)
-      image.planes.push_back(take_plane(image));
+    for (int64_t i = 0; i < channels / kPlane; ++i) image.planes.push_back(take_plane(image));
     return image;
   }
 
@@ -155,8 +155,7 @@ class Planner {
     l.groups = groups_of(l.planes * kPlane);
     l.silu = silu;
     l.at_once = static_cast<int32_t>(to.size());
-    for (int32_t i = 0; i < l.planes; ++i)
-      l.read[i] = *to[static_cast<size_t>(i) % to.size()];
+    for (int32_t i = 0; i < l.planes; ++i) l.read[i] = *to[static_cast<size_t>(i) % to.size()];
   }
 
   // A convolution to `to`, whose side decides between plain and halving.
@@ -227,8 +226,7 @@ class Planner {
     std::vector<Arena::Place> normalised = h.planes;
     constexpr int64_t kSmall = 64 << 10;
     if (std::ssize(x.planes) * x.plane_bytes() <= kSmall)
-      while (normalised.size() < x.planes.size())
-        normalised.push_back(take_plane(x));
+      while (normalised.size() < x.planes.size()) normalised.push_back(take_plane(x));
     normalised.resize(std::min(normalised.size(), x.planes.size()));
 
     PlannedLayer& first = convolution(name + ".in_layers.2", 3, x, h.planes, x.side);

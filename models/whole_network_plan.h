@@ -26,7 +26,7 @@ struct PlannedWeight {
 struct PlannedLayer {
   kernels::WholeNetworkLayer layer;  // without its pointers
   PlannedWeight weight, shortcut;
-  std::string norm, out_norm;        // NAME.weight is gamma, NAME.bias beta; empty: none
+  std::string norm, out_norm;  // NAME.weight is gamma, NAME.bias beta; empty: none
 };
 
 // Columns of the table `told`: what a residual block makes of the embedding of time and condition.

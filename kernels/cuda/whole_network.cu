@@ -41,6 +41,9 @@ __global__ void __launch_bounds__(kWholeThreads, 1)
     weights.start(shared, args,
                   static_cast<int>((args.n - blockIdx.x + gridDim.x - 1) / gridDim.x));
     if (t < 4) reinterpret_cast<uint32_t*>(shared.zeros)[t] = 0;
+    // Products read positions that nobody writes, for rows of the result that nobody uses.
+    for (int i = kPosition * t; i < args.arena_bytes; i += kPosition * kWholeThreads)
+      store_eight(shared.arena() + i, {});
     saved += blockIdx.x * args.saved_bytes;
 
     const auto images = static_cast<int>(args.n), layers = static_cast<int>(args.layer_count);

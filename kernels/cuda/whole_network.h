@@ -24,13 +24,13 @@ struct alignas(128) WholeShared {
   unsigned char stage[kStages][WholeNetworkStage::kBytes];  // weights
   // Read, and written, in place of a pixel that is not in the image.
   alignas(16) unsigned char zeros[kPosition], spare[kPosition];
-  WholeNetworkLayer layer;              // the one that all are at
-  WholeNetworkStage next;               // what is copied to a `stage` next
+  WholeNetworkLayer layer;  // the one that all are at
+  WholeNetworkStage next;   // what is copied to a `stage` next
   CopyBarrier arrived[kStages];
   int stage_at, stages_left;  // in the list of stages, behind `next`; to be copied, of all images
   int units[WholeNetworkLayer::kMostPlanes * 9];  // list_units
-  float bias[kMostColumns];   // all that is added to a channel of the output
-  union {                     // the one, and then the other
+  float bias[kMostColumns];                       // all that is added to a channel of the output
+  union {                                         // the one, and then the other
     // Of the input, then of the output: y = [0] x + [1].
     alignas(16) Pair norm[kMostChannels];
     Pair partial[kWholeWarps][kMostColumns];  // of the output's sums, by warp

@@ -17,7 +17,9 @@ struct PixelChunks {
   PixelOfRow pixel;
 
   __device__ explicit PixelChunks(WholeShared& shared)
-      : arena(shared.arena()), plane{shared.layer.side}, pixel{plane.side, ((1 << 20) - 1 + plane.side) / plane.side} {}
+      : arena(shared.arena()),
+        plane{shared.layer.side},
+        pixel{plane.side, ((1 << 20) - 1 + plane.side) / plane.side} {}
   __device__ unsigned char* operator()(const int32_t* places, int token, int chunk) const {
     const int position = plane.first() + token + pixel.y(token);
     return at_position(arena + places[chunk / 4], chunk % 4 * plane.chunk() + position);
@@ -98,8 +100,7 @@ __device__ inline void attend(WholeShared& shared, int head, int row0) {
 #pragma unroll
       for (int d = 0; d < kChunks; d += 2) {
         uint32_t b[4];
-        ldmatrix_x4_transposed(b,
-                               chunk_of(min(u0 + u + lane % 16, last), v + d + lane / 16));
+        ldmatrix_x4_transposed(b, chunk_of(min(u0 + u + lane % 16, last), v + d + lane / 16));
         mma_m16n8k16(o[d], a, {b[0], b[1]});
         mma_m16n8k16(o[d + 1], a, {b[2], b[3]});
       }

@@ -1,8 +1,8 @@
 // Convolution in the whole-network kernel: sums[row, column] over taps and channels by wgmma, whose
 // operands are planes and stages of weights where they lie. Four warpgroups share the tiles of 64
 // rows, and hold all sums in registers until the end, so that the output may be written over what
-// was read. Nobody loads an operand: a product of a whole warpgroup is one instruction, and a tap is
-// an addition to where its rows begin.
+// was read. Nobody loads an operand: a product of a whole warpgroup is one instruction, and a tap
+// is an addition to where its rows begin.
 #pragma once
 
 #include "kernels/cuda/whole_network_output.h"
@@ -33,9 +33,8 @@ struct Operands {
 
   __device__ Operands(WholeShared& shared, const WarpgroupTiles<planes>& mine)
       : chunk(WholeNetworkPlane{shared.layer.side}.chunk()),
-        a(plain_descriptor(
-            at_position(shared.arena(), mine.first * WholeNetworkPlane::kTileRows),
-            chunk * kPosition)),
+        a(plain_descriptor(at_position(shared.arena(), mine.first * WholeNetworkPlane::kTileRows),
+                           chunk * kPosition)),
         b(plain_descriptor(shared.stage[0], kColumns * kPosition)) {}
 };
 
@@ -116,7 +115,8 @@ __device__ inline void convolve(WholeShared& shared, WeightStream& weights,
       places = layer.shortcut + shortcuts;
       if (planes == 0) {
         planes = 1;
-        restore(shared.arena() + layer.restored, saved + ~layer.shortcut[shortcuts], plane.sums_at());
+        restore(shared.arena() + layer.restored, saved + ~layer.shortcut[shortcuts],
+                plane.sums_at());
         places = &layer.restored;
       }
       shortcuts += planes;
@@ -134,8 +134,7 @@ __device__ inline void convolve(WholeShared& shared, WeightStream& weights,
   }
   __syncthreads();  // nobody reads what is now written over
   if constexpr (out_planes == 1)
-    if (layer.kind == WholeNetworkLayer::Kind::last)
-      return write_image(sums, mine, shared, image);
+    if (layer.kind == WholeNetworkLayer::Kind::last) return write_image(sums, mine, shared, image);
   write_planes(sums, mine, shared, told);
 }
 

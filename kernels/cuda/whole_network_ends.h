@@ -24,8 +24,7 @@ __device__ inline void unfold(WholeShared& shared, const float* image) {
       const bool inside = at_y >= 0 && at_y < layer.side && at_x >= 0 && at_x < layer.side;
 #pragma unroll
       for (int c = 0; c < channels; ++c)
-        seen[tap * channels + c] =
-            inside ? image[(at_y * layer.side + at_x) * channels + c] : 0;
+        seen[tap * channels + c] = inside ? image[(at_y * layer.side + at_x) * channels + c] : 0;
     }
 #pragma unroll
     for (int chunk = 0; chunk < WholeNetworkPlane::kChunks * kPlanes; ++chunk) {

@@ -58,7 +58,8 @@ __device__ inline void prepare_norm(WholeShared& shared, const unsigned char* sa
 // One plane on its way: a warp has one of its chunks, so that what belongs to channels is loaded
 // once.
 __device__ inline void normalise(const unsigned char* from, unsigned char* to, const Pair* norm_,
-                                 const WholeNetworkPlane& p, const PixelOfRow& pixel, bool with_silu) {
+                                 const WholeNetworkPlane& p, const PixelOfRow& pixel,
+                                 bool with_silu) {
   constexpr int kWarpsOfChunk = kWholeWarps / WholeNetworkPlane::kChunks;
   const int warp = this_warp(), chunk = warp % WholeNetworkPlane::kChunks;
   Pair norm[8];

@@ -1,10 +1,10 @@
 // What becomes of a convolution's sums in the whole-network kernel: planes, with the sums that a
 // group norm will need, or already normalised; or the image.
 //
-// A thread holds pairs of columns of two rows of a tile (device/wgmma.h). A warp's 16 rows of it lie
-// one after the other in a plane, or at least each row's eight channels do, and so the warp reads
-// back what it has just written, transposed: as the fragment of an mma whose sums run over pixels.
-// For eight channels, with X the 16 pixels by these,
+// A thread holds pairs of columns of two rows of a tile (device/wgmma.h). A warp's 16 rows of it
+// lie one after the other in a plane, or at least each row's eight channels do, and so the warp
+// reads back what it has just written, transposed: as the fragment of an mma whose sums run over
+// pixels. For eight channels, with X the 16 pixels by these,
 //
 //   | X^T |       | squares on the diagonal |
 //   | 1 1 |  X =  | sums in every row       |
@@ -19,8 +19,8 @@ namespace diffscm::kernels::DIFFSCM_TARGET {
 
 using WholeSums = float[256 / kGroups];  // of a thread, of 64 x 32 squares one after the other
 
-// The squares of a warpgroup: of its tiles, `first` and then every kGroups-th, one for each plane of
-// the output.
+// The squares of a warpgroup: of its tiles, `first` and then every kGroups-th, one for each plane
+// of the output.
 template <int planes>
 struct WarpgroupTiles {
   static constexpr int kOfTile = WholeNetworkPlane::kChannels / 2 * planes;  // sums of a thread
@@ -215,7 +215,8 @@ __device__ inline void write_planes(WholeSums& sums, const WarpgroupTiles<planes
   }
 }
 
-// The network's answer: of each channel the two columns together (unfold in kernels/whole_network.h).
+// The network's answer: of each channel the two columns together (unfold in
+// kernels/whole_network.h).
 __device__ inline void write_image(const WholeSums& sums, const WarpgroupTiles<1>& mine,
                                    const WholeShared& shared, float* image) {
   const WholeNetworkLayer& layer = shared.layer;

@@ -13,11 +13,21 @@
 namespace diffscm::kernels::emulator {
 
 struct WarpOperation {
-  enum class Kind { sync, shuffle, shuffle_up, shuffle_down, shuffle_xor, ballot, ldmatrix, stmatrix, mma };
+  enum class Kind {
+    sync,
+    shuffle,
+    shuffle_up,
+    shuffle_down,
+    shuffle_xor,
+    ballot,
+    ldmatrix,
+    stmatrix,
+    mma
+  };
 
   Kind kind;
-  const void* in = nullptr;   // shuffle: the value; ballot: an int; ldmatrix: the row; mma: a; stmatrix: the
-                              // registers
+  const void* in = nullptr;  // shuffle: the value; ballot: an int; ldmatrix: the row; mma: a;
+                             // stmatrix: the registers
   const void* in2 = nullptr;  // mma: b
   void* out = nullptr;        // where the result goes; mma: d; stmatrix: the row
   int argument = 0;           // shuffle: lane, distance or lane mask; ldmatrix: matrices

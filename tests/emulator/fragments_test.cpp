@@ -153,9 +153,10 @@ TEST(Fragments, Stmatrix) {
   for (int lane = 0; lane < 32; ++lane)
     for (int m = 0; m < 4; ++m)
       for (int half = 0; half < 2; ++half)
-        if (8 * m + kGroup[lane] != 13)
+        if (8 * m + kGroup[lane] != 13) {
           EXPECT_EQ(to.element[m][kGroup[lane]][2 * kInGroup[lane] + half],
                     2 * (lane * 4 + m) + half);
+        }
 }
 
 // What mma.h promises: ldmatrix_x4 of the quadrants (top left, bottom left, top right, bottom

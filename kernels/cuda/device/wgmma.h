@@ -105,8 +105,8 @@ __device__ inline uint64_t plain_descriptor(const void* first, int k_apart, int 
          described_address(first);
 }
 
-// The descriptor of another place of the operand, so many times 16 bytes further. Descriptors may be
-// added to, too; this leaves the upper half as it is.
+// The descriptor of another place of the operand, so many times 16 bytes further. Descriptors may
+// be added to, too; this leaves the upper half as it is.
 __device__ inline uint64_t moved(uint64_t descriptor, int sixteens) {
   const auto low = static_cast<uint32_t>(descriptor) + static_cast<uint32_t>(sixteens);
 #ifdef __CUDACC__
