@@ -10,7 +10,7 @@
 
 namespace diffscm {
 
-// DIFFSCM_UNET=whole|layers; unset is layers: nothing of it has run on a GPU yet. Throws Error for
+// DIFFSCM_UNET=whole|layers; unset is layers: the other has not run on a GPU yet. Throws Error for
 // anything else.
 bool whole_network_wanted();
 
