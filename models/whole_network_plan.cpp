@@ -30,23 +30,9 @@ class Arena {
   // The lowest place, or the highest.
   Place take(int64_t bytes, bool high) {
     bytes = (bytes + kAlignment - 1) / kAlignment * kAlignment;
-    int64_t low = 0, end = bytes_ / kAlignment * kAlignment;  // of the gap to take it from
-    if (high) {
-      for (auto taken = taken_.rbegin(); taken != taken_.rend(); ++taken) {
-        low = taken->second;
-        if (end - low >= bytes) break;
-        end = taken->first;
-        low = 0;
-      }
-    } else {
-      for (const auto& [begin, taken_end] : taken_) {
-        if (begin - low >= bytes) break;
-        low = taken_end;
-      }
-    }
-    if (low + bytes > end)
+    const int64_t at = high ? highest(bytes) : lowest(bytes);
+    if (at < 0 || at + bytes > bytes_)
       throw Unfit{fmt::format("its activations need more than {} bytes of shared memory", bytes_)};
-    const int64_t at = high ? end - bytes : low;
     taken_[at] = at + bytes;
     most_ = std::max(most_, at + bytes);
     return Place(new int32_t(static_cast<int32_t>(at)), [this](const int32_t* place) {
@@ -58,6 +44,23 @@ class Arena {
 
  private:
   static constexpr int64_t kAlignment = 128;
+
+  int64_t lowest(int64_t bytes) const {
+    int64_t at = 0;
+    for (const auto& [begin, end] : taken_) {
+      if (begin - at >= bytes) break;
+      at = end;
+    }
+    return at;
+  }
+  // Below 0: there is none.
+  int64_t highest(int64_t bytes) const {
+    int64_t at = bytes_ / kAlignment * kAlignment - bytes;
+    for (auto taken = taken_.rbegin(); taken != taken_.rend() && taken->second > at; ++taken)
+      at = taken->first - bytes;
+    return at;
+  }
+
   int64_t bytes_, most_ = 0;
   std::map<int64_t, int64_t> taken_;  // begin, end
 };

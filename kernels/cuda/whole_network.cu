@@ -3,8 +3,8 @@
 // same for all blocks, come from the L2 while the layers are computed.
 //
 // The layers are data (kernels/whole_network.h); the kernel only knows how each kind is done. All
-// warps work on one layer at a time, between two barriers. One block fills a multiprocessor: 16
-// warps with 128 registers each, and up to all of its shared memory. Compiled for sm_90a, whose
+// warps work on one layer at a time, between two barriers. One block fills a multiprocessor: eight
+// warps with all of its registers, and up to all of its shared memory. Compiled for sm_90a, whose
 // products read their operands from there; for other architectures the kernel is empty.
 #include "kernels/cuda/device/shared_limit.h"
 #include "kernels/cuda/whole_network_attention.h"

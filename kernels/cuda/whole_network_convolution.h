@@ -1,5 +1,5 @@
 // Convolution in the whole-network kernel: sums[row, column] over taps and channels by wgmma, whose
-// operands are planes and stages of weights where they lie. Four warpgroups share the tiles of 64
+// operands are planes and stages of weights where they lie. Two warpgroups share the tiles of 64
 // rows, and hold all sums in registers until the end, so that the output may be written over what
 // was read. Nobody loads an operand: a product of a whole warpgroup is one instruction, and a tap
 // is an addition to where its rows begin.
