@@ -27,8 +27,9 @@ __device__ inline float row_max(float x) {
   return fmaxf(x, __shfl_xor_sync(kFullMask, x, 2));
 }
 
+// One block is enough to ask for: for more the compiler would spill.
 template <int kSlice>
-__global__ void __launch_bounds__(kAttentionThreads)
+__global__ void __launch_bounds__(kAttentionThreads, 1)
     attention_tensor(BasicAttentionArgs<bf16> args, float scale) {
   follow_previous_kernel();
   auto& shared = shared_memory<MmaShared<kSlice>>();

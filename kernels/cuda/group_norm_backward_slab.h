@@ -76,10 +76,11 @@ struct SlabSums {
 };
 
 // Vectors whose dz a thread keeps: as many as fit 128 registers, beside what else is there.
-template <int V, bool kDrop>
-constexpr int kKeptVectors = V < 8   ? 8
-                             : kDrop ? 5
-                                     : 7;
+template <int V, bool kDrop, class Side>
+constexpr int kKeptVectors = V < 8                           ? 8
+                             : kDrop                         ? 5
+                             : std::is_same_v<Side, Windows> ? 6
+                                                             : 7;
 
 // totals [N][2][C]: dbeta and dgamma of each sample; null where nobody wants them.
 template <class T, int V, bool kSilu, bool kDrop, class Side>
@@ -87,7 +88,7 @@ __global__ void __launch_bounds__(kNormThreads, 2)
     group_norm_backward_slab(BasicGroupNormBackwardArgs<T> args, GroupNormPlan plan,
                              DropoutScale drop, [[maybe_unused]] Side side, float* totals) {
   follow_previous_kernel();
-  constexpr int kKept = kKeptVectors<V, kDrop>;
+  constexpr int kKept = kKeptVectors<V, kDrop, Side>;
   auto& shared = shared_memory<NormBackwardShared>();
   const int columns = plan.slab_channels / V, hw = static_cast<int>(plan.hw);
   const int t = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
