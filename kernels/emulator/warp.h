@@ -26,8 +26,8 @@ struct WarpOperation {
   };
 
   Kind kind;
-  const void* in = nullptr;  // shuffle: the value; ballot: an int; ldmatrix: the row; mma: a;
-                             // stmatrix: the registers
+  // shuffle: the value; ballot: an int; ldmatrix: the row; stmatrix: the registers; mma: a
+  const void* in = nullptr;
   const void* in2 = nullptr;  // mma: b
   void* out = nullptr;        // where the result goes; mma: d; stmatrix: the row
   int argument = 0;           // shuffle: lane, distance or lane mask; ldmatrix: matrices
