@@ -137,7 +137,7 @@ __global__ void store_matrices(const uint32_t* from, Matrices* to) {
   const int lane = static_cast<int>(threadIdx.x);
   const uint32_t r[4] = {from[lane * 4], from[lane * 4 + 1], from[lane * 4 + 2],
                          from[lane * 4 + 3]};
-  s.element[lane / 8][lane % 8][0] = 4711;
+  for (uint16_t& x : s.element[lane / 8][lane % 8]) x = 4711;
   __syncwarp();
   stmatrix_x4(s.element[lane / 8][lane % 8], r, lane != 13);
   __syncwarp();
@@ -149,7 +149,7 @@ TEST(Fragments, Stmatrix) {
   for (uint32_t i = 0; i < from.size(); ++i) from[i] = 2 * i | (2 * i + 1) << 16;
   Matrices to;
   launch<store_matrices>(1, 32, sizeof(Matrices), {}, from.data(), &to);
-  EXPECT_EQ(to.element[1][5][0], 4711);  // lane 13's
+  for (const uint16_t x : to.element[1][5]) EXPECT_EQ(x, 4711);  // lane 13's
   for (int lane = 0; lane < 32; ++lane)
     for (int m = 0; m < 4; ++m)
       for (int half = 0; half < 2; ++half)
