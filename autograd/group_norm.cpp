@@ -36,18 +36,15 @@ void GroupNormInputs::propagate(const Tensor& mean, const Tensor& rstd, const Te
   Tensor dbeta = sink.wants(3) ? sink.place(3, beta.shape(), target) : Tensor();
   Tensor dscale_shift = sink.wants(4) ? Tensor(scale_shift.shape(), target) : Tensor();
   with_storage(x0.dtype(), [&]<class T>(T) {
-    kernels::BasicGroupNormBackwardArgs<T> backward{args<T>(),
-                                                    dy.data<T>(),
-                                                    dx0.mutable_data<T>(),
-                                                    mutable_data_or_null<T>(dx1),
-                                                    mutable_data_or_null(dgamma),
-                                                    mutable_data_or_null(dbeta),
-                                                    mutable_data_or_null(dscale_shift),
-                                                    data_or_null<T>(before0),
-                                                    data_or_null<T>(before1)};
-    // The backward only reads the statistics.
-    backward.forward.mean = const_cast<float*>(mean.data());
-    backward.forward.rstd = const_cast<float*>(rstd.data());
+    const kernels::BasicGroupNormBackwardArgs<T> backward{args_of<T>(mean, rstd),
+                                                          dy.data<T>(),
+                                                          dx0.mutable_data<T>(),
+                                                          mutable_data_or_null<T>(dx1),
+                                                          mutable_data_or_null(dgamma),
+                                                          mutable_data_or_null(dbeta),
+                                                          mutable_data_or_null(dscale_shift),
+                                                          data_or_null<T>(before0),
+                                                          data_or_null<T>(before1)};
     run(target, backward);
   });
   sink.add(0, std::move(dx0));

@@ -38,6 +38,14 @@ struct GroupNormInputs {
             .mean = nullptr,
             .rstd = nullptr};
   }
+  // With the statistics that were its results, which the backward only reads.
+  template <class T>
+  kernels::BasicGroupNormArgs<T> args_of(const Tensor& mean, const Tensor& rstd) const {
+    auto forward = args<T>();
+    forward.mean = const_cast<float*>(mean.data());
+    forward.rstd = const_cast<float*>(rstd.data());
+    return forward;
+  }
   // Delivers what flows into x, x1, gamma, beta, scale and shift, the first five inputs of the
   // sink's operator, given that of the result.
   void propagate(const Tensor& mean, const Tensor& rstd, const Tensor& dy,

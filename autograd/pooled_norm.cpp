@@ -20,17 +20,14 @@ void propagate_both(const GroupNormInputs& in, const Tensor& mean, const Tensor&
   }
   Tensor dgamma = sink.wants(1) ? sink.place(1, in.gamma.shape(), target) : Tensor();
   Tensor dbeta = sink.wants(2) ? sink.place(2, in.beta.shape(), target) : Tensor();
-  kernels::BasicGroupNormBackwardArgs<bf16> norm{.forward = in.args<bf16>(),
-                                                 .dy = dy.data<bf16>(),
-                                                 .dx0 = dx.mutable_data<bf16>(),
-                                                 .dx1 = nullptr,
-                                                 .dgamma = mutable_data_or_null(dgamma),
-                                                 .dbeta = mutable_data_or_null(dbeta),
-                                                 .dscale_shift = nullptr,
-                                                 .add0 = data_or_null<bf16>(dpooled)};
-  // The backward only reads the statistics.
-  norm.forward.mean = const_cast<float*>(mean.data());
-  norm.forward.rstd = const_cast<float*>(rstd.data());
+  const kernels::BasicGroupNormBackwardArgs<bf16> norm{.forward = in.args_of<bf16>(mean, rstd),
+                                                       .dy = dy.data<bf16>(),
+                                                       .dx0 = dx.mutable_data<bf16>(),
+                                                       .dx1 = nullptr,
+                                                       .dgamma = mutable_data_or_null(dgamma),
+                                                       .dbeta = mutable_data_or_null(dbeta),
+                                                       .dscale_shift = nullptr,
+                                                       .add0 = data_or_null<bf16>(dpooled)};
   run(target, kernels::PooledNormBackwardArgs{norm, h, w});
   sink.add(0, std::move(dx));
   if (dgamma) sink.add(1, std::move(dgamma));

@@ -33,8 +33,8 @@ struct WholeNetworkPlane {
   constexpr int first() const { return pitch() + 1; }
   constexpr int rows() const { return side * pitch() - 1; }
   constexpr int tiles() const { return (rows() + kTileRows - 1) / kTileRows; }
-  // 2^20 / pitch(), rounded up: with it a multiplication and a shift divide by the pitch.
-  constexpr int inverse() const { return ((1 << 20) - 1 + pitch()) / pitch(); }
+  // 2^20 / divisor, rounded up: with it a multiplication and a shift divide.
+  static constexpr int inverse_of(int divisor) { return ((1 << 20) - 1 + divisor) / divisor; }
   // The last chunk is followed by as much as the last tile reads at the last tap of a 3x3 filter.
   constexpr int positions() const { return 3 * chunk() + tiles() * kTileRows + 2 * pitch() + 2; }
   // Behind them: of each channel the sum over all pixels and that of the squares, f32.
@@ -66,7 +66,7 @@ struct WholeNetworkLayer {
 
   Kind kind;
   int32_t side, planes;  // of the input
-  int32_t inverse;       // WholeNetworkPlane::inverse() of it
+  int32_t inverse;       // WholeNetworkPlane::inverse_of its pitch
   int32_t in[kMostPlanes];
 
   // convolution, last: group norm of the input (kernels/group_norm.h), if groups > 0. Plane i goes

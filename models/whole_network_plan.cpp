@@ -136,7 +136,7 @@ class Planner {
     l = {};
     l.kind = kind;
     l.side = static_cast<int32_t>(from.side);
-    l.inverse = WholeNetworkPlane{l.side}.inverse();
+    l.inverse = WholeNetworkPlane::inverse_of(WholeNetworkPlane{l.side}.pitch());
     l.planes = l.at_once = static_cast<int32_t>(from.planes.size());
     fill(l.in, from.planes);
     fill(l.read, from.planes);

@@ -60,6 +60,9 @@ __device__ inline int this_warp() {
 // (WholeNetworkPlane).
 struct PixelOfRow {
   int pitch, inverse;
+  static __device__ PixelOfRow of(const WholeNetworkLayer& layer) {
+    return {WholeNetworkPlane{layer.side}.pitch(), layer.inverse};
+  }
   __device__ int y(int row) const { return row * inverse >> 20; }
   __device__ int x(int row, int y) const { return row - y * pitch; }
 };

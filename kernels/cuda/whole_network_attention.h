@@ -19,7 +19,7 @@ struct PixelChunks {
   __device__ explicit PixelChunks(WholeShared& shared)
       : arena(shared.arena()),
         plane{shared.layer.side},
-        pixel{plane.side, ((1 << 20) - 1 + plane.side) / plane.side} {}
+        pixel{plane.side, WholeNetworkPlane::inverse_of(plane.side)} {}
   __device__ unsigned char* operator()(const int32_t* places, int token, int chunk) const {
     const int position = plane.first() + token + pixel.y(token);
     return at_position(arena + places[chunk / 4], chunk % 4 * plane.chunk() + position);

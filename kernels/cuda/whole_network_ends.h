@@ -13,7 +13,7 @@ __device__ inline void unfold(WholeShared& shared, const float* image) {
   constexpr int kSeen = 9 * channels, kPlanes = unfolded_planes(channels);
   const WholeNetworkLayer& layer = shared.layer;
   const WholeNetworkPlane plane{layer.side};
-  const PixelOfRow pixel{plane.pitch(), layer.inverse};
+  const auto pixel = PixelOfRow::of(layer);
   for (int row = this_thread(); row < plane.rows(); row += kWholeThreads) {
     const int y = pixel.y(row), x = pixel.x(row, y);
     if (x == layer.side) continue;

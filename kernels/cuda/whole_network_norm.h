@@ -8,6 +8,7 @@
 #pragma once
 
 #include "kernels/cuda/device/approximate.h"
+#include "kernels/cuda/device/elements.h"
 #include "kernels/cuda/whole_network.h"
 
 namespace diffscm::kernels::DIFFSCM_TARGET {
@@ -69,10 +70,10 @@ __device__ inline void normalise(const unsigned char* from, unsigned char* to, c
   for (int row = warp / WholeNetworkPlane::kChunks * kWarp + this_lane(); row < rows;
        row += kWarpsOfChunk * kWarp) {
     if (pixel.x(row, pixel.y(row)) == p.side) continue;
-    const auto x = load<8>(reinterpret_cast<const bf16*>(at_position(from, first + row)));
+    const auto x = load_numbers<8>(reinterpret_cast<const bf16*>(at_position(from, first + row)));
     float y[8];
 #pragma unroll
-    for (int k = 0; k < 8; ++k) y[k] = norm[k][0] * to_float(x[k]) + norm[k][1];
+    for (int k = 0; k < 8; ++k) y[k] = norm[k][0] * x[k] + norm[k][1];
     if (with_silu) {
 #pragma unroll
       for (int k = 0; k < 8; ++k) y[k] = silu_of_half(y[k]);
@@ -86,7 +87,7 @@ __device__ inline void normalise(WholeShared& shared, const unsigned char* saved
                                  int last) {
   const WholeNetworkLayer& layer = shared.layer;
   const WholeNetworkPlane plane{layer.side};
-  const PixelOfRow pixel{plane.pitch(), layer.inverse};
+  const auto pixel = PixelOfRow::of(layer);
   for (int i = first; i < last; ++i) {
     unsigned char* const to = shared.arena() + layer.read[i];
     const Pair* const norm = shared.norm + i * WholeNetworkPlane::kChannels;

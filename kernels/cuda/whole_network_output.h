@@ -72,7 +72,7 @@ struct Placed {
   const WholeNetworkLayer& layer;
 
   __device__ int operator()(int row) const {
-    const PixelOfRow pixel{layer.side + 1, layer.inverse};
+    const auto pixel = PixelOfRow::of(layer);
     const int y = pixel.y(row), x = pixel.x(row, y);
     const bool inside = y < layer.side && x < layer.side;
     if (layer.out_step == layer.stride) return inside ? row + layer.side + 2 : -1;  // both are 1
@@ -223,7 +223,7 @@ __device__ inline void write_image(const WholeSums& sums, const WarpgroupTiles<1
   const int lane = this_lane(), channel = lane % 4;
   const int first_row = (mine.first * kWarpsOfGroup + this_warp() % kWarpsOfGroup) * 16 + lane / 4;
   constexpr int kApart = kGroups * WholeNetworkPlane::kTileRows;
-  const PixelOfRow pixel{layer.side + 1, layer.inverse};
+  const auto pixel = PixelOfRow::of(layer);
   if (channel >= layer.image_channels) return;
 #pragma unroll
   for (int i = 0; i < WarpgroupTiles<1>::kMost; ++i) {

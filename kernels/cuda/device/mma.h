@@ -1,6 +1,5 @@
 // Tensor cores: mma.sync and ldmatrix (sm_80 and later), and stmatrix (sm_90 and later, empty for
-// others), as a warp's collective operations. All 32
-// lanes must call each of them together.
+// others), as a warp's collective operations. All 32 lanes must call each of them together.
 //
 // Fragments of mma.m16n8k16 (PTX ISA, "Matrix Fragments for mma.m16n8k16"), with g = lane / 4 and
 // t = lane % 4; a 32-bit register holds two bf16 of adjacent columns, the lower column in the lower
