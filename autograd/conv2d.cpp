@@ -85,6 +85,23 @@ void propagate_to_input(const kernels::ConvShape& s, const Tensor& dy, const Ten
   if (dx1) sink.add(input + 1, std::move(dx1));
 }
 
+// dweight, and dbias unless it is empty. Where dy is stored otherwise than x and the operator does
+// not take them so, by way of copies in f32.
+void backward_weight(const kernels::ConvShape& s, const Tensor& x, const Tensor& x1,
+                     const Tensor& dy, Tensor& dweight, Tensor& dbias) {
+  const auto compute = [&]<class T, class X>(T, X) {
+    run(dy.target(), kernels::BasicConv2dBackwardWeightArgs<T, X>{
+                         s, x.data<X>(), data_or_null<X>(x1), dy.data<T>(), dweight.mutable_data(),
+                         mutable_data_or_null(dbias)});
+  };
+  if (dy.dtype() == x.dtype())
+    return with_storage(dy.dtype(), [&]<class T>(T type) { compute(type, type); });
+  const bool first = x.dtype() == Dtype::f32;
+  if (!kernels::weight_gradient_of_few(s, first ? s.c0 : s.k, first ? s.k : s.c0))
+    return backward_weight(s, cast(x, Dtype::f32), x1, cast(dy, Dtype::f32), dweight, dbias);
+  first ? compute(kernels::bf16{}, float{}) : compute(float{}, kernels::bf16{});
+}
+
 // In f32, from or to bf16.
 void mixed(const kernels::ConvShape& s, const Tensor& x, bool others, const Tensor& weight,
            const Tensor& bias, Tensor& y) {
@@ -144,26 +161,20 @@ Variable conv2d(const Variable& x, const Variable& x1, const Variable& weight, c
   }
   return Variable::result(
       y, {x, x1, weight, bias, residual},
-      [s, from, dtype, x = weight.needs_gradient() ? x.value() : Tensor(),
+      [s, from, x = weight.needs_gradient() ? x.value() : Tensor(),
        x1 = weight.needs_gradient() ? x1.value() : Tensor(), weight = weight.value(),
-       bias_shape = bias.shape()](const Tensor& dy_stored, GradientSink& sink) {
-        propagate_to_input(s, dy_stored, weight, from, 0, sink);
-        const Tensor dy = sink.wants(2) || sink.wants(3) ? cast(dy_stored, dtype) : dy_stored;
+       bias_shape = bias.shape()](const Tensor& dy, GradientSink& sink) {
+        propagate_to_input(s, dy, weight, from, 0, sink);
         const Target target = dy.target();
         if (sink.wants(2)) {
           Tensor dweight = sink.place(2, weight.shape(), target);
           Tensor dbias = sink.wants(3) ? sink.place(3, bias_shape, target) : Tensor();
-          const Tensor x0 = cast(x, dtype);
-          with_storage(dtype, [&]<class T>(T) {
-            run(target, kernels::BasicConv2dBackwardWeightArgs<T>{
-                            s, x0.data<T>(), data_or_null<T>(x1), dy.data<T>(),
-                            dweight.mutable_data(), mutable_data_or_null(dbias)});
-          });
+          backward_weight(s, x, x1, dy, dweight, dbias);
           sink.add(2, std::move(dweight));
           if (dbias) sink.add(3, std::move(dbias));
         } else if (sink.wants(3)) {
           Tensor dbias = sink.place(3, bias_shape, target);
-          with_storage(dtype, [&]<class T>(T) {
+          with_storage(dy.dtype(), [&]<class T>(T) {
             run(target, kernels::BasicColumnSumArgs<T>{dy.numel() / s.k, s.k, dy.data<T>(),
                                                        dbias.mutable_data()});
           });

@@ -94,9 +94,10 @@ Variable reshape(const Variable& x, Shape shape) {
                           });
 }
 
-Tensor timestep_embedding(const Tensor& t, int64_t channels) {
+Tensor timestep_embedding(const Tensor& t, int64_t channels, bool last_frequency) {
   Tensor y({t.numel(), channels}, t.target());
-  operators(t.target()).timestep_embedding({t.numel(), channels, t.data(), y.mutable_data()});
+  operators(t.target())
+      .timestep_embedding({t.numel(), channels, t.data(), y.mutable_data(), last_frequency});
   return y;
 }
 

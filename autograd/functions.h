@@ -113,6 +113,6 @@ Variable log_softmax_at(const Variable& logits, const Tensor& labels);
 void require_labels(const std::vector<int64_t>& labels, int64_t classes);
 
 // [N] timesteps -> [N, channels], cos first. No gradient.
-Tensor timestep_embedding(const Tensor& t, int64_t channels);
+Tensor timestep_embedding(const Tensor& t, int64_t channels, bool last_frequency = false);
 
 }  // namespace diffscm

@@ -12,186 +12,16 @@
 // --yardsticks no nothing is compared with copies and large matrix products.
 #include <benchmark/benchmark.h>
 
-#include <algorithm>
-#include <chrono>
 #include <cstdlib>
-#include <cstring>
-#include <memory>
-#include <random>
+#include <vector>
 
 #include "bench/adm_cases.h"
-#include "kernels/targets.h"
+#include "bench/measure.h"
 #include "tests/conv_cases.h"
 #include "tests/op_cases.h"
 
 namespace diffscm::kernels {
 namespace {
-
-struct Target {
-  const OperatorTable* table;
-  const Runtime* runtime;
-  double largest;   // work() of the largest case that is run
-  int calls;        // in a recorded graph
-  bool yardsticks;  // whether copies and large products are measured, to compare with
-
-  bool is(std::string_view name) const { return runtime->target == name; }
-};
-Target target;
-
-Target target_named(std::string_view name) {
-  const BuiltTarget built = built_target(name);
-  require(static_cast<bool>(built), "--target {}: {}", name, built.left_out);
-  const std::string reason = built.runtime->unusable();
-  require(reason.empty(), "--target {}: {}", name, reason);
-  const double largest = name == "cuda" ? 1e12 : name == "cpu" ? 1e9 : 2e6;
-  return {built.operators, built.runtime, largest, 20, true};
-}
-
-// An array in the target's memory; null when empty. Contents: standard normal numbers (a block of
-// them again and again), or squares of them.
-template <class T = float>
-class Array {
- public:
-  explicit Array(int64_t n, bool squared = false) {
-    if (n == 0) return;
-    const size_t bytes = static_cast<size_t>(n) * sizeof(T);
-    data_ = static_cast<T*>(target.runtime->allocate(bytes));
-    require(data_ != nullptr, "no memory for {} bytes on target {}", bytes, target.runtime->target);
-    std::mt19937 generator(1);
-    std::normal_distribution<float> normal;
-    std::vector<T> block(static_cast<size_t>(std::min<int64_t>(n, 1 << 20)));
-    for (T& v : block) {
-      const float x = normal(generator), y = squared ? x * x : x;
-      if constexpr (sizeof(T) == sizeof(bf16))
-        v = to_bf16(y);
-      else
-        v = y;
-    }
-    for (size_t at = 0; at < bytes; at += block.size() * sizeof(T))
-      target.runtime->copy(reinterpret_cast<char*>(data_) + at, block.data(),
-                           std::min(block.size() * sizeof(T), bytes - at), Copy::to_device, {});
-  }
-  Array(const Array&) = delete;
-  Array& operator=(const Array&) = delete;
-  ~Array() {
-    if (data_) target.runtime->release(data_);
-  }
-  operator T*() const { return data_; }
-
- private:
-  T* data_ = nullptr;
-};
-
-template <class T, class F32, class Bf16>
-const auto& pick(const F32& f32, const Bf16& bf16) {
-  if constexpr (std::is_same_v<T, float>)
-    return f32;
-  else
-    return bf16;
-}
-
-template <class F>
-double seconds(const F& f) {
-  const auto start = std::chrono::steady_clock::now();
-  f();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-// Bytes read and written per second when copying blocks far larger than the caches; 0 where
-// that would say nothing.
-double copy_bandwidth() {
-  static const double bandwidth = [] {
-    constexpr int64_t kBlocks = 64, kBytes = 4 << 20;
-    if (target.is("emu") || !target.yardsticks) return 0.0;
-    const Array<float> from(kBlocks * kBytes / 4), to(kBlocks * kBytes / 4);
-    double best = 0;
-    for (int round = 0; round < 5; ++round) {
-      const double elapsed = seconds([&] {
-        if (target.is("cpu")) {
-          char *x = reinterpret_cast<char*>(from.operator float*()),
-               *y = reinterpret_cast<char*>(to.operator float*());
-#pragma omp parallel for schedule(static)
-          for (int64_t b = 0; b < kBlocks; ++b) std::memcpy(y + b * kBytes, x + b * kBytes, kBytes);
-        } else {
-          for (int i = 0; i < target.calls; ++i)
-            target.runtime->copy(to, from, kBlocks * kBytes, Copy::within, {});
-          target.runtime->synchronize({});
-        }
-      });
-      best = std::max(best,
-                      (target.is("cpu") ? 2.0 : 2.0 * target.calls) * kBlocks * kBytes / elapsed);
-    }
-    return best;
-  }();
-  return bandwidth;
-}
-
-// FLOPs per second of a large matrix product (cuBLAS on cuda where it is found), or 0.
-template <class T>
-double matrix_peak() {
-  static const double peak = [] {
-    if (target.is("emu") || !target.yardsticks) return 0.0;
-    const int64_t size = target.is("cuda") ? 8192 : 1024;
-    const Array<T> a(size * size), b(size * size), c(size * size);
-    const auto& op = pick<T>(target.table->matmul, target.table->matmul_bf16);
-    const auto product = [&] {
-      op({size, size, size, a, size, false, b, size, true, nullptr, nullptr, c, size});
-    };
-    product();
-    target.runtime->synchronize({});
-    double best = 0;
-    for (int round = 0; round < 5; ++round) {
-      const double elapsed = seconds([&] {
-        for (int i = 0; i < 4; ++i) product();
-        target.runtime->synchronize({});
-      });
-      best = std::max(best, 4 * 2.0 * static_cast<double>(size * size * size) / elapsed);
-    }
-    return best;
-  }();
-  return peak;
-}
-
-struct Work {
-  double elements, bytes = 0, flops = 0;  // 0 bytes or FLOPs are left out
-  double peak = 0;                        // FLOPs per second to compare with, or 0
-};
-
-// Runs `call` and reports.
-template <class F>
-void measure(benchmark::State& state, const Work& work, const F& call) {
-  call();  // scratch memory, lazily loaded modules
-  const Runtime& runtime = *target.runtime;
-  if (target.is("cuda")) {
-    runtime.synchronize({});
-    runtime.begin_recording({});
-    for (int i = 0; i < target.calls; ++i) call();
-    const Recording recording = runtime.end_recording({});
-    while (state.KeepRunningBatch(target.calls)) {
-      runtime.replay(recording, {});
-      runtime.synchronize({});
-    }
-    runtime.discard(recording);
-  } else {
-    for (auto _ : state) {
-      call();
-      benchmark::ClobberMemory();
-    }
-  }
-  using Counter = benchmark::Counter;
-  const auto calls = static_cast<double>(state.iterations());
-  state.counters["ns/element"] =
-      Counter(calls * work.elements * 1e-9, Counter::kIsRate | Counter::kInvert);
-  if (work.bytes > 0) {
-    state.counters["GB/s"] = Counter(calls * work.bytes * 1e-9, Counter::kIsRate);
-    if (copy_bandwidth() > 0)
-      state.counters["of_copy"] = Counter(calls * work.bytes / copy_bandwidth(), Counter::kIsRate);
-  }
-  if (work.flops > 0)
-    state.counters["GFLOP/s"] = Counter(calls * work.flops * 1e-9, Counter::kIsRate);
-  if (work.flops > 0 && work.peak > 0)
-    state.counters["of_peak"] = Counter(calls * work.flops / work.peak, Counter::kIsRate);
-}
 
 enum class Pass { forward, backward, backward_weight };
 
@@ -221,6 +51,20 @@ void conv2d(benchmark::State& state, const ConvCase& k, Pass pass) {
     const auto& op = pick<T>(table.conv2d_backward_weight, table.conv2d_backward_weight_bf16);
     measure(state, work, [&] { op({s, x0, x1, y, dweight, dbias}); });
   }
+}
+
+// Of the last and the first convolution of a network in bf16.
+template <class T, class X>
+void weight_gradient_of_few(benchmark::State& state, const ConvCase& k) {
+  const ConvShape& s = k.shape;
+  const Array<X> x(s.n * s.h * s.w * s.c0);
+  const Array<T> dy(s.n * s.h * s.w * s.k);
+  const Array<float> dweight(s.k * 9 * s.c0), dbias(s.k);
+  const double moved = static_cast<double>(s.n * s.h * s.w) *
+                       static_cast<double>(s.c0 * int64_t{sizeof(X)} + s.k * int64_t{sizeof(T)});
+  measure(state, {static_cast<double>(s.n * s.h * s.w), moved, k.flops()}, [&] {
+    target.table->of(BasicConv2dBackwardWeightArgs<T, X>{})({s, x, nullptr, dy, dweight, dbias});
+  });
 }
 
 // Of an input that is normalised on the way, and what that takes beside it.
@@ -348,6 +192,26 @@ void linear_group(benchmark::State& state, const LinearGroupCase& k, Pass pass) 
             else
               target.table->linear_group_backward({k.m, k.k, x, count, backwards.data(), dx});
           });
+}
+
+void time_projections(benchmark::State& state, const TimeProjectionsCase& k) {
+  const int64_t parameters = k.hidden * (k.channels + k.hidden + k.out() + 2);
+  const Array<float> t(k.n), weight1(k.hidden * k.channels), weight2(k.hidden * k.hidden);
+  const Array<float> bias(k.hidden), weights(k.hidden * k.out()), y(k.n * k.out());
+  std::vector<LinearGroupArgs::Layer> layers;
+  for (int64_t at = 0; const int64_t out : k.outs) {
+    layers.push_back({out, weights + at * k.hidden, nullptr, y + at * k.n, out});
+    at += out;
+  }
+  measure(
+      state,
+      {static_cast<double>(k.n * k.out()), kFloat * static_cast<double>(parameters + k.n * k.out()),
+       k.flops(), matrix_peak<float>()},
+      [&] {
+        target.table->time_projections({k.n, k.channels, k.hidden, k.last_frequency, t, weight1,
+                                        bias, weight2, bias, nullptr, std::ssize(layers),
+                                        layers.data()});
+      });
 }
 
 template <class T>
@@ -486,12 +350,22 @@ int run(int argc, char** argv) {
   std::erase_if(normalised, [](const ConvCase& k) { return !normalisation_joins(k.shape); });
   if (target.table->silu_bf16) {
     add("conv2d_normalised_bf16", normalised, conv2d_normalised);
+    std::vector<ConvCase> last = both(timed_conv_cases(), adm_conv_cases()), first = last;
+    std::erase_if(last, [](const ConvCase& k) {
+      return !weight_gradient_of_few(k.shape, k.shape.k, k.shape.c0);
+    });
+    std::erase_if(first, [](const ConvCase& k) {
+      return !weight_gradient_of_few(k.shape, k.shape.c0, k.shape.k);
+    });
+    add("conv2d_backward_weight_f32_bf16", last, weight_gradient_of_few<float, bf16>);
+    add("conv2d_backward_weight_bf16_f32", first, weight_gradient_of_few<bf16, float>);
     add("norm_coefficients_bf16", normalised, norm_coefficients);
   }
   add("linear_group", linear_group_cases(),
       [](auto& s, const LinearGroupCase& k) { linear_group(s, k, Pass::forward); });
   add("linear_group_backward", linear_group_cases(),
       [](auto& s, const LinearGroupCase& k) { linear_group(s, k, Pass::backward); });
+  add("time_projections", time_projections_cases(), time_projections);
   add("ddim_update", ddim_cases(), ddim_update);
   add("adamw", adamw_cases(), adamw);
   add("normal", size_cases(), normal);

@@ -71,17 +71,26 @@ template void check(const BasicConv2dBackwardInputArgs<bf16>&);
 template void check(const BasicConv2dBackwardInputArgs<float, bf16>&);
 template void check(const BasicConv2dBackwardInputArgs<bf16, float>&);
 
-template <class T>
-void check(const BasicConv2dBackwardWeightArgs<T>& args) {
+template <class T, class X>
+void check(const BasicConv2dBackwardWeightArgs<T, X>& args) {
   constexpr const char* kName = "conv2d_backward_weight";
   check_shape(kName, args.shape);
   check_pointer(kName, "x0", args.x0);
   check_pointer(kName, "dy", args.dy);
   check_pointer(kName, "dweight", args.dweight);
   check_second(kName, "x1", args.shape.c1, args.x1);
+  if constexpr (!std::is_same_v<T, X>) {
+    const ConvShape& s = args.shape;
+    const int64_t few = sizeof(T) == sizeof(float) ? s.k : s.c0;
+    require(weight_gradient_of_few(s, few, few == s.k ? s.c0 : s.k),
+            "{}: c0={} c1={} k={} filter {} stride {}, {} wide: not of f32 and bf16", kName, s.c0,
+            s.c1, s.k, s.r, s.stride, s.w);
+  }
 }
 template void check(const BasicConv2dBackwardWeightArgs<float>&);
 template void check(const BasicConv2dBackwardWeightArgs<bf16>&);
+template void check(const BasicConv2dBackwardWeightArgs<float, bf16>&);
+template void check(const BasicConv2dBackwardWeightArgs<bf16, float>&);
 
 template <class T>
 void check(const BasicConv2dPackArgs<T>& args) {

@@ -89,7 +89,8 @@ constexpr bool normalisation_joins(const ConvShape& s) {
 
 // dX = transpose of the above with respect to X, split into dx0, dx1 and summed 2x2 when
 // upsampling. Every element of dx0 and dx1 is written. `packed` as above, from conv2d_pack with
-// backward = true. T is what dy is stored as, Y what x is; where they differ, as above.
+// backward = true; sums of weights too. T is what dy is stored as, Y what x is; where they differ,
+// as above.
 template <class T, class Y = T>
 struct BasicConv2dBackwardInputArgs {
   using Weight = typename BasicConv2dArgs<T, Y>::Weight;
@@ -106,19 +107,27 @@ void check(const BasicConv2dBackwardInputArgs<T, Y>&);
 
 // dweight[k,r,s,c] = sum_{n,p,q} dy[n,p,q,k] * X[n, p*stride + r - R/2, q*stride + s - S/2, c]
 // dbias[k] = sum_{n,p,q} dy[n,p,q,k]. Both are overwritten, in f32 whatever T
-// is: they are gradients of master weights. Bit-reproducible.
-template <class T>
+// is: they are gradients of master weights. Bit-reproducible. T is what dy is stored as, X what x
+// is; they may differ where the f32 side has few channels: weight_gradient_of_few.
+template <class T, class X = T>
 struct BasicConv2dBackwardWeightArgs {
   ConvShape shape;
-  const T* x0;     // [N, H, W, C0]
-  const T* x1;     // [N, H, W, C1] or null
+  const X* x0;     // [N, H, W, C0]
+  const X* x1;     // [N, H, W, C1] or null
   const T* dy;     // [N, P, Q, K]
   float* dweight;  // [K, R, S, C]
   float* dbias;    // [K] or null
 };
 using Conv2dBackwardWeightArgs = BasicConv2dBackwardWeightArgs<float>;
-template <class T>
-void check(const BasicConv2dBackwardWeightArgs<T>&);
+template <class T, class X>
+void check(const BasicConv2dBackwardWeightArgs<T, X>&);
+
+// As the first and the last convolution of a network have them; `few` and `many` are C and K, or
+// the other way round.
+constexpr bool weight_gradient_of_few(const ConvShape& s, int64_t few, int64_t many) {
+  return s.r == 3 && s.stride == 1 && !s.upsample && s.c1 == 0 && few <= 8 && many % 8 == 0 &&
+         s.w <= 640;
+}
 
 // Rearranges a weight once for the algorithm that the target would choose for this shape (register
 // tiles, Winograd transform), so that inference does not repeat it in each call.

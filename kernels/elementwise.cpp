@@ -50,6 +50,8 @@ void check(const TimestepEmbeddingArgs& args) {
   require(args.n >= 0, "timestep_embedding: n is {}, expected >= 0", args.n);
   require(args.channels >= 2 && args.channels % 2 == 0,
           "timestep_embedding: channels is {}, expected an even number >= 2", args.channels);
+  require(args.channels > 2 || !args.last_frequency,
+          "timestep_embedding: last_frequency needs more than 2 channels");
   require(args.n == 0 || (args.t && args.emb), "timestep_embedding: t or emb is null");
 }
 

@@ -69,12 +69,15 @@ void check(const ReluBackwardArgs&);
 
 // Sinusoidal embedding: emb[n, i] = cos(t[n] f_i), emb[n, half + i] = sin(t[n] f_i),
 // f_i = exp(-ln(10000) i / half), i < half = channels / 2 (cos first, as guided-diffusion has it).
-// Requires channels even. t is in original integer units, 0 .. 999. Angles in double before
-// cos/sin.
+// last_frequency: f_i = exp(-ln(10000) i / (half - 1)), as Ho et al. 2020 have it, and cosine and
+// sine of each stand beside each other: emb[n, 2 i] and emb[n, 2 i + 1].
+// Requires channels even, with last_frequency more than two. t is in original integer units, 0 ..
+// 999. Angles in double before cos/sin.
 struct TimestepEmbeddingArgs {
   int64_t n, channels;
   const float* t;  // [N]
   float* emb;      // [N, channels]
+  bool last_frequency = false;
 };
 void check(const TimestepEmbeddingArgs&);
 

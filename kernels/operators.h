@@ -16,6 +16,7 @@
 #include "kernels/matmul.h"
 #include "kernels/pool.h"
 #include "kernels/random.h"
+#include "kernels/time_projections.h"
 #include "kernels/variational_bound.h"
 
 namespace diffscm::kernels {
@@ -27,54 +28,57 @@ namespace diffscm::kernels {
 // Every target implements F32 and the first of BOTH; emu and cuda, whose kernels are templates,
 // implement all. A target's entry points and its table are made from this list, so that a kernel
 // that is missing does not build.
-#define DIFFSCM_OPERATORS(F32, BOTH, BF16)                                        \
-  BOTH(conv2d, BasicConv2dArgs)                                                   \
-  BF16(conv2d_f32_bf16, BasicConv2dArgs<float, bf16>)                             \
-  BF16(conv2d_bf16_f32, BasicConv2dArgs<bf16, float>)                             \
-  BF16(conv2d_normalised_bf16, NormalisedConv2dArgs)                              \
-  BOTH(conv2d_backward_input, BasicConv2dBackwardInputArgs)                       \
-  BF16(conv2d_backward_input_f32_bf16, BasicConv2dBackwardInputArgs<float, bf16>) \
-  BF16(conv2d_backward_input_bf16_f32, BasicConv2dBackwardInputArgs<bf16, float>) \
-  BOTH(conv2d_backward_weight, BasicConv2dBackwardWeightArgs)                     \
-  BOTH(conv2d_pack, BasicConv2dPackArgs)                                          \
-  BOTH(group_norm, BasicGroupNormArgs)                                            \
-  BOTH(group_norm_backward, BasicGroupNormBackwardArgs)                           \
-  BF16(group_norm_pooled_bf16, PooledNormArgs)                                    \
-  BF16(group_norm_pooled_backward_bf16, PooledNormBackwardArgs)                   \
-  BF16(norm_coefficients_bf16, NormCoefficientsArgs)                              \
-  BOTH(attention, BasicAttentionArgs)                                             \
-  BOTH(attention_backward, BasicAttentionBackwardArgs)                            \
-  BOTH(matmul, BasicMatmulArgs)                                                   \
-  BF16(matmul_bf16_f32, BasicMatmulArgs<bf16, float>)                             \
-  BOTH(column_sum, BasicColumnSumArgs)                                            \
-  F32(linear_group, LinearGroupArgs)                                              \
-  F32(linear_group_backward, LinearGroupBackwardArgs)                             \
-  BOTH(linear_combination, BasicLinearCombinationArgs)                            \
-  BF16(cast_to_bf16, CastArgs<float, bf16>)                                       \
-  BF16(cast_to_f32, CastArgs<bf16, float>)                                        \
-  BOTH(silu, BasicSiluArgs)                                                       \
-  BOTH(silu_backward, BasicSiluBackwardArgs)                                      \
-  F32(relu, ReluArgs)                                                             \
-  F32(relu_backward, ReluBackwardArgs)                                            \
-  F32(timestep_embedding, TimestepEmbeddingArgs)                                  \
-  F32(combine_samples, CombineSamplesArgs)                                        \
-  F32(gather_rows, GatherRowsArgs)                                                \
-  F32(sample_dot, SampleDotArgs)                                                  \
-  BOTH(avg_pool, BasicAvgPoolArgs)                                                \
-  BOTH(avg_pool_backward, BasicAvgPoolBackwardArgs)                               \
-  F32(max_pool, MaxPoolArgs)                                                      \
-  F32(max_pool_backward, MaxPoolBackwardArgs)                                     \
-  BOTH(pool_tokens, BasicPoolTokensArgs)                                          \
-  BOTH(pool_tokens_backward, BasicPoolTokensBackwardArgs)                         \
-  F32(gaussian_latent, GaussianLatentArgs)                                        \
-  F32(gaussian_latent_backward, GaussianLatentBackwardArgs)                       \
-  F32(mse, MseArgs)                                                               \
-  F32(variational_bound, VariationalBoundArgs)                                    \
-  F32(log_softmax, LogSoftmaxArgs)                                                \
-  F32(normal, NormalArgs)                                                         \
-  F32(ddim_update, DdimUpdateArgs)                                                \
-  F32(abs_quantile, AbsQuantileArgs)                                              \
-  F32(anderson, AndersonArgs)                                                     \
+#define DIFFSCM_OPERATORS(F32, BOTH, BF16)                                          \
+  BOTH(conv2d, BasicConv2dArgs)                                                     \
+  BF16(conv2d_f32_bf16, BasicConv2dArgs<float, bf16>)                               \
+  BF16(conv2d_bf16_f32, BasicConv2dArgs<bf16, float>)                               \
+  BF16(conv2d_normalised_bf16, NormalisedConv2dArgs)                                \
+  BOTH(conv2d_backward_input, BasicConv2dBackwardInputArgs)                         \
+  BF16(conv2d_backward_input_f32_bf16, BasicConv2dBackwardInputArgs<float, bf16>)   \
+  BF16(conv2d_backward_input_bf16_f32, BasicConv2dBackwardInputArgs<bf16, float>)   \
+  BOTH(conv2d_backward_weight, BasicConv2dBackwardWeightArgs)                       \
+  BF16(conv2d_backward_weight_f32_bf16, BasicConv2dBackwardWeightArgs<float, bf16>) \
+  BF16(conv2d_backward_weight_bf16_f32, BasicConv2dBackwardWeightArgs<bf16, float>) \
+  BOTH(conv2d_pack, BasicConv2dPackArgs)                                            \
+  BOTH(group_norm, BasicGroupNormArgs)                                              \
+  BOTH(group_norm_backward, BasicGroupNormBackwardArgs)                             \
+  BF16(group_norm_pooled_bf16, PooledNormArgs)                                      \
+  BF16(group_norm_pooled_backward_bf16, PooledNormBackwardArgs)                     \
+  BF16(norm_coefficients_bf16, NormCoefficientsArgs)                                \
+  BOTH(attention, BasicAttentionArgs)                                               \
+  BOTH(attention_backward, BasicAttentionBackwardArgs)                              \
+  BOTH(matmul, BasicMatmulArgs)                                                     \
+  BF16(matmul_bf16_f32, BasicMatmulArgs<bf16, float>)                               \
+  BOTH(column_sum, BasicColumnSumArgs)                                              \
+  F32(linear_group, LinearGroupArgs)                                                \
+  F32(linear_group_backward, LinearGroupBackwardArgs)                               \
+  F32(time_projections, TimeProjectionsArgs)                                        \
+  BOTH(linear_combination, BasicLinearCombinationArgs)                              \
+  BF16(cast_to_bf16, CastArgs<float, bf16>)                                         \
+  BF16(cast_to_f32, CastArgs<bf16, float>)                                          \
+  BOTH(silu, BasicSiluArgs)                                                         \
+  BOTH(silu_backward, BasicSiluBackwardArgs)                                        \
+  F32(relu, ReluArgs)                                                               \
+  F32(relu_backward, ReluBackwardArgs)                                              \
+  F32(timestep_embedding, TimestepEmbeddingArgs)                                    \
+  F32(combine_samples, CombineSamplesArgs)                                          \
+  F32(gather_rows, GatherRowsArgs)                                                  \
+  F32(sample_dot, SampleDotArgs)                                                    \
+  BOTH(avg_pool, BasicAvgPoolArgs)                                                  \
+  BOTH(avg_pool_backward, BasicAvgPoolBackwardArgs)                                 \
+  F32(max_pool, MaxPoolArgs)                                                        \
+  F32(max_pool_backward, MaxPoolBackwardArgs)                                       \
+  BOTH(pool_tokens, BasicPoolTokensArgs)                                            \
+  BOTH(pool_tokens_backward, BasicPoolTokensBackwardArgs)                           \
+  F32(gaussian_latent, GaussianLatentArgs)                                          \
+  F32(gaussian_latent_backward, GaussianLatentBackwardArgs)                         \
+  F32(mse, MseArgs)                                                                 \
+  F32(variational_bound, VariationalBoundArgs)                                      \
+  F32(log_softmax, LogSoftmaxArgs)                                                  \
+  F32(normal, NormalArgs)                                                           \
+  F32(ddim_update, DdimUpdateArgs)                                                  \
+  F32(abs_quantile, AbsQuantileArgs)                                                \
+  F32(anderson, AndersonArgs)                                                       \
   F32(adamw, AdamwArgs)
 
 // A queue of work on a device; null is the target's default. On cpu and emu work is done at once.

@@ -1,7 +1,10 @@
 #include "models/blocks.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
+
+#include "autograd/dispatch.h"
 
 namespace diffscm {
 
@@ -88,28 +91,6 @@ void AttentionPool::visit(const std::string& prefix, const ParameterVisitor& vis
   c_proj.visit(prefix + ".c_proj", visitor);
 }
 
-namespace {
-
-// [N] -> [N, channels]: the angles are made here, and of each the operator's two-channel embedding.
-Tensor embedding_with_last_frequency(const Tensor& t, int64_t channels) {
-  const int64_t n = t.numel(), half = channels / 2;
-  const Target target = t.target();
-  const std::string key = fmt::format("{} frequencies for {} timesteps", half, n);
-  const Tensor frequencies = Tensor::constant({1}, 0, target).derived(key, [&] {
-    std::vector<float> f;
-    for (int64_t i = 0; i < n * half; ++i)
-      f.push_back(static_cast<float>(std::exp(-std::log(10000.0) * static_cast<double>(i % half) /
-                                              static_cast<double>(half - 1))));
-    return Tensor::from(f, {n, half}, target);
-  });
-  Tensor angles({n * half}, target);
-  operators(target).combine_samples(
-      {n, half, t.data(), frequencies.data(), nullptr, nullptr, angles.mutable_data()});
-  return timestep_embedding(angles, 2).reshape({n, channels});
-}
-
-}  // namespace
-
 TimeEmbedding::TimeEmbedding(int64_t channels, bool last_frequency, Initializer& init)
     : first(channels, 4 * channels, init),
       second(4 * channels, 4 * channels, init),
@@ -117,9 +98,50 @@ TimeEmbedding::TimeEmbedding(int64_t channels, bool last_frequency, Initializer&
       last_frequency(last_frequency) {}
 
 Variable TimeEmbedding::forward(const Tensor& t, const Variable& more) const {
-  const Tensor embedding =
-      last_frequency ? embedding_with_last_frequency(t, channels) : timestep_embedding(t, channels);
+  const Tensor embedding = timestep_embedding(t, channels, last_frequency);
   return silu(second.forward(silu(first.forward(embedding)), more));
+}
+
+std::vector<Variable> TimeEmbedding::tell(const Tensor& t, const Variable& more,
+                                          const std::vector<const Linear*>& layers) const {
+  const auto learns = [](const Linear* layer) {
+    return layer->weight.variable.needs_gradient() || layer->bias.variable.needs_gradient();
+  };
+  const bool any = learns(&first) || learns(&second) || more.needs_gradient() ||
+                   std::any_of(layers.begin(), layers.end(), learns);
+  if ((recording() && any) || first.weight.variable.dim(0) > kMostInOneOperator)
+    return forward_all(layers, forward(t, more));
+  std::vector<Variable> told;
+  std::vector<kernels::LinearGroupArgs::Layer> group;
+  for (const Linear* layer : layers) {
+    const int64_t out = layer->weight.variable.dim(0);
+    Tensor y({t.numel(), out}, t.target());
+    group.push_back({.out = out,
+                     .weight = layer->weight.variable.value().data(),
+                     .bias = layer->bias.variable.value().data(),
+                     .y = y.mutable_data(),
+                     .ldy = out});
+    told.emplace_back(std::move(y));
+  }
+  run(t.target(), projections(t, more.value(), group));
+  return told;
+}
+
+kernels::TimeProjectionsArgs TimeEmbedding::projections(
+    const Tensor& t, const Tensor& more,
+    std::span<const kernels::LinearGroupArgs::Layer> layers) const {
+  return {.n = t.numel(),
+          .channels = channels,
+          .hidden = first.weight.variable.dim(0),
+          .last_frequency = last_frequency,
+          .t = t.data(),
+          .weight1 = first.weight.variable.value().data(),
+          .bias1 = first.bias.variable.value().data(),
+          .weight2 = second.weight.variable.value().data(),
+          .bias2 = second.bias.variable.value().data(),
+          .more = data_or_null(more),
+          .count = std::ssize(layers),
+          .layers = layers.data()};
 }
 
 void TimeEmbedding::visit(const std::string& prefix, const ParameterVisitor& visitor) {

@@ -3,7 +3,10 @@
 #pragma once
 
 #include <optional>
+#include <span>
+#include <vector>
 
+#include "kernels/time_projections.h"
 #include "models/layers.h"
 
 namespace diffscm {
@@ -78,7 +81,19 @@ struct TimeEmbedding {
 
   TimeEmbedding(int64_t channels, bool last_frequency, Initializer& init);
   Variable forward(const Tensor& t, const Variable& more = {}) const;
+  // What each of `layers` makes of that; by one operator where nothing of it learns.
+  std::vector<Variable> tell(const Tensor& t, const Variable& more,
+                             const std::vector<const Linear*>& layers) const;
+  // The arguments of that operator; `more` may be empty.
+  kernels::TimeProjectionsArgs projections(
+      const Tensor& t, const Tensor& more,
+      std::span<const kernels::LinearGroupArgs::Layer> layers) const;
   void visit(const std::string& prefix, const ParameterVisitor& visitor);
+
+ private:
+  // Hidden units. Each block of the one operator computes them anew: wider, that would cost more
+  // than the launches that it saves.
+  static constexpr int64_t kMostInOneOperator = 256;
 };
 
 }  // namespace diffscm

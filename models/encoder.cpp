@@ -52,7 +52,7 @@ Variable Encoder::forward(const Variable& x, const Tensor& t, ForwardContext& co
   require(t.numel() == x.dim(0), "{} timesteps for {} images", t.numel(), x.dim(0));
   std::vector<const Linear*> projections;
   trunk_.list_projections(projections);
-  const std::vector<Variable> blocks_told = forward_all(projections, trunk_.embed(t));
+  const std::vector<Variable> blocks_told = trunk_.time_embedding().tell(t, {}, projections);
   std::span<const Variable> told = blocks_told;
   if (is_spatial()) {
     std::vector<Variable> means;

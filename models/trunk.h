@@ -64,10 +64,7 @@ class Trunk {
  public:
   Trunk(const TrunkConfig& config, Initializer& init);
 
-  // SiLU of the embedding of t [N], plus `told` [N, 4 model_channels] or empty.
-  Variable embed(const Tensor& t, const Variable& told = {}) const {
-    return time_embed_.forward(t, told);
-  }
+  const TimeEmbedding& time_embedding() const { return time_embed_; }
   // As Stage's, of all its stages.
   void list_projections(std::vector<const Linear*>& layers) const;
   // x [N,S,S,in] -> middle_block's result; told as Stage's. `each` is shown the result of each of

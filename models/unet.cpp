@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "autograd/dispatch.h"
 #include "models/whole_network.h"
 
 namespace diffscm {
@@ -89,7 +90,7 @@ UNet::UNet(const UNetConfig& config, Initializer init) : config_(config), trunk_
         FileLayout::transposed};
 }
 
-Variable UNet::embed(const Variable& x, const Tensor& t, const Tensor& features) const {
+Variable UNet::embed_features(const Variable& x, const Tensor& t, const Tensor& features) const {
   require(x.value().rank() == 4 && x.dim(3) == config_.in_channels,
           "this U-Net expects images [N,H,W,{}], got {}", config_.in_channels,
           to_string(x.shape()));
@@ -99,23 +100,21 @@ Variable UNet::embed(const Variable& x, const Tensor& t, const Tensor& features)
           x.dim(2));
   require(t.numel() == x.dim(0), "{} timesteps for {} images", t.numel(), x.dim(0));
 
-  Variable told;
-  if (features) {
-    require(!config_.conditions.empty(), "this U-Net is unconditional: it cannot be told anything");
-    require(features.rank() == 2 && features.dim(0) == x.dim(0) &&
-                features.dim(1) == feature_count(config_.conditions),
-            "this U-Net expects condition features [{},{}], got {}", x.dim(0),
-            feature_count(config_.conditions), to_string(features.shape()));
-    told = linear(features, condition_embed_.variable, {});
-  }
-  return trunk_.embed(t, told);
+  if (!features) return {};
+  require(!config_.conditions.empty(), "this U-Net is unconditional: it cannot be told anything");
+  require(features.rank() == 2 && features.dim(0) == x.dim(0) &&
+              features.dim(1) == feature_count(config_.conditions),
+          "this U-Net expects condition features [{},{}], got {}", x.dim(0),
+          feature_count(config_.conditions), to_string(features.shape()));
+  return linear(features, condition_embed_.variable, {});
 }
 
-Variable UNet::body(const Variable& x, const Variable& emb, ForwardContext& context) const {
+Variable UNet::body(const Variable& x, const Tensor& t, const Variable& features,
+                    ForwardContext& context) const {
   std::vector<const Linear*> projections;
   trunk_.list_projections(projections);
   for (const Stage& stage : output_blocks_) stage.list_projections(projections);
-  const std::vector<Variable> blocks_told = forward_all(projections, emb);
+  const std::vector<Variable> blocks_told = trunk_.time_embedding().tell(t, features, projections);
   std::span<const Variable> blocks_left = blocks_told;
   std::vector<Variable> skips;
   Variable h = trunk_.forward(config_.turned ? half_turn(x) : x, blocks_left, layers_, context,
@@ -128,13 +127,15 @@ Variable UNet::body(const Variable& x, const Variable& emb, ForwardContext& cont
   return out_norm_.forward(h, {}, {}, /*silu=*/true);
 }
 
-Tensor UNet::whole(const Tensor& x, const Tensor& emb) const {
+Tensor UNet::whole(const Tensor& x, const Tensor& t, const Tensor& features) const {
   std::map<std::string, Tensor> parameters;
   const auto take = [&](const std::string& name, Parameter& p) {
     parameters[name] = p.variable.value();
   };
   const_cast<UNet*>(this)->visit(take);  // which shows them and changes nothing
-  return whole_network_eps(config_, parameters, x, emb);
+  return whole_network_eps(config_, parameters, x, [&](const auto& layers) {
+    run(x.target(), trunk_.time_embedding().projections(t, features, layers));
+  });
 }
 
 // The last convolution, of output channels [begin, end) only.
@@ -148,15 +149,15 @@ Variable UNet::project(const Variable& h, int64_t begin, int64_t end) const {
 
 Variable UNet::forward(const Variable& x, const Tensor& t, ForwardContext& context,
                        const Tensor& features) const {
-  const Variable emb = embed(x, t, features);
+  const Variable embedded = embed_features(x, t, features);
   if (layers_ == Dtype::bf16 && !recording() && !context.training && whole_network_wanted())
-    if (const Tensor eps = whole(x.value(), emb.value())) return Variable(eps);
-  return project(body(x, emb, context), 0, config_.in_channels);
+    if (const Tensor eps = whole(x.value(), t, embedded.value())) return Variable(eps);
+  return project(body(x, t, embedded, context), 0, config_.in_channels);
 }
 
 UNet::Estimates UNet::estimates(const Variable& x, const Tensor& t, ForwardContext& context,
                                 const Tensor& features) const {
-  const Variable h = body(x, embed(x, t, features), context);
+  const Variable h = body(x, t, embed_features(x, t, features), context);
   Estimates out{project(h, 0, config_.in_channels), {}};
   if (config_.learns_variance()) out.v = project(h, config_.in_channels, config_.out_channels);
   return out;

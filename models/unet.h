@@ -75,12 +75,14 @@ class UNet {
 
  private:
   UNet(const UNetConfig& config, Initializer init);
-  // SiLU of the embedding of t and features.
-  Variable embed(const Variable& x, const Tensor& t, const Tensor& features) const;
-  // What the last convolution reads.
-  Variable body(const Variable& x, const Variable& emb, ForwardContext& context) const;
+  // What the features add to the embedding of t, [N, 4 model_channels]; empty without features.
+  // Throws Error where the arguments do not fit the network or each other.
+  Variable embed_features(const Variable& x, const Tensor& t, const Tensor& features) const;
+  // What the last convolution reads; `features` as embedded.
+  Variable body(const Variable& x, const Tensor& t, const Variable& features,
+                ForwardContext& context) const;
   // eps from one kernel (models/whole_network.h), or an empty tensor.
-  Tensor whole(const Tensor& x, const Tensor& emb) const;
+  Tensor whole(const Tensor& x, const Tensor& t, const Tensor& features) const;
   Variable project(const Variable& h, int64_t begin, int64_t end) const;
 
   UNetConfig config_;

@@ -147,8 +147,9 @@ Bound bind(const WholeNetworkPlan& plan, const Parameters& parameters) {
 }
 
 // What all residual blocks are told, one row per image.
-Tensor tell(const WholeNetworkPlan& plan, const Parameters& parameters, const Tensor& emb) {
-  Tensor told({emb.dim(0), plan.told_width}, emb.target());
+Tensor told_by(const Tell& tell, const WholeNetworkPlan& plan, const Parameters& parameters,
+               int64_t n, Target target) {
+  Tensor told({n, plan.told_width}, target);
   std::vector<kernels::LinearGroupArgs::Layer> layers;
   for (const PlannedTold& part : plan.told)
     layers.push_back({.out = part.columns,
@@ -156,11 +157,7 @@ Tensor tell(const WholeNetworkPlan& plan, const Parameters& parameters, const Te
                       .bias = find(parameters, part.name + ".bias").data(),
                       .y = told.mutable_data() + part.first,
                       .ldy = plan.told_width});
-  run(emb.target(), kernels::LinearGroupArgs{.m = emb.dim(0),
-                                             .k = emb.dim(1),
-                                             .x = emb.data(),
-                                             .count = std::ssize(layers),
-                                             .layers = layers.data()});
+  tell(layers);
   return told;
 }
 
@@ -201,7 +198,7 @@ std::string whole_network_unfit(const UNetConfig& config, Target target) {
 }
 
 Tensor whole_network_eps(const UNetConfig& config, const Parameters& parameters, const Tensor& x,
-                         const Tensor& emb) {
+                         const Tell& tell) {
   const Target target = x.target();
   const WholeNetworkPlan plan = plan_for(config, target);
   if (!plan.unfit.empty()) return not_so(plan.unfit);
@@ -210,7 +207,7 @@ Tensor whole_network_eps(const UNetConfig& config, const Parameters& parameters,
   const Bound bound = bind(plan, parameters);
   const Tensor list = bound.on_target(find(parameters, "input_blocks.0.0.weight"));
   if (!list) return {};
-  const Tensor told = tell(plan, parameters, emb);
+  const Tensor told = told_by(tell, plan, parameters, x.dim(0), target);
   Tensor y(x.shape(), target);
   const auto* const bytes = reinterpret_cast<const unsigned char*>(list.data<uint32_t>());
   const kernels::WholeNetworkArgs args{

@@ -2,10 +2,13 @@
 // activations fit into a multiprocessor's shared memory (kernels/whole_network.h).
 #pragma once
 
+#include <functional>
 #include <map>
+#include <span>
 #include <string>
 
 #include "engine/tensor.h"
+#include "kernels/linear_group.h"
 #include "models/whole_network_plan.h"
 
 namespace diffscm {
@@ -17,10 +20,13 @@ bool whole_network_wanted();
 // Why a network is not computed so on this target; empty: it is.
 std::string whole_network_unfit(const UNetConfig& config, Target target);
 
-// x [N,H,W,C] f32 and emb [N,E], what the residual blocks are told -> eps, of x's shape; or an
-// empty tensor: not this network, not on this target, which is said once on the standard error; or
-// while a step is recorded for which it was not prepared. parameters: by their names in files.
+// Writes what these layers, one for each residual block, make of time and condition.
+using Tell = std::function<void(std::span<const kernels::LinearGroupArgs::Layer>)>;
+
+// x [N,H,W,C] f32 -> eps, of x's shape; or an empty tensor: not this network, not on this target,
+// which is said once on the standard error; or while a step is recorded for which it was not
+// prepared. parameters: by their names in files.
 Tensor whole_network_eps(const UNetConfig& config, const std::map<std::string, Tensor>& parameters,
-                         const Tensor& x, const Tensor& emb);
+                         const Tensor& x, const Tell& tell);
 
 }  // namespace diffscm

@@ -197,6 +197,38 @@ inline std::vector<LinearGroupCase> linear_group_cases() {
   };
 }
 
+struct TimeProjectionsCase {
+  const char* name;
+  int64_t n, channels, hidden;
+  std::vector<int64_t> outs;
+  bool more = false, last_frequency = false, timed = false;
+
+  int64_t out() const { return std::accumulate(outs.begin(), outs.end(), int64_t{0}); }
+  double flops() const {
+    return 2.0 * static_cast<double>(n * hidden * (channels + hidden + out()));
+  }
+  double work() const { return flops() / 100; }
+};
+
+inline std::vector<TimeProjectionsCase> time_projections_cases() {
+  const std::vector<int64_t> mnist = linear_group_cases().back().outs;
+  return {
+      {"least", 1, 2, 1, {1}},
+      {"odd", 3, 6, 13, {5, 1, 17}, true},
+      {"odd_rows", 11, 6, 7, {40, 2}, true, true},
+      {"eights", 8, 32, 64, {64, 32, 8}},
+      {"last_row_alone", 9, 4, 16, {65}, true},
+      {"just_less_than_a_tile", 7, 8, 32, {8, 33}, false, true},
+      {"more_than_a_launch", 2, 4, 12, std::vector<int64_t>(70, 3), true},
+      {"an_empty_layer", 5, 4, 8, {4, 0, 3}},
+      {"no_layers", 4, 4, 8, {}},
+      {"no_rows", 0, 4, 8, {3}},
+      {"mnist", 1, 32, 128, mnist, false, false, true},
+      {"mnist_batch64", 64, 32, 128, mnist, false, false, true},
+      {"mnist_batch1024", 1024, 32, 128, mnist, false, false, true},
+  };
+}
+
 struct DdimCase {
   const char* name;
   int64_t n, elements;

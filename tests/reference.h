@@ -66,13 +66,15 @@ inline Doubles column_sum(int64_t rows, int64_t columns, const Doubles& x) {
   return y;
 }
 
-inline Doubles timestep_embedding(int64_t channels, const Doubles& t) {
+inline Doubles timestep_embedding(int64_t channels, const Doubles& t, bool last_frequency = false) {
+  const int64_t half = channels / 2;
   Doubles emb;
   for (const double step : t) {
     for (int64_t i = 0; i < channels; ++i) {
-      const int64_t half = channels / 2, j = i % half;
-      const double angle = step * std::pow(10000.0, -static_cast<double>(j) / half);
-      emb.push_back(i < half ? std::cos(angle) : std::sin(angle));
+      const int64_t j = last_frequency ? i / 2 : i % half, steps = last_frequency ? half - 1 : half;
+      const double angle = step * std::pow(10000.0, -static_cast<double>(j) / steps);
+      const bool cosine = last_frequency ? i % 2 == 0 : i < half;
+      emb.push_back(cosine ? std::cos(angle) : std::sin(angle));
     }
   }
   return emb;

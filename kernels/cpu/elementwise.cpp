@@ -100,15 +100,16 @@ void silu_backward(const SiluBackwardArgs& args, Stream) {
 
 void timestep_embedding(const TimestepEmbeddingArgs& args, Stream) {
   if (args.n == 0) return;
-  const int64_t half = args.channels / 2;
+  const int64_t half = args.channels / 2, steps = args.last_frequency ? half - 1 : half;
+  const int64_t apart = args.last_frequency ? 2 : 1, sine = args.last_frequency ? 1 : half;
   // sin and cos in double cost tens of nanoseconds each: count them as that much work.
   parallel_tasks(args.n, args.n * args.channels * 16, [&](int64_t n) {
     float* emb = args.emb + n * args.channels;
     for (int64_t i = 0; i < half; ++i) {
-      const double frequency = std::exp(-std::log(10000.0) * static_cast<double>(i) / half);
+      const double frequency = std::exp(-std::log(10000.0) * static_cast<double>(i) / steps);
       const double angle = static_cast<double>(args.t[n]) * frequency;
-      emb[i] = static_cast<float>(std::cos(angle));
-      emb[half + i] = static_cast<float>(std::sin(angle));
+      emb[i * apart] = static_cast<float>(std::cos(angle));
+      emb[i * apart + sine] = static_cast<float>(std::sin(angle));
     }
   });
 }

@@ -114,7 +114,7 @@ template <class T>
 void conv2d_pack(const BasicConv2dPackArgs<T>& args, Stream stream) {
   const std::optional<ConvRung> rung = conv_rung_from_environment();
   if constexpr (sizeof(T) == sizeof(bf16))
-    if (!args.backward && (rung ? rung == ConvRung::kMma : !wgmma_pays(args.shape, 0, 0, true)))
+    if (rung ? rung == ConvRung::kMma : !wgmma_pays(args.shape, 0, 0, true))
       return conv2d_mma_pack(args, stream);
   if (!args.packed) *args.elements = 0;
 }

@@ -9,7 +9,14 @@
 //
 // Columns likewise: each of the four parities of a result's pixel is a phase of its own, a
 // convolution of the stored image with 2x2 taps, whose weights are sums of 1, 2 or 4 of the nine.
-// That is 4/9 of the work. The mma rung does so, forwards; the others take nine taps.
+//
+// Backward, stored row y gathers from what it fed, the phases' other ends:
+//
+//              2y - 1 | 2y    | 2y + 1 | 2y + 2        row of the result
+//              r2     | r1 r2 | r0 r1  | r0            taps
+//              odd, 1 | even, 1 | odd, 0 | even, 0     phase, and which of its two
+//
+// That is 4/9 of the work, both ways. The mma rung does so; the others take nine taps.
 #pragma once
 
 #include "kernels/cuda/conv2d_gather.h"
@@ -41,6 +48,24 @@ inline Axis enlarged_axis(int64_t stored, int odd) {
           .step = 1};
 }
 
+// One direction, backward: all of the stored image, with four taps.
+inline Axis backward_enlarged_axis(int64_t stored) {
+  const auto size = static_cast<int>(stored);
+  return {.outputs = size,
+          .spread = 1,
+          .start = 0,
+          .taps = 4,
+          .period = 2,
+          .scale = 2,
+          .direction = 2,
+          .offset = -1,
+          .limit = 2 * size,
+          .halvings = 0,
+          .first = 4 + 1,
+          .step = -1,
+          .again = -4};
+}
+
 inline ConvGather<bf16> gather_phases(const BasicConv2dArgs<bf16>& a, const bf16* weights) {
   const ConvShape& s = a.shape;
   ConvGather<bf16> g = gather(a);
@@ -53,8 +78,21 @@ inline ConvGather<bf16> gather_phases(const BasicConv2dArgs<bf16>& a, const bf16
     for (int x = 0; x < 2; ++x) g.phases.add(enlarged_axis(s.h, y), enlarged_axis(s.w, x));
   return g;
 }
+inline ConvGather<bf16> gather_phases(const BasicConv2dBackwardInputArgs<bf16>& a,
+                                      const bf16* weights) {
+  const ConvShape& s = a.shape;
+  ConvGather<bf16> g = gather(a);
+  g.weight = weights;
+  g.filter = 2;
+  g.in_stride = static_cast<int>(16 * s.c());
+  g.vectored_weight = s.c() % 4 == 0 && aligned16(weights);
+  g.phases.count = 0;
+  g.phases.add(backward_enlarged_axis(s.h), backward_enlarged_axis(s.w));
+  return g;
+}
+// Of the forward one.
 inline bool in_phases(const ConvGather<bf16>& g) {
-  return g.filter == 2;
+  return g.filter == 2 && g.phases.phase[0].y.spread == 2;
 }
 
 }  // namespace diffscm::kernels::DIFFSCM_TARGET

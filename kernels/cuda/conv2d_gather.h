@@ -20,20 +20,21 @@ namespace diffscm::kernels::DIFFSCM_TARGET {
 
 // One direction, rows or columns. Output y's i-th tap reads, with i' = i % period, source position
 //   scale * y + direction * i' + i / period + offset
-// if that is in [0, limit), halved `halvings` times, through filter row first + step * i'.
+// if that is in [0, limit), halved `halvings` times, through filter row
+//   first + step * i' + again * (i / period)
 struct Axis {
   int outputs;  // 0 .. outputs - 1; output y is position spread * y + start of the output image
   int spread, start;
   int taps, period;
   int scale, direction, offset, limit, halvings;
-  int first, step;
+  int first, step, again = 0;
 
   struct Tap {
     int shift, row;  // the part of the position that does not depend on y; the filter row
   };
   __device__ Tap tap(int i) const {
-    const int again = i >= period, inner = again ? i - period : i;
-    return {direction * inner + again + offset, first + step * inner};
+    const int round = i >= period, inner = round ? i - period : i;
+    return {direction * inner + round + offset, first + step * inner + round * again};
   }
   // Whether output y has this tap, and then where.
   __device__ bool find(int y, const Tap& tap, int& position) const {

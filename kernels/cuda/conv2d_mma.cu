@@ -103,6 +103,21 @@ bool sums_taps(const ConvShape& s) {
   return s.upsample && !conv2d_tap_by_tap() && phase_weights(s) < int64_t{1} << 31;
 }
 
+// Args are the forward convolution's or those backward to input.
+template <class Args>
+void run_either_way(const Args& args, bool backward, Stream stream) {
+  const ConvShape& s = args.shape;
+  if (!sums_taps(s)) return run(gather(args), backward, stream);
+  const bf16* packed = args.packed;
+  if (packed == nullptr) {
+    auto* sums =
+        static_cast<bf16*>(workspace(static_cast<size_t>(phase_weights(s)) * sizeof(bf16), stream));
+    sum_phase_weights(s, args.weight, sums, stream);
+    packed = sums;
+  }
+  run(gather_phases(args, packed), backward, stream);
+}
+
 }  // namespace
 
 bool conv2d_tap_by_tap() {
@@ -118,16 +133,7 @@ bool conv2d_mma_supports(const BasicConv2dArgs<bf16>& a) {
          aligned16(a.packed) && aligned16(a.residual) && aligned16(a.y);
 }
 void conv2d_mma(const BasicConv2dArgs<bf16>& args, Stream stream) {
-  const ConvShape& s = args.shape;
-  if (!sums_taps(s)) return run(gather(args), false, stream);
-  const bf16* packed = args.packed;
-  if (packed == nullptr) {
-    auto* sums =
-        static_cast<bf16*>(workspace(static_cast<size_t>(phase_weights(s)) * sizeof(bf16), stream));
-    sum_phase_weights(s, args.weight, sums, stream);
-    packed = sums;
-  }
-  run(gather_phases(args, packed), false, stream);
+  run_either_way(args, false, stream);
 }
 void conv2d_mma_pack(const BasicConv2dPackArgs<bf16>& args, Stream stream) {
   const ConvShape& s = args.shape;
@@ -149,11 +155,11 @@ void conv2d_normalised_strip(const NormalisedConv2dArgs& a, Stream stream) {
 }
 
 bool conv2d_backward_input_mma_supports(const BasicConv2dBackwardInputArgs<bf16>& a) {
-  return in_eights(a.shape) && aligned16(a.dy) && aligned16(a.weight) && aligned16(a.dx0) &&
-         aligned16(a.dx1);
+  return in_eights(a.shape) && aligned16(a.dy) && aligned16(a.weight) && aligned16(a.packed) &&
+         aligned16(a.dx0) && aligned16(a.dx1);
 }
 void conv2d_backward_input_mma(const BasicConv2dBackwardInputArgs<bf16>& args, Stream stream) {
-  run(gather(args), true, stream);
+  run_either_way(args, true, stream);
 }
 
 }  // namespace diffscm::kernels::DIFFSCM_TARGET

@@ -4,6 +4,7 @@
 //
 // Multiply-adds are written out, so that nvcc and the emulator round alike.
 #include "kernels/cuda/device/elements.h"
+#include "kernels/cuda/elementwise.h"
 #include "kernels/cuda/table.h"
 
 namespace diffscm::kernels::DIFFSCM_TARGET {
@@ -50,10 +51,6 @@ __global__ void __launch_bounds__(kElementThreads) convert(CastArgs<From, To> ar
   for_each_vector<width, kFlight>(
       args.n, [&](auto w, int64_t i) { return load_numbers<w>(args.x + i); },
       [&](auto w, int64_t i, const auto& x) { store_numbers<w>(args.y + i, x); });
-}
-
-__device__ inline float sigmoid(float x) {
-  return 1.0f / (1.0f + expf(-x));
 }
 
 template <int width, class T>
@@ -164,8 +161,7 @@ __global__ void __launch_bounds__(kElementThreads) copy_rows(GatherRowsArgs args
       [&](auto w, int64_t i, const auto& x) { store_numbers<w>(args.y + i, x); });
 }
 
-// One thread per frequency and sample. Angles reach 999 radians, where f32 has lost five digits:
-// frequency, angle, sine and cosine are in double; there are only a few thousand of them.
+// One thread per frequency and sample.
 __global__ void __launch_bounds__(kElementThreads) embed_timesteps(TimestepEmbeddingArgs args) {
   follow_previous_kernel();
   const int64_t half = args.channels / 2;
@@ -173,13 +169,7 @@ __global__ void __launch_bounds__(kElementThreads) embed_timesteps(TimestepEmbed
       args.n * half, [&](auto, int64_t i) { return args.t[i / half]; },
       [&](auto, int64_t i, float t) {
         const int64_t n = i / half, k = i % half;
-        const double log_period = 9.210340371976184;  // ln 10000
-        const double frequency =
-            exp(-log_period * static_cast<double>(k) / static_cast<double>(half));
-        const double angle = static_cast<double>(t) * frequency;
-        float* emb = args.emb + n * args.channels + k;
-        emb[0] = static_cast<float>(cos(angle));
-        emb[half] = static_cast<float>(sin(angle));
+        embed_time(t, k, half, args.last_frequency, args.emb + n * args.channels);
       });
 }
 

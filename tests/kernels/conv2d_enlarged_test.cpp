@@ -38,27 +38,42 @@ Doubles sums_of(const ConvShape& s, const Floats& weight) {
   return sums;
 }
 
-// Output (p, q) reads stored rows p / 2 - 1 + p % 2 and the next, and columns likewise.
-Doubles expected(const ConvProblem<bf16>& problem, const Floats& sums, bool extras) {
-  const ConvShape& s = problem.s;
-  const Floats x = problem.x0.floats(), bias = problem.bias.floats(),
-               residual = problem.residual.floats();
+// Calls visit(x index, sums index, y index) for every product: output (p, q) reads stored rows
+// p / 2 - 1 + p % 2 and the next, and columns likewise.
+template <class F>
+void for_each_product(const ConvShape& s, F&& visit) {
   const int64_t c = s.c();
-  Doubles y;
-  for (int64_t out = 0; out < problem.outputs(); ++out) {
+  for (int64_t out = 0; out < s.n * s.p() * s.q() * s.k; ++out) {
     const int64_t k = out % s.k, q = out / s.k % s.q(), p = out / s.k / s.q() % s.p();
     const int64_t n = out / s.k / s.q() / s.p(), phase = p % 2 * 2 + q % 2;
-    double sum = extras ? double{bias[k]} + residual[out] : 0;
     for (int64_t tap = 0; tap < 4; ++tap) {
       const int64_t h = p / 2 - 1 + p % 2 + tap / 2, w = q / 2 - 1 + q % 2 + tap % 2;
       if (h < 0 || h >= s.h || w < 0 || w >= s.w) continue;
       for (int64_t i = 0; i < c; ++i)
-        sum += double{x[((n * s.h + h) * s.w + w) * c + i]} *
-               sums[((k * 4 + phase) * 4 + tap) * c + i];
+        visit(((n * s.h + h) * s.w + w) * c + i, ((k * 4 + phase) * 4 + tap) * c + i, out);
     }
-    y.push_back(sum);
   }
+}
+
+Doubles expected(const ConvProblem<bf16>& problem, const Floats& sums, bool extras) {
+  const Floats x = problem.x0.floats(), bias = problem.bias.floats(),
+               residual = problem.residual.floats();
+  Doubles y(problem.outputs());
+  if (extras)
+    for (size_t i = 0; i < y.size(); ++i) y[i] = double{bias[i % problem.s.k]} + residual[i];
+  for_each_product(problem.s, [&](int64_t in, int64_t weight, int64_t out) {
+    y[out] += double{x[in]} * sums[weight];
+  });
   return y;
+}
+
+Doubles expected_backward(const ConvProblem<bf16>& problem, const Floats& sums) {
+  const Floats dy = problem.dy.floats();
+  Doubles dx(problem.x0.size());
+  for_each_product(problem.s, [&](int64_t in, int64_t weight, int64_t out) {
+    dx[in] += double{dy[out]} * sums[weight];
+  });
+  return dx;
 }
 
 // Of random weights, whose sums bf16 does not hold.
@@ -112,6 +127,9 @@ TARGET_TEST_ON("emu cuda", Conv2d, EnlargedMatchesSumsOfWeights) {
     expect_close(p.forward(true, packed), expected(p, sums, true), 4e-6,
                  name + " with bias and residual");
     expect_same_bits(p.forward(true), p.forward(true, packed), name + " packed on the spot");
+    const auto backward = p.backward_input(packed);
+    expect_close(backward.dx0, expected_backward(p, sums), 4e-6, name + " backward");
+    expect_same_bits(p.backward_input().dx0, backward.dx0, name + " backward, packed on the spot");
   }
 }
 
@@ -121,10 +139,15 @@ TARGET_TEST_ON("emu cuda", Conv2d, EnlargedReadsPackedWeights) {
   const Problem p(d, conv_shape(2, 7, 7, 16, 0, 32, 3, 1, true));
   const Array<bf16> packed = p.packed();
   if (packed.size() == 0) GTEST_SKIP() << "by a rung that sums no weights";
-  Floats twice = packed.floats(), y = p.forward(false, packed).floats();
-  for (float& w : twice) w *= 2;
-  for (float& v : y) v *= 2;
-  expect_same_bits(p.forward(false, d.input<bf16>(twice)).floats(), y, "twice the weights");
+  const auto doubled = [](Floats values) {
+    for (float& value : values) value *= 2;
+    return values;
+  };
+  const auto twice = d.input<bf16>(doubled(packed.floats()));
+  expect_same_bits(p.forward(false, twice).floats(), doubled(p.forward(false, packed).floats()),
+                   "twice the weights");
+  expect_same_bits(p.backward_input(twice).dx0.floats(),
+                   doubled(p.backward_input(packed).dx0.floats()), "backward");
 }
 
 // An image's result does not depend on those beside it, whose pixels share its strips.

@@ -2,6 +2,7 @@
 // the library: every (input, weight, output) triple is visited once and feeds its result.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -33,7 +34,7 @@ inline std::vector<double> conv2d(const ConvShape& s, const std::vector<float>& 
                                   const std::vector<float>& weight, const std::vector<float>& bias,
                                   const std::vector<float>& residual) {
   std::vector<double> y(s.n * s.p() * s.q() * s.k);
-  for (size_t i = 0; i < y.size(); ++i)
+  for (std::size_t i = 0; i < y.size(); ++i)
     y[i] = (bias.empty() ? 0.0 : bias[i % s.k]) + (residual.empty() ? 0.0 : residual[i]);
   for_each_product(s, [&](int64_t in, int64_t w, int64_t out) {
     y[out] += static_cast<double>(x[in]) * weight[w];

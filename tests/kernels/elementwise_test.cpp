@@ -188,10 +188,15 @@ TARGET_TEST(TimestepEmbedding, MatchesReference) {
     auto emb = d.output(6 * channels);
     d.table.timestep_embedding({6, channels, t, emb});
     expect_close(emb, reference::timestep_embedding(channels, t.doubles()), 1e-7, "embedding");
+    if (channels == 2) continue;
+    d.table.timestep_embedding({6, channels, t, emb, /*last_frequency=*/true});
+    expect_close(emb, reference::timestep_embedding(channels, t.doubles(), true), 1e-7,
+                 "embedding to the last frequency");
   }
   auto emb = d.output(6);
   EXPECT_THROW(d.table.timestep_embedding({1, 3, t, emb}), Error);
   EXPECT_THROW(d.table.timestep_embedding({1, 0, t, emb}), Error);
+  EXPECT_THROW(d.table.timestep_embedding({1, 2, t, emb, /*last_frequency=*/true}), Error);
 }
 
 TARGET_TEST(CombineSamples, MatchesReferenceAlsoInPlace) {

@@ -28,7 +28,7 @@ std::map<std::string, int> nodes(const json& profile) {
 TEST(Profile, AForwardIsOneReplay) {
   const json p = profile({"--precision", "bf16"});
   EXPECT_EQ(p["predicted_for"], "H100");
-  EXPECT_EQ(nodes(p)["embed_timesteps"], 1);
+  EXPECT_EQ(nodes(p)["time_projections_kernel"], 1);
   double us = 0, of_kernels = 0;
   for (const json& launch : p["launches"]) us += launch["predicted_us"].get<double>();
   for (const json& kernel : p["kernels"]) of_kernels += kernel["predicted_us"].get<double>();
@@ -46,7 +46,7 @@ TEST(Profile, AForwardIsOneReplay) {
 
 TEST(Profile, AStepAsksBothNetworksAndTheirGradient) {
   const auto count = nodes(profile({"--job", "step"}));
-  EXPECT_EQ(count.at("embed_timesteps"), 2);
+  EXPECT_EQ(count.at("time_projections_kernel"), 2);
   EXPECT_EQ(count.at("ddim_update_step"), 1);
 }
 
@@ -57,7 +57,7 @@ TEST(Profile, ATrainingStepEndsWithItsUpdate) {
 }
 
 TEST(Profile, AnAbductionsLevelAsksTheNetwork) {
-  EXPECT_GE(nodes(profile({"--job", "abduct"})).at("embed_timesteps"), 1);
+  EXPECT_GE(nodes(profile({"--job", "abduct"})).at("time_projections_kernel"), 1);
 }
 
 TEST(Profile, AnotherMachineIsAnotherPrediction) {
