@@ -148,12 +148,12 @@ __global__ void __launch_bounds__(kThreads, 3) conv2d_backward_weight_few_kernel
   }
 }
 
-void sum_over_pixels(const ConvShape& s, const float* few, const bf16* many, bool first,
-                     float* dweight, Stream stream) {
+void sum_products(const ConvShape& s, const float* few, const bf16* many, bool first,
+                  float* dweight, Stream stream) {
   const int64_t bands = ceil_div(s.h, kBand), tasks = s.n * bands, size = s.k * kTaps * s.c0;
   require(tasks < int64_t{1} << 31, "conv2d_backward_weight: {} images of {}x{} are too many", s.n,
           s.h, s.w);
-  const int64_t blocks = tasks == 0 ? 1 : ceil_div(tasks, ceil_div(tasks, kBlocksMost));
+  const int64_t blocks = ceil_div(tasks, ceil_div(tasks, kBlocksMost));
   float* const partials = blocks == 1
                               ? dweight
                               : static_cast<float*>(workspace(
@@ -193,12 +193,12 @@ void sum_dy(const BasicConv2dBackwardWeightArgs<T, X>& args, Stream stream) {
 
 void conv2d_backward_weight_f32_bf16(const BasicConv2dBackwardWeightArgs<float, bf16>& args,
                                      Stream stream) {
-  sum_over_pixels(args.shape, args.dy, args.x0, /*first=*/false, args.dweight, stream);
+  sum_products(args.shape, args.dy, args.x0, /*first=*/false, args.dweight, stream);
   sum_dy(args, stream);
 }
 void conv2d_backward_weight_bf16_f32(const BasicConv2dBackwardWeightArgs<bf16, float>& args,
                                      Stream stream) {
-  sum_over_pixels(args.shape, args.x0, args.dy, /*first=*/true, args.dweight, stream);
+  sum_products(args.shape, args.x0, args.dy, /*first=*/true, args.dweight, stream);
   sum_dy(args, stream);
 }
 
