@@ -20,6 +20,8 @@ void run_conv2d_backward_weight(const BasicConv2dBackwardWeightArgs<T>& args,
   if (rung != ConvRung::kTiled) {
     bool supported = false;
     if constexpr (sizeof(T) == sizeof(bf16)) {
+      if (rung == ConvRung::kWgmma && conv2d_backward_weight_wgmma_supports(args))
+        return conv2d_backward_weight_wgmma(args, stream);
       supported = conv2d_backward_weight_mma_supports(args);
       if (supported) return conv2d_backward_weight_mma(args, stream);
     }

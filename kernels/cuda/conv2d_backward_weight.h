@@ -140,27 +140,37 @@ bool patches_vectored(const BasicConv2dBackwardWeightArgs<T>& args) {
   return (args.shape.c0 | args.shape.c1) % 4 == 0 && aligned16(args.x0) && aligned16(args.x1);
 }
 
-// Cuts the pixels into slices so that tiles times slices come near `blocks_wanted`, runs
-// run(split, out, dbias) for all of them and adds what they give. Slice i belongs at
+// Runs run(out, dbias) for that many partial sums, and adds them. Part i belongs at
 // out + i * K * R * S * C or, if it also sums dy for a `dbias` that is not null, at
 // out + i * (K * R * S * C + K) and at dbias + i * (K * R * S * C + K).
+template <class T, class Run>
+void in_partials(const BasicConv2dBackwardWeightArgs<T>& args, int64_t parts, Stream stream,
+                 float* dbias, Run run) {
+  const ConvShape& s = args.shape;
+  if (parts == 1) return run(args.dweight, dbias);
+  const int64_t columns = s.r * s.s * s.c(), weights = s.k * columns;
+  const int64_t sums = dbias ? weights + s.k : weights;
+  auto* partials = static_cast<float*>(workspace(parts * sums * sizeof(float), stream));
+  run(partials, dbias ? partials + weights : nullptr);
+  sum_slices<float>(partials, static_cast<int>(parts), s.k, columns, nullptr, nullptr, args.dweight,
+                    columns, stream, dbias);
+}
+
+// Cuts the pixels into slices so that tiles times slices come near `blocks_wanted`, and runs
+// run(split, out, dbias) for all of them (in_partials).
 template <class T, class Run>
 void sum_over_pixels(const BasicConv2dBackwardWeightArgs<T>& args, int64_t tiles,
                      int64_t blocks_wanted, Stream stream, float* dbias, Run run) {
   constexpr int64_t kSliceMin = 256, kSliceMax = int64_t{1} << 28;  // pixels
   constexpr int64_t kSliceUnit = 32;  // a multiple of every rung's step
   const ConvShape& s = args.shape;
-  const int64_t pixels = s.n * s.p() * s.q(), columns = s.r * s.s * s.c();
+  const int64_t pixels = s.n * s.p() * s.q();
   const int64_t slices = std::max(std::min(ceil_div(blocks_wanted, tiles), pixels / kSliceMin),
                                   pixels / kSliceMax + 1);
   const int64_t length = ceil_div(ceil_div(pixels, slices), kSliceUnit) * kSliceUnit;
   const Split split{static_cast<int>(ceil_div(pixels, length)), length};
-  if (split.slices == 1) return run(split, args.dweight, dbias);
-  const int64_t weights = s.k * columns, sums = dbias ? weights + s.k : weights;
-  auto* partials = static_cast<float*>(workspace(split.slices * sums * sizeof(float), stream));
-  run(split, partials, dbias ? partials + weights : nullptr);
-  sum_slices<float>(partials, split.slices, s.k, columns, nullptr, nullptr, args.dweight, columns,
-                    stream, dbias);
+  in_partials(args, split.slices, stream, dbias,
+              [&](float* out, float* sums_of_dy) { run(split, out, sums_of_dy); });
 }
 
 // Checks the arguments and runs a rung: the given one, or the best for the shape.
@@ -186,5 +196,9 @@ inline bool conv2d_backward_weight_mma_supports(const BasicConv2dBackwardWeightA
   return (args.shape.c0 | args.shape.c1 | args.shape.k) % kVector<bf16> == 0 &&
          aligned16(args.x0) && aligned16(args.x1) && aligned16(args.dy);
 }
+
+// The same on Hopper's, stride 1: images of which a few rows fit into shared memory.
+bool conv2d_backward_weight_wgmma_supports(const BasicConv2dBackwardWeightArgs<bf16>& args);
+void conv2d_backward_weight_wgmma(const BasicConv2dBackwardWeightArgs<bf16>& args, Stream stream);
 
 }  // namespace diffscm::kernels::DIFFSCM_TARGET

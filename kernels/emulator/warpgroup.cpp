@@ -67,16 +67,19 @@ float number(const unsigned char* bytes) {
   return std::bit_cast<float>(uint32_t{bits} << 16);
 }
 
-// What the running lane needs of a product: two rows of A, two columns of B in each eight. Calls
-// f(address, bytes) for each piece of up to 16 bytes.
+// What the running lane needs of a product in shared memory: two rows of A, two columns of B in each
+// eight. Calls f(address, bytes) for each piece of up to 16 bytes.
 template <class F>
 void each_piece(const WarpgroupProducts::Product& p, F f) {
   const unsigned rank = Block::running()->self().rank;
   const int lane = static_cast<int>(rank % 32);
-  const Operand a(p.a, false, p.site), b(p.b, p.b_along_n, p.site);
+  const Operand b(p.b, p.b_along_n, p.site);
   const int row = static_cast<int>(rank / 32 % 4) * 16 + lane / 4;
-  for (int half = 0; half < 2; ++half)
-    for (int piece = 0; piece < 2; ++piece) f(a.along_k(row + 8 * half, 16 * piece, 16), 16);
+  if (!p.a_in_registers) {
+    const Operand a(p.a, false, p.site);
+    for (int half = 0; half < 2; ++half)
+      for (int piece = 0; piece < 2; ++piece) f(a.along_k(row + 8 * half, 16 * piece, 16), 16);
+  }
   for (int n = lane % 4 * 2; n < p.columns; n += 8) {
     if (p.b_along_n) {
       for (int k = 0; k < kInner; ++k) f(b.along_n(k, n * 2, 4), 4);
@@ -103,6 +106,12 @@ uint64_t sum_of_operands(const WarpgroupProducts::Product& p) {
 void multiply(const WarpgroupProducts::Product& p) {
   float a[2][kInner], b[kInner][2];
   int i = 0;
+  if (p.a_in_registers) {
+    i = 4;
+    for (int half = 0; half < 2; ++half)
+      for (int k = 0; k < kInner; ++k)
+        a[half][k] = number(reinterpret_cast<const unsigned char*>(&p.rows[half][k]));
+  }
   float* d = p.d;
   each_piece(p, [&](const unsigned char* bytes, int count) {
     if (race::kChecked) race::access(bytes, count, race::Access::read, p.site.pc);
@@ -166,9 +175,41 @@ void emulate_warpgroup_mma(float* d, int columns, uint64_t a, uint64_t b, bool b
                                                .b = b,
                                                .columns = columns,
                                                .b_along_n = b_along_n,
+                                               .a_in_registers = false,
+                                               .rows = {},
                                                .operands = 0,
                                                .site = {file, line, __builtin_return_address(0)},
                                                .group = 0};
+  product.operands = emulator::sum_of_operands(product);
+  Block::running()->self().products.start(product);
+}
+
+void emulate_warpgroup_mma(float* d, int columns, const uint32_t (&a)[4], uint64_t b,
+                           bool b_along_n, const char* file, int line) {
+  emulator::WarpgroupProducts::Product product{.d = d,
+                                               .a = 0,
+                                               .b = b,
+                                               .columns = columns,
+                                               .b_along_n = b_along_n,
+                                               .a_in_registers = true,
+                                               .rows = {},
+                                               .operands = 0,
+                                               .site = {file, line, __builtin_return_address(0)},
+                                               .group = 0};
+  // Four lanes share the two rows; each has columns 2 t, 2 t + 1 and 2 t + 8, 2 t + 9 of both.
+  const int first = static_cast<int>(Block::running()->self().rank % 32) / 4 * 4;
+  for (int t = 0; t < 4; ++t) {
+    uint32_t theirs[4];
+    emulator::WarpOperation operation{.kind = emulator::WarpOperation::Kind::shuffle,
+                                      .in = a,
+                                      .out = theirs,
+                                      .argument = first + t,
+                                      .bytes = sizeof(theirs),
+                                      .site = product.site};
+    Block::running()->warp_operation(operation, 0xffffffffu);
+    for (int i = 0; i < 4; ++i)
+      std::memcpy(&product.rows[i % 2][2 * t + i / 2 * 8], &theirs[i], sizeof(theirs[i]));
+  }
   product.operands = emulator::sum_of_operands(product);
   Block::running()->self().products.start(product);
 }

@@ -19,7 +19,9 @@ class WarpgroupProducts {
     uint64_t a, b;  // descriptors
     int columns;
     bool b_along_n;
-    uint64_t operands;  // a sum over their bytes
+    bool a_in_registers;
+    uint16_t rows[2][16];  // of A, where it is: those of the thread's sums
+    uint64_t operands;     // a sum over their bytes in shared memory
     Site site;
     unsigned group;
   };
@@ -58,6 +60,9 @@ uint32_t emulate_shared_address(const void* shared, DIFFSCM_EMU_CALLER);
 
 void emulate_warpgroup_mma(float* d, int columns, uint64_t a, uint64_t b, bool b_along_n,
                            DIFFSCM_EMU_CALLER);
+// With the warp's fragment of A, of 16 rows.
+void emulate_warpgroup_mma(float* d, int columns, const uint32_t (&a)[4], uint64_t b,
+                           bool b_along_n, DIFFSCM_EMU_CALLER);
 void emulate_warpgroup_commit();
 void emulate_warpgroup_wait(int pending);
 

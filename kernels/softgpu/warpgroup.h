@@ -5,6 +5,7 @@
 // the wait; that they were the same at the start is checked, too. Its sums are NaN until then.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -21,6 +22,8 @@ struct WarpgroupProduct {
   uint64_t a = 0, b = 0;    // descriptors
   int columns = 0;
   bool b_along_n = false;
+  bool a_in_registers = false;
+  std::array<std::array<uint32_t, 32>, 4> fragment;  // A, where it is: by register and lane
   uint64_t operands = 0;  // a sum over their bytes at the start
   uint32_t group = 0, instruction = 0;
 };

@@ -1,5 +1,5 @@
 // The matrix instructions of a warpgroup, four warps: wgmma.mma_async and what orders it (PTX ISA
-// 9.7.15), with bf16 operands in shared memory and f32 sums.
+// 9.7.15), with bf16 operands in shared memory, A also in registers, and f32 sums.
 //
 // Each warp is carried out on its own: it has 16 of the 64 rows of A and D, and all of B. That the
 // four give the same descriptors is not checked.
@@ -72,14 +72,17 @@ class Operand {
   bool swizzled_;
 };
 
-// Calls a(row, half, address) for the two chunks of each of the warp's rows of A, and of B
-// b(column, half, address), or with B along n b(k, column / 8, address).
+// Calls a(row, half, address) for the two chunks of each of the warp's rows of A if it lies in shared
+// memory, and of B b(column, half, address), or with B along n b(k, column / 8, address).
 template <class A, class B>
 void each_chunk(const Warp& w, const WarpgroupProduct& p, A a, B b) {
-  const Operand first(w, p.a, false), second(w, p.b, p.b_along_n);
-  const int row = static_cast<int>(w.number % kWarps) * kRows;
-  for (int r = 0; r < kRows; ++r)
-    for (int half = 0; half < 2; ++half) a(r, half, first.along_k(row + r, half));
+  const Operand second(w, p.b, p.b_along_n);
+  if (!p.a_in_registers) {
+    const Operand first(w, p.a, false);
+    const int row = static_cast<int>(w.number % kWarps) * kRows;
+    for (int r = 0; r < kRows; ++r)
+      for (int half = 0; half < 2; ++half) a(r, half, first.along_k(row + r, half));
+  }
   if (p.b_along_n) {
     for (int k = 0; k < kInner; ++k)
       for (int n = 0; n < p.columns / 8; ++n) b(k, n, second.along_n(k, n));
@@ -116,22 +119,29 @@ auto find_sums(WarpProducts& all, const Slot* d, int columns) {
   });
 }
 
-// wgmma.mma_async d, a, b, scale-d, scale-a, scale-b, transpose-a, transpose-b.
-template <int columns, bool b_along_n>
+// wgmma.mma_async d, a, b, scale-d, scale-a, scale-b, transpose-a, transpose-b. With A in registers it
+// has no transpose-a.
+template <int columns, bool b_along_n, bool a_in_registers>
 void start_product(Warp& w, const Instruction& i) {
+  constexpr int kB = a_in_registers ? 0 : 1;
   require_whole_warpgroup(w, "wgmma.mma_async");
   WarpProducts& all = w.block->warpgroups.of(w.number);
   const Slot* const d = w.vector(i);
   WarpgroupProduct p{.d = d,
-                     .a = w.at<uint64_t>(i.operand[0])[0],
-                     .b = w.at<uint64_t>(i.operand[1])[0],
+                     .a = a_in_registers ? 0 : w.at<uint64_t>(i.operand[0])[0],
+                     .b = w.at<uint64_t>(i.operand[kB])[0],
                      .columns = columns,
                      .b_along_n = b_along_n,
+                     .a_in_registers = a_in_registers,
+                     .fragment = {},
                      .operands = 0,
                      .group = all.committed,
                      .instruction = w.instruction()};
-  if (w.predicate(i.operand[2]) != kAllLanes)
+  if (w.predicate(i.operand[kB + 1]) != kAllLanes)
     w.fault(0, "a product that is not added (scale-d 0) is not supported");
+  if constexpr (a_in_registers)
+    for (size_t k = 0; k < p.fragment.size(); ++k)
+      std::memcpy(p.fragment[k].data(), w.at<uint32_t>(d[columns / 2 + k]), sizeof(p.fragment[k]));
   p.operands = sum_of_operands<true>(w, p);
   // Products of one shape may follow each other on the same sums without a fence.
   auto sums = find_sums(all, d, columns);
@@ -150,7 +160,7 @@ void start_product(Warp& w, const Instruction& i) {
   InstructionCounters& c = w.block->counters[w.instruction()];
   // The four warps share what is read of B; neither layout leaves conflicts. Half a wavefront is
   // counted by the next warp.
-  const uint64_t bytes = kRows * kInner * 2 + columns * kInner * 2 / kWarps;
+  const uint64_t bytes = (a_in_registers ? 0 : kRows * kInner * 2) + columns * kInner * 2 / kWarps;
   const uint64_t before = w.number % kWarps * bytes / 128;
   const uint64_t wavefronts = (w.number % kWarps + 1) * bytes / 128 - before;
   c.bytes += bytes;
@@ -172,6 +182,13 @@ struct Multiply {
     alignas(64) float b[kInner][kMostColumns];
     const auto number = [](uint16_t bits) { return std::bit_cast<float>(uint32_t{bits} << 16); };
     uint16_t chunk[8];
+    // Registers 0 and 2 hold rows 0 to 7, 1 and 3 the others; 2 and 3 the second half of k.
+    if (p.a_in_registers)
+      for (int k = 0; k < 4; ++k)
+        for (int l = 0; l < kLanes; ++l)
+          for (int i = 0; i < 2; ++i)
+            a[l / 4 + k % 2 * 8][l % 4 * 2 + k / 2 * 8 + i] =
+                number(static_cast<uint16_t>(p.fragment[size_t(k)][size_t(l)] >> 16 * i));
     each_chunk(
         w, p,
         [&](int row, int half, uint32_t address) {
@@ -244,10 +261,13 @@ template <int columns>
 void add_product(Forms& f) {
   const std::string opcode =
       fmt::format("wgmma.mma_async.sync.aligned.m64n{}k16.f32.bf16.bf16", columns);
-  const std::string operands = fmt::format("+v{}x4 = 8 8 p #1 #1 #0 #", columns / 2);
+  const std::string sums = fmt::format("+v{}x4 = ", columns / 2);
+  const std::string shared = sums + "8 8 p #1 #1 #0 #", registers = sums + "v4x4 8 p #1 #1 #";
   const auto kind = InstructionClass::warpgroup;
-  f.add(opcode, {start_product<columns, false>, kind, operands + "0"});
-  f.add(opcode, {start_product<columns, true>, kind, operands + "1"});
+  f.add(opcode, {start_product<columns, false, false>, kind, shared + "0"});
+  f.add(opcode, {start_product<columns, true, false>, kind, shared + "1"});
+  f.add(opcode, {start_product<columns, false, true>, kind, registers + "0"});
+  f.add(opcode, {start_product<columns, true, true>, kind, registers + "1"});
 }
 
 }  // namespace
