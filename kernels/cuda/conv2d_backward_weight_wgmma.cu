@@ -112,8 +112,7 @@ __device__ inline void multiply(WeightSums<P>& sums, bool sums_dy, LaneOfA<P> la
 // Slice blockIdx.y of tile blockIdx.x, of an enlarged image of its even or odd rows.
 template <class P>
 __global__ void __launch_bounds__(P::kThreads, 1)
-    conv2d_backward_weight_wgmma_kernel(CellPicture picture, float* out, float* dbias,
-                                        bool vectored_out) {
+    conv2d_backward_weight_wgmma_kernel(CellPicture picture, float* out, float* dbias) {
   if (kHasWarpgroups) {
     follow_previous_kernel();
     auto& shared = swizzled_shared_memory<WeightShared<P>>();
@@ -182,18 +181,18 @@ __global__ void __launch_bounds__(P::kThreads, 1)
     }
     __syncthreads();
 
-    const int channels = picture.c0 + picture.c1, columns = P::kTaps * channels;
+    const int channels = picture.c0 + picture.c1;
+    const int64_t columns = static_cast<int64_t>(P::kTaps) * channels;
     const int64_t slice = blockIdx.y * P::kScale + odd;
-    const int64_t first = slice * (static_cast<int64_t>(picture.k) * columns + (dbias ? picture.k : 0));
+    const int64_t first = slice * (picture.k * columns + (dbias ? picture.k : 0));
     constexpr int kFours = P::kIn / 4;
-    for (int i = t; i < P::kOut * P::kTaps * kFours; i += P::kThreads) {
-      const int k = i / (P::kTaps * kFours), tap = i / kFours % P::kTaps, c = i % kFours * 4;
-      if (k0 + k >= picture.k || c0 + c >= channels) continue;
-      const auto four = P::weights(all, k, tap / 3, tap % 3, c, odd);
-      const int column = tap * channels + c0 + c;
-      write_run<4, float>(four.v, column, columns, nullptr, nullptr,
-                          out + first + static_cast<int64_t>(k0 + k) * columns + column,
-                          vectored_out);
+    const int c = t % kFours * 4, outs = c0 + c < channels ? min(P::kOut, picture.k - k0) : 0;
+#pragma unroll 1
+    for (int k = t / kFours; k < outs; k += P::kThreads / kFours) {
+      float* const to = out + first + (k0 + k) * columns + c0 + c;
+#pragma unroll
+      for (int tap = 0; tap < P::kTaps; ++tap)
+        store(to + tap * channels, P::weights(all, k, tap / 3, tap % 3, c, odd));
     }
     if (dbias && c0 == 0 && t < P::kOut && k0 + t < picture.k)
       dbias[first + k0 + t] = P::bias(shared.dy_sums, t);
@@ -273,7 +272,7 @@ void run_form(const BasicConv2dBackwardWeightArgs<bf16>& args, Stream stream) {
   in_partials(args, slices * P::kScale, stream, args.dbias, [&](float* out, float* dbias) {
     const dim3 grid(static_cast<unsigned>(tiles), static_cast<unsigned>(slices));
     launch<conv2d_backward_weight_wgmma_kernel<P>>(grid, P::kThreads, bytes, stream, picture, out,
-                                                   dbias, aligned16(out));
+                                                   dbias);
   });
 }
 
@@ -286,7 +285,8 @@ bool narrow(const ConvShape& s) {
 
 bool conv2d_backward_weight_wgmma_supports(const BasicConv2dBackwardWeightArgs<bf16>& args) {
   const ConvShape& s = args.shape;
-  if (!conv2d_backward_weight_mma_supports(args) || s.stride != 1) return false;
+  if (!conv2d_backward_weight_mma_supports(args) || !aligned16(args.dweight) || s.stride != 1)
+    return false;
   // Pixels are counted in 32 bits.
   if (s.n > (int64_t{1} << 30) / ((s.in_h() + 2) * (s.in_w() + 2))) return false;
   if (s.r == 1) return picture_of<CellProduct<CellForm::single>>(args).at_once > 0;

@@ -143,28 +143,27 @@ struct CellSource {
     int t = static_cast<int>(threadIdx.x);
     forget_origin(t);
     const int chunk = t % P::kChunks, slot = t / P::kChunks, pitch = picture.pitch;
-    // Threads share rows out, or take turns in one.
+    // Threads share rows out, or cells of each.
     const int side_by_side = pitch < kSlots ? kSlots / pitch : 1;
-    const int row0 = pitch < kSlots ? slot / pitch : 0, cell0 = slot - row0 * pitch;
-    if (row0 >= side_by_side) return;
+    const int row0 = pitch < kSlots ? slot / pitch : 0;
 #pragma unroll 1
-    for (int i = row0; i < rows; i += side_by_side) {
-      const int at = first + i;
-      const bool inside = at >= 0 && at < picture.rows;
-      const auto image = picture.line.quotient(inside ? static_cast<uint32_t>(at) : 0);
-      const bool exists = channel != nullptr && inside &&
-                          static_cast<int>(picture.line.remainder(static_cast<uint32_t>(at), image)) <
-                              picture.h;
-      // Of a picture with a row between images, as many are before this one as images.
-      const int between = static_cast<int>(picture.line.value()) - picture.h;
-      const int stored = (at - static_cast<int>(image) * between) * scale + row;
-#pragma unroll 1
-      for (int j = cell0; j < pitch; j += kSlots) {
-        const int cell = i * pitch + j, x = j * apart + column;
-        const bool valid = exists && x < width;
-        async_copy_16(to + cell * P::kCell + (chunk ^ (cell & 7)) * 8,
-                      channel + static_cast<int64_t>(valid ? stored * width + x : 0) * channels,
-                      valid);
+    for (int cell = slot - row0 * pitch; cell < pitch && row0 < side_by_side; cell += kSlots) {
+      const int x = cell * apart + column;
+      const int end = channel != nullptr && x < width ? picture.rows : 0;
+      const int bytes = channels * static_cast<int>(sizeof(bf16));
+      bf16* place = to + (row0 * pitch + cell) * P::kCell + (chunk ^ (cell & 7)) * 8;
+#pragma unroll 2
+      for (int i = row0; i < rows; i += side_by_side) {
+        const int at = first + i;
+        const auto image = static_cast<int>(picture.line.quotient(static_cast<uint32_t>(at)));
+        const bool exists = static_cast<unsigned>(at) < static_cast<unsigned>(end) &&
+                            at - image * static_cast<int>(picture.line.value()) < picture.h;
+        // So many rows between images come before this one.
+        const int stored = P::kSingle ? at : at - image;
+        const int pixel = exists ? (stored * scale + row) * width + x : 0;
+        async_copy_16(place, reinterpret_cast<const char*>(channel) + static_cast<int64_t>(pixel) * bytes,
+                      exists);
+        place += side_by_side * pitch * P::kCell;
       }
     }
   }
