@@ -21,6 +21,12 @@
 
 namespace diffscm::kernels::DIFFSCM_TARGET {
 
+// p + rows * bytes, by one instruction: the compiler would prepare a 64-bit product of them.
+__device__ inline const void* rows_further(const void* p, int rows, int bytes) {
+  forget_origin(bytes);
+  return static_cast<const char*>(p) + static_cast<int64_t>(rows) * bytes;
+}
+
 // The patches of a whole batch. Kernels look at a slice of their rows at a time; within it, pixels
 // are counted and addressed in 32 bits.
 template <class T>

@@ -50,12 +50,6 @@ struct WeightShared {
   Site site[kSites];
 };
 
-// p + rows * bytes, by one instruction: the compiler would prepare a 64-bit product of them.
-__device__ inline const void* rows_further(const void* p, int rows, int bytes) {
-  forget_origin(bytes);
-  return static_cast<const char*>(p) + static_cast<int64_t>(rows) * bytes;
-}
-
 template <class Tile, bool kEnlarged>
 __global__ void __launch_bounds__(Tile::kThreads)
     conv2d_backward_weight_mma_kernel(PatchView<bf16> view, const bf16* dy, int k, Split split,

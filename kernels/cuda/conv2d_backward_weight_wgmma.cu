@@ -42,7 +42,7 @@ struct alignas(kPatternBytes) WeightShared {
 // the warp's two, and its first or second eight cells.
 template <class P>
 struct LaneOfA {
-  int at, column, edge, further;  // numbers from the stage's A on; cell of the row; cells
+  int at, column, edge, further;  // numbers from A's first; cell of the row; cells
 
   __device__ LaneOfA(const typename P::Part& part, int lane, int warp, const CellPicture& picture) {
     const int cell = lane % 8 + lane / 16 * 8, chunk = warp % 4 * 2 + lane / 8 % 2;
@@ -52,11 +52,11 @@ struct LaneOfA {
     edge = part.shift == 0 ? -1 : part.shift < 0 ? 0 : picture.pitch - 1;
     further = kInner % picture.pitch;
   }
-  // The operands of the next products.
-  __device__ void load(uint32_t (&rows)[kAtOnce][4], const bf16* a, const bf16* zeros, int pitch) {
+  // The operands of the next products. `a`: numbers from the zeros on.
+  __device__ void load(uint32_t (&rows)[kAtOnce][4], const bf16* zeros, int a, int pitch) {
 #pragma unroll
     for (int i = 0; i < kAtOnce; ++i) {
-      ldmatrix_x4_transposed(rows[i], column == edge ? zeros : a + at);
+      ldmatrix_x4_transposed(rows[i], zeros + (column == edge ? 0 : a + at));
       at += kInner * P::kCell;
       column += further;
       if (column >= pitch) column -= pitch;
@@ -88,17 +88,17 @@ struct WeightSums {
 
 // Adds a stage's products, as many times kAtOnce; meanwhile() runs under the first.
 template <class P, class Meanwhile>
-__device__ inline void multiply(WeightSums<P>& sums, bool sums_dy, LaneOfA<P> lane, const bf16* a,
-                                const bf16* zeros, uint64_t b, int pitch, int times,
+__device__ inline void multiply(WeightSums<P>& sums, bool sums_dy, LaneOfA<P> lane,
+                                const bf16* zeros, int a, uint64_t b, int pitch, int times,
                                 Meanwhile meanwhile) {
   uint32_t rows[kAtOnce][4];
-  lane.load(rows, a, zeros, pitch);
+  lane.load(rows, zeros, a, pitch);
   sums.start(rows, b, sums_dy);
   meanwhile();
 #pragma unroll 1
   for (int i = 1; i < times; ++i) {
     uint32_t next[kAtOnce][4];
-    lane.load(next, a, zeros, pitch);
+    lane.load(next, zeros, a, pitch);
     warpgroup_wait<0>();
 #pragma unroll
     for (int j = 0; j < kAtOnce; ++j)
@@ -128,14 +128,14 @@ __global__ void __launch_bounds__(P::kThreads, 1)
     // Rows of a stage, in whole steps: what is past the last row is zeros.
     const auto rows_of = [&](int unit) {
       const int left = rows - unit * picture.at_once;
-      return min((left + picture.unit - 1) / picture.unit * picture.unit, picture.at_once);
+      return min((left + picture.unit - 1) & -picture.unit, picture.at_once);
     };
 
     if (t < 8) shared.zeros[t] = bf16{0};
-    const CellSources<P> from(picture, k0, c0, odd);
     const auto copy = [&](int unit, int to) {
       if (unit < units)
-        from.copy(shared.cells() + to * stage, picture, begin + unit * picture.at_once,
+        CellSources<P>(picture, k0, c0, odd)
+            .copy(shared.cells() + to * stage, picture, begin + unit * picture.at_once,
                   rows_of(unit), odd);
       async_copy_commit();
     };
@@ -148,6 +148,8 @@ __global__ void __launch_bounds__(P::kThreads, 1)
     start.at += step;
     WeightSums<P> sums;
     arrived(sums.of_product);
+    const int first_a = static_cast<int>(sizeof(shared) / sizeof(bf16)) +
+                        P::kPlanesB * picture.cells_b<P>() * P::kCell;
     int now = 0;
 #pragma unroll 1
     for (int unit = 0; unit < units; ++unit) {
@@ -156,9 +158,9 @@ __global__ void __launch_bounds__(P::kThreads, 1)
       __syncthreads();
       const bf16* const cells = shared.cells() + now * stage;
       const int blocks_apart = (P::kSingle ? picture.cells_b<P>() : pitch) * P::kCell * 2;
-      multiply(sums, sums_dy, start, cells + P::kPlanesB * picture.cells_b<P>() * P::kCell,
-               shared.zeros, matrix_descriptor(cells + step, blocks_apart), pitch,
-               rows_of(unit) * pitch / (kInner * kAtOnce * P::kShares),
+      multiply(sums, sums_dy, start, shared.zeros, first_a + now * stage,
+               matrix_descriptor(cells + step, blocks_apart), pitch,
+               static_cast<unsigned>(rows_of(unit) * pitch) / (kInner * kAtOnce * P::kShares),
                [&] { copy(unit + kAhead, now == 0 ? kStages - 1 : now - 1); });
       now = now + 1 == kStages ? 0 : now + 1;
     }
@@ -199,6 +201,8 @@ __global__ void __launch_bounds__(P::kThreads, 1)
   }
 }
 
+constexpr int kRowsAtOnce = 16;  // at most
+
 // How long a multiprocessor takes, in cycles, if only the tensor cores and the L2 count: 20 bytes per
 // cycle and multiprocessor, and 80% of what wgmma could do (kernels/softgpu/predict.cpp).
 constexpr int64_t kL2Bytes = 20;
@@ -228,6 +232,15 @@ int64_t slices_for(const CellPicture& p, int64_t tiles, int64_t weights) {
   return best;
 }
 
+// As many rows of a stage as shared memory holds three times, up to `most`; 0 if that is less than a
+// unit.
+template <class P>
+void set_rows_at_once(CellPicture& p, int most) {
+  const int64_t room = static_cast<int64_t>(most_shared_memory() - sizeof(WeightShared<P>));
+  for (p.at_once = std::max(most / p.unit, 1) * p.unit; p.at_once > 0; p.at_once -= p.unit)
+    if (int64_t{kStages} * p.stage_cells<P>() * P::kCell * 2 <= room) return;
+}
+
 // The batch as a picture; at_once is 0 if not even a unit fits three times into shared memory.
 template <class P>
 CellPicture picture_of(const BasicConv2dBackwardWeightArgs<bf16>& args) {
@@ -249,12 +262,10 @@ CellPicture picture_of(const BasicConv2dBackwardWeightArgs<bf16>& args) {
                 .at_once = 0,
                 .slice = 0,
                 .tiles_c = static_cast<int>(ceil_div(s.c(), P::kIn)),
-                .line = Divisor(line)};
-  constexpr int kRowsWanted = 8, kCellsWanted = 128;
-  const int64_t room = static_cast<int64_t>(most_shared_memory() - sizeof(WeightShared<P>));
-  const int wanted = std::max({kRowsWanted, kCellsWanted / pitch, p.unit});
-  for (p.at_once = wanted / p.unit * p.unit; p.at_once > 0; p.at_once -= p.unit)
-    if (int64_t{kStages} * p.stage_cells<P>() * P::kCell * 2 <= room) break;
+                .side_by_side = std::max(1, P::kThreads / P::kChunks / pitch),
+                .line = Divisor(line),
+                .of_row = Divisor(pitch)};
+  set_rows_at_once<P>(p, kRowsAtOnce);
   return p;
 }
 
@@ -267,6 +278,8 @@ void run_form(const BasicConv2dBackwardWeightArgs<bf16>& args, Stream stream) {
   const int64_t wanted = slices_for<P>(picture, tiles, s.k * P::kTaps * s.c());
   picture.slice = static_cast<int>(ceil_div(ceil_div(picture.rows, wanted), picture.unit)) * picture.unit;
   const int64_t slices = ceil_div(picture.rows, picture.slice);
+  // In a short slice smaller stages, so that the copies of some hide behind the products of others.
+  set_rows_at_once<P>(picture, std::clamp(picture.slice / 3, kRowsAtOnce / 4, kRowsAtOnce));
   const size_t stages = static_cast<size_t>(kStages * picture.stage_cells<P>() * P::kCell * 2);
   const size_t bytes = sizeof(WeightShared<P>) + std::max(stages, sizeof(typename P::Sums));
   in_partials(args, slices * P::kScale, stream, args.dbias, [&](float* out, float* dbias) {

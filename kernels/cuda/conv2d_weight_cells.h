@@ -109,12 +109,14 @@ struct CellPicture {
   const bf16 *x0, *x1, *dy;
   int h, w, c0, c1, k;
   int rows;               // all
-  int pitch;              // cells of a row
-  int unit;               // rows of whole steps: what follows is a multiple of it
-  int at_once;            // rows of a stage
-  int slice;              // rows of a slice
-  int tiles_c;            // of input channels
-  Divisor line;           // rows from image to image
+  int pitch;         // cells of a row
+  int unit;          // rows of whole steps, 1, 2, 4 or 8: what follows is a multiple of it
+  int at_once;       // rows of a stage
+  int slice;         // rows of a slice
+  int tiles_c;       // of input channels
+  int side_by_side;  // rows that all threads copy at once
+  Divisor line;      // rows from image to image
+  Divisor of_row;    // cells
 
   template <class P>
   __host__ __device__ int cells_a() const {
@@ -144,13 +146,13 @@ struct CellSource {
     forget_origin(t);
     const int chunk = t % P::kChunks, slot = t / P::kChunks, pitch = picture.pitch;
     // Threads share rows out, or cells of each.
-    const int side_by_side = pitch < kSlots ? kSlots / pitch : 1;
-    const int row0 = pitch < kSlots ? slot / pitch : 0;
+    const int side_by_side = picture.side_by_side;
+    const int row0 = static_cast<int>(picture.of_row.quotient(static_cast<uint32_t>(slot)));
+    const int bytes = channels * static_cast<int>(sizeof(bf16));
 #pragma unroll 1
     for (int cell = slot - row0 * pitch; cell < pitch && row0 < side_by_side; cell += kSlots) {
       const int x = cell * apart + column;
       const int end = channel != nullptr && x < width ? picture.rows : 0;
-      const int bytes = channels * static_cast<int>(sizeof(bf16));
       bf16* place = to + (row0 * pitch + cell) * P::kCell + (chunk ^ (cell & 7)) * 8;
 #pragma unroll 2
       for (int i = row0; i < rows; i += side_by_side) {
@@ -161,8 +163,7 @@ struct CellSource {
         // So many rows between images come before this one.
         const int stored = P::kSingle ? at : at - image;
         const int pixel = exists ? (stored * scale + row) * width + x : 0;
-        async_copy_16(place, reinterpret_cast<const char*>(channel) + static_cast<int64_t>(pixel) * bytes,
-                      exists);
+        async_copy_16(place, rows_further(channel, pixel, bytes), exists);
         place += side_by_side * pitch * P::kCell;
       }
     }
@@ -176,7 +177,9 @@ struct CellSources {
 
   __device__ CellSources(const CellPicture& p, int k0, int c0, int odd) {
     constexpr int kOfPixel = P::kChunks / P::kPixels;
-    const int chunk = static_cast<int>(threadIdx.x) % P::kChunks;
+    int t = static_cast<int>(threadIdx.x);
+    forget_origin(t);  // made again for each stage: sums want the registers
+    const int chunk = t % P::kChunks;
     [[maybe_unused]] const int pixel = chunk / kOfPixel;
     const int k = k0 + chunk % kOfPixel * 8;
 #pragma unroll
