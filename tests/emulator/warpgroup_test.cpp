@@ -5,6 +5,7 @@
 #include "kernels/cuda/device/wgmma.h"
 #include "kernels/emulator/memory.h"
 #include "tests/emulator/plain_product.h"
+#include "tests/emulator/register_product.h"
 #include "tests/emulator/support.h"
 
 namespace diffscm::kernels::emu {
@@ -111,6 +112,11 @@ TEST(Warpgroup, PlainOperands) {
   expect_plain_product<64>();
   expect_plain_product<128>();
   expect_plain_product<192>();
+}
+
+TEST(Warpgroup, AInRegisters) {
+  expect_product<multiply_of_registers<128>>(sizeof(RowsOfB<128>), 128, RowsOfB<128>::kInner);
+  expect_product<multiply_of_registers<192>>(sizeof(RowsOfB<192>), 192, RowsOfB<192>::kInner);
 }
 
 TEST(Warpgroup, OperandsMayNotChangeBeforeTheWait) {

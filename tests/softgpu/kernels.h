@@ -27,6 +27,8 @@ void launch_at_once(float* x, cudaStream_t stream);
 // sums[m][n] = 1 + the sum over k < 32 of a[m][k] b[k][n] (product_elements.h), 64 x columns of
 // them, by wgmma and plain operands. Columns: 8, 32, 64, 128 or 192.
 void multiply_plain(int columns, float* sums, cudaStream_t stream);
+// The same with A in registers and B along its columns, of which there are 128 or 192.
+void multiply_of_registers(int columns, float* sums, cudaStream_t stream);
 
 // y = what tests/emulator/bulk_stream.h makes of x, `slots` times 480 floats. `phases`: rightly.
 void stream_reversed(bool phases, const float* x, float* y, int slots, cudaStream_t stream);

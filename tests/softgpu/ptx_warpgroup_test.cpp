@@ -185,6 +185,44 @@ TEST(PtxWarpgroup, PlainAndSwizzled) {
   expect_product(out, 64, 1);
 }
 
+// A warp's 16 rows as mma.sync has them: each thread reads its four registers from where A would lie.
+constexpr char kFragment[] =
+    "mul.lo.s32 %r2, %r62, 16; ld.shared.v4.u32 {%r10, %r11, %r12, %r13}, [%r2];";
+std::string product_of_registers(uint64_t b) {
+  std::string sums;
+  for (int i = 0; i < 32; ++i) sums += fmt::format("{}%f{}", i ? ", " : "", i);
+  return fmt::format(
+      "mov.b64 %d2, {}; wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {{{}}}, "
+      "{{%r10, %r11, %r12, %r13}}, %d2, 1, 1, 1, 1;",
+      b, sums);
+}
+Words operands_of_registers() {
+  Words words = operands(0, 64, true);
+  for (int t = 0; t < 128; ++t)
+    for (int i = 0; i < 4; ++i) {
+      const int m = t / 32 * 16 + t % 32 / 4 + i % 2 * 8, k = t % 4 * 2 + i / 2 * 8;
+      words[static_cast<size_t>(4 * t + i)] =
+          as_bf16(element_a(m, k)) | uint32_t{as_bf16(element_a(m, k + 1))} << 16;
+    }
+  return words;
+}
+
+TEST(PtxWarpgroup, AInRegisters) {
+  KernelCounters counters;
+  Stage run = stage();
+  run.counters = &counters;
+  const Words out = run_ptx(fill() + kVisible + kFragment + zeros(32) + kFence +
+                                product_of_registers(kDescriptorB) + kCommit + kWait + results(32),
+                            operands_of_registers(), run);
+  expect_product(out, 64, 1);
+  // Only B is read from shared memory, once for the four warps.
+  const auto counted = std::find_if(
+      counters.instructions.begin(), counters.instructions.end(),
+      [](const InstructionCounters& c) { return c.executed == 4 && c.bytes == 64 * 16 * 2; });
+  ASSERT_NE(counted, counters.instructions.end());
+  EXPECT_EQ(counted->wavefronts, 16u);
+}
+
 // Products on the same sums need neither fence nor wait between them, and groups complete in order.
 TEST(PtxWarpgroup, ProductsAccumulate) {
   const std::string one = product(kDescriptorA, kDescriptorB, 64);

@@ -1,6 +1,7 @@
 // Kernels for the tests of the device in software, compiled for sm_90a.
 #include "tests/emulator/bulk_stream.h"
 #include "tests/emulator/plain_product.h"
+#include "tests/emulator/register_product.h"
 #include "tests/softgpu/kernels.h"
 
 namespace diffscm::softgpu::test {
@@ -29,6 +30,17 @@ void multiply_plain(int columns, float* sums, cudaStream_t stream) {
       return multiply<192>(sums, stream);
   }
   fail("multiply_plain: {} columns, choose 8, 32, 64, 128 or 192", columns);
+}
+
+void multiply_of_registers(int columns, float* sums, cudaStream_t stream) {
+  using namespace kernels::cuda;
+  using namespace kernels::cuda::test;
+  if (columns == 128)
+    launch<kernels::cuda::test::multiply_of_registers<128>>(1, kWarpgroup, sizeof(RowsOfB<128>),
+                                                            {stream}, sums);
+  else
+    launch<kernels::cuda::test::multiply_of_registers<192>>(1, kWarpgroup, sizeof(RowsOfB<192>),
+                                                            {stream}, sums);
 }
 
 void stream_reversed(bool phases, const float* x, float* y, int slots, cudaStream_t stream) {
