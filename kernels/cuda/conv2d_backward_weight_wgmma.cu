@@ -213,21 +213,23 @@ int64_t cycles_of_product() {
   return std::max(kMatrix, kBytes / kL2Bytes);
 }
 
-// Slices for so many tiles: as many as take the shortest, with what a block does once and with the
-// second kernel, which a single slice does without.
+struct Slices {
+  int64_t count, cycles;
+};
+
+// Of the picture's tiles: as many slices as take the shortest, with what a block does once and with
+// the second kernel, which a single slice does without.
 template <class P>
-int64_t slices_for(const CellPicture& p, int64_t tiles, int64_t weights) {
+Slices slices_for(const CellPicture& p) {
   constexpr int64_t kFirstCopies = 2000, kSecondKernel = 2600;
   constexpr int64_t kOnce = kFirstCopies + P::kOut * P::kTaps * P::kIn * 4 / kL2Bytes;
   const int64_t all = multiprocessors(), work = int64_t{p.rows} * p.pitch / kInner;
-  int64_t best = 1, least = 0;
+  const int64_t tiles = p.tiles<P>(), weights = int64_t{p.k} * P::kTaps * (p.c0 + p.c1);
+  Slices best{1, 0};
   for (int64_t s = 1; s <= std::max<int64_t>(1, 2 * all / tiles) && s <= ceil_div(p.rows, p.unit); ++s) {
     int64_t cycles = ceil_div(tiles * s, all) * (work / s * cycles_of_product<P>() + kOnce);
     if (s * P::kScale > 1) cycles += kSecondKernel + s * P::kScale * weights * 4 / (all * kL2Bytes);
-    if (s == 1 || cycles < least) {
-      best = s;
-      least = cycles;
-    }
+    if (s == 1 || cycles < best.cycles) best = {s, cycles};
   }
   return best;
 }
@@ -273,9 +275,7 @@ template <CellForm form>
 void run_form(const BasicConv2dBackwardWeightArgs<bf16>& args, Stream stream) {
   using P = CellProduct<form>;
   CellPicture picture = picture_of<P>(args);
-  const ConvShape& s = args.shape;
-  const int64_t tiles = ceil_div(s.k, P::kOut) * picture.tiles_c * P::kScale;
-  const int64_t wanted = slices_for<P>(picture, tiles, s.k * P::kTaps * s.c());
+  const int64_t wanted = slices_for<P>(picture).count;
   picture.slice = static_cast<int>(ceil_div(ceil_div(picture.rows, wanted), picture.unit)) * picture.unit;
   const int64_t slices = ceil_div(picture.rows, picture.slice);
   // In a short slice smaller stages, so that the copies of some hide behind the products of others.
@@ -283,15 +283,20 @@ void run_form(const BasicConv2dBackwardWeightArgs<bf16>& args, Stream stream) {
   const size_t stages = static_cast<size_t>(kStages * picture.stage_cells<P>() * P::kCell * 2);
   const size_t bytes = sizeof(WeightShared<P>) + std::max(stages, sizeof(typename P::Sums));
   in_partials(args, slices * P::kScale, stream, args.dbias, [&](float* out, float* dbias) {
-    const dim3 grid(static_cast<unsigned>(tiles), static_cast<unsigned>(slices));
+    const dim3 grid(static_cast<unsigned>(picture.tiles<P>()), static_cast<unsigned>(slices));
     launch<conv2d_backward_weight_wgmma_kernel<P>>(grid, P::kThreads, bytes, stream, picture, out,
                                                    dbias);
   });
 }
 
-// Whether tiles of 32 by 32 channels take less time than those of 64 by 64, three times as much each.
-bool narrow(const ConvShape& s) {
-  return ceil_div(s.k, 32) * ceil_div(s.c(), 32) < 3 * ceil_div(s.k, 64) * ceil_div(s.c(), 64);
+// Whether tiles of 64 by 64 channels take less time than those of 32 by 32, which are more, read
+// images more often and write less.
+bool wide_pays(const BasicConv2dBackwardWeightArgs<bf16>& args) {
+  using Wide = CellProduct<CellForm::wide>;
+  using Pairs = CellProduct<CellForm::pairs>;
+  const CellPicture wide = picture_of<Wide>(args);
+  return wide.at_once > 0 &&
+         slices_for<Wide>(wide).cycles < slices_for<Pairs>(picture_of<Pairs>(args)).cycles;
 }
 
 }  // namespace
@@ -304,8 +309,7 @@ bool conv2d_backward_weight_wgmma_supports(const BasicConv2dBackwardWeightArgs<b
   if (s.n > (int64_t{1} << 30) / ((s.in_h() + 2) * (s.in_w() + 2))) return false;
   if (s.r == 1) return picture_of<CellProduct<CellForm::single>>(args).at_once > 0;
   if (s.upsample) return picture_of<CellProduct<CellForm::enlarged>>(args).at_once > 0;
-  if (narrow(s)) return picture_of<CellProduct<CellForm::pairs>>(args).at_once > 0;
-  return picture_of<CellProduct<CellForm::wide>>(args).at_once > 0;
+  return picture_of<CellProduct<CellForm::pairs>>(args).at_once > 0;  // less than the wide one
 }
 
 void conv2d_backward_weight_wgmma(const BasicConv2dBackwardWeightArgs<bf16>& args, Stream stream) {
@@ -314,7 +318,8 @@ void conv2d_backward_weight_wgmma(const BasicConv2dBackwardWeightArgs<bf16>& arg
   const ConvShape& s = args.shape;
   if (s.r == 1) return run_form<CellForm::single>(args, stream);
   if (s.upsample) return run_form<CellForm::enlarged>(args, stream);
-  narrow(s) ? run_form<CellForm::pairs>(args, stream) : run_form<CellForm::wide>(args, stream);
+  wide_pays(args) ? run_form<CellForm::wide>(args, stream)
+                  : run_form<CellForm::pairs>(args, stream);
 }
 
 }  // namespace diffscm::kernels::DIFFSCM_TARGET

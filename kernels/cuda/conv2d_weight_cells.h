@@ -119,6 +119,10 @@ struct CellPicture {
   Divisor of_row;    // cells
 
   template <class P>
+  int64_t tiles() const {
+    return ceil_div(k, P::kOut) * tiles_c * P::kScale;
+  }
+  template <class P>
   __host__ __device__ int cells_a() const {
     return at_once * pitch;
   }
