@@ -253,6 +253,7 @@ CellPicture picture_of(const BasicConv2dBackwardWeightArgs<bf16>& args) {
   CellPicture p{.x0 = args.x0,
                 .x1 = args.x1,
                 .dy = args.dy,
+                .images = static_cast<int>(s.n),
                 .h = h,
                 .w = w,
                 .c0 = static_cast<int>(s.c0),
@@ -264,7 +265,7 @@ CellPicture picture_of(const BasicConv2dBackwardWeightArgs<bf16>& args) {
                 .at_once = 0,
                 .slice = 0,
                 .tiles_c = static_cast<int>(ceil_div(s.c(), P::kIn)),
-                .side_by_side = std::max(1, P::kThreads / P::kChunks / pitch),
+                .side_by_side = std::clamp(P::kThreads / P::kChunks / pitch, 1, line),
                 .line = Divisor(line),
                 .of_row = Divisor(pitch)};
   set_rows_at_once<P>(p, kRowsAtOnce);

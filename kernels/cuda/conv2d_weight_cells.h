@@ -107,17 +107,18 @@ struct CellProduct {
 // The batch as one tall picture, in pixels of x, and how it is cut.
 struct CellPicture {
   const bf16 *x0, *x1, *dy;
-  int h, w, c0, c1, k;
-  int rows;               // all
+  int images, h, w, c0, c1, k;
+  int rows;          // all
   int pitch;         // cells of a row
   int unit;          // rows of whole steps, 1, 2, 4 or 8: what follows is a multiple of it
   int at_once;       // rows of a stage
   int slice;         // rows of a slice
   int tiles_c;       // of input channels
-  int side_by_side;  // rows that all threads copy at once
+  int side_by_side;  // rows that all threads copy at once, at most those of a line
   Divisor line;      // rows from image to image
   Divisor of_row;    // cells
 
+  __device__ int line_rows() const { return static_cast<int>(line.value()); }
   template <class P>
   int64_t tiles() const {
     return ceil_div(k, P::kOut) * tiles_c * P::kScale;
@@ -152,23 +153,30 @@ struct CellSource {
     // Threads share rows out, or cells of each.
     const int side_by_side = picture.side_by_side;
     const int row0 = static_cast<int>(picture.of_row.quotient(static_cast<uint32_t>(slot)));
+    if (row0 >= side_by_side) return;
     const int bytes = channels * static_cast<int>(sizeof(bf16));
+    // The first row as row `line` of an image; -1 is the row before the first image.
+    const int from = first + row0 + picture.line_rows();
+    const auto image = static_cast<int>(picture.line.quotient(static_cast<uint32_t>(from))) - 1;
+    const int line0 = first + row0 - image * picture.line_rows();
+    const int stored0 = first + row0 - (P::kSingle ? 0 : image);
+    const int further = side_by_side * scale * width, back = P::kSingle ? 0 : scale * width;
 #pragma unroll 1
-    for (int cell = slot - row0 * pitch; cell < pitch && row0 < side_by_side; cell += kSlots) {
+    for (int cell = slot - row0 * pitch; cell < pitch; cell += kSlots) {
       const int x = cell * apart + column;
-      const int end = channel != nullptr && x < width ? picture.rows : 0;
+      const int end = channel != nullptr && x < width ? picture.images * picture.h * scale * width : 0;
+      int pixel = (stored0 * scale + row) * width + x, line = line0;
       bf16* place = to + (row0 * pitch + cell) * P::kCell + (chunk ^ (cell & 7)) * 8;
-#pragma unroll 2
+#pragma unroll 1
       for (int i = row0; i < rows; i += side_by_side) {
-        const int at = first + i;
-        const auto image = static_cast<int>(picture.line.quotient(static_cast<uint32_t>(at)));
-        const bool exists = static_cast<unsigned>(at) < static_cast<unsigned>(end) &&
-                            at - image * static_cast<int>(picture.line.value()) < picture.h;
-        // So many rows between images come before this one.
-        const int stored = P::kSingle ? at : at - image;
-        const int pixel = exists ? (stored * scale + row) * width + x : 0;
-        async_copy_16(place, rows_further(channel, pixel, bytes), exists);
+        async_copy_16(place, rows_further(channel, pixel, bytes), (line < picture.h) & (pixel < end));
         place += side_by_side * pitch * P::kCell;
+        pixel += further;
+        line += side_by_side;
+        if (line >= picture.line_rows()) {
+          line -= picture.line_rows();
+          pixel -= back;
+        }
       }
     }
   }
