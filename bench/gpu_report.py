@@ -166,6 +166,7 @@ def operator_tables(o, clock):
     conv = operators(o, clock, o.conv_filter, 90, 90)
     cudnn = operators(o, clock, o.conv_filter, 90, 40, DIFFSCM_CONV="cudnn")
     mma = operators(o, clock, "^conv2d(_backward_input)?_bf16/adm_", 20, 30, DIFFSCM_CONV="mma") if o.wgmma else {}
+    weights = operators(o, clock, "^conv2d_backward_weight_bf16/(adm_|64x|1024x)", 25, 30, DIFFSCM_CONV="wgmma") if o.wgmma else {}
     cublas = operators(o, clock, "matmul", 15, 20, DIFFSCM_GEMM="cublas")
     ours = operators(o, clock, "-conv2d", 60, 0)  # all but
     # Of what the library reaches with a large product of that type.
@@ -173,11 +174,11 @@ def operator_tables(o, clock):
     for name, row in cublas.items():
         if row.get("of_peak"):
             peaks.setdefault("bf16" in name, row["GFLOP/s"] / row["of_peak"])
-    for table in (ours, conv, cudnn, mma):
+    for table in (ours, conv, cudnn, mma, weights):
         for name, row in table.items():
             if "GFLOP/s" in row and peaks.get("bf16" in name):
                 row["of_peak"] = row["GFLOP/s"] / peaks["bf16" in name]
-    return ours, conv, cudnn, cublas, mma
+    return ours, conv, cudnn, cublas, mma, weights
 
 
 # Whole jobs ----------------------------------------------------------------------------------------------------
@@ -195,13 +196,15 @@ def jobs(o, clock):
     programs = {"diffscm": ours, **({"pytorch": peer()} if o.pytorch else {})}
     # The U-Net in one kernel (docs/kernels/whole_network.md), beside its layers one by one.
     whole = {"diffscm-whole": ["env", "DIFFSCM_UNET=whole", *ours]}
+    # Weight gradients by warpgroups (conv2d_backward_weight_wgmma.cu), beside mma.sync.
+    weights = {"diffscm-weights": ["env", "DIFFSCM_CONV=weights", *ours]} if o.wgmma else {}
     compiled = {"pytorch-compiled": peer("--compile")} if o.pytorch else {}
 
     def small(precision, some):
         results = []
         for what in WORK:
             for name, program in some.items():
-                if name == "diffscm-whole" and what == "train":
+                if name == "diffscm-whole" and what == "train" or name == "diffscm-weights" and what != "train":
                     continue
                 batches = batches_of(what, precision)
                 # Ours takes one batch at a time.
@@ -209,8 +212,8 @@ def jobs(o, clock):
                     results += job(clock, name, program, what, precision, part)
         return results
     # In the order in which they would be missed.
-    return (small("bf16", programs) + imagenet_jobs(clock, programs) + small("bf16", compiled) + small("bf16", whole)
-            + small("f32", programs) + small("f32", compiled))
+    return (small("bf16", programs) + imagenet_jobs(clock, programs) + small("bf16", weights) + small("bf16", compiled)
+            + small("bf16", whole) + small("f32", programs) + small("f32", compiled))
 
 
 def imagenet_jobs(clock, programs):
@@ -311,31 +314,35 @@ def write(o, report):
             lines += ["", f"{len(ratios)} shapes, median ratio {statistics.median(ratios):.2f}, "
                           f"smallest {min(ratios):.2f}."]
 
-    if report["mma"]:
-        lines += ["", "The wide ones by `DIFFSCM_CONV=mma`, without warpgroups, against those above:", "",
-                  "| pass/shape | us | TFLOP/s | of peak | the default's us | ratio |", "|---|---:|---:|---:|---:|---:|"]
-        lines += [f"| {name} | {number(rate(row))} | {number(row.get('GFLOP/s', 0) / 1000)} | "
-                  f"{number(row.get('of_peak'), 2)} | {number(rate(conv[name]))} | {rate(row) / rate(conv[name]):.2f} |"
-                  for name, row in report["mma"].items() if name in conv]
+    for table, title in (("mma", "The wide ones by `DIFFSCM_CONV=mma`, without warpgroups"),
+                         ("weights", "Weight gradients by `DIFFSCM_CONV=wgmma`, by warpgroups")):
+        if report[table]:
+            lines += ["", f"{title}, against those above:", "",
+                      "| pass/shape | us | TFLOP/s | of peak | the default's us | ratio |", "|---|---:|---:|---:|---:|---:|"]
+            lines += [f"| {name} | {number(rate(row))} | {number(row.get('GFLOP/s', 0) / 1000)} | "
+                      f"{number(row.get('of_peak'), 2)} | {number(rate(conv[name]))} | {rate(row) / rate(conv[name]):.2f} |"
+                      for name, row in report[table].items() if name in conv]
 
     lines += ["", "## Whole jobs against PyTorch", "",
               f"PyTorch {report['pytorch'] or 'not found'}; eager, and compiled with CUDA graphs; same type, same "
               "batch, channels-last, TF32 off. `counterfactual`: 100 levels of DDIM abduction and 100 of guided "
-              "prediction; ImageNet networks not compiled.", "",
-              "| job | type | batch | diffscm ms | images/s | U-Net in one kernel, ms | eager ms | ratio | compiled ms | ratio |",
+              "prediction; ImageNet networks not compiled. Another way: the U-Net in one kernel (`DIFFSCM_UNET=whole`), or in "
+              "training the weight gradients by warpgroups (`DIFFSCM_CONV=weights`).", "",
+              "| job | type | batch | diffscm ms | images/s | another way, ms | eager ms | ratio | compiled ms | ratio |",
               "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|"]
     by_key = {}
     for r in report["jobs"]:
         by_key.setdefault((r["what"], r["precision"], r["batch"]), {})[r["engine"]] = r
     for (what, precision, batch), engines in by_key.items():
         ms = {name: r.get("ms") for name, r in engines.items()}
-        mine, whole, eager, compiled = (ms.get(n) for n in ("diffscm", "diffscm-whole", "pytorch", "pytorch-compiled"))
+        mine, eager, compiled = (ms.get(n) for n in ("diffscm", "pytorch", "pytorch-compiled"))
+        other_way = ms.get("diffscm-weights" if what == "train" else "diffscm-whole")
 
         def ratio(other):
             return f"{other / mine:.2f}x" if mine and other else ""
         missing = next((r["missing"] for r in engines.values() if "missing" in r), "")
         lines.append(f"| {what} | {precision} | {batch} | {number(mine, 4) or missing} | "
-                     f"{number(1000 * batch / mine, 4) if mine else ''} | {number(whole, 4)} | {number(eager, 4)} | {ratio(eager)} | "
+                     f"{number(1000 * batch / mine, 4) if mine else ''} | {number(other_way, 4)} | {number(eager, 4)} | {ratio(eager)} | "
                      f"{number(compiled, 4)} | {ratio(compiled)} |")
     text = "\n".join(lines) + "\n"
     os.makedirs(o.out, exist_ok=True)
@@ -374,7 +381,7 @@ def main():
               "date": datetime.date.today().isoformat(), "pytorch": o.pytorch}
     report["tests"], report["sanitizer"] = at_once(o, clock)
     report["jobs"] = jobs(o, clock)
-    report.update(zip(("operators", "conv", "cudnn", "cublas", "mma"), operator_tables(o, clock)))
+    report.update(zip(("operators", "conv", "cudnn", "cublas", "mma", "weights"), operator_tables(o, clock)))
     report["minutes"] = (time.monotonic() - start) / 60
     write(o, report)
     broken = [t for t in report["tests"] if t["exit"] != 0]

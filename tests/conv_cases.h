@@ -122,6 +122,10 @@ inline std::vector<ConvShape> tile_conv_shapes() {
       conv_shape(1, 3, 3, 72, 8, 136, 3),  // a little more than 64 and 128
       conv_shape(1, 5, 3, 72, 0, 136, 3, 2),
       conv_shape(1, 2, 3, 72, 0, 136, 3, 1, true),
+      conv_shape(1, 3, 70, 64, 0, 64, 3),  // rows longer than a block copies at once
+      conv_shape(5, 9, 6, 32, 0, 32, 3),   // several stages of rows, over the ends of images
+      conv_shape(3, 9, 6, 64, 0, 72, 3, 1, true),
+      conv_shape(2, 4, 6, 136, 24, 72, 1),  // input channels of two tiles and tensors
   };
 }
 

@@ -19,9 +19,10 @@ std::optional<Rung> parse_rung(std::string_view name) {
   if (name == "naive") return Rung::kNaive;
   if (name == "direct") return Rung::kDirect;
   if (name == "winograd") return Rung::kWinograd;
-  require(name != "tiled" && name != "mma" && name != "hopper" && name != "cudnn",
-          "DIFFSCM_CONV={}: a rung of the cuda target; on cpu choose naive, direct or winograd",
-          name);
+  for (const char* other : {"tiled", "taps", "mma", "wgmma", "weights", "cudnn"})
+    require(name != other,
+            "DIFFSCM_CONV={}: a rung of the cuda target; on cpu choose naive, direct or winograd",
+            name);
   fail("DIFFSCM_CONV={}: unknown rung, choose naive, direct or winograd", name);
 }
 
@@ -59,7 +60,7 @@ Selection selection_from_environment() {
   static const Selection selection = [] {
     const char* value = std::getenv("DIFFSCM_CONV");
     std::string_view conv = value ? value : "";
-    for (const char* other : {"tiled", "taps", "mma", "wgmma", "cudnn"})
+    for (const char* other : {"tiled", "taps", "weights", "mma", "wgmma", "cudnn"})
       if (conv == other) conv = "";
     return Selection{parse_rung(conv), chosen_isa()};
   }();

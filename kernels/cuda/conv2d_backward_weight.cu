@@ -1,10 +1,26 @@
 // Convolution backward to weight and bias: picks a rung (as conv2d.cu does), calls. The bias
 // gradient is dy's column sum, which tensor cores give along with the weight's.
+//
+// Warpgroups are predicted to be faster nearly everywhere, but have not run on a GPU: they are used
+// when DIFFSCM_CONV asks for them, as `weights` where they pay, as `wgmma` wherever they can.
 #include "kernels/cuda/conv2d_backward_weight.h"
+
+#include <cstdlib>
 
 #include "kernels/cuda/table.h"
 
 namespace diffscm::kernels::DIFFSCM_TARGET {
+namespace {
+
+bool warpgroups_where_they_pay() {
+  static const bool wanted = [] {
+    const char* value = std::getenv("DIFFSCM_CONV");
+    return value != nullptr && std::string_view(value) == "weights";
+  }();
+  return wanted;
+}
+
+}  // namespace
 
 template <class T>
 void run_conv2d_backward_weight(const BasicConv2dBackwardWeightArgs<T>& args,
@@ -20,7 +36,9 @@ void run_conv2d_backward_weight(const BasicConv2dBackwardWeightArgs<T>& args,
   if (rung != ConvRung::kTiled) {
     bool supported = false;
     if constexpr (sizeof(T) == sizeof(bf16)) {
-      if (rung == ConvRung::kWgmma && conv2d_backward_weight_wgmma_supports(args))
+      const bool wanted =
+          rung ? rung == ConvRung::kWgmma : warpgroups_where_they_pay() && weight_wgmma_pays(s);
+      if (wanted && conv2d_backward_weight_wgmma_supports(args))
         return conv2d_backward_weight_wgmma(args, stream);
       supported = conv2d_backward_weight_mma_supports(args);
       if (supported) return conv2d_backward_weight_mma(args, stream);

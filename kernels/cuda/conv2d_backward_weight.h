@@ -203,7 +203,10 @@ inline bool conv2d_backward_weight_mma_supports(const BasicConv2dBackwardWeightA
          aligned16(args.x0) && aligned16(args.x1) && aligned16(args.dy);
 }
 
-// The same on Hopper's, stride 1: images of which a few rows fit into shared memory.
+// The same on Hopper's, stride 1: images of which a few rows fit into shared memory. It pays on a
+// device that has them, but for small enlarged images (predicted for an H100:
+// bench/results/predicted/h100_training.md).
+bool weight_wgmma_pays(const ConvShape& shape);
 bool conv2d_backward_weight_wgmma_supports(const BasicConv2dBackwardWeightArgs<bf16>& args);
 void conv2d_backward_weight_wgmma(const BasicConv2dBackwardWeightArgs<bf16>& args, Stream stream);
 

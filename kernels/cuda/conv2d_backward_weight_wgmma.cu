@@ -1,20 +1,22 @@
-// Weight gradient of the convolution, the rung for Hopper: warpgroup products (device/wgmma.h), bf16,
-// stride 1. Compiled for sm_90a; for other architectures the kernel is empty, and never launched.
+// Weight gradient of the convolution, the rung for Hopper: warpgroup products (device/wgmma.h),
+// bf16, stride 1. Compiled for sm_90a; for other architectures the kernel is empty, and never
+// launched.
 //
-// The same product over pixels as conv2d_backward_weight_mma.cu, whose patches are nowhere gathered:
-// a block copies some rows of both images to shared memory once, and all taps read them there. Of
-// the nine, a product has three by where its blocks of columns begin, and a warpgroup the others by
-// where its lanes begin to read: conv2d_weight_cells.h. Per 16 cells a warp does little more than
-// one ldmatrix and one wgmma.
+// The same product over pixels as conv2d_backward_weight_mma.cu, whose patches are nowhere
+// gathered: a block copies some rows of both images to shared memory once, and all taps read them
+// there. Of the nine, a product has three by where its blocks of columns begin, and a warpgroup the
+// others by where its lanes begin to read: conv2d_weight_cells.h. Per 16 cells a warp does little
+// more than one ldmatrix and one wgmma.
 //
-//   stage s   wait for the copies of s | barrier | start copies of s + ahead | products of s, two at
+//   stage s   wait for the copies of s | barrier | start copies of s + ahead | products of s, two
+//   at
 //             a time: ldmatrix, wgmma, wait. Meanwhile the other warpgroups keep the tensor cores
 //             busy.
 //
 // The bias gradient is the sum of A's rows, one mma.sync with ones. In the end sums pass through
 // shared memory, where those that belong together are added. One block for each multiprocessor, at
-// least, in slices, as in conv2d_backward_weight.h, but fewer where adding them up takes longer than
-// they save.
+// least, in slices, as in conv2d_backward_weight.h, but fewer where adding them up takes longer
+// than they save.
 #include <algorithm>
 #include <numeric>
 
@@ -25,7 +27,7 @@
 namespace diffscm::kernels::DIFFSCM_TARGET {
 namespace {
 
-constexpr int kInner = 16, kAtOnce = 2;           // cells of a product; products of a step
+constexpr int kInner = 16, kAtOnce = 2;  // cells of a product; products of a step
 constexpr int kStages = 3, kAhead = kStages - 1;
 
 // What lies before the stages, or before the sums.
@@ -38,8 +40,8 @@ struct alignas(kPatternBytes) WeightShared {
   __device__ typename P::Sums& sums() { return *reinterpret_cast<typename P::Sums*>(this + 1); }
 };
 
-// A lane's way along A: for ldmatrix, row lane % 8 of matrix lane / 8, which is chunk lane / 8 % 2 of
-// the warp's two, and its first or second eight cells.
+// A lane's way along A: for ldmatrix, row lane % 8 of matrix lane / 8, which is chunk lane / 8 % 2
+// of the warp's two, and its first or second eight cells.
 template <class P>
 struct LaneOfA {
   int at, column, edge, further;  // numbers from A's first; cell of the row; cells
@@ -203,8 +205,8 @@ __global__ void __launch_bounds__(P::kThreads, 1)
 
 constexpr int kRowsAtOnce = 16;  // at most
 
-// How long a multiprocessor takes, in cycles, if only the tensor cores and the L2 count: 20 bytes per
-// cycle and multiprocessor, and 80% of what wgmma could do (kernels/softgpu/predict.cpp).
+// How long a multiprocessor takes, in cycles, if only the tensor cores and the L2 count: 20 bytes
+// per cycle and multiprocessor, and 80% of what wgmma could do (kernels/softgpu/predict.cpp).
 constexpr int64_t kL2Bytes = 20;
 template <class P>
 int64_t cycles_of_product() {
@@ -226,7 +228,8 @@ Slices slices_for(const CellPicture& p) {
   const int64_t all = multiprocessors(), work = int64_t{p.rows} * p.pitch / kInner;
   const int64_t tiles = p.tiles<P>(), weights = int64_t{p.k} * P::kTaps * (p.c0 + p.c1);
   Slices best{1, 0};
-  for (int64_t s = 1; s <= std::max<int64_t>(1, 2 * all / tiles) && s <= ceil_div(p.rows, p.unit); ++s) {
+  for (int64_t s = 1; s <= std::max<int64_t>(1, 2 * all / tiles) && s <= ceil_div(p.rows, p.unit);
+       ++s) {
     int64_t cycles = ceil_div(tiles * s, all) * (work / s * cycles_of_product<P>() + kOnce);
     if (s * P::kScale > 1) cycles += kSecondKernel + s * P::kScale * weights * 4 / (all * kL2Bytes);
     if (s == 1 || cycles < best.cycles) best = {s, cycles};
@@ -234,8 +237,8 @@ Slices slices_for(const CellPicture& p) {
   return best;
 }
 
-// As many rows of a stage as shared memory holds three times, up to `most`; 0 if that is less than a
-// unit.
+// As many rows of a stage as shared memory holds three times, up to `most`; 0 if that is less than
+// a unit.
 template <class P>
 void set_rows_at_once(CellPicture& p, int most) {
   const int64_t room = static_cast<int64_t>(most_shared_memory() - sizeof(WeightShared<P>));
@@ -277,7 +280,8 @@ void run_form(const BasicConv2dBackwardWeightArgs<bf16>& args, Stream stream) {
   using P = CellProduct<form>;
   CellPicture picture = picture_of<P>(args);
   const int64_t wanted = slices_for<P>(picture).count;
-  picture.slice = static_cast<int>(ceil_div(ceil_div(picture.rows, wanted), picture.unit)) * picture.unit;
+  picture.slice =
+      static_cast<int>(ceil_div(ceil_div(picture.rows, wanted), picture.unit)) * picture.unit;
   const int64_t slices = ceil_div(picture.rows, picture.slice);
   // In a short slice smaller stages, so that the copies of some hide behind the products of others.
   set_rows_at_once<P>(picture, std::clamp(picture.slice / 3, kRowsAtOnce / 4, kRowsAtOnce));
@@ -301,6 +305,11 @@ bool wide_pays(const BasicConv2dBackwardWeightArgs<bf16>& args) {
 }
 
 }  // namespace
+
+bool weight_wgmma_pays(const ConvShape& s) {
+  constexpr int64_t kEnlargedPixels = 16384;
+  return has_wgmma() && (!s.upsample || s.n * s.p() * s.q() >= kEnlargedPixels);
+}
 
 bool conv2d_backward_weight_wgmma_supports(const BasicConv2dBackwardWeightArgs<bf16>& args) {
   const ConvShape& s = args.shape;

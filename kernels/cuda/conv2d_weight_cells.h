@@ -1,17 +1,18 @@
 // The weight gradient by warpgroups (conv2d_backward_weight_wgmma.cu): how images lie in shared
 // memory, which products are formed of them, and what these say of the weights.
 //
-// Cells. 128 bytes, 64 numbers, are a cell: 64 channels of a pixel, or 32 of two neighbours. Rows of
-// cells are padded to a multiple of eight, a pattern of wgmma: where a row begins, a pattern does.
-// Between one image and the next lies a row of zeros: the whole batch is one tall picture of
+// Cells. 128 bytes, 64 numbers, are a cell: 64 channels of a pixel, or 32 of two neighbours. Rows
+// of cells are padded to a multiple of eight, a pattern of wgmma: where a row begins, a pattern
+// does. Between one image and the next lies a row of zeros: the whole batch is one tall picture of
 // N (H + 1) rows, and a slice of the sum is a run of its rows.
 //
 //   B: the cells of x. Their channels lie along the product's columns, and blocks of 64 columns may
 //      be any number of patterns apart: with a row of cells between them, one product has the rows
 //      of x above, at and below the pixel. The taps' rows cost no instruction.
-//   A: the cells of dy, transposed on the way to registers by ldmatrix, whose lanes may begin at any
-//      cell: the taps' columns are the neighbouring cell. At an end of a row, where there is none, a
-//      lane reads zeros.
+//   A: the cells of dy, transposed on the way to registers by ldmatrix, whose lanes may begin at
+//   any
+//      cell: the taps' columns are the neighbouring cell. At an end of a row, where there is none,
+//      a lane reads zeros.
 //
 // A product is 64 rows by two or three blocks of columns, and a sum over 16 cells; each warpgroup
 // has one of its own.
@@ -21,7 +22,8 @@
 //             takes both from the same place: p of dy with q of x is the tap at the right, q with p
 //             that at the left, p with p and q with q the one between. What these two taps have
 //             besides crosses from cell to cell: warpgroup 1 has p of the next and q of the last.
-//   enlarged  64 by 64, x enlarged: rows 2 i and 2 i + 1 of dy see row i of x. A block has either the
+//   enlarged  64 by 64, x enlarged: rows 2 i and 2 i + 1 of dy see row i of x. A block has either
+//   the
 //             even or the odd rows, which meet two rows of x; a warpgroup has one of the columns
 //             2 j - 1 .. 2 j + 2 that meet column j. The sum of two neighbours is a tap's: four
 //             ninths of the multiplications.
@@ -41,8 +43,8 @@ struct CellProduct {
   static constexpr CellForm form = form_;
   static constexpr bool kWide = form == CellForm::wide, kPairs = form == CellForm::pairs;
   static constexpr bool kEnlarged = form == CellForm::enlarged, kSingle = form == CellForm::single;
-  static constexpr int kChunks = 8, kCell = 64;     // of eight numbers; numbers
-  static constexpr int kPixels = kPairs ? 2 : 1;    // of a cell
+  static constexpr int kChunks = 8, kCell = 64;   // of eight numbers; numbers
+  static constexpr int kPixels = kPairs ? 2 : 1;  // of a cell
   static constexpr int kTaps = kSingle ? 1 : 9;
   static constexpr int kGroups = kWide ? 3 : kEnlarged ? 4 : 2, kThreads = kGroups * kWarpgroup;
   static constexpr int kShares = kSingle ? kGroups : 1;  // of the cells
@@ -137,10 +139,11 @@ struct CellPicture {
   }
 };
 
-// Where a thread's chunk of an operand's cells comes from: row r and cell c of the picture are pixel
-// (scale r + row, apart c + column) of images `width` wide.
+// Where a thread's chunk of an operand's cells comes from: row r and cell c of the picture are
+// pixel (scale r + row, apart c + column) of images `width` wide.
 struct CellSource {
-  const bf16* channel;  // of the first pixel; null: past the last
+  const bf16* channel;  // of the first pixel
+  bool exists;          // or it is past the last
   int channels, width, scale, apart, row, column;
 
   // Starts copying `rows` rows of the picture from `first` on; zeros where there is nothing.
@@ -164,12 +167,13 @@ struct CellSource {
 #pragma unroll 1
     for (int cell = slot - row0 * pitch; cell < pitch; cell += kSlots) {
       const int x = cell * apart + column;
-      const int end = channel != nullptr && x < width ? picture.images * picture.h * scale * width : 0;
+      const int end = exists && x < width ? picture.images * picture.h * scale * width : 0;
       int pixel = (stored0 * scale + row) * width + x, line = line0;
       bf16* place = to + (row0 * pitch + cell) * P::kCell + (chunk ^ (cell & 7)) * 8;
 #pragma unroll 1
       for (int i = row0; i < rows; i += side_by_side) {
-        async_copy_16(place, rows_further(channel, pixel, bytes), (line < picture.h) & (pixel < end));
+        async_copy_16(place, rows_further(channel, pixel, bytes),
+                      (line < picture.h) & (pixel < end));
         place += side_by_side * pitch * P::kCell;
         pixel += further;
         line += side_by_side;
@@ -197,15 +201,26 @@ struct CellSources {
 #pragma unroll
     for (int plane = 0; plane < P::kPlanesB; ++plane) {
       const int c = c0 + plane * P::kCell + chunk % kOfPixel * 8;
-      const bool second = c >= p.c0;
-      const bf16* const from = second ? p.x1 + (c - p.c0) : p.x0 + c;
-      b[plane] = {c < p.c0 + p.c1 ? from : nullptr, second ? p.c1 : p.c0, p.w, 1, P::kPixels, 0,
+      const bool exists = c < p.c0 + p.c1, second = exists && c >= p.c0;
+      b[plane] = {second ? p.x1 + (c - p.c0) : p.x0 + (exists ? c : 0),
+                  exists,
+                  second ? p.c1 : p.c0,
+                  p.w,
+                  1,
+                  P::kPixels,
+                  0,
                   pixel};
     }
 #pragma unroll
     for (int plane = 0; plane < P::kPlanesA; ++plane)
-      a[plane] = {k < p.k ? p.dy + k : nullptr, p.k, P::kScale * p.w, P::kScale,
-                  P::kScale * P::kPixels, odd, P::kEnlarged ? plane : pixel};
+      a[plane] = {p.dy + (k < p.k ? k : 0),
+                  k < p.k,
+                  p.k,
+                  P::kScale * p.w,
+                  P::kScale,
+                  P::kScale * P::kPixels,
+                  odd,
+                  P::kEnlarged ? plane : pixel};
   }
 
   // Rows from `first` on, to a stage: planes of B, then of A.

@@ -67,8 +67,8 @@ float number(const unsigned char* bytes) {
   return std::bit_cast<float>(uint32_t{bits} << 16);
 }
 
-// What the running lane needs of a product in shared memory: two rows of A, two columns of B in each
-// eight. Calls f(address, bytes) for each piece of up to 16 bytes.
+// What the running lane needs of a product in shared memory: two rows of A, two columns of B in
+// each eight. Calls f(address, bytes) for each piece of up to 16 bytes.
 template <class F>
 void each_piece(const WarpgroupProducts::Product& p, F f) {
   const unsigned rank = Block::running()->self().rank;

@@ -24,7 +24,7 @@ struct WarpgroupProduct {
   bool b_along_n = false;
   bool a_in_registers = false;
   std::array<std::array<uint32_t, 32>, 4> fragment;  // A, where it is: by register and lane
-  uint64_t operands = 0;  // a sum over their bytes at the start
+  uint64_t operands = 0;                             // a sum over their bytes at the start
   uint32_t group = 0, instruction = 0;
 };
 

@@ -23,7 +23,8 @@ __global__ void multiply_of_registers(float* sums) {
   const int t = static_cast<int>(threadIdx.x);
   for (int i = t; i < columns * Rows::kInner; i += kWarpgroup) {
     const int n = i / Rows::kInner, k = i % Rows::kInner;
-    b.rows.chunk(n / 64 * Rows::kApart + k, n % 64 / 8)[n % 8] = to_bf16(kernels::test::element_b(k, n));
+    b.rows.chunk(n / 64 * Rows::kApart + k, n % 64 / 8)[n % 8] =
+        to_bf16(kernels::test::element_b(k, n));
   }
   async_proxy_fence();
   __syncthreads();

@@ -185,7 +185,8 @@ TEST(PtxWarpgroup, PlainAndSwizzled) {
   expect_product(out, 64, 1);
 }
 
-// A warp's 16 rows as mma.sync has them: each thread reads its four registers from where A would lie.
+// A warp's 16 rows as mma.sync has them: each thread reads its four registers from where A would
+// lie.
 constexpr char kFragment[] =
     "mul.lo.s32 %r2, %r62, 16; ld.shared.v4.u32 {%r10, %r11, %r12, %r13}, [%r2];";
 std::string product_of_registers(uint64_t b) {

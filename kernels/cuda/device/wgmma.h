@@ -1,6 +1,6 @@
 // Warpgroup matrix products of sm_90a: wgmma.mma_async. Four warps, 128 threads whose number begins
-// at a multiple of 128, multiply together; operands are read from shared memory, A may also come from
-// registers, the sums stay in registers. All threads of the warpgroup must call each of these
+// at a multiple of 128, multiply together; operands are read from shared memory, A may also come
+// from registers, the sums stay in registers. All threads of the warpgroup must call each of these
 // functions together.
 //
 // The products are asynchronous: a thread starts some, closes the group, does something else, and
@@ -25,8 +25,8 @@
 // g = lane / 4, t = lane % 4 and the warp's number w within its group:
 //   d[4 j], d[4 j + 1]:      row 16 w + g,     columns 8 j + 2 t, + 1
 //   d[4 j + 2], d[4 j + 3]:  row 16 w + g + 8, the same columns
-// A in registers: each warp holds its 16 of the 64 rows as mma.m16n8k16 has them (mma.h), and they may
-// not be written before the wait either.
+// A in registers: each warp holds its 16 of the 64 rows as mma.m16n8k16 has them (mma.h), and they
+// may not be written before the wait either.
 #pragma once
 
 #include "kernels/cuda/device/cuda.h"
@@ -194,11 +194,11 @@ __device__ inline void arrived([[maybe_unused]] float (&d)[count]) {
                 : DIFFSCM_SUMS_##sums(0)                                                 \
                 : "l"(a), "l"(b), "n"(b_along_n ? 1 : 0))
 // The same with A in registers, the operands `text`.
-#define DIFFSCM_PRODUCT_OF_REGISTERS(columns, sums, text, b_at, along_n)                 \
-  DIFFSCM_WGMMA("wgmma.mma_async.sync.aligned.m64n" #columns                             \
-                "k16.f32.bf16.bf16 {" DIFFSCM_TEXT_##sums "}, {" text "}, %" #b_at       \
-                                                          ", 1, 1, 1, %" #along_n ";"    \
-                : DIFFSCM_SUMS_##sums(0)                                                 \
+#define DIFFSCM_PRODUCT_OF_REGISTERS(columns, sums, text, b_at, along_n)              \
+  DIFFSCM_WGMMA("wgmma.mma_async.sync.aligned.m64n" #columns                          \
+                "k16.f32.bf16.bf16 {" DIFFSCM_TEXT_##sums "}, {" text "}, %" #b_at    \
+                                                          ", 1, 1, 1, %" #along_n ";" \
+                : DIFFSCM_SUMS_##sums(0)                                              \
                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(b_along_n ? 1 : 0))
 
 // Starts d += A B for 64 x N sums over k = 16, bf16 operands; a and b are descriptors. A thread has

@@ -72,8 +72,8 @@ class Operand {
   bool swizzled_;
 };
 
-// Calls a(row, half, address) for the two chunks of each of the warp's rows of A if it lies in shared
-// memory, and of B b(column, half, address), or with B along n b(k, column / 8, address).
+// Calls a(row, half, address) for the two chunks of each of the warp's rows of A if it lies in
+// shared memory, and of B b(column, half, address), or with B along n b(k, column / 8, address).
 template <class A, class B>
 void each_chunk(const Warp& w, const WarpgroupProduct& p, A a, B b) {
   const Operand second(w, p.b, p.b_along_n);
@@ -119,8 +119,8 @@ auto find_sums(WarpProducts& all, const Slot* d, int columns) {
   });
 }
 
-// wgmma.mma_async d, a, b, scale-d, scale-a, scale-b, transpose-a, transpose-b. With A in registers it
-// has no transpose-a.
+// wgmma.mma_async d, a, b, scale-d, scale-a, scale-b, transpose-a, transpose-b. With A in registers
+// it has no transpose-a.
 template <int columns, bool b_along_n, bool a_in_registers>
 void start_product(Warp& w, const Instruction& i) {
   constexpr int kB = a_in_registers ? 0 : 1;
