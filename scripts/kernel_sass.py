@@ -56,6 +56,7 @@ LIMITS = {
     "conv2d_backward_weight_mma_kernel<MmaTile<128, 128,": {"has": TILED, "per_mma": 11.6, "blocks": 2},
     "conv2d_backward_weight_mma_kernel<MmaTile<64, 128,": {"has": TILED, "per_mma": 10.2, "blocks": 4},
     "conv2d_backward_weight_mma_kernel<MmaTile<32, 96,": {"has": TILED, "per_mma": 20, "blocks": 7},
+    "conv2d_backward_weight_wgmma_kernel": {"has": {"LDGSTS", "LDSM", "LDS128", "STG128"}, "per_mma": 11.5, "blocks": 1},
     "matmul_mma_kernel<MmaTile<128, 128,": {"has": TILED | {"LDG128"}, "per_mma": 5.5, "blocks": 2},
     "matmul_mma_kernel<MmaTile<64, 64,": {"has": TILED | {"LDG128"}, "per_mma": 8.5, "blocks": 6},
     "attention_tensor<64>": {"has": TILED, "per_mma": 5.5, "blocks": 3},

@@ -8,10 +8,10 @@
 // others by where its lanes begin to read: conv2d_weight_cells.h. Per 16 cells a warp does little
 // more than one ldmatrix and one wgmma.
 //
-//   stage s   wait for the copies of s | barrier | start copies of s + ahead | products of s, two
-//   at
-//             a time: ldmatrix, wgmma, wait. Meanwhile the other warpgroups keep the tensor cores
-//             busy.
+//   stage s   wait for the copies of s | barrier | first products | start copies of s + ahead |
+//             the other products: ldmatrix, wait, wgmma, two at a time
+//
+// While a warpgroup waits, the others keep the tensor cores busy.
 //
 // The bias gradient is the sum of A's rows, one mma.sync with ones. In the end sums pass through
 // shared memory, where those that belong together are added. One block for each multiprocessor, at
