@@ -307,8 +307,8 @@ bool wide_pays(const BasicConv2dBackwardWeightArgs<bf16>& args) {
 }  // namespace
 
 bool weight_wgmma_pays(const ConvShape& s) {
-  constexpr int64_t kEnlargedPixels = 16384;
-  return has_wgmma() && (!s.upsample || s.n * s.p() * s.q() >= kEnlargedPixels);
+  constexpr int64_t kEnlargedPixels = 128;  // of each multiprocessor
+  return has_wgmma() && (!s.upsample || s.n * s.p() * s.q() >= kEnlargedPixels * multiprocessors());
 }
 
 bool conv2d_backward_weight_wgmma_supports(const BasicConv2dBackwardWeightArgs<bf16>& args) {
