@@ -119,6 +119,8 @@ inline std::vector<ConvShape> tile_conv_shapes() {
       conv_shape(1, 5, 3, 24, 0, 40, 3, 1, true),
       conv_shape(1, 17, 9, 32, 0, 64, 3),
       conv_shape(9, 4, 4, 32, 0, 32, 3),
+      conv_shape(5, 14, 14, 40, 0, 48, 3),  // on emu, tiles of 256 and of 144 pixels
+      conv_shape(31, 3, 3, 72, 0, 80, 3),
       conv_shape(1, 3, 3, 72, 8, 136, 3),  // a little more than 64 and 128
       conv_shape(1, 5, 3, 72, 0, 136, 3, 2),
       conv_shape(1, 2, 3, 72, 0, 136, 3, 1, true),

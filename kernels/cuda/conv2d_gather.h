@@ -152,13 +152,15 @@ struct ConvGather {
     return (at.n * out_h + p.y.spread * at.y + p.y.start) * out_w + p.x.spread * at.x + p.x.start;
   }
 
-  // Writes the sums of kWidth neighbouring channels of a pixel, with bias and residual.
-  template <int kWidth>
-  __device__ void write(int64_t pixel, int channel, const float (&sums)[kWidth]) const {
+  // Writes the sums of kWidth neighbouring channels of a pixel, counted in 32 or 64 bits, with bias
+  // and residual.
+  template <int kWidth, class Pixel>
+  __device__ void write(Pixel pixel, int channel, const float (&sums)[kWidth]) const {
     const bool second = channel >= k0;
-    Y* y = second ? y1 + pixel * k1 + (channel - k0) : y0 + pixel * k0 + channel;
+    const int64_t p = pixel;
+    Y* y = second ? y1 + p * k1 + (channel - k0) : y0 + p * k0 + channel;
     const int room = (second ? k0 + k1 : k0) - channel;
-    const Y* add = residual ? residual + pixel * k0 + channel : nullptr;
+    const Y* add = residual ? residual + p * k0 + channel : nullptr;
     if (vectored_result && room >= kWidth) {
       Numbers<kWidth> x;
 #pragma unroll

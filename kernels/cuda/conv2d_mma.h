@@ -36,9 +36,12 @@ void conv2d_strip_normalised(const ConvGather<bf16>& g, const float* coefficient
 // DIFFSCM_CONV=taps: never the strip, to compare.
 bool conv2d_tap_by_tap();
 
-// Whether tiles of m pixels by n channels give every multiprocessor one.
+// Tiles of m pixels by n channels; whether they give every multiprocessor one.
+inline int64_t tiles_of(const ConvGather<bf16>& g, int m, int n) {
+  return ceil_div(g.outputs(0), m) * ceil_div(g.outs(), n) * g.phases.count;
+}
 inline bool enough_tiles(const ConvGather<bf16>& g, int m, int n) {
-  return ceil_div(g.outputs(0), m) * ceil_div(g.outs(), n) * g.phases.count >= multiprocessors();
+  return tiles_of(g, m, n) >= multiprocessors();
 }
 
 }  // namespace diffscm::kernels::DIFFSCM_TARGET

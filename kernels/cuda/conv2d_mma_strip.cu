@@ -41,18 +41,19 @@
 #include "kernels/cuda/conv2d_strip_copy.h"
 #include "kernels/cuda/conv2d_strip_shortcut.h"
 #include "kernels/cuda/device/occupancy.h"
+#include "kernels/cuda/device/wgmma.h"
 
 namespace diffscm::kernels::DIFFSCM_TARGET {
 namespace {
 
-// Blocks of 128 threads that a multiprocessor is to hold: with 128 registers a thread, four fill
-// its register file, five with 102. The shared memory of an A100 has room for three of large tiles.
+// Blocks that a multiprocessor is to hold: with 128 registers a thread, 512 threads fill its
+// register file; five small blocks with 102. The shared memory of an A100 has room for 384.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
 template <class S>
-constexpr int kBlocks = 3;
+constexpr int kBlocks = 384 / S::Tile::kThreads;
 #else
 template <class S>
-constexpr int kBlocks = S::Tile::kTilesM == 1 ? 5 : 4;
+constexpr int kBlocks = S::Tile::kTilesM == 1 ? 5 : 512 / S::Tile::kThreads;
 #endif
 
 // What is added in the end is on its way meanwhile.
@@ -60,19 +61,19 @@ template <class S>
 __device__ void prefetch_residual(const ConvGather<bf16>& g, const TileAt<S>& at) {
   using Tile = typename S::Tile;
   constexpr int kSector = kSectorBytes / sizeof(bf16), kInRow = Tile::kColumnsN / kSector;
-  const int outputs = outputs_of(g);
+  constexpr int kApart = Tile::kThreads / kInRow;  // rows of a thread
+  const int t = static_cast<int>(threadIdx.x), column = at.column + t % kInRow * kSector;
+  const int rows = column < g.k0 ? std::min(int{Tile::kRowsM}, outputs_of(g) - at.row) : 0;
+  const bf16* from = g.residual + (int64_t{at.row + t / kInRow} * g.k0 + column);
 #pragma unroll 1
-  for (int i = static_cast<int>(threadIdx.x); i < Tile::kRowsM * kInRow; i += Tile::kThreads) {
-    const int row = at.row + i / kInRow, column = at.column + i % kInRow * kSector;
-    if (row < outputs && column < g.k0) prefetch_l2(g.residual + int64_t{row} * g.k0 + column);
-  }
+  for (int row = t / kInRow; row < rows; row += kApart, from += kApart * g.k0) prefetch_l2(from);
 }
 
-// A block has every gridDim.x-th of `tiles`.
+// A block has every gridDim.x-th of the tiles.
 template <class S>
 __global__ void __launch_bounds__(S::Tile::kThreads, kBlocks<S>)
     conv2d_mma_strip_kernel(ConvGather<bf16> g, [[maybe_unused]] const float* coefficients,
-                            [[maybe_unused]] ConvShortcut shortcut, int tiles) {
+                            [[maybe_unused]] ConvShortcut shortcut, StripTiles tiles) {
   follow_previous_kernel();
   using Tile = typename S::Tile;
   auto& staged = shared_memory<typename S::Shared>();
@@ -83,7 +84,7 @@ __global__ void __launch_bounds__(S::Tile::kThreads, kBlocks<S>)
   // The source's channels in groups of 32: those of x0, then those of x1.
   const int groups0 = static_cast<int>(ceil_div(g.c0, Tile::kStep));
   const int groups = groups0 + static_cast<int>(ceil_div(g.c1, Tile::kStep));
-  const auto strip_of = [&](int index) { return Strip<S>(g, TileAt<S>(g, index)); };
+  const auto strip_of = [&](int index) { return Strip<S>(g, TileAt<S>(tiles, index)); };
   StripCopy<S> copy;
   WeightCopy<S> weights;
   const auto aim = [&](auto to, int group) {
@@ -99,12 +100,15 @@ __global__ void __launch_bounds__(S::Tile::kThreads, kBlocks<S>)
         group);
   };
   const auto aim_weights = [&](int index, int group) {
-    aim([&](int first, bool second) { weights.aim(g, TileAt<S>(g, index), first, second); }, group);
+    aim([&](int first, bool second) { weights.aim(g, TileAt<S>(tiles, index), first, second); },
+        group);
   };
 
+  auto* strips = reinterpret_cast<unsigned char*>(staged.strip);
+  const SharedAddress strips_at = shared_address_of(strips);
   int index = static_cast<int>(blockIdx.x);
   aim_strip(index, 0);
-  copy.start(staged.strip[0], g.c0, 0, S::kCopies);
+  copy.start(strips_at, g.c0, 0, S::kCopies);
   aim_weights(index, 0);
 #pragma unroll
   for (int tap = 0; tap < S::kAhead; ++tap) {
@@ -114,18 +118,18 @@ __global__ void __launch_bounds__(S::Tile::kThreads, kBlocks<S>)
   if (t < S::kZeros) staged.zeros[t] = bf16{0};
 
   constexpr int kBufferBytes = sizeof(typename S::Buffer);
-  auto* strips = reinterpret_cast<unsigned char*>(staged.strip);
   const auto strip_at = [&](int bytes) -> auto& {
     return *reinterpret_cast<typename S::Buffer*>(strips + bytes);
   };
   int buffer = 0;  // where the strip is that is read
 #pragma unroll 1
-  for (; index < tiles; index += static_cast<int>(gridDim.x)) {
-    if constexpr (S::kShortcut)
-      prefetch_shortcut<S>(g, shortcut, TileAt<S>(g, index));
-    else if (!S::kEnlarged && g.residual)
-      prefetch_residual<S>(g, TileAt<S>(g, index));
-    Rows<S> rows(g, p, TileAt<S>(g, index), strip_of(index).first);
+  for (; index < tiles.count; index += static_cast<int>(gridDim.x)) {
+    if constexpr (S::kShortcut) {
+      prefetch_shortcut<S>(g, shortcut, TileAt<S>(tiles, index));
+    } else if constexpr (!S::kEnlarged && !S::kBackward) {
+      if (g.residual) prefetch_residual<S>(g, TileAt<S>(tiles, index));
+    }
+    Rows<S> rows(p, TileAt<S>(tiles, index), strip_of(index).first);
     Tile tile;
 #pragma unroll 1
     for (int group = 0; group < groups; ++group, buffer = kBufferBytes - buffer) {
@@ -133,7 +137,7 @@ __global__ void __launch_bounds__(S::Tile::kThreads, kBlocks<S>)
       const bool last = group + 1 == groups;
       const int next = last ? index + static_cast<int>(gridDim.x) : index;
       const int next_group = last ? 0 : group + 1;
-      const bool more = next < tiles;
+      const bool more = next < tiles.count;
       if constexpr (S::kNormalised) {
         async_copy_wait<S::kAhead - 1>();
         aim(
@@ -160,18 +164,16 @@ __global__ void __launch_bounds__(S::Tile::kThreads, kBlocks<S>)
         if (tap + S::kAhead < S::kTaps || more)
           weights.start(g, staged.weight[(tap + S::kAhead) % S::kStages]);
         if (more)
-          copy.start(strip_at(kBufferBytes - buffer), next_group < groups0 ? g.c0 : g.c1,
+          copy.start(strips_at + (kBufferBytes - buffer), next_group < groups0 ? g.c0 : g.c1,
                      tap * S::kCopiesAtTap, (tap + 1) * S::kCopiesAtTap);
         async_copy_commit();
 
-        int at[Tile::kTilesM];
-        rows.places(at, tap, g.w, buffer);
+        SharedAddress at[Tile::kTilesM];
+        rows.places(at, tap, g.w, strips_at, buffer);
 #pragma unroll
         for (int inner = 0; inner < Tile::kStep; inner += 16) {
           uint32_t a[Tile::kTilesM][4];
-#pragma unroll
-          for (int i = 0; i < Tile::kTilesM; ++i)  // two chunks further is one bit of the address
-            ldmatrix_x4(a[i], strips + (at[i] ^ inner * 2) + i * Rows<S>::kApart);
+          Rows<S>::load(a, at, inner / 8);
 #pragma unroll
           for (int j = 0; j < Tile::kTilesN; j += 2) {
             uint32_t b[4];
@@ -185,17 +187,20 @@ __global__ void __launch_bounds__(S::Tile::kThreads, kBlocks<S>)
         }
       }
     }
-    const TileAt<S> at(g, index);
+    const TileAt<S> at(tiles, index);
     if constexpr (S::kShortcut) add_shortcut<S>(tile, g, shortcut, at);
     // Results go out by way of the strip that all have read now, while the next one arrives.
     __syncthreads();
     const int outputs = outputs_of(g);
+    int lane = Tile::lane();
+    if constexpr (S::kBackward) forget_origin(lane);  // what follows from it was kept all the time
     tile.template each_run<kVector<bf16>>(
         reinterpret_cast<typename S::Out&>(strip_at(kBufferBytes - buffer)),
         [&](int row, int column, const auto& sums) {
           if (at.row + row < outputs && at.column + column < g.k0 + g.k1)
             g.write(at.pixel(g, row), at.column + column, sums);
-        });
+        },
+        lane);
   }
 }
 
@@ -205,29 +210,50 @@ struct Normalisation {
   ConvShortcut shortcut = {};
 };
 
-template <int kM, int kN, int kWarpM, int kWarpN>
+template <class S>
+void launch_tiles(const ConvGather<bf16>& g, const Normalisation& norm, Stream stream) {
+  using Tile = typename S::Tile;
+  const StripTiles tiles{Divisor(ceil_div(g.outs(), Tile::kColumnsN)),
+                         static_cast<int>(tiles_of(g, Tile::kRowsM, Tile::kColumnsN))};
+  constexpr auto kernel = conv2d_mma_strip_kernel<S>;
+  constexpr size_t kShared = sizeof(typename S::Shared);
+  const int at_once = blocks_at_once<kernel>(Tile::kThreads, kShared);
+  launch<kernel>(static_cast<unsigned>(std::min(tiles.count, at_once)), Tile::kThreads, kShared,
+                 stream, g, norm.coefficients, norm.shortcut, tiles);
+}
+
+template <int kM, int kN, int kWarpM, int kWarpN, bool only_plain = false>
 void launch_tile(const ConvGather<bf16>& g, bool backward, const Normalisation& norm,
                  Stream stream) {
-  const int64_t tiles = ceil_div(g.outputs(0), kM) * ceil_div(g.outs(), kN) * g.phases.count;
   const auto run = [&]<bool backward_, bool enlarged, bool normalised = false, bool cut = false>() {
-    using S = StripTile<kM, kN, kWarpM, kWarpN, backward_, enlarged, normalised, cut>;
-    constexpr auto kernel = conv2d_mma_strip_kernel<S>;
-    constexpr size_t kShared = sizeof(typename S::Shared);
-    const int64_t at_once = blocks_at_once<kernel>(S::Tile::kThreads, kShared);
-    launch<kernel>(static_cast<unsigned>(std::min(tiles, at_once)), S::Tile::kThreads, kShared,
-                   stream, g, norm.coefficients, norm.shortcut, static_cast<int>(tiles));
+    launch_tiles<StripTile<kM, kN, kWarpM, kWarpN, backward_, enlarged, normalised, cut>>(g, norm,
+                                                                                          stream);
   };
-  if (norm.shortcut.x0) return run.template operator()<false, false, true, true>();
-  if (norm.coefficients) return run.template operator()<false, false, true>();
+  if constexpr (!only_plain) {
+    if (norm.shortcut.x0) return run.template operator()<false, false, true, true>();
+    if (norm.coefficients) return run.template operator()<false, false, true>();
+    if (in_phases(g)) return run.template operator()<false, true>();
+  }
   if (backward) return run.template operator()<true, false>();
-  if (in_phases(g)) return run.template operator()<false, true>();
   run.template operator()<false, false>();
 }
 
+// Output pixels that the busiest multiprocessor makes of each 64 channels, in tiles of m pixels.
+int64_t most_pixels(const ConvGather<bf16>& g, int m) {
+  return ceil_div(tiles_of(g, m, 64), multiprocessors()) * m;
+}
+
+// Tall tiles read the filter for more pixels, but the last of a multiprocessor may be for few. A
+// thousand images of 3x3 pixels and 128 channels are a tile of 144 for each.
 void run(const ConvGather<bf16>& g, bool backward, const Normalisation& norm, Stream stream) {
   if (g.outs() <= 32) {
     if (enough_tiles(g, 256, 32)) return launch_tile<256, 32, 64, 32>(g, backward, norm, stream);
   } else if (enough_tiles(g, 128, 64)) {
+    const int64_t pixels = most_pixels(g, 128);
+    if (!norm.coefficients && !in_phases(g) && most_pixels(g, 144) < pixels)
+      return launch_tile<144, 64, 48, 32, true>(g, backward, norm, stream);
+    if (has_wgmma() && most_pixels(g, 256) <= pixels)  // an A100's registers are too few for them
+      return launch_tile<256, 64, 64, 32>(g, backward, norm, stream);
     return launch_tile<128, 64, 64, 32>(g, backward, norm, stream);
   }
   launch_tile<64, 32, 16, 32>(g, backward, norm, stream);

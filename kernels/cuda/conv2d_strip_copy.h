@@ -39,12 +39,12 @@ struct StripCopy {
   }
   // Starts copies [first, last) of a thread's kCopies, of which `first` is the next. Where a pixel
   // does not exist, zeros.
-  __device__ void start(typename S::Buffer& buffer, int channels, int first, int last) {
-    auto* bytes = reinterpret_cast<unsigned char*>(buffer) + chunk_at(slot(), chunk());
+  __device__ void start(SharedAddress buffer, int channels, int first, int last) {
+    const SharedAddress to = buffer + chunk_at(slot(), chunk());
 #pragma unroll
     for (int i = first; i < last; ++i) {
       if (i >= S::kCopies) break;
-      async_copy_16(bytes + i * kApart * kPixelBytes, from,
+      async_copy_16(to + i * kApart * kPixelBytes, from,
                     static_cast<unsigned>(after + i * kApart) < exist);
       from += kApart * channels;
     }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <utility>
 
 #include "kernels/cuda/conv2d_enlarged.h"
 #include "kernels/cuda/conv2d_mma.h"
@@ -17,7 +18,8 @@ template <int kM, int kN, int kWarpM, int kWarpN, bool backward, bool enlarged,
           bool normalised = false, bool shortcut = false>
 struct StripTile {
   using Tile = MmaTile<kM, kN, kWarpM, kWarpN, true, !backward>;
-  static constexpr bool kEnlarged = enlarged, kNormalised = normalised, kShortcut = shortcut;
+  static constexpr bool kBackward = backward, kEnlarged = enlarged, kNormalised = normalised,
+                        kShortcut = shortcut;
   // A phase of an enlarged image has 2x2 taps (conv2d_enlarged.h).
   static constexpr int kSide = enlarged ? 2 : 3, kTaps = kSide * kSide;
   static constexpr int kHalo = (kSide - 1) * (kStripWidth + 1);  // pixels
@@ -55,13 +57,19 @@ __device__ inline int chunk_at(int pixel, int chunk) {
   return pixel * kPixelBytes + ((pixel << 3 & 0x30) ^ chunk << 4);
 }
 
+// The tiles of a launch, `across` of them side by side.
+struct StripTiles {
+  Divisor across;
+  int count;
+};
+
 // The tile of so many: where its outputs begin. The four phases of an enlarged image's tile, which
 // read the same pixels, follow each other.
 template <class S>
 struct TileAt {
   int row, column;
   int odd_y = 0, odd_x = 0;  // the phase
-  __device__ TileAt(const ConvGather<bf16>& g, int index) {
+  __device__ TileAt(const StripTiles& tiles, int index) {
     using Tile = typename S::Tile;
     forget_origin(index);  // rather than keep a tile's place from one use to the next
     if constexpr (S::kEnlarged) {
@@ -69,19 +77,22 @@ struct TileAt {
       odd_x = index & 1;
       index >>= 2;
     }
-    const int tiles_n = static_cast<int>(ceil_div(g.k0 + g.k1, Tile::kColumnsN));
-    row = index / tiles_n * Tile::kRowsM;
-    column = index % tiles_n * Tile::kColumnsN;
+    const auto i = static_cast<uint32_t>(index), below = tiles.across.quotient(i);
+    row = static_cast<int>(below) * Tile::kRowsM;
+    column = static_cast<int>(tiles.across.remainder(i, below)) * Tile::kColumnsN;
   }
   __device__ Phase::Origin origin() const { return {0, static_cast<uint32_t>(row)}; }
   // Of the result, the pixel of an output of the tile: of a stored pixel m = (n h + y) w + x it is
   // (n 2h + 2y + odd_y) 2w + 2x + odd_x.
-  __device__ int64_t pixel(const ConvGather<bf16>& g, int output) const {
+  __device__ auto pixel([[maybe_unused]] const ConvGather<bf16>& g, int output) const {
     const int m = row + output;
-    if constexpr (!S::kEnlarged) return m;
-    const Divisor& w = g.phases.phase[0].row;
-    const uint32_t x = w.remainder(m, w.quotient(m));
-    return int64_t{4} * m + (2 * (odd_y * g.w - static_cast<int>(x)) + odd_x);
+    if constexpr (S::kEnlarged) {
+      const Divisor& w = g.phases.phase[0].row;
+      const uint32_t x = w.remainder(m, w.quotient(m));
+      return int64_t{4} * m + (2 * (odd_y * g.w - static_cast<int>(x)) + odd_x);
+    } else {
+      return m;
+    }
   }
 };
 
@@ -113,8 +124,7 @@ struct Rows {
   int centre[1] = {};
   int edges = 0;
 
-  __device__ Rows(const ConvGather<bf16>& g, const Phase& p, const TileAt<S>& tile,
-                  int strip_first) {
+  __device__ Rows(const Phase& p, const TileAt<S>& tile, int strip_first) {
 #pragma unroll
     for (int i = 0; i < kRows; ++i) {
       const int output = S::Tile::row() + 16 * i + S::Tile::lane() % 16;
@@ -124,8 +134,7 @@ struct Rows {
       if (S::kEnlarged) edge &= (tile.odd_y ? kBottom : kTop) | (tile.odd_x ? kRight : kLeft);
       edges |= edge << 8 * i;
       if (i > 0) continue;
-      const int row = static_cast<int>(at.n) * g.h + at.y;
-      centre[0] = S::kEnlarged ? output : row * g.w + at.x - strip_first;
+      centre[0] = S::kEnlarged ? output : tile.row + output - strip_first;
     }
   }
 
@@ -136,19 +145,31 @@ struct Rows {
     for (int& c : centre) c += not_negative >> 31;
   }
 
-  // Where ldmatrix reads a tap of row i, less i kApart, in bytes from the first buffer.
-  __device__ void places(int (&at)[kRows], int tap, int w, int buffer) {
+  // Where ldmatrix reads a tap of row i, less i kApart; the strip is `buffer` bytes from the first.
+  __device__ void places(SharedAddress (&at)[kRows], int tap, int w, SharedAddress strips,
+                         int buffer) {
     const int dy = S::shift(tap / S::kSide), dx = S::shift(tap % S::kSide);
     const int missing = (dy == S::kFirst ? kTop : 0) | (dy == S::kLast ? kBottom : 0) |
                         (dx == S::kFirst ? kLeft : 0) | (dx == S::kLast ? kRight : 0);
     forget_origin(centre[0]);
-    const int place = buffer + chunk_at(centre[0] + dy * w + dx, S::Tile::lane() / 16);
-    const int zeros = 2 * sizeof(typename S::Buffer) + (place & 127);
+    const int of_strips = buffer + chunk_at(centre[0] + dy * w + dx, S::Tile::lane() / 16);
+    const SharedAddress place = strips + of_strips;
+    const SharedAddress nothing =
+        strips + (2 * int{sizeof(typename S::Buffer)} + (of_strips & 127));
 #pragma unroll
     for (int i = 0; i < kRows; ++i) {
       forget_origin(edges);
-      at[i] = (edges & missing << 8 * i) != 0 ? zeros - i * kApart : place;
+      at[i] = (edges & missing << 8 * i) != 0 ? nothing - i * kApart : place;
     }
+  }
+
+  // The A fragments of all rows, `chunks` further (0 or 2: one bit of the address).
+  static __device__ void load(uint32_t (&a)[kRows][4], const SharedAddress (&at)[kRows],
+                              int chunks) {
+    [&]<int... i>(std::integer_sequence<int, i...>) {
+      (ldmatrix_x4_at<i * kApart>(a[i], at[i] ^ static_cast<SharedAddress>(chunks << 4)), ...);
+    }
+    (std::make_integer_sequence<int, kRows>{});
   }
 };
 

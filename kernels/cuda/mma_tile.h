@@ -149,9 +149,9 @@ struct MmaTile {
   // that device memory sees vectors of 16 bytes in whole sectors. Every other row has the fours of
   // each eight columns swapped: eights are then read without conflicts of banks.
   template <int kWidth, class AnyShared, class Write>
-  __device__ void each_run(AnyShared& shared, Write write) const {
+  __device__ void each_run(AnyShared& shared, Write write, int l = lane()) const {
     auto& rows = shared.rows.of_warp[warp()];
-    const int l = lane(), group = l / 4, pair = (l % 4 * 2) ^ (group % 2 * 4);
+    const int group = l / 4, pair = (l % 4 * 2) ^ (group % 2 * 4);
 #pragma unroll
     for (int i = 0; i < kTilesM; ++i) {
 #pragma unroll

@@ -100,8 +100,8 @@ std::vector<ConvCase> cases() {
        {conv_shape(1, 1, 1, 8, 0, 8, 3, 1, true), conv_shape(70, 1, 1, 8, 0, 24, 3, 1, true),
         conv_shape(150, 1, 2, 8, 0, 8, 3, 1, true), conv_shape(2, 7, 7, 64, 0, 64, 3, 1, true),
         conv_shape(1, 5, 3, 24, 0, 40, 3, 1, true), conv_shape(2, 14, 14, 40, 0, 32, 3, 1, true),
-        conv_shape(1, 3, 4, 72, 0, 136, 3, 1, true), conv_shape(1, 2, 32, 8, 0, 16, 3, 1, true),
-        conv_shape(1, 3, 33, 8, 0, 16, 3, 1, true)})
+        conv_shape(1, 3, 4, 72, 0, 136, 3, 1, true), conv_shape(2, 10, 10, 24, 0, 40, 3, 1, true),
+        conv_shape(1, 2, 32, 8, 0, 16, 3, 1, true), conv_shape(1, 3, 33, 8, 0, 16, 3, 1, true)})
     all.push_back({s});
   return all;
 }

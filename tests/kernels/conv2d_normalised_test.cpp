@@ -56,18 +56,19 @@ Doubles expected_seen(const ConvProblem<bf16>& p, const Floats& coefficients) {
   return y;
 }
 
-// The strip's tiles (256x32 and 128x64 from four of them on, on emu; 64x32), several images and
-// seams in a strip, groups of channels that are not full; then what is not for the strip.
+// The strip's tiles (256x32, 256x64 and 128x64 from four of them on, on emu; 64x32), several images
+// and seams in a strip, groups of channels that are not full; then what is not for the strip.
 std::vector<ConvCase> cases() {
   std::vector<ConvCase> all;
   for (const ConvShape& s :
        {conv_shape(2, 5, 7, 8, 0, 8, 3), conv_shape(3, 5, 3, 24, 16, 32, 3),
         conv_shape(2, 28, 28, 32, 0, 32, 3), conv_shape(2, 14, 14, 64, 32, 64, 3),
         conv_shape(1, 7, 7, 40, 24, 72, 3), conv_shape(9, 4, 4, 32, 0, 32, 3),
-        conv_shape(150, 1, 2, 8, 0, 8, 3), conv_shape(1100, 1, 1, 8, 0, 40, 3),
-        conv_shape(1, 1, 1, 8, 0, 8, 3), conv_shape(2, 3, 33, 8, 0, 8, 3),
-        conv_shape(1, 6, 4, 16, 8, 136, 3), conv_shape(2, 5, 7, 17, 3, 21, 1),
-        conv_shape(2, 5, 6, 8, 0, 16, 3, 2), conv_shape(2, 3, 4, 16, 0, 8, 3, 1, true)})
+        conv_shape(5, 14, 14, 16, 8, 40, 3), conv_shape(150, 1, 2, 8, 0, 8, 3),
+        conv_shape(1100, 1, 1, 8, 0, 40, 3), conv_shape(1, 1, 1, 8, 0, 8, 3),
+        conv_shape(2, 3, 33, 8, 0, 8, 3), conv_shape(1, 6, 4, 16, 8, 136, 3),
+        conv_shape(2, 5, 7, 17, 3, 21, 1), conv_shape(2, 5, 6, 8, 0, 16, 3, 2),
+        conv_shape(2, 3, 4, 16, 0, 8, 3, 1, true)})
     all.push_back({s});
   return all;
 }
@@ -167,6 +168,7 @@ struct ShortcutCase : ConvCase {
 std::vector<ShortcutCase> shortcut_cases() {
   return {{{conv_shape(2, 28, 28, 32, 0, 32, 3)}, 64, 32},
           {{conv_shape(3, 14, 14, 64, 0, 64, 3)}, 32, 0},
+          {{conv_shape(5, 14, 14, 24, 0, 40, 3)}, 8, 32},
           {{conv_shape(9, 7, 7, 16, 8, 24, 3)}, 8, 40},
           {{conv_shape(1, 5, 7, 40, 0, 72, 3)}, 24, 16},
           {{conv_shape(1, 1, 1, 8, 0, 8, 3)}, 8, 0},

@@ -2,7 +2,7 @@
 // thread does not wait for (sm_80 and later).
 #pragma once
 
-#include "kernels/cuda/device/cuda.h"
+#include "kernels/cuda/device/shared_address.h"
 
 namespace diffscm::kernels::DIFFSCM_TARGET {
 
@@ -10,15 +10,17 @@ namespace diffscm::kernels::DIFFSCM_TARGET {
 // then point anywhere, is not read. Both addresses must be multiples of 16. The data may be read
 // after the thread's async_copy_wait() for its group, and by other threads after a barrier
 // following that.
-__device__ inline void async_copy_16(void* shared, const void* global, bool valid) {
+__device__ inline void async_copy_16(SharedAddress shared, const void* global, bool valid) {
 #ifdef __CUDACC__
-  const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(shared));
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(global),
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared), "l"(global),
                "r"(valid ? 16 : 0)
                : "memory");
 #else
-  emulate_async_copy(shared, global, 16, valid);
+  emulate_async_copy(reinterpret_cast<void*>(shared), global, 16, valid);
 #endif
+}
+__device__ inline void async_copy_16(void* shared, const void* global, bool valid) {
+  async_copy_16(shared_address_of(shared), global, valid);
 }
 
 // Closes the group of copies this thread has started since the last call.

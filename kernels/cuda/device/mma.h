@@ -12,7 +12,7 @@
 //   a[3]: (g+8, 2t+8..2t+9)
 #pragma once
 
-#include "kernels/cuda/device/cuda.h"
+#include "kernels/cuda/device/shared_address.h"
 
 namespace diffscm::kernels::DIFFSCM_TARGET {
 
@@ -35,7 +35,7 @@ __device__ inline void mma_m16n8k16(float (&d)[4], const uint32_t (&a)[4], const
 // (top left, bottom left, top right, bottom right).
 __device__ inline void ldmatrix_x4(uint32_t (&r)[4], const void* row) {
 #ifdef __CUDACC__
-  const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(row));
+  const auto address = shared_address_of(row);
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
                : "r"(address)
@@ -45,10 +45,23 @@ __device__ inline void ldmatrix_x4(uint32_t (&r)[4], const void* row) {
 #endif
 }
 
-// The same with every matrix transposed: lane l receives elements (2 (l % 4) .. +1, l / 4).
+// ldmatrix_x4 of rows `offset` bytes further: a part of the instruction, which costs nothing.
+template <int offset>
+__device__ inline void ldmatrix_x4_at(uint32_t (&r)[4], SharedAddress row) {
+#ifdef __CUDACC__
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4+%5];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(row), "n"(offset)
+               : "memory");
+#else
+  emulate_ldmatrix(r, 4, reinterpret_cast<const void*>(row + offset), false);
+#endif
+}
+
+// ldmatrix_x4 with every matrix transposed: lane l receives elements (2 (l % 4) .. +1, l / 4).
 __device__ inline void ldmatrix_x4_transposed(uint32_t (&r)[4], const void* row) {
 #ifdef __CUDACC__
-  const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(row));
+  const auto address = shared_address_of(row);
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
                : "r"(address)
@@ -64,7 +77,7 @@ __device__ inline void stmatrix_x4(void* row, const uint32_t (&r)[4],
                                    [[maybe_unused]] bool wanted = true) {
 #ifdef __CUDACC__
 #if __CUDA_ARCH__ >= 900
-  const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(row));
+  const auto address = shared_address_of(row);
   asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(address),
                "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3])
                : "memory");
