@@ -1,157 +1,22 @@
 // Group normalisation, forward. group_norm.h explains how a sample is cut.
 //
-// Slabs (one kernel). A block starts all its loads at once (cp.async straight into shared memory:
-// no registers, no waiting), then makes three passes over what has arrived: sum, squared
-// deviations from the mean, output. Two passes for the statistics because E[x^2] - E[x]^2 cancels.
-// A thread touches only what it has copied itself, so the only barriers are those of the two sums.
-// Several blocks share a multiprocessor; while one computes, others load or store.
+// Slabs: one kernel, in group_norm_slab.h.
 //
-// Chunks (three kernels). The same statistics per channel and chunk, from registers; their exact
-// combination into groups (Chan, Golub & LeVeque 1983); then the output from a second reading of x.
-#include "kernels/cuda/group_norm.h"
-
+// Chunks (three kernels). Sum and squared deviations per channel and chunk, from registers; their
+// exact combination into groups (Chan, Golub & LeVeque 1983); then the output from a second reading
+// of x.
 #include <algorithm>
 
-#include "kernels/cuda/device/async_copy.h"
-#include "kernels/cuda/device/elements.h"
+#include "kernels/cuda/group_norm_slab.h"
 #include "kernels/cuda/table.h"
 
 namespace diffscm::kernels::DIFFSCM_TARGET {
 namespace {
 
-// The slab itself, [pixels][columns] vectors, follows in shared memory.
 template <int V>
-struct alignas(16) NormShared {
+struct ChunkShared {
   float partial[kNormThreads * V];  // [channel][rows]
-  float mean[kSlabChannels], rstd[kSlabChannels];
 };
-
-// What follows the statistics, for V channels of one pixel.
-template <bool kSilu, int V>
-__device__ inline Numbers<V> normalised(const Numbers<V>& x, const float (&mean)[V],
-                                        const float (&scale)[V], const float (&bias)[V]) {
-  Numbers<V> y;
-#pragma unroll
-  for (int j = 0; j < V; ++j) {
-    y[j] = (x[j] - mean[j]) * scale[j] + bias[j];
-    if constexpr (kSilu) y[j] *= sigmoid_approximate(y[j]);
-  }
-  return y;
-}
-template <bool kSilu, bool kDrop, class T, int V>
-__device__ inline Vector<T, V> output(const Vector<T, V> x, const float (&mean)[V],
-                                      const float (&scale)[V], const float (&bias)[V],
-                                      const DropoutScale& drop, const RandomKey& key,
-                                      uint64_t sample, int64_t e) {
-  [[maybe_unused]] uint32_t draw[V];
-  if constexpr (kDrop) dropout_draws<V>(key, sample, e, draw);
-  Numbers<V> y = normalised<kSilu>(numbers_of(x), mean, scale, bias);
-  if constexpr (kDrop) {
-#pragma unroll
-    for (int j = 0; j < V; ++j) y[j] = draw[j] < drop.threshold ? 0.0f : y[j] * drop.scale;
-  }
-  return from_floats<T>(y.v);
-}
-
-// pooled_x: where there are windows.
-template <class T, int V, bool kSilu, bool kDrop, class Side>
-__global__ void __launch_bounds__(kNormThreads, 4)
-    group_norm_slab(BasicGroupNormArgs<T> args, GroupNormPlan plan, DropoutScale drop,
-                    [[maybe_unused]] Side side, [[maybe_unused]] T* pooled_x) {
-  follow_previous_kernel();
-  NormShared<V>& shared = shared_memory<NormShared<V>>();
-  auto* slab = reinterpret_cast<T*>(&shared + 1);
-  const int block = block_in_order(plan);
-  const int64_t n = block / plan.slabs;
-  const int first = block % plan.slabs * plan.slab_channels;
-  const int end = std::min(first + plan.slab_channels, plan.c);
-  const int columns = plan.slab_channels / V, hw = static_cast<int>(plan.hw);
-  const Place place = Place::of<V>(columns, first, end, hw);
-  const Column<const T> x = column_of(args.x0, args.x1, plan, n, place.channel);
-
-  for (int p = place.row; p < hw; p += place.rows) {
-    T* to = slab + (p * columns + place.column) * V;
-    if constexpr (sizeof(T) * V == 16) {
-      async_copy_16(to, x.data + p * x.stride, true);
-    } else {
-      store_shared(to, load<V>(x.data + p * x.stride));
-    }
-  }
-  async_copy_commit();
-  Weights<V> weights;
-  weights.read(args, plan, n, place);
-  async_copy_wait<0>();
-
-  const int d = plan.group_channels, groups = (end - first) / d;
-  const float count = static_cast<float>(hw) * static_cast<float>(d);
-  float sum[V] = {};
-  for (int p = place.row; p < hw; p += place.rows) {
-    const auto v = load_numbers<V>(slab + (p * columns + place.column) * V);
-#pragma unroll
-    for (int j = 0; j < V; ++j) sum[j] += v[j];
-  }
-  store_partial(shared.partial, place, sum);
-  __syncthreads();
-  sum_runs(shared.partial, groups, d * place.rows,
-           [&](int g, float total) { shared.mean[g] = total / count; });
-  __syncthreads();
-
-  float mean[V] = {}, squares[V] = {};
-  if (place.active)
-    each_group<V>(place.channel - first, d, [&](int j, int g) { mean[j] = shared.mean[g]; });
-  for (int p = place.row; p < hw; p += place.rows) {
-    const auto v = load_numbers<V>(slab + (p * columns + place.column) * V);
-#pragma unroll
-    for (int j = 0; j < V; ++j) {
-      const float deviation = v[j] - mean[j];
-      squares[j] += deviation * deviation;
-    }
-  }
-  store_partial(shared.partial, place, squares);
-  __syncthreads();
-  sum_runs(shared.partial, groups, d * place.rows, [&](int g, float total) {
-    const float rstd = 1.0f / sqrtf(total / count + args.eps);
-    const int64_t at = n * plan.groups + first / d + g;
-    shared.rstd[g] = args.rstd[at] = rstd;
-    args.mean[at] = shared.mean[g];
-  });
-  __syncthreads();
-
-  float scale[V] = {};
-  if (place.active)
-    each_group<V>(place.channel - first, d,
-                  [&](int j, int g) { scale[j] = shared.rstd[g] * weights.weight[j]; });
-  if constexpr (kPooled<Side>) {
-    // Of pixels that others have copied, too: they have arrived before the barriers of the sums.
-    for (int window = place.row; window < side.count; window += place.rows) {
-      const int pixel = side.pixel(window);
-      Numbers<V> y, x_mean;
-      for (int line = 0; line < 2; ++line) {
-        const T* from = slab + ((pixel + line * side.w) * columns + place.column) * V;
-        const auto left = load_numbers<V>(from), right = load_numbers<V>(from + columns * V);
-        const auto left_y = normalised<kSilu>(left, mean, scale, weights.bias);
-        const auto right_y = normalised<kSilu>(right, mean, scale, weights.bias);
-#pragma unroll
-        for (int j = 0; j < V; ++j) {
-          y[j] += 0.25f * (left_y[j] + right_y[j]);
-          x_mean[j] += 0.25f * (left[j] + right[j]);
-        }
-      }
-      const int64_t to = (n * side.count + window) * plan.c + place.channel;
-      store_numbers(args.y + to, y);
-      store_numbers(pooled_x + to, x_mean);
-    }
-    return;
-  }
-  const RandomKey key = kDrop ? resolved(args.dropout.key) : RandomKey{};
-  const auto sample = static_cast<uint64_t>(args.dropout.first_sample + n);
-  for (int p = place.row; p < hw; p += place.rows) {
-    const int64_t e = static_cast<int64_t>(p) * plan.c + place.channel;
-    store(args.y + n * plan.hw * plan.c + e,
-          output<kSilu, kDrop>(load<V>(slab + (p * columns + place.column) * V), mean, scale,
-                               weights.bias, drop, key, sample, e));
-  }
-}
 
 // moments [N][chunks][2][C]: per channel the sum over the chunk's pixels and the sum of squared
 // deviations from the chunk's own mean. A thread takes eight pixels at a time, and merges their
@@ -160,7 +25,7 @@ template <class T, int V>
 __global__ void __launch_bounds__(kNormThreads, 2)
     channel_moments(BasicGroupNormArgs<T> args, GroupNormPlan plan, float* moments) {
   follow_previous_kernel();
-  NormShared<V>& shared = shared_memory<NormShared<V>>();
+  ChunkShared<V>& shared = shared_memory<ChunkShared<V>>();
   float* channel_sum = reinterpret_cast<float*>(&shared + 1);  // [channels of the tile]
   const auto [n, chunk, begin, pixels, first, end] = Tile::of<V>(plan);
   const Place place = Place::of<V>(plan.tile_columns, first, end, pixels);
@@ -267,19 +132,23 @@ __global__ void __launch_bounds__(kNormThreads)
   x.data += begin * x.stride;
   Weights<V> weights;
   weights.read(args, plan, n, place);
-  float mean[V], scale[V];
+  using Normalise = Normaliser<T, V, kSilu>;
+  Normalise normalise;
   each_group<V>(place.channel, plan.group_channels, [&](int j, int g) {
-    mean[j] = args.mean[n * plan.groups + g];
-    scale[j] = args.rstd[n * plan.groups + g] * weights.weight[j];
+    const int64_t at = n * plan.groups + g;
+    const auto ab = Normalise::of(args.mean[at], args.rstd[at], weights.weight[j], weights.bias[j]);
+    normalise.a[j] = ab[0];
+    normalise.b[j] = ab[1];
+    normalise.mean[j] = args.mean[at];
   });
-  const RandomKey key = kDrop ? resolved(args.dropout.key) : RandomKey{};
-  const auto sample = static_cast<uint64_t>(args.dropout.first_sample + n);
-#pragma unroll 4
+  [[maybe_unused]] const RandomKey key = kDrop ? resolved(args.dropout.key) : RandomKey{};
+  [[maybe_unused]] const auto sample = static_cast<uint64_t>(args.dropout.first_sample + n);
+#pragma unroll(kDrop ? 2 : 4)
   for (int p = place.row; p < pixels; p += place.rows) {
     const int64_t e = (begin + p) * plan.c + place.channel;
-    store(args.y + n * plan.hw * plan.c + e,
-          output<kSilu, kDrop>(load<V>(x.data + p * x.stride), mean, scale, weights.bias, drop, key,
-                               sample, e));
+    auto numbers = normalise(load_numbers<V>(x.data + p * x.stride));
+    if constexpr (kDrop) drop_out(numbers, drop, key, sample, e);
+    store_numbers(args.y + n * plan.hw * plan.c + e, numbers);
   }
 }
 
@@ -294,7 +163,8 @@ template <class T, int V, bool kSilu, bool kDrop, class Side>
 void launch_slabs(const BasicGroupNormArgs<T>& args, const GroupNormPlan& plan, const Side& side,
                   T* pooled_x, Stream stream) {
   const size_t bytes =
-      sizeof(NormShared<V>) + static_cast<size_t>(args.hw * plan.slab_channels) * sizeof(T);
+      sizeof(NormShared) + static_cast<size_t>(args.hw * plan.slab_channels) * sizeof(T) +
+      static_cast<size_t>(SlabSums<V>::of(plan).floats() + 2 * plan.slab_channels) * sizeof(float);
   launch<group_norm_slab<T, V, kSilu, kDrop, Side>>(grid_of(args.n * plan.slabs), plan.threads,
                                                     bytes, stream, args, plan,
                                                     dropout_scale(args.dropout), side, pooled_x);
@@ -310,7 +180,7 @@ void run(const BasicGroupNormArgs<T>& args, Stream stream) {
       workspace(static_cast<size_t>(args.n * plan.chunks * 2 * plan.c) * sizeof(float), stream));
   const dim3 grid = grid_of(args.n * plan.chunks, plan.tiles);
   const size_t bytes =
-      sizeof(NormShared<V>) + static_cast<size_t>(plan.tile_columns) * V * sizeof(float);
+      sizeof(ChunkShared<V>) + static_cast<size_t>(plan.tile_columns) * V * sizeof(float);
   launch<channel_moments<T, V>>(grid, plan.threads, bytes, stream, args, plan, moments);
   launch<group_statistics>(grid_of(args.n * args.groups), kCombineThreads, sizeof(CombineShared),
                            stream, plan, args.eps, moments, args.mean, args.rstd);

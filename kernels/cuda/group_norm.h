@@ -47,6 +47,14 @@ struct GroupNormPlan {
   int chunk_pixels, chunks;  // chunks: pixels of a block, blocks of a sample
   int threads;
   bool backwards;  // slabs: from the last sample to the first
+  // Slabs, to divide by: columns of a block, slabs of a sample, channels of a group.
+  Divisor columns{1}, per_sample{1}, per_group{1};
+
+  void set_divisors(int64_t block_columns) {
+    columns = Divisor(block_columns);
+    per_sample = Divisor(slabs);
+    per_group = Divisor(group_channels);
+  }
 };
 
 // For a batch of so many bytes. Convolutions go from the first sample to the last; group norm,
@@ -93,6 +101,7 @@ inline GroupNormPlan plan_group_norm(int64_t hw, int64_t c0, int64_t c1, int64_t
     const int64_t threads = std::max({ceil_div(columns * hw, kEach), columns, kFewest});
     plan.threads =
         static_cast<int>(std::min<int64_t>(ceil_div(threads, kWarp) * kWarp, kNormThreads));
+    plan.set_divisors(columns);
     return plan;
   }
   plan.threads = kNormThreads;
@@ -183,17 +192,38 @@ struct Place {
   int column, row, rows, channel;
   bool active;
 
-  // The block has `columns` columns, of which those with channels below `end` exist.
-  template <int V>
-  __device__ static Place of(int columns, int first, int end, int64_t pixels) {
+  // The block has `columns` columns (a number or a Divisor), of which those with channels below
+  // `end` exist.
+  template <int V, class Columns>
+  __device__ static Place of(const Columns& columns, int first, int end, int64_t pixels) {
     Place p;
-    p.rows = static_cast<int>(blockDim.x) / columns;
-    p.row = static_cast<int>(threadIdx.x) / columns;
-    p.column = static_cast<int>(threadIdx.x) - p.row * columns;
+    if constexpr (std::is_same_v<Columns, Divisor>) {
+      const uint32_t row = columns.quotient(threadIdx.x);
+      p.rows = static_cast<int>(columns.quotient(blockDim.x));
+      p.row = static_cast<int>(row);
+      p.column = static_cast<int>(columns.remainder(threadIdx.x, row));
+    } else {
+      p.rows = static_cast<int>(blockDim.x) / columns;
+      p.row = static_cast<int>(threadIdx.x) / columns;
+      p.column = static_cast<int>(threadIdx.x) - p.row * columns;
+    }
     p.channel = first + p.column * V;
     p.active = p.row < p.rows && p.channel < end;
     if (!p.active) p.row = static_cast<int>(pixels);
     return p;
+  }
+};
+
+// What a block owns of slabs: channels [first, end) of sample n.
+struct Slab {
+  int n, first, end;
+
+  __device__ explicit Slab(const GroupNormPlan& plan) {
+    const uint32_t block = plan.backwards ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
+    const uint32_t sample = plan.per_sample.quotient(block);
+    n = static_cast<int>(sample);
+    first = static_cast<int>(plan.per_sample.remainder(block, sample)) * plan.slab_channels;
+    end = std::min(first + plan.slab_channels, plan.c);
   }
 };
 
@@ -280,11 +310,6 @@ template <int V>
 __device__ inline void store_partial(float* partial, const Place& place, const float (&value)[V]) {
   if (!place.active) return;
   for (int j = 0; j < V; ++j) partial[(place.column * V + j) * place.rows + place.row] = value[j];
-}
-
-// The block's place in the order in which the batch is gone through.
-__device__ inline int block_in_order(const GroupNormPlan& plan) {
-  return static_cast<int>(plan.backwards ? gridDim.x - 1 - blockIdx.x : blockIdx.x);
 }
 
 // each(run, sum) for `count` runs of `length` numbers lying one after the other, by as many lanes

@@ -180,7 +180,7 @@ __global__ void __launch_bounds__(kParameterChannels* kParameterParts)
 template <class T, int V, bool kSilu, bool kDrop, class Side>
 void launch_slabs(const BasicGroupNormBackwardArgs<T>& args, const GroupNormPlan& plan,
                   const Side& side, float* totals, Stream stream) {
-  const SlabSums<V> sums(plan.slab_channels / V, plan.threads);
+  const auto sums = SlabSums<V>::of(plan);
   const size_t bytes = sizeof(NormBackwardShared) +
                        static_cast<size_t>(2 * plan.hw * plan.slab_channels) * sizeof(T) +
                        static_cast<size_t>(sums.floats()) * sizeof(float);

@@ -8,6 +8,7 @@
 
 #include "kernels/cuda/device/async_copy.h"
 #include "kernels/cuda/group_norm_backward.h"
+#include "kernels/cuda/group_norm_sums.h"
 
 namespace diffscm::kernels::DIFFSCM_TARGET {
 
@@ -18,69 +19,17 @@ struct alignas(16) NormBackwardShared {
   float p[kSlabChannels], q[kSlabChannels];
 };
 
-// The two sums of a thread's V channels, of each thread: added up by `parts` of the rows, then over
-// the parts.
-template <int V>
-struct SlabSums {
-  static constexpr int kEach = 2 * V;                         // of a thread: V of s1, V of s2
-  static constexpr int kPitch = kEach + (kEach % 4 ? 1 : 4);  // spreads threads over the banks
-  int columns, rows, parts;
-
-  __host__ __device__ SlabSums(int columns_, int threads)
-      : columns(columns_),
-        rows(threads / columns_),
-        parts(threads > columns_ * kEach ? threads / (columns_ * kEach) : 1) {}
-  __host__ __device__ int floats() const { return columns * (rows * kPitch + parts * kEach); }
-
-  // Lays down one thread's.
-  __device__ void store(float* memory, const Place& place, const NormSums<V>& own) const {
-    if (!place.active) return;
-    float* to = memory + (place.row * columns + place.column) * kPitch;
-    const auto write = [](float* at, const Numbers<V>& x) {
-      if constexpr (V % 4 == 0) {
-#pragma unroll
-        for (int j = 0; j < V; j += 4)
-          store_shared(at + j, Vector<float, 4>{x[j], x[j + 1], x[j + 2], x[j + 3]});
-      } else {
-        for (int j = 0; j < V; ++j) at[j] = x[j];
-      }
-    };
-    write(to, own.dz);
-    write(to + V, own.dz_d);
-  }
-  // Of the first `channels`, which exist. After a barrier, and before the next.
-  __device__ void add_parts(float* memory, int channels) const {
-    float* sums = memory + columns * rows * kPitch;
-    const int all = columns * kEach;
-    for (int i = static_cast<int>(threadIdx.x); i < parts * all;
-         i += static_cast<int>(blockDim.x)) {
-      const int part = i / all, column = (i - part * all) / kEach, j = i % kEach;
-      if (column * V >= channels) continue;
-      const float* from = memory + column * kPitch + j;
-      float sum = 0;
-#pragma unroll 4
-      for (int row = part; row < rows; row += parts) sum += from[row * columns * kPitch];
-      sums[i] = sum;
-    }
-  }
-  // Of the slab's channel c.
-  __device__ NormSums<1> of(const float* memory, int c) const {
-    const float* sums = memory + columns * rows * kPitch + c / V * kEach + c % V;
-    NormSums<1> total;
-    for (int part = 0; part < parts; ++part, sums += columns * kEach) {
-      total.dz[0] += sums[0];
-      total.dz_d[0] += sums[V];
-    }
-    return total;
-  }
-};
-
 // Vectors whose dz a thread keeps: as many as fit 128 registers, beside what else is there.
-template <int V, bool kDrop, class Side>
-constexpr int kKeptVectors = V < 8                           ? 8
-                             : kDrop                         ? 5
-                             : std::is_same_v<Side, Windows> ? 6
-                                                             : 7;
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+inline constexpr int kKeptOfDropout = 4;
+#else
+inline constexpr int kKeptOfDropout = 5;
+#endif
+template <int V, bool kSilu, bool kDrop, class Side>
+constexpr int kKeptVectors = V < 8                                     ? 8
+                             : kDrop                                   ? kKeptOfDropout
+                             : std::is_same_v<Side, Windows> || !kSilu ? 6
+                                                                       : 7;
 
 // totals [N][2][C]: dbeta and dgamma of each sample; null where nobody wants them.
 template <class T, int V, bool kSilu, bool kDrop, class Side>
@@ -88,19 +37,17 @@ __global__ void __launch_bounds__(kNormThreads, 2)
     group_norm_backward_slab(BasicGroupNormBackwardArgs<T> args, GroupNormPlan plan,
                              DropoutScale drop, [[maybe_unused]] Side side, float* totals) {
   follow_previous_kernel();
-  constexpr int kKept = kKeptVectors<V, kDrop, Side>;
+  constexpr int kKept = kKeptVectors<V, kSilu, kDrop, Side>;
   auto& shared = shared_memory<NormBackwardShared>();
-  const int columns = plan.slab_channels / V, hw = static_cast<int>(plan.hw);
+  const int columns = static_cast<int>(plan.columns.value()), hw = static_cast<int>(plan.hw);
   const int t = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
   auto* slab_x = reinterpret_cast<T*>(&shared + 1);
   T* slab_dy = slab_x + hw * columns * V;
   auto* sums = reinterpret_cast<float*>(slab_dy + hw * columns * V);
-  const int block = block_in_order(plan);
-  const int sample = block / plan.slabs;
-  const int64_t n = sample;
-  const int first = (block - sample * plan.slabs) * plan.slab_channels;
-  const int end = std::min(first + plan.slab_channels, plan.c);
-  const Place place = Place::of<V>(columns, first, end, hw);
+  const Slab slab(plan);
+  const int64_t n = slab.n;
+  const int first = slab.first, end = slab.end;
+  const Place place = Place::of<V>(plan.columns, first, end, hw);
   const Column<const T> x = column_of(args.forward.x0, args.forward.x1, plan, n, place.channel);
   int gradients = hw;  // of a sample's result: pixels or windows
   if constexpr (kPooled<Side>) gradients = side.count;
@@ -121,7 +68,7 @@ __global__ void __launch_bounds__(kNormThreads, 2)
   async_copy_commit();
   const int d = plan.group_channels;
   for (int c = t; c < end - first; c += threads) {
-    const int64_t group = n * plan.groups + (first + c) / d;
+    const int64_t group = n * plan.groups + plan.per_group.quotient(first + c);
     const ChannelWeights w(args.forward, plan, n, first + c);
     shared.mean[c] = args.forward.mean[group];
     shared.rstd[c] = args.forward.rstd[group];
@@ -172,14 +119,14 @@ __global__ void __launch_bounds__(kNormThreads, 2)
     own_sums.add(deviation, dz_of(deviation, p, at));
   }
 
-  const SlabSums<V> slab_sums(columns, threads);
-  slab_sums.store(sums, place, own_sums);
+  const SlabSums<V> slab_sums(columns, place.rows);
+  slab_sums.store(sums, place, own_sums.dz, own_sums.dz_d);
   __syncthreads();
   slab_sums.add_parts(sums, end - first);
   __syncthreads();
   for (int c = t; c < end - first; c += threads) {
     const auto sum = slab_sums.of(sums, c);
-    const float s1 = sum.dz[0], s2 = shared.rstd[c] * sum.dz_d[0];
+    const float s1 = sum[0], s2 = shared.rstd[c] * sum[1];
     const float w = finish_channel(args, plan, n, first + c, s1, s2, totals);
     shared.weighted1[c] = w * s1;
     shared.weighted2[c] = w * s2;
@@ -189,7 +136,8 @@ __global__ void __launch_bounds__(kNormThreads, 2)
   const float count = static_cast<float>(hw) * static_cast<float>(d);
   for (int c = t; c < end - first; c += threads) {
     float m1 = 0, m2 = 0;
-    for (int i = c / d * d; i < c / d * d + d; ++i) {
+    const int group = static_cast<int>(plan.per_group.quotient(c)) * d;
+    for (int i = group; i < group + d; ++i) {
       m1 += shared.weighted1[i];
       m2 += shared.weighted2[i];
     }

@@ -42,6 +42,13 @@ __device__ inline float tanh_approximate(float x) {
 #endif
 }
 
+// SiLU of z, given t = kSiluScale z: z / (1 + exp(-z)) = t / (s + s 2^t) with s = -log2(e). Who has
+// z from a multiplication has t at no cost.
+inline constexpr float kSiluScale = -1.44269504f;
+__device__ inline float silu_of_scaled(float t) {
+  return t * reciprocal_approximate(fmaf(kSiluScale, exp2_approximate(t), kSiluScale));
+}
+
 // 1 / (1 + exp(-z)): a few units in the last place, and 0 and 1 at the far ends.
 __device__ inline float sigmoid_approximate(float z) {
   return reciprocal_approximate(1.0f + exp2_approximate(-1.44269504f * z));
