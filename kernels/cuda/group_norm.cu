@@ -134,8 +134,9 @@ __global__ void __launch_bounds__(kNormThreads)
   weights.read(args, plan, n, place);
   using Normalise = Normaliser<T, V, kSilu>;
   Normalise normalise;
+  const int64_t first_group = n * plan.groups;
   each_group<V>(place.channel, plan.group_channels, [&](int j, int g) {
-    const int64_t at = n * plan.groups + g;
+    const int64_t at = first_group + g;
     const auto ab = Normalise::of(args.mean[at], args.rstd[at], weights.weight[j], weights.bias[j]);
     normalise.a[j] = ab[0];
     normalise.b[j] = ab[1];
