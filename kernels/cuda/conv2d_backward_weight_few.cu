@@ -25,7 +25,7 @@ constexpr int kParts = 2;   // of a row
 constexpr int kBand = 16;   // rows
 constexpr int kThreads = kChunks * kParts * kBand, kWarps = kThreads / kWarp;
 constexpr int kFlight = 4;            // pixels that a thread reads at once
-constexpr int64_t kBlocksMost = 528;  // four for each multiprocessor of a large GPU
+constexpr int64_t kBlocksMost = 396;  // three for each multiprocessor of a large GPU
 constexpr int kTaps = 9;
 
 struct Sides {
@@ -99,11 +99,10 @@ __global__ void __launch_bounds__(kThreads, 3) conv2d_backward_weight_few_kernel
     const int rows = s.h - row0 < kBand ? s.h - row0 : kBand;
     const float* image = s.few + static_cast<int64_t>(n) * s.h * s.w * s.fews + few;
     for (int r = t / kWarp; r < rows + 2; r += kWarps) {
-      const int y = row0 + r - 1;
-      for (int i = t % kWarp; i < pitch; i += kWarp) {
-        const bool inside = y >= 0 && y < s.h && i > 0 && i <= s.w;
-        band[r * pitch + i] = inside ? image[(static_cast<int64_t>(y) * s.w + i - 1) * s.fews] : 0;
-      }
+      const int y = row0 + r - 1, begin = y * s.w - 1;
+      const bool within = y >= 0 && y < s.h;
+      for (int i = t % kWarp; i < pitch; i += kWarp)
+        band[r * pitch + i] = within && i > 0 && i <= s.w ? image[(begin + i) * s.fews] : 0;
     }
     __syncthreads();
     if (row < rows && channel < s.manys) {
@@ -114,7 +113,7 @@ __global__ void __launch_bounds__(kThreads, 3) conv2d_backward_weight_few_kernel
         Vector<bf16, kEight> m[kFlight];
 #pragma unroll
         for (int i = 0; i < kFlight; ++i)
-          m[i] = x + i < end ? load_eight<kVectored>(many + static_cast<int64_t>(x + i) * s.manys)
+          m[i] = x + i < end ? load_eight<kVectored>(many + (x + i) * s.manys)
                              : Vector<bf16, kEight>{};
         add_pixels(sum, m, band + row * pitch + x, pitch);
       }
@@ -151,8 +150,11 @@ __global__ void __launch_bounds__(kThreads, 3) conv2d_backward_weight_few_kernel
 void sum_products(const ConvShape& s, const float* few, const bf16* many, bool first,
                   float* dweight, Stream stream) {
   const int64_t bands = ceil_div(s.h, kBand), tasks = s.n * bands, size = s.k * kTaps * s.c0;
-  require(tasks < int64_t{1} << 31, "conv2d_backward_weight: {} images of {}x{} are too many", s.n,
-          s.h, s.w);
+  constexpr int64_t kLimit = int64_t{1} << 31;  // what is counted in 32 bits
+  require(
+      tasks < kLimit && s.h * s.w * (first ? s.c0 : s.k) < kLimit && s.w * (s.c0 + s.k) < kLimit,
+      "conv2d_backward_weight: {} images of {}x{}, {} -> {} channels, are too large", s.n, s.h, s.w,
+      s.c0, s.k);
   const int64_t blocks = ceil_div(tasks, ceil_div(tasks, kBlocksMost));
   float* const partials = blocks == 1
                               ? dweight

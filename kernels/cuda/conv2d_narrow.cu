@@ -4,8 +4,8 @@
 // matrix tile would spend most of itself on channels that do not exist. Two kernels instead, for
 // 3x3 filters that move by one pixel:
 //   - few source channels (the first layer; backward, the last one's): a block's source pixels wait
-//     in shared memory; a thread makes 8 channels of 4 pixels, in runs of four that leave in whole
-//     sectors;
+//     in shared memory; a thread makes 8 channels of 4 pixels, in runs of 16 bytes that leave in
+//     whole sectors;
 //   - few result channels (the last layer; backward, the first one's): a thread reads a pixel of
 //     the wide source once and multiplies it by the weights of all nine taps; the products wait in
 //     shared memory, where an output pixel adds up those of its neighbours.
@@ -52,7 +52,8 @@ struct PaddedImages {
     uint32_t rest;
   };
   __device__ Origin origin(int64_t position) const {
-    return {position / image.value(), static_cast<uint32_t>(position % image.value())};
+    const auto [n, rest] = image.divide(position);
+    return {n, rest};
   }
   // The pixel that is `distance` positions further, counted through the batch; -1 for a zero.
   __device__ int64_t pixel(const Origin& origin, int distance) const {
@@ -73,13 +74,14 @@ __device__ float weight_at(const ConvGather<T, Y>& g, int out, int tap, int chan
 }
 
 constexpr int kOuts = 32;                               // result channels of a block
-constexpr int kRun = 4, kRuns = 2;                      // and of a thread
-constexpr int kSharing = kOuts / (kRun * kRuns);        // threads that share a pixel
+constexpr int kOfThread = 8;                            // and of a thread
+constexpr int kSharing = kOuts / kOfThread;             // threads that share a pixel
 constexpr int kEach = 4, kApart = kThreads / kSharing;  // pixels of a thread, and between two
 constexpr int kOutputs = kEach * kApart;                // positions of a block's results
 
 // Shared memory: weights [channel][tap][kOuts], source [channel][position], f32.
-template <class T, class Y>
+// kRun: results beside each other that are written at once.
+template <int kRun, class T, class Y>
 __global__ void __launch_bounds__(kThreads, 2)
     conv2d_few_sources_kernel(ConvGather<T, Y> g, PaddedImages images) {
   follow_previous_kernel();
@@ -105,6 +107,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   }
   __syncthreads();
 
+  constexpr int kRuns = kOfThread / kRun;
   const int first = t / kSharing, run0 = t % kSharing * kRun;
   float sum[kEach][kRuns][kRun] = {};
   for (int c = 0; c < channels; ++c) {
@@ -113,7 +116,8 @@ __global__ void __launch_bounds__(kThreads, 2)
       const float* x = source + c * strip + first + tap / 3 * below + tap % 3;
 #pragma unroll
       for (int run = 0; run < kRuns; ++run) {
-        const auto w = load<kRun>(&weight[(c * kTaps + tap) * kOuts + run0 + run * kOuts / kRuns]);
+        const auto w =
+            load_numbers<kRun>(&weight[(c * kTaps + tap) * kOuts + run0 + run * kOuts / kRuns]);
 #pragma unroll
         for (int k = 0; k < kEach; ++k)
 #pragma unroll
@@ -276,8 +280,12 @@ void conv2d_narrow(const ConvGather<T, Y>& g, Stream stream) {
   if (few_sources(g)) {
     const dim3 grid(static_cast<unsigned>(images.blocks(kOutputs)),
                     static_cast<unsigned>(ceil_div(g.outs(), kOuts)));
-    launch<conv2d_few_sources_kernel<T, Y>>(grid, kThreads, few_sources_bytes(g), stream, g,
-                                            images);
+    const auto run = [&]<int kRun>() {
+      launch<conv2d_few_sources_kernel<kRun, T, Y>>(grid, kThreads, few_sources_bytes(g), stream, g,
+                                                    images);
+    };
+    constexpr int kWhole = kVector<Y>;  // 16 bytes
+    (g.k0 | g.k1) % kWhole == 0 ? run.template operator()<kWhole>() : run.template operator()<4>();
   } else if (g.outs() == 1) {
     launch_few_results<1>(g, images, stream);
   } else {

@@ -23,6 +23,17 @@ class Divisor {
   __device__ uint32_t remainder(uint32_t n, uint32_t quotient) const {
     return n - quotient * divisor_;
   }
+  // Of any n >= 0, that is the same for the whole block: a division in 64 bits takes as many
+  // instructions as a small tile's products, and is made only where n is not below 2^31.
+  struct Parts {
+    int64_t quotient;
+    uint32_t remainder;
+  };
+  __device__ Parts divide(int64_t n) const {
+    if (n >= int64_t{1} << 31) return {n / divisor_, static_cast<uint32_t>(n % divisor_)};
+    const uint32_t q = quotient(static_cast<uint32_t>(n));
+    return {q, remainder(static_cast<uint32_t>(n), q)};
+  }
   __device__ uint32_t value() const { return divisor_; }
 
  private:
