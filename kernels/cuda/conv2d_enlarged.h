@@ -66,14 +66,19 @@ inline Axis backward_enlarged_axis(int64_t stored) {
           .again = -4};
 }
 
-inline ConvGather<bf16> gather_phases(const BasicConv2dArgs<bf16>& a, const bf16* weights) {
-  const ConvShape& s = a.shape;
-  ConvGather<bf16> g = gather(a);
+// The gather `g` of a convolution of this shape, but through the phases' weights; its phases are to
+// be added.
+inline ConvGather<bf16> with_phases(ConvGather<bf16> g, const ConvShape& s, const bf16* weights) {
   g.weight = weights;
   g.filter = 2;
-  g.out_stride = static_cast<int>(16 * s.c());
   g.vectored_weight = s.c() % 4 == 0 && aligned16(weights);
   g.phases.count = 0;
+  return g;
+}
+inline ConvGather<bf16> gather_phases(const BasicConv2dArgs<bf16>& a, const bf16* weights) {
+  const ConvShape& s = a.shape;
+  ConvGather<bf16> g = with_phases(gather(a), s, weights);
+  g.out_stride = static_cast<int>(16 * s.c());
   for (int y = 0; y < 2; ++y)
     for (int x = 0; x < 2; ++x) g.phases.add(enlarged_axis(s.h, y), enlarged_axis(s.w, x));
   return g;
@@ -81,12 +86,8 @@ inline ConvGather<bf16> gather_phases(const BasicConv2dArgs<bf16>& a, const bf16
 inline ConvGather<bf16> gather_phases(const BasicConv2dBackwardInputArgs<bf16>& a,
                                       const bf16* weights) {
   const ConvShape& s = a.shape;
-  ConvGather<bf16> g = gather(a);
-  g.weight = weights;
-  g.filter = 2;
+  ConvGather<bf16> g = with_phases(gather(a), s, weights);
   g.in_stride = static_cast<int>(16 * s.c());
-  g.vectored_weight = s.c() % 4 == 0 && aligned16(weights);
-  g.phases.count = 0;
   g.phases.add(backward_enlarged_axis(s.h), backward_enlarged_axis(s.w));
   return g;
 }

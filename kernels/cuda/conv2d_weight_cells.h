@@ -9,10 +9,9 @@
 //   B: the cells of x. Their channels lie along the product's columns, and blocks of 64 columns may
 //      be any number of patterns apart: with a row of cells between them, one product has the rows
 //      of x above, at and below the pixel. The taps' rows cost no instruction.
-//   A: the cells of dy, transposed on the way to registers by ldmatrix, whose lanes may begin at
-//   any
-//      cell: the taps' columns are the neighbouring cell. At an end of a row, where there is none,
-//      a lane reads zeros.
+//   A: the cells of dy, transposed on the way to registers by ldmatrix, whose lanes may begin at a
+//      cell of their choice: the taps' columns are the neighbouring cell. At an end of a row, where
+//      there is none, a lane reads zeros.
 //
 // A product is 64 rows by two or three blocks of columns, and a sum over 16 cells; each warpgroup
 // has one of its own.
@@ -22,9 +21,8 @@
 //             takes both from the same place: p of dy with q of x is the tap at the right, q with p
 //             that at the left, p with p and q with q the one between. What these two taps have
 //             besides crosses from cell to cell: warpgroup 1 has p of the next and q of the last.
-//   enlarged  64 by 64, x enlarged: rows 2 i and 2 i + 1 of dy see row i of x. A block has either
-//   the
-//             even or the odd rows, which meet two rows of x; a warpgroup has one of the columns
+//   enlarged  64 by 64, x enlarged: rows 2 i and 2 i + 1 of dy see row i of x. A block has the even
+//             rows or the odd ones, which meet two rows of x; a warpgroup has one of the columns
 //             2 j - 1 .. 2 j + 2 that meet column j. The sum of two neighbours is a tap's: four
 //             ninths of the multiplications.
 //   single    64 by 128, 1x1. Both blocks are of the same row; warpgroups take turns.
