@@ -69,14 +69,6 @@ class Array {
   T* data_ = nullptr;
 };
 
-template <class T, class F32, class Bf16>
-const auto& pick(const F32& f32, const Bf16& bf16) {
-  if constexpr (std::is_same_v<T, float>)
-    return f32;
-  else
-    return bf16;
-}
-
 template <class F>
 double seconds(const F& f) {
   const auto start = std::chrono::steady_clock::now();
@@ -120,7 +112,7 @@ double matrix_peak() {
     if (target.is("emu") || !target.yardsticks) return 0.0;
     const int64_t size = target.is("cuda") ? 8192 : 1024;
     const Array<T> a(size * size), b(size * size), c(size * size);
-    const auto& op = pick<T>(target.table->matmul, target.table->matmul_bf16);
+    const auto& op = target.table->of(BasicMatmulArgs<T>{});
     const auto product = [&] {
       op({size, size, size, a, size, false, b, size, true, nullptr, nullptr, c, size});
     };

@@ -34,21 +34,21 @@ void conv2d(benchmark::State& state, const ConvCase& k, Pass pass) {
   const Array<float> bias(s.k);
   const Work work{static_cast<double>(out), k.elements() * sizeof(T), k.flops(), matrix_peak<T>()};
   // As in inference: packed once.
-  const auto& pack = pick<T>(table.conv2d_pack, table.conv2d_pack_bf16);
+  const auto& pack = table.of(BasicConv2dPackArgs<T>{});
   int64_t elements = 0;
   pack({s, pass == Pass::backward, weight, nullptr, &elements});
   const Array<T> packed(elements);
   if (elements > 0) pack({s, pass == Pass::backward, weight, packed, nullptr});
 
   if (pass == Pass::forward) {
-    const auto& op = pick<T>(table.conv2d, table.conv2d_bf16);
+    const auto& op = table.of(BasicConv2dArgs<T>{});
     measure(state, work, [&] { op({s, x0, x1, weight, packed, bias, nullptr, y}); });
   } else if (pass == Pass::backward) {
-    const auto& op = pick<T>(table.conv2d_backward_input, table.conv2d_backward_input_bf16);
+    const auto& op = table.of(BasicConv2dBackwardInputArgs<T>{});
     measure(state, work, [&] { op({s, y, weight, packed, x0, x1}); });
   } else {
     const Array<float> dweight(s.k * s.r * s.s * s.c()), dbias(s.k);
-    const auto& op = pick<T>(table.conv2d_backward_weight, table.conv2d_backward_weight_bf16);
+    const auto& op = table.of(BasicConv2dBackwardWeightArgs<T>{});
     measure(state, work, [&] { op({s, x0, x1, y, dweight, dbias}); });
   }
 }
@@ -116,7 +116,7 @@ void group_norm(benchmark::State& state, const GroupNormCase& k, Pass pass) {
                                    .y = y,
                                    .mean = mean,
                                    .rstd = rstd};
-  const auto& forward = pick<T>(table.group_norm, table.group_norm_bf16);
+  const auto& forward = table.of(BasicGroupNormArgs<T>{});
   const auto size = static_cast<double>(k.size());
   constexpr double kShare = sizeof(T) / kFloat;
   if (pass == Pass::forward)
@@ -131,7 +131,7 @@ void group_norm(benchmark::State& state, const GroupNormCase& k, Pass pass) {
                                            .dgamma = dgamma,
                                            .dbeta = dbeta,
                                            .dscale_shift = dscale_shift};
-  const auto& backward = pick<T>(table.group_norm_backward, table.group_norm_backward_bf16);
+  const auto& backward = table.of(BasicGroupNormBackwardArgs<T>{});
   measure(state, {size, kShare * k.backward_bytes()}, [&] { backward(back); });
 }
 
@@ -143,13 +143,13 @@ void attention(benchmark::State& state, const AttentionCase& k, Pass pass) {
   const Array<float> lse(k.n * k.heads * k.queries);
   const BasicAttentionArgs<T> args{k.n,      k.tokens, k.queries, k.channels, k.heads,
                                    k.layout, qkv,      out,       lse};
-  const auto& forward = pick<T>(table.attention, table.attention_bf16);
+  const auto& forward = table.of(BasicAttentionArgs<T>{});
   const Work work{static_cast<double>(outputs), static_cast<double>(inputs + outputs) * sizeof(T),
                   k.flops()};
   if (pass == Pass::forward) return measure(state, work, [&] { forward(args); });
   forward(args);
   const Array<T> dout(outputs), dqkv(inputs);
-  const auto& backward = pick<T>(table.attention_backward, table.attention_backward_bf16);
+  const auto& backward = table.of(BasicAttentionBackwardArgs<T>{});
   // scores, dp, dq, dk, dv: five products instead of two
   measure(state, {work.elements, 2 * work.bytes, 2.5 * work.flops}, [&] {
     backward({args, dout, dqkv});
@@ -161,7 +161,7 @@ void matmul(benchmark::State& state, const MatmulCase& k) {
   const int64_t lda = k.transpose_a ? k.m : k.k, ldb = k.transpose_b ? k.k : k.n;
   const Array<T> a(k.m * k.k), b(k.k * k.n), residual(k.residual ? k.m * k.n : 0), c(k.m * k.n);
   const Array<float> bias(k.bias ? k.n : 0);
-  const auto& op = pick<T>(target.table->matmul, target.table->matmul_bf16);
+  const auto& op = target.table->of(BasicMatmulArgs<T>{});
   const double moved = static_cast<double>(k.m * k.k + k.k * k.n + k.m * k.n) * sizeof(T);
   measure(state, {static_cast<double>(k.m * k.n), moved, k.flops(), matrix_peak<T>()}, [&] {
     op({k.m, k.n, k.k, a, lda, k.transpose_a, b, ldb, k.transpose_b, bias, residual, c, k.n});
@@ -217,7 +217,7 @@ void time_projections(benchmark::State& state, const TimeProjectionsCase& k) {
 template <class T>
 void silu(benchmark::State& state, const SizeCase& k) {
   const Array<T> x(k.n), y(k.n);
-  const auto& op = pick<T>(target.table->silu, target.table->silu_bf16);
+  const auto& op = target.table->of(BasicSiluArgs<T>{});
   measure(state, {k.work(), 2.0 * sizeof(T) * k.work()}, [&] { op({k.n, x, y}); });
 }
 

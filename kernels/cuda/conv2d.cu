@@ -10,6 +10,7 @@
 // variable; each target ignores the names that only the other has, so that one environment serves
 // both.
 #include <cstdlib>
+#include <string>
 
 #include "kernels/cuda/conv2d_rungs.h"
 #include "kernels/cuda/table.h"
@@ -42,11 +43,16 @@ std::optional<ConvRung> parse_conv_rung(std::string_view value) {
        value);
 }
 
-std::optional<ConvRung> conv_rung_from_environment() {
-  static const std::optional<ConvRung> rung = [] {
+std::string_view conv_wish() {
+  static const std::string wish = [] {
     const char* value = std::getenv("DIFFSCM_CONV");
-    return parse_conv_rung(value ? value : "");
+    return value ? value : "";
   }();
+  return wish;
+}
+
+std::optional<ConvRung> conv_rung_from_environment() {
+  static const std::optional<ConvRung> rung = parse_conv_rung(conv_wish());
   return rung;
 }
 

@@ -5,22 +5,9 @@
 // when DIFFSCM_CONV asks for them, as `weights` where they pay, as `wgmma` wherever they can.
 #include "kernels/cuda/conv2d_backward_weight.h"
 
-#include <cstdlib>
-
 #include "kernels/cuda/table.h"
 
 namespace diffscm::kernels::DIFFSCM_TARGET {
-namespace {
-
-bool warpgroups_where_they_pay() {
-  static const bool wanted = [] {
-    const char* value = std::getenv("DIFFSCM_CONV");
-    return value != nullptr && std::string_view(value) == "weights";
-  }();
-  return wanted;
-}
-
-}  // namespace
 
 template <class T>
 void run_conv2d_backward_weight(const BasicConv2dBackwardWeightArgs<T>& args,
@@ -37,7 +24,7 @@ void run_conv2d_backward_weight(const BasicConv2dBackwardWeightArgs<T>& args,
     bool supported = false;
     if constexpr (sizeof(T) == sizeof(bf16)) {
       const bool wanted =
-          rung ? rung == ConvRung::kWgmma : warpgroups_where_they_pay() && weight_wgmma_pays(s);
+          rung ? rung == ConvRung::kWgmma : conv_wish() == "weights" && weight_wgmma_pays(s);
       if (wanted && conv2d_backward_weight_wgmma_supports(args))
         return conv2d_backward_weight_wgmma(args, stream);
       supported = conv2d_backward_weight_mma_supports(args);

@@ -10,9 +10,6 @@
 // is 3x3 and moves by single pixels, which is nearly all of a U-Net, conv2d_mma_strip.cu reads it
 // once for all nine. Of an enlarged image's filter, taps that meet the same pixel are added up
 // (conv2d_enlarged.h).
-#include <cstdlib>
-#include <string_view>
-
 #include "kernels/cuda/conv2d_enlarged.h"
 #include "kernels/cuda/conv2d_mma.h"
 #include "kernels/cuda/conv2d_rungs.h"
@@ -121,11 +118,7 @@ void run_either_way(const Args& args, bool backward, Stream stream) {
 }  // namespace
 
 bool conv2d_tap_by_tap() {
-  static const bool wanted = [] {
-    const char* value = std::getenv("DIFFSCM_CONV");
-    return value != nullptr && std::string_view(value) == "taps";
-  }();
-  return wanted;
+  return conv_wish() == "taps";
 }
 
 bool conv2d_mma_supports(const BasicConv2dArgs<bf16>& a) {

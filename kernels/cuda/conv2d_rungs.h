@@ -19,6 +19,8 @@ enum class ConvRung {
 };
 const char* name(ConvRung rung);
 
+// DIFFSCM_CONV, as it was first read; empty where it is not set.
+std::string_view conv_wish();
 // The value of DIFFSCM_CONV; empty, or a rung that only the cpu target has: no wish. Throws Error
 // for an unknown one.
 std::optional<ConvRung> parse_conv_rung(std::string_view value);

@@ -8,9 +8,8 @@ namespace diffscm::kernels::DIFFSCM_TARGET {
 
 __device__ inline void async_copy_16_cached(void* shared, const void* global, bool valid) {
 #ifdef __CUDACC__
-  const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(shared));
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(global),
-               "r"(valid ? 16 : 0)
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address_of(shared)),
+               "l"(global), "r"(valid ? 16 : 0)
                : "memory");
 #else
   async_copy_16(shared, global, valid);

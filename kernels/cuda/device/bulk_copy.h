@@ -21,7 +21,7 @@
 //   - global memory must have been written by an earlier kernel, or by a copy of the host.
 #pragma once
 
-#include "kernels/cuda/device/cuda.h"
+#include "kernels/cuda/device/shared_address.h"
 #ifndef __CUDACC__
 #include "kernels/emulator/bulk_copy.h"
 #endif
@@ -43,17 +43,11 @@ struct alignas(8) CopyBarrier {
   uint64_t bits;
 };
 
-#ifdef __CUDACC__
-__device__ inline uint32_t shared_address(const void* shared) {
-  return static_cast<uint32_t>(__cvta_generic_to_shared(shared));
-}
-#endif
-
 // For `arrivals` calls of expect_copies() in each phase. One thread; nobody may use the barrier
 // before a __syncthreads() after it. (The fence is that of CUTLASS, fence_barrier_init().)
 __device__ inline void initialise(CopyBarrier& barrier, [[maybe_unused]] int arrivals) {
 #ifdef __CUDACC__
-  [[maybe_unused]] const uint32_t at = shared_address(&barrier);
+  [[maybe_unused]] const uint32_t at = shared_address_of(&barrier);
   DIFFSCM_BULK_COPY("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(at), "r"(arrivals) : "memory");
   DIFFSCM_BULK_COPY("fence.mbarrier_init.release.cluster;" ::: "memory");
 #else
@@ -64,7 +58,7 @@ __device__ inline void initialise(CopyBarrier& barrier, [[maybe_unused]] int arr
 // Announces copies of `bytes` altogether, less than 1 MB, in the barrier's present phase.
 __device__ inline void expect_copies(CopyBarrier& barrier, [[maybe_unused]] int bytes) {
 #ifdef __CUDACC__
-  [[maybe_unused]] const uint32_t at = shared_address(&barrier);
+  [[maybe_unused]] const uint32_t at = shared_address_of(&barrier);
   DIFFSCM_BULK_COPY("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(at), "r"(bytes)
                     : "memory");
 #else
@@ -77,7 +71,7 @@ __device__ inline void expect_copies(CopyBarrier& barrier, [[maybe_unused]] int 
 __device__ inline void bulk_copy(void* shared, [[maybe_unused]] const void* global,
                                  [[maybe_unused]] int bytes, CopyBarrier& barrier) {
 #ifdef __CUDACC__
-  [[maybe_unused]] const uint32_t to = shared_address(shared), at = shared_address(&barrier);
+  [[maybe_unused]] const uint32_t to = shared_address_of(shared), at = shared_address_of(&barrier);
   DIFFSCM_BULK_COPY(
       "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::
           "r"(to),
@@ -92,7 +86,7 @@ __device__ inline void bulk_copy(void* shared, [[maybe_unused]] const void* glob
 // where the barrier is already in a phase of the other parity.
 __device__ inline void wait_for_copies(CopyBarrier& barrier, [[maybe_unused]] int phase) {
 #ifdef __CUDACC__
-  [[maybe_unused]] const uint32_t at = shared_address(&barrier);
+  [[maybe_unused]] const uint32_t at = shared_address_of(&barrier);
   uint32_t complete = kHasBulkCopies ? 0 : 1;
   while (complete == 0) {
     DIFFSCM_BULK_COPY(

@@ -29,7 +29,7 @@
 // may not be written before the wait either.
 #pragma once
 
-#include "kernels/cuda/device/cuda.h"
+#include "kernels/cuda/device/shared_address.h"
 #ifndef __CUDACC__
 #include "kernels/emulator/warpgroup.h"
 #endif
@@ -80,7 +80,7 @@ __device__ T& swizzled_shared_memory() {
 // A place in shared memory, a multiple of 16 bytes, as descriptors have it.
 __device__ inline uint64_t described_address(const void* first) {
 #ifdef __CUDACC__
-  const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(first));
+  const auto address = shared_address_of(first);
 #else
   const uint32_t address = emulate_shared_address(first);
 #endif
