@@ -166,7 +166,8 @@ def operator_tables(o, clock):
     conv = operators(o, clock, o.conv_filter, 90, 90)
     cudnn = operators(o, clock, o.conv_filter, 90, 40, DIFFSCM_CONV="cudnn")
     mma = operators(o, clock, "^conv2d(_backward_input)?_bf16/adm_", 20, 30, DIFFSCM_CONV="mma") if o.wgmma else {}
-    weights = operators(o, clock, "^conv2d_backward_weight_bf16/(adm_|64x|1024x)", 25, 30, DIFFSCM_CONV="wgmma") if o.wgmma else {}
+    weights = operators(o, clock, "^conv2d_backward_weight_bf16/(adm_|64x|1024x)", 25, 30,
+                        DIFFSCM_CONV="mma-weights") if o.wgmma else {}
     cublas = operators(o, clock, "matmul", 15, 20, DIFFSCM_GEMM="cublas")
     ours = operators(o, clock, "-conv2d", 60, 0)  # all but
     # Of what the library reaches with a large product of that type.
@@ -194,17 +195,17 @@ def batches_of(what, precision):
 def jobs(o, clock):
     ours = [os.path.join(o.bin, "bench_job")]
     programs = {"diffscm": ours, **({"pytorch": peer()} if o.pytorch else {})}
-    # The U-Net in one kernel (docs/kernels/whole_network.md), beside its layers one by one.
-    whole = {"diffscm-whole": ["env", "DIFFSCM_UNET=whole", *ours]}
-    # Weight gradients by warpgroups (conv2d_backward_weight_wgmma.cu), beside mma.sync.
-    weights = {"diffscm-weights": ["env", "DIFFSCM_CONV=weights", *ours]} if o.wgmma else {}
+    # The U-Net layer by layer, beside one kernel for all (docs/kernels/whole_network.md).
+    layers = {"diffscm-layers": ["env", "DIFFSCM_UNET=layers", *ours]} if o.wgmma else {}
+    # Weight gradients by mma.sync, beside warpgroups (conv2d_backward_weight_wgmma.cu).
+    mma_weights = {"diffscm-mma-weights": ["env", "DIFFSCM_CONV=mma-weights", *ours]} if o.wgmma else {}
     compiled = {"pytorch-compiled": peer("--compile")} if o.pytorch else {}
 
     def small(precision, some):
         results = []
         for what in WORK:
             for name, program in some.items():
-                if name == "diffscm-whole" and what == "train" or name == "diffscm-weights" and what != "train":
+                if name == "diffscm-layers" and what == "train" or name == "diffscm-mma-weights" and what != "train":
                     continue
                 batches = batches_of(what, precision)
                 # Ours takes one batch at a time.
@@ -212,8 +213,8 @@ def jobs(o, clock):
                     results += job(clock, name, program, what, precision, part)
         return results
     # In the order in which they would be missed.
-    return (small("bf16", programs) + imagenet_jobs(clock, programs) + small("bf16", weights) + small("bf16", compiled)
-            + small("bf16", whole) + small("f32", programs) + small("f32", compiled))
+    return (small("bf16", programs) + imagenet_jobs(clock, programs) + small("bf16", mma_weights) + small("bf16", compiled)
+            + small("bf16", layers) + small("f32", programs) + small("f32", compiled))
 
 
 def imagenet_jobs(clock, programs):
@@ -315,7 +316,7 @@ def write(o, report):
                           f"smallest {min(ratios):.2f}."]
 
     for table, title in (("mma", "The wide ones by `DIFFSCM_CONV=mma`, without warpgroups"),
-                         ("weights", "Weight gradients by `DIFFSCM_CONV=wgmma`, by warpgroups")):
+                         ("weights", "Weight gradients by `DIFFSCM_CONV=mma-weights`, without warpgroups")):
         if report[table]:
             lines += ["", f"{title}, against those above:", "",
                       "| pass/shape | us | TFLOP/s | of peak | the default's us | ratio |", "|---|---:|---:|---:|---:|---:|"]
@@ -326,8 +327,8 @@ def write(o, report):
     lines += ["", "## Whole jobs against PyTorch", "",
               f"PyTorch {report['pytorch'] or 'not found'}; eager, and compiled with CUDA graphs; same type, same "
               "batch, channels-last, TF32 off. `counterfactual`: 100 levels of DDIM abduction and 100 of guided "
-              "prediction; ImageNet networks not compiled. Another way: the U-Net in one kernel (`DIFFSCM_UNET=whole`), or in "
-              "training the weight gradients by warpgroups (`DIFFSCM_CONV=weights`).", "",
+              "prediction; ImageNet networks not compiled. Another way: the U-Net layer by layer (`DIFFSCM_UNET=layers`), or in "
+              "training the weight gradients without warpgroups (`DIFFSCM_CONV=mma-weights`).", "",
               "| job | type | batch | diffscm ms | images/s | another way, ms | eager ms | ratio | compiled ms | ratio |",
               "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|"]
     by_key = {}
@@ -336,7 +337,7 @@ def write(o, report):
     for (what, precision, batch), engines in by_key.items():
         ms = {name: r.get("ms") for name, r in engines.items()}
         mine, eager, compiled = (ms.get(n) for n in ("diffscm", "pytorch", "pytorch-compiled"))
-        other_way = ms.get("diffscm-weights" if what == "train" else "diffscm-whole")
+        other_way = ms.get("diffscm-mma-weights" if what == "train" else "diffscm-layers")
 
         def ratio(other):
             return f"{other / mine:.2f}x" if mine and other else ""

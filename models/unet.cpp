@@ -150,9 +150,16 @@ Variable UNet::project(const Variable& h, int64_t begin, int64_t end) const {
 Variable UNet::forward(const Variable& x, const Tensor& t, ForwardContext& context,
                        const Tensor& features) const {
   const Variable embedded = embed_features(x, t, features);
-  if (layers_ == Dtype::bf16 && !recording() && !context.training && whole_network_wanted())
-    if (const Tensor eps = whole(x.value(), t, embedded.value())) return Variable(eps);
-  return project(body(x, t, embedded, context), 0, config_.in_channels);
+  const auto layers = [&] {
+    return project(body(x, t, embedded, context), 0, config_.in_channels);
+  };
+  if (layers_ == Dtype::bf16 && !recording() && !context.training &&
+      whole_network_wanted(x.value().target()))
+    if (const Tensor eps = whole(x.value(), t, embedded.value())) {
+      check_first_whole_network(config_, eps, [&] { return layers().value(); });
+      return Variable(eps);
+    }
+  return layers();
 }
 
 UNet::Estimates UNet::estimates(const Variable& x, const Tensor& t, ForwardContext& context,

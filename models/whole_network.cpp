@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <string_view>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "autograd/dispatch.h"
 #include "engine/memory.h"
 #include "engine/whole_network.h"
+#include "kernels/agreement.h"
 #include "models/unet.h"
 
 namespace diffscm {
@@ -161,8 +163,14 @@ Tensor told_by(const Tell& tell, const WholeNetworkPlan& plan, const Parameters&
   return told;
 }
 
+std::string_view environment(const char* name) {
+  const char* const value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
 // Says once for each reason that the layers are computed one by one, which is no error.
 Tensor not_so(const std::string& why) {
+  if (environment("DIFFSCM_UNET").empty()) return {};
   static std::mutex mutex;
   static std::set<std::string> said;
   const std::lock_guard lock(mutex);
@@ -185,12 +193,13 @@ WholeNetworkPlan plan_for(const UNetConfig& config, Target target) {
 
 }  // namespace
 
-bool whole_network_wanted() {
-  const char* const value = std::getenv("DIFFSCM_UNET");
-  const std::string_view way = value == nullptr ? "" : value;
+bool whole_network_wanted(Target target) {
+  const std::string_view way = environment("DIFFSCM_UNET");
   require(way.empty() || way == "whole" || way == "layers",
           "DIFFSCM_UNET={}: choose whole or layers", way);
-  return way == "whole";
+  if (!way.empty()) return way == "whole";
+  return target == Target::cuda && environment("DIFFSCM_CONV").empty() &&
+         environment("DIFFSCM_GEMM").empty();
 }
 
 std::string whole_network_unfit(const UNetConfig& config, Target target) {
@@ -227,6 +236,35 @@ Tensor whole_network_eps(const UNetConfig& config, const Parameters& parameters,
   check(args);
   whole_network(target)->run(args, {});
   return y;
+}
+
+void check_whole_network(const Tensor& eps, const Tensor& layers) {
+  constexpr double kRounding = 0.2;  // of an image; eight bits for each layer leave about 0.02
+  const std::vector<float> whole = eps.to_vector(), usual = layers.to_vector();
+  require(whole.size() == usual.size(), "eps {} of a whole network for {}", to_string(eps.shape()),
+          to_string(layers.shape()));
+  const size_t each = whole.size() / static_cast<size_t>(eps.dim(0));
+  for (size_t at = 0; at < whole.size(); at += each) {
+    const double apart = kernels::relative_distance(std::span(whole).subspan(at, each),
+                                                    std::span(usual).subspan(at, each));
+    require(apart < kRounding,
+            "on this GPU the kernel of whole networks is {:.2g} off the layers one by one, for "
+            "image {} of {}; set DIFFSCM_UNET=layers, and please report it",
+            apart, at / each, eps.dim(0));
+  }
+}
+
+void check_first_whole_network(const UNetConfig& config, const Tensor& eps,
+                               const std::function<Tensor()>& layers) {
+  // A step that is recorded has been run before.
+  if (eps.target() != Target::cuda || (step_scope() != nullptr && step_scope()->recording)) return;
+  static std::mutex mutex;
+  static std::set<std::string> checked;
+  {
+    const std::lock_guard lock(mutex);
+    if (!checked.insert(nlohmann::json(config).dump()).second) return;
+  }
+  check_whole_network(eps, layers());
 }
 
 }  // namespace diffscm

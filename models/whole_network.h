@@ -13,9 +13,10 @@
 
 namespace diffscm {
 
-// DIFFSCM_UNET=whole|layers; unset is layers: the other has not run on a GPU yet. Throws Error for
+// DIFFSCM_UNET=whole|layers; unset is whole on a GPU, layers in the emulator, which takes longer for
+// the other, and where DIFFSCM_CONV or DIFFSCM_GEMM says how layers are computed. Throws Error for
 // anything else.
-bool whole_network_wanted();
+bool whole_network_wanted(Target target);
 
 // Why a network is not computed so on this target; empty: it is.
 std::string whole_network_unfit(const UNetConfig& config, Target target);
@@ -24,9 +25,17 @@ std::string whole_network_unfit(const UNetConfig& config, Target target);
 using Tell = std::function<void(std::span<const kernels::LinearGroupArgs::Layer>)>;
 
 // x [N,H,W,C] f32 -> eps, of x's shape; or an empty tensor: not this network, not on this target,
-// which is said once on the standard error; or while a step is recorded for which it was not
-// prepared. parameters: by their names in files.
+// which is said once on the standard error where DIFFSCM_UNET=whole asks for it; or while a step is
+// recorded for which it was not prepared. parameters: by their names in files.
 Tensor whole_network_eps(const UNetConfig& config, const std::map<std::string, Tensor>& parameters,
                          const Tensor& x, const Tell& tell);
+
+// No GPU had run the kernel when it became the first choice: the first answer for a network like
+// this one in a process is compared with `layers`' for the same images. Throws Error where an image
+// differs by more than rounding explains.
+void check_first_whole_network(const UNetConfig& config, const Tensor& eps,
+                               const std::function<Tensor()>& layers);
+// The comparison. [N,H,W,C] f32 each.
+void check_whole_network(const Tensor& eps, const Tensor& layers);
 
 }  // namespace diffscm

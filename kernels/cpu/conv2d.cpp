@@ -19,7 +19,7 @@ std::optional<Rung> parse_rung(std::string_view name) {
   if (name == "naive") return Rung::kNaive;
   if (name == "direct") return Rung::kDirect;
   if (name == "winograd") return Rung::kWinograd;
-  for (const char* other : {"tiled", "taps", "mma", "wgmma", "weights", "cudnn"})
+  for (const char* other : {"tiled", "taps", "mma", "mma-weights", "wgmma", "cudnn"})
     require(name != other,
             "DIFFSCM_CONV={}: a rung of the cuda target; on cpu choose naive, direct or winograd",
             name);
@@ -60,7 +60,7 @@ Selection selection_from_environment() {
   static const Selection selection = [] {
     const char* value = std::getenv("DIFFSCM_CONV");
     std::string_view conv = value ? value : "";
-    for (const char* other : {"tiled", "taps", "weights", "mma", "wgmma", "cudnn"})
+    for (const char* other : {"tiled", "taps", "mma", "mma-weights", "wgmma", "cudnn"})
       if (conv == other) conv = "";
     return Selection{parse_rung(conv), chosen_isa()};
   }();

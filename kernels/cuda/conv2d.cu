@@ -5,8 +5,8 @@
 // come in eights goes to the tensor cores, by warpgroups if it is wide and the device has them,
 // everything else to the tiled rung. DIFFSCM_CONV=naive|tiled|mma|cudnn forces a rung; taps picks
 // as ever, but never the strip, nor an enlarged image's phases (conv2d_mma.cu); wgmma picks as
-// ever, but warpgroups wherever mma would be and they can; weights picks as ever, but warpgroups
-// for weight gradients where they pay (conv2d_backward_weight.cu). The cpu target reads the same
+// ever, but warpgroups wherever mma would be and they can; mma-weights picks as ever, but no
+// warpgroups for weight gradients (conv2d_backward_weight.cu). The cpu target reads the same
 // variable; each target ignores the names that only the other has, so that one environment serves
 // both.
 #include <cstdlib>
@@ -34,12 +34,12 @@ const char* name(ConvRung rung) {
 }
 
 std::optional<ConvRung> parse_conv_rung(std::string_view value) {
-  for (const char* other : {"", "taps", "weights", "direct", "winograd"})
+  for (const char* other : {"", "taps", "mma-weights", "direct", "winograd"})
     if (value == other) return std::nullopt;
   for (const ConvRung rung :
        {ConvRung::kNaive, ConvRung::kTiled, ConvRung::kMma, ConvRung::kWgmma, ConvRung::kCudnn})
     if (value == name(rung)) return rung;
-  fail("DIFFSCM_CONV={}: unknown rung, choose naive, tiled, taps, mma, wgmma, weights or cudnn",
+  fail("DIFFSCM_CONV={}: unknown rung, choose naive, tiled, taps, mma, mma-weights, wgmma or cudnn",
        value);
 }
 

@@ -246,7 +246,7 @@ TEST(Conv2dCpu, EnvironmentValuesAreParsedOrRefused) {
   EXPECT_EQ(parse_selection("", "").isa, best_isa());
   EXPECT_EQ(parse_selection("winograd", "v1").rung, Rung::kWinograd);
   EXPECT_EQ(parse_selection("direct", "v1").isa, Isa::kV1);
-  for (const char* conv : {"tiled", "mma", "wgmma", "weights", "cudnn", "fast"})
+  for (const char* conv : {"tiled", "mma", "mma-weights", "wgmma", "cudnn", "fast"})
     EXPECT_THROW(parse_selection(conv, ""), Error) << conv;
   EXPECT_THROW(parse_selection("", "v2"), Error);
 }

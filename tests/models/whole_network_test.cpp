@@ -1,6 +1,7 @@
 // A U-Net in one kernel: where its activations lie, and that its answers are those of its layers.
 #include "models/whole_network.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -228,10 +229,39 @@ TEST(WholeNetworkPlan, SaysWhyNot) {
             "its activations need more than 102400 bytes of shared memory");
 }
 
+// One bad image of three is too much, the rounding of bf16 is not.
+TEST(WholeNetwork, IsComparedWithItsLayers) {
+  const Tensor layers = random_tensor({3, 8, 8, 1}, 17);
+  std::vector<float> rounded = layers.to_vector();
+  for (float& v : rounded) v *= 1.01f;
+  check_whole_network(Tensor::from(rounded, layers.shape()), layers);
+  for (size_t i = 64; i < 80; ++i) rounded[i] = 0;
+  try {
+    check_whole_network(Tensor::from(rounded, layers.shape()), layers);
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_THAT(e.what(), ::testing::HasSubstr("for image 1 of 3; set DIFFSCM_UNET=layers"));
+  }
+  rounded[70] = NAN;
+  EXPECT_THROW(check_whole_network(Tensor::from(rounded, layers.shape()), layers), Error);
+}
+
+TEST(WholeNetwork, IsTheFirstChoiceOnAGpu) {
+  ::unsetenv("DIFFSCM_UNET");
+  EXPECT_TRUE(whole_network_wanted(Target::cuda));
+  EXPECT_FALSE(whole_network_wanted(Target::emu));
+  for (const char* of_layers : {"DIFFSCM_CONV", "DIFFSCM_GEMM"}) {
+    const char* const before = std::getenv(of_layers);
+    ::setenv(of_layers, "mma", 1);
+    EXPECT_FALSE(whole_network_wanted(Target::cuda)) << of_layers;
+    before ? ::setenv(of_layers, before, 1) : ::unsetenv(of_layers);
+  }
+}
+
 TEST(WholeNetwork, IsAskedForByName) {
   const Way way("holistic");
   try {
-    whole_network_wanted();
+    whole_network_wanted(Target::cpu);
     FAIL();
   } catch (const Error& e) {
     EXPECT_STREQ(e.what(), "DIFFSCM_UNET=holistic: choose whole or layers");

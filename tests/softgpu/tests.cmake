@@ -49,8 +49,8 @@ add_softgpu_tests(convolutions.wgmma kernels_tests Conv2d.*/cuda_bf16-${too_much
   DIFFSCM_CONV=wgmma DIFFSCM_TEST_WORK=1e5)
 add_softgpu_tests(convolutions.wgmma_wide kernels_tests Conv2d.*/cuda_bf16-${too_much}
   DIFFSCM_CONV=wgmma DIFFSCM_TEST_WORK=1e5 DIFFSCM_SOFTGPU=H100:2)
-add_softgpu_tests(convolutions.weights kernels_tests Conv2d.*Weight*/cuda_bf16:Conv2d.IsRepro*/cuda_bf16
-  DIFFSCM_CONV=weights)
+add_softgpu_tests(convolutions.mma_weights kernels_tests Conv2d.*Weight*/cuda_bf16:Conv2d.IsRepro*/cuda_bf16
+  DIFFSCM_CONV=mma-weights)
 add_softgpu_tests(cublas kernels_tests Matmul.*/cuda*-${too_much} DIFFSCM_GEMM=cublas)
 add_softgpu_tests(a100 kernels_tests Conv2d.*/cuda*:GroupNorm.*/cuda*:Matmul.*/cuda*-${too_much}
   DIFFSCM_SOFTGPU=A100 DIFFSCM_TEST_WORK=1e5)
