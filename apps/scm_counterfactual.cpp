@@ -15,8 +15,8 @@
 #include "apps/scm_report.h"
 #include "causal/mechanisms/image_diffusion.h"
 #include "causal/parse_intervention.h"
+#include "engine/io/file.h"
 #include "engine/io/json.h"
-#include "engine/io/jsonl.h"
 
 namespace diffscm::apps {
 namespace {
@@ -211,15 +211,9 @@ void run(Common& common, Flags flags) {
         *rows.dataset, model.mechanism(causal::DatasetNodes(graph, *rows.dataset).image()));
   const std::filesystem::path out = flags.out;
   std::optional<OutputFolder> folder;
-  std::optional<io::JsonlWriter> lines;
-  const auto open = [&] {
-    folder.emplace(flags.out, "scm counterfactual");
-    folder->clear(
-        {"counterfactuals.csv", "counterfactuals.npz", "images.npz", "grid.png", "report.html"});
-    lines.emplace(out / "results.jsonl");
-  };
-  // Images take long, and begin with a folder that can be written to. Of rows that have no answer
-  // nothing is written.
+  const auto open = [&] { folder.emplace(flags.out, "scm counterfactual"); };
+  // Images take long, and begin with a folder that can be written to. Nothing is written, nor taken
+  // away, before every row has its answer.
   if (rows.dataset) open();
   std::optional<ImageAnswers> images;
   if (rows.dataset) images.emplace(graph, rows, flags.interventions);
@@ -230,6 +224,7 @@ void run(Common& common, Flags flags) {
   };
   const auto total = std::ssize(rows.index), size = images ? flags.batch : total;
   std::set<std::string> warnings;
+  std::string lines;
   for (int64_t begin = 0; begin < total; begin += size) {
     const int64_t end = std::min(total, begin + size);
     const auto report = [&](size_t part) {
@@ -251,7 +246,6 @@ void run(Common& common, Flags flags) {
       report(1 + answers.size());
       answers.push_back(model.counterfactual(factual, noise, question.set));
     }
-    if (!folder) open();
     for (size_t q = 0; q < questions.size(); ++q) {
       Question& question = questions[q];
       causal::Prediction& answer = answers[q];
@@ -266,7 +260,7 @@ void run(Common& common, Flags flags) {
         if (questions.size() > 1) line["do"] = question.text;
         line["nodes"] = line_of(graph, factual, noise, answer, row);
         if (images) add_distance(distances[row], line, question);
-        lines->write(line);
+        lines += io::dump(line) + "\n";
       }
       question.changed += changed_values(factual, answer.value);
       for (causal::Values& v : answer.value) v.images = {};
@@ -275,6 +269,10 @@ void run(Common& common, Flags flags) {
   }
   if (images) common.console.finish_progress();
 
+  if (!folder) open();
+  folder->clear(
+      {"counterfactuals.csv", "counterfactuals.npz", "images.npz", "grid.png", "report.html"});
+  io::atomic_write(out / "results.jsonl", lines);
   const std::string table = "counterfactuals." + flags.format;
   data::write_table(out / table, table_of(graph, questions));
   if (images) write_images(common, flags, model, rows, questions, *images);

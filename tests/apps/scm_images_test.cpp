@@ -1,4 +1,6 @@
 // diffscm scm on graphs with an image, as a user runs it.
+#include <map>
+
 #include "engine/io/png.h"
 #include "tests/apps/commands.h"
 
@@ -94,6 +96,30 @@ TEST(ScmImages, AnswerSeveralQuestionsInOneRun) {
   EXPECT_EQ(changed, 6);
   const std::string table = testing::get(fs::path(out) / "counterfactuals.csv");
   EXPECT_EQ(table.substr(0, table.find('\n')), "do,class");
+}
+
+// An image that cannot be answered is found late, after others were: what the folder held stays.
+TEST(ScmImages, AFailedRunLeavesNoResults) {
+  const std::string model = fresh(), out = fresh();
+  const Result fit = diffscm({"scm", "fit", Blobs::get().graph, "--data", world().data(), "--index",
+                              "0:2", "--set", "image.steps=2", "--set", "image.batch=2", "--set",
+                              "class.pseudocount=0", "--out", model});
+  ASSERT_EQ(fit.code, 0) << fit.err;
+  const Arguments impossible =
+      ask(model, out) + Arguments{"--do", "class=1", "--batch", "2", "--quiet"};  // 2 of 0 to 3
+  expect_failure(diffscm(impossible), 1, "what was observed cannot happen");
+  EXPECT_TRUE(is_empty(out));
+
+  expect_success(diffscm(ask(Blobs::get().model, out) + Arguments{"--do", "class=3"}));
+  const auto files = [&] {
+    std::map<std::string, std::string> all;
+    for (const auto& entry : fs::directory_iterator(out))
+      all[entry.path().filename()] = testing::get(entry.path());
+    return all;
+  };
+  const auto before = files();
+  expect_failure(diffscm(impossible), 1, "what was observed cannot happen");
+  EXPECT_TRUE(files() == before);
 }
 
 TEST(ScmImages, OneRunGoesOnWhereItWasAndAnotherSeedDoesNot) {
