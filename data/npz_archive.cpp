@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <functional>
 #include <optional>
 #include <set>
 
@@ -16,6 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using io::NpyArray;
+using io::NpyKind;
 using io::NpyType;
 using io::show;
 
@@ -71,13 +73,29 @@ Range parse_range(const std::string& text) {
   return range;
 }
 
-bool is_float(const NpyArray& array) {
-  return array.type == NpyType::f32 || array.type == NpyType::f64;
+bool is_float(NpyType type) {
+  return type == NpyType::f32 || type == NpyType::f64;
 }
 
-NpyArray read(const fs::path& path, const std::string& name) {
-  return io::read_npz(path, name).value();  // the name is from the archive's own list
-}
+// Its arrays by the names in its own list, as long as they fit into memory.
+struct Archive {
+  const fs::path& path;
+  uint64_t memory;
+
+  std::string where(const std::string& name) const {
+    return fmt::format("{}, array {}", show(path), show(name));
+  }
+  // For values of `bytes_each`. `check` may refuse what it is before anything is inflated.
+  NpyArray read(const std::string& name, const std::function<void(const NpyKind&)>& check = {},
+                uint64_t bytes_each = sizeof(double)) const {
+    return io::read_npz(path, name,
+                        [&](const NpyKind& kind) {
+                          if (check) check(kind);
+                          io::require_fits(kind, bytes_each, where(name), memory);
+                        })
+        .value();
+  }
+};
 
 float smallest(const std::vector<float>& values) {
   return values.empty() ? 0 : *std::ranges::min_element(values);
@@ -85,36 +103,48 @@ float smallest(const std::vector<float>& values) {
 
 class ImageReader {
  public:
-  ImageReader(const fs::path& path, const std::string& range, Dataset& set)
-      : path_(path), range_(range), set_(set) {}
+  ImageReader(const Archive& archive, const std::string& range, Dataset& set)
+      : archive_(archive), range_(range), set_(set) {}
 
   // `other` names the images of the other split, which must be read in the same way.
   void read_images(const std::string& name, const std::optional<std::string>& other) {
-    const NpyArray array = read(path_, name);
-    where_ = fmt::format("{}, array {}", show(path_), show(name));
-    Shape shape = array.shape;
-    if (shape.size() == 3) shape.push_back(1);
-    require(shape.size() == 4 && numel(shape) > 0 && (shape[3] == 1 || shape[3] == 3),
-            "{}: images have shape {}, expected [N, H, W] or [N, H, W, C] with 1 or 3 channels",
-            where_, to_string(array.shape));
+    where_ = archive_.where(name);
+    const NpyArray array = read(name, [&](const NpyKind& kind) { check(kind); });
+    const Shape shape = with_channels(array.shape);
     set_.height = shape[1];
     set_.width = shape[2];
     set_.channels = shape[3];
     set_.pixels = array.to_floats();
-    require(is_float(array) || range_.empty(), "{}: range={} is for floating-point images, not {}",
-            where_, range_, name_of(array.type));
     if (array.type == NpyType::u8) {
       for (float& v : set_.pixels) v = pixel_of_byte(static_cast<uint8_t>(v));
     } else if (array.type == NpyType::b8) {
       for (float& v : set_.pixels) v = v != 0 ? 1 : -1;
     } else {
-      require(is_float(array), "{}: images are {}, expected uint8, bool or floating point", where_,
-              name_of(array.type));
       rescale(other);
     }
   }
 
  private:
+  NpyArray read(const std::string& name,
+                const std::function<void(const NpyKind&)>& check = {}) const {
+    return archive_.read(name, check, sizeof(float));
+  }
+  static Shape with_channels(Shape shape) {
+    if (shape.size() == 3) shape.push_back(1);
+    return shape;
+  }
+  void check(const NpyKind& kind) const {
+    const Shape shape = with_channels(kind.shape);
+    require(shape.size() == 4 && numel(shape) > 0 && (shape[3] == 1 || shape[3] == 3),
+            "{}: images have shape {}, expected [N, H, W] or [N, H, W, C] with 1 or 3 channels",
+            where_, to_string(kind.shape));
+    require(is_float(kind.type) || range_.empty(),
+            "{}: range={} is for floating-point images, not {}", where_, range_,
+            name_of(kind.type));
+    require(is_float(kind.type) || kind.type == NpyType::u8 || kind.type == NpyType::b8,
+            "{}: images are {}, expected uint8, bool or floating point", where_,
+            name_of(kind.type));
+  }
   void rescale(const std::optional<std::string>& other) {
     float low = set_.pixels[0], high = set_.pixels[0];
     for (const float v : set_.pixels) {
@@ -125,11 +155,11 @@ class ImageReader {
     Range range;
     if (!range_.empty()) {
       range = parse_range(range_);
-    } else if (low >= 0 && (!other || smallest(read(path_, *other).to_floats()) >= 0)) {
+    } else if (low >= 0 && (!other || smallest(read(*other).to_floats()) >= 0)) {
       range.low = 0;
     }
     const auto option = [&](const char* told) {
-      return show(fs::path(path_.string() + ":range=" + told));
+      return show(fs::path(archive_.path.string() + ":range=" + told));
     };
     require(low >= range.low && high <= range.high,
             "{}: images range from {} to {}, expected {} to {}; say what black and white are, as "
@@ -145,21 +175,22 @@ class ImageReader {
       v = static_cast<float>(2 * (v - range.low) / (range.high - range.low) - 1);
   }
 
-  const fs::path& path_;
+  const Archive& archive_;
   const std::string& range_;
   Dataset& set_;
   std::string where_;
 };
 
 // Of `images` images, or of any number when that is negative.
-std::vector<int64_t> read_labels(const fs::path& path, const std::string& name, int64_t images) {
-  const NpyArray array = read(path, name);
-  const std::string where = fmt::format("{}, array {}", show(path), show(name));
-  if (images < 0) images = numel(array.shape);
-  require(array.shape == Shape{images} || array.shape == (Shape{images, 1}),
-          "{}: labels have shape {} for {} images", where, to_string(array.shape), images);
+std::vector<int64_t> read_labels(const Archive& archive, const std::string& name, int64_t images) {
+  const std::string where = archive.where(name);
+  const NpyArray array = archive.read(name, [&](const NpyKind& kind) {
+    const int64_t expected = images < 0 ? numel(kind.shape) : images;
+    require(kind.shape == Shape{expected} || kind.shape == (Shape{expected, 1}),
+            "{}: labels have shape {} for {} images", where, to_string(kind.shape), expected);
+  });
   std::vector<int64_t> labels;
-  if (is_float(array)) {
+  if (is_float(array.type)) {
     for (const float v : array.to_floats()) {
       require(v == std::floor(v) && std::abs(v) < kMaxStates,
               "{}: label {} of image {} is not a whole number from 0 to {}", where, v,
@@ -199,40 +230,39 @@ std::vector<Further> further_arrays(const std::vector<std::string>& names, const
 }
 
 // The array, unless it cannot be an attribute, which a note then says.
-std::optional<NpyArray> read_attribute(const fs::path& path, const std::string& name,
+std::optional<NpyArray> read_attribute(const Archive& archive, const std::string& name,
                                        int64_t images, std::vector<std::string>& notes) {
-  const auto skip = [&](const std::string& why) {
-    notes.push_back(fmt::format("{}: array {} is not read: {}", show(path), show(name), why));
-    return std::nullopt;
-  };
   NpyArray array;
   try {
-    array = read(path, name);
+    array = archive.read(name, [](const NpyKind& kind) {
+      const Shape& shape = kind.shape;
+      require(shape.size() == 1 || (shape.size() == 2 && shape[1] == 1),
+              "shape {} is not one value per image", to_string(shape));
+    });
   } catch (const Error& e) {
-    return skip(e.what());
+    notes.push_back(
+        fmt::format("{}: array {} is not read: {}", show(archive.path), show(name), e.what()));
+    return {};
   }
-  if (array.shape.size() == 2 && array.shape[1] == 1) array.shape.pop_back();
-  if (array.shape.size() != 1)
-    return skip(fmt::format("shape {} is not one value per image", to_string(array.shape)));
-  require(images < 0 || array.shape[0] == images, "{}, array {}: {} values for {} images",
-          show(path), show(name), array.shape[0], images);
+  require(images < 0 || array.shape[0] == images, "{}: {} values for {} images",
+          archive.where(name), array.shape[0], images);
   return array;
 }
 
 // Integers and bools are what attribute_of_cells() says, over both splits; floating point a number.
-void add_attribute(Dataset& set, const fs::path& path, const Further& own, const Further* other) {
-  const auto array = read_attribute(path, own.array, set.size(), set.notes);
+void add_attribute(Dataset& set, const Archive& archive, const Further& own, const Further* other) {
+  const auto array = read_attribute(archive, own.array, set.size(), set.notes);
   if (!array) return;
-  const std::string where = fmt::format("{}, array {}", show(path), show(own.array));
+  const std::string where = archive.where(own.array);
   Attribute attribute{.name = own.attribute};
   std::vector<double> values = array->to_doubles();
   for (size_t i = 0; i < values.size(); ++i)
     require(std::isfinite(values[i]), "{}: the value of image {} is {}: give finite numbers", where,
             i, values[i]);
-  if (!is_float(*array)) {
+  if (!is_float(array->type)) {
     std::vector<int64_t> whole = array->to_ints();
     if (other)
-      for (const int64_t v : read(path, other->array).to_ints()) whole.push_back(v);
+      for (const int64_t v : archive.read(other->array).to_ints()) whole.push_back(v);
     std::set<std::string> cells;
     for (const int64_t v : whole) cells.insert(std::to_string(v));
     attribute = attribute_of_cells(own.attribute, cells, where);
@@ -243,12 +273,13 @@ void add_attribute(Dataset& set, const fs::path& path, const Further& own, const
 }
 
 // `other`: of the other split, if there is one; `train`: whichever of the two gives the order.
-void add_attributes(Dataset& set, const fs::path& path, const std::vector<Further>& own,
+void add_attributes(Dataset& set, const Archive& archive, const std::vector<Further>& own,
                     const std::optional<std::vector<Further>>& other,
                     const std::vector<Further>& train) {
   const auto find = [&](const std::vector<Further>& arrays, const std::string& attribute) {
     const auto found = std::ranges::find(arrays, attribute, &Further::attribute);
-    require(found != arrays.end(), "{} has {} for one split only", show(path), show(attribute));
+    require(found != arrays.end(), "{} has {} for one split only", show(archive.path),
+            show(attribute));
     return &*found;
   };
   if (other) {
@@ -256,13 +287,14 @@ void add_attributes(Dataset& set, const fs::path& path, const std::vector<Furthe
     for (const Further& further : *other) find(own, further.attribute);
   }
   for (const Further& further : train)
-    add_attribute(set, path, *find(own, further.attribute),
+    add_attribute(set, archive, *find(own, further.attribute),
                   other ? find(*other, further.attribute) : nullptr);
 }
 
 }  // namespace
 
-Dataset load_npz(const fs::path& path, Split split, const std::string& range) {
+Dataset load_npz(const fs::path& path, Split split, const std::string& range, uint64_t memory) {
+  const Archive archive{path, memory};
   const std::vector<std::string> names = io::npz_names(path);
   const Names train = names_of(names, Split::train), test = names_of(names, Split::test);
   const bool splits = train.images || test.images;
@@ -278,26 +310,26 @@ Dataset load_npz(const fs::path& path, Split split, const std::string& range) {
           splits ? "train_images or x_train"
                  : "images, x or arr_0, nor train_images or x_train (capitals do not matter)",
           list(names));
-  ImageReader(path, range, set).read_images(*own.images, other.images);
+  ImageReader(archive, range, set).read_images(*own.images, other.images);
   if (own.labels) {
-    const std::vector<int64_t> labels = read_labels(path, *own.labels, set.size());
+    const std::vector<int64_t> labels = read_labels(archive, *own.labels, set.size());
     int64_t classes = *std::ranges::max_element(labels) + 1;
     // Both splits must agree on the number of classes although one may lack the last of them.
     if (other.labels)
-      for (const int64_t label : read_labels(path, *other.labels, -1))
+      for (const int64_t label : read_labels(archive, *other.labels, -1))
         classes = std::max(classes, label + 1);
     set.add(numbered_category("class", classes), {labels.begin(), labels.end()});
   }
   if (!splits) {
     const auto arrays = further_arrays(names, both, "");
-    add_attributes(set, path, arrays, {}, arrays);
+    add_attributes(set, archive, arrays, {}, arrays);
   } else {
     const auto trains = further_arrays(names, train, "train");
     const auto tested = further_arrays(names, test, "test");
     if (!set.has_test)
-      add_attributes(set, path, trains, {}, trains);
+      add_attributes(set, archive, trains, {}, trains);
     else
-      add_attributes(set, path, tests ? tested : trains, tests ? trains : tested, trains);
+      add_attributes(set, archive, tests ? tested : trains, tests ? trains : tested, trains);
   }
   return set;
 }

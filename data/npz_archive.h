@@ -1,10 +1,12 @@
 // Data sets in an .npz archive of NumPy.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
 
 #include "data/dataset.h"
+#include "engine/io/file.h"
 
 namespace diffscm::data {
 
@@ -20,7 +22,9 @@ namespace diffscm::data {
 // Images are [N, H, W] or [N, H, W, C] with 1 or 3 channels: uint8 (0 to 255), bool (black, white)
 // or floating point. `range`, "LOW,HIGH", says which values of floating-point images are black and
 // white. Empty: -1 and 1, or 0 and 1 when no image of either split has a negative value; a note
-// says which. Labels are whole numbers from 0, in any type. Throws Error naming file and array.
-Dataset load_npz(const std::filesystem::path& path, Split split, const std::string& range = "");
+// says which. Labels are whole numbers from 0, in any type. Throws Error naming file and array;
+// what an array is and that it fits into `memory` bytes is known before it is inflated.
+Dataset load_npz(const std::filesystem::path& path, Split split, const std::string& range = "",
+                 uint64_t memory = io::machine_memory());
 
 }  // namespace diffscm::data

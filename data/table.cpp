@@ -21,14 +21,18 @@ void copy_row(const Tensor& source, int64_t from, Tensor& target, int64_t to) {
               static_cast<size_t>(size) * sizeof(float));
 }
 
+// What a column may be, before it is read.
+void check(const io::NpyKind& kind, const Attribute& attribute, const std::string& where) {
+  const bool images = kind.shape.size() == 4;
+  require(!images || !attribute.is_category(), "{} has shape {}: give [rows] states", where,
+          to_string(kind.shape));
+  require(images || kind.shape.size() == 1, "{} has shape {}: give [rows] or [rows, H, W, C]",
+          where, to_string(kind.shape));
+  io::require_fits(kind, images ? sizeof(float) : sizeof(double), where);
+}
+
 Values values_of(const io::NpyArray& array, const Attribute& attribute, const std::string& where) {
-  if (array.shape.size() == 4) {
-    require(!attribute.is_category(), "{} has shape {}: give [rows] states", where,
-            to_string(array.shape));
-    return Values(Tensor::from(array.to_floats(), array.shape));
-  }
-  require(array.shape.size() == 1, "{} has shape {}: give [rows] or [rows, H, W, C]", where,
-          to_string(array.shape));
+  if (array.shape.size() == 4) return Values(Tensor::from(array.to_floats(), array.shape));
   std::vector<double> numbers = array.to_doubles();
   for (size_t row = 0; row < numbers.size(); ++row) try {
       if (!std::isnan(numbers[row])) attribute.check(numbers[row]);
@@ -130,12 +134,12 @@ Table read_table(const std::filesystem::path& path, std::span<const Attribute> w
   require(path.extension() == ".npz", "{} is not a table: give a .csv or an .npz", io::show(path));
   Table table;
   for (const Attribute& attribute : wanted) {
-    const auto array = io::read_npz(path, attribute.name);
+    const std::string where = fmt::format("{}, array {}", io::show(path), io::show(attribute.name));
+    const auto array = io::read_npz(
+        path, attribute.name, [&](const io::NpyKind& kind) { check(kind, attribute, where); });
     require(array.has_value(), "{} has no column {}: {}", io::show(path), io::show(attribute.name),
             choices(attribute.name, io::npz_names(path)));
-    table.add(attribute,
-              values_of(*array, attribute,
-                        fmt::format("{}, array {}", io::show(path), io::show(attribute.name))));
+    table.add(attribute, values_of(*array, attribute, where));
   }
   return table;
 }

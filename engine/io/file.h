@@ -51,6 +51,9 @@ class FileReader {
 // Of this process now; 0 where the system does not say.
 double resident_bytes();
 
+// The machine's memory, or as much of it as its container may take.
+uint64_t machine_memory();
+
 // Memory of a mapped file need not keep whole pages of [begin, begin + size): they are read again
 // when they are looked at. What was written there is lost.
 void drop_pages(const void* begin, size_t size);

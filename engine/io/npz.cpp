@@ -4,7 +4,6 @@
 #include <cstring>
 #include <string_view>
 
-#include "engine/io/file.h"
 #include "engine/io/npy_header.h"
 #include "engine/io/zip_archive.h"
 #include "kernels/error.h"
@@ -72,8 +71,36 @@ std::string name_of(const ZipReader::Entry& entry) {
   return entry.name.substr(0, entry.name.size() - kEnding.size());
 }
 
-NpyArray read_entry(const ZipReader& archive, const ZipReader::Entry& entry) {
-  return parse_array(archive.read(entry), entry.where);
+// Shows what the entry's array is to `begin`, then its bytes, piece by piece, to `data`.
+void walk_array(const ZipReader& archive, const ZipReader::Entry& entry,
+                const std::function<void(const NpyHeader&)>& begin,
+                const std::function<void(std::span<const uint8_t>)>& data) {
+  Bytes start;
+  bool begun = false;
+  archive.read(entry, [&](std::span<const uint8_t> piece) {
+    if (begun) return data(piece);
+    start.insert(start.end(), piece.begin(), piece.end());
+    if (start.size() < std::min<uint64_t>(kNpyHeaderLimit, entry.size)) return;
+    const NpyHeader header = parse_npy_header(start, entry.size, entry.where);
+    begin(header);
+    data(std::span(start).subspan(header.size));
+    begun = true;
+  });
+  require(begun, "{} is empty", entry.where);
+}
+
+NpyArray read_entry(const ZipReader& archive, const ZipReader::Entry& entry,
+                    const std::function<void(const NpyKind&)>& accept = {}) {
+  NpyArray array;
+  const auto begin = [&](const NpyHeader& header) {
+    if (accept) accept({header.shape, header.type});
+    array = {header.shape, header.type, {}};
+    array.bytes.reserve(entry.size - header.size);
+  };
+  walk_array(archive, entry, begin, [&](std::span<const uint8_t> piece) {
+    array.bytes.insert(array.bytes.end(), piece.begin(), piece.end());
+  });
+  return array;
 }
 
 }  // namespace
@@ -129,6 +156,16 @@ std::vector<int64_t> NpyArray::to_ints() const {
   }
 }
 
+void require_fits(const NpyKind& kind, uint64_t bytes_each, std::string_view where,
+                  uint64_t memory) {
+  const auto values = static_cast<uint64_t>(numel(kind.shape));
+  const uint64_t each = static_cast<uint64_t>(size_of(kind.type)) + bytes_each;
+  require(
+      values <= memory / each,
+      "{}: shape {} of {} takes {} MiB to read, more than the {} that there are: give a part of it",
+      where, to_string(kind.shape), name_of(kind.type), (values >> 10) * each >> 10, memory >> 20);
+}
+
 NpyArray read_npy(const fs::path& path) {
   return parse_array(read_file(path, kArrayLimit), show(path));
 }
@@ -156,22 +193,22 @@ std::map<std::string, NpyKind> npz_contents(const fs::path& path) {
   std::map<std::string, NpyKind> contents;
   for (const ZipReader::Entry& entry : archive.entries()) {
     require(entry.name.ends_with(kEnding), "{} is not an .npy array", entry.where);
-    Bytes start;
-    archive.read(entry, [&](std::span<const uint8_t> piece) {
-      const auto more = piece.first(std::min(piece.size(), kNpyHeaderLimit - start.size()));
-      start.insert(start.end(), more.begin(), more.end());
-    });
-    const NpyHeader header = parse_npy_header(start, entry.size, entry.where);
-    const bool added = contents.emplace(name_of(entry), NpyKind{header.shape, header.type}).second;
+    bool added = false;
+    const auto begin = [&](const NpyHeader& header) {
+      added = contents.emplace(name_of(entry), NpyKind{header.shape, header.type}).second;
+    };
+    walk_array(archive, entry, begin, [](std::span<const uint8_t>) {});
     require(added, "{} appears twice", entry.where);
   }
   return contents;
 }
 
-std::optional<NpyArray> read_npz(const fs::path& path, const std::string& name) {
+std::optional<NpyArray> read_npz(const fs::path& path, const std::string& name,
+                                 const std::function<void(const NpyKind&)>& accept) {
   const ZipReader archive = open_npz(path);
   for (const ZipReader::Entry& entry : archive.entries())
-    if (entry.name.ends_with(kEnding) && name_of(entry) == name) return read_entry(archive, entry);
+    if (entry.name.ends_with(kEnding) && name_of(entry) == name)
+      return read_entry(archive, entry, accept);
   return {};
 }
 

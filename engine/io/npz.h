@@ -4,12 +4,15 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "engine/io/file.h"
 #include "engine/tensor.h"
 
 namespace diffscm::io {
@@ -43,18 +46,27 @@ using NpyArrays = std::map<std::string, NpyArray>;
 NpyArray read_npy(const std::filesystem::path& path);
 void write_npy(const std::filesystem::path& path, const NpyArray& array);  // atomic
 
+// What an array is, without its values.
+struct NpyKind {
+  Shape shape;
+  NpyType type;
+};
+
+// Throws Error naming `where` unless the array's bytes and its values at `bytes_each` fit into
+// `memory` bytes.
+void require_fits(const NpyKind& kind, uint64_t bytes_each, std::string_view where,
+                  uint64_t memory = machine_memory());
+
 // What np.savez and np.savez_compressed write. Sizes are checked before anything is allocated, so
 // that a small archive cannot ask for a large amount of memory.
 NpyArrays read_npz(const std::filesystem::path& path);
 // What its arrays are, by name, in little memory however large they are. Checks what read_npz()
 // does.
-struct NpyKind {
-  Shape shape;
-  NpyType type;
-};
 std::map<std::string, NpyKind> npz_contents(const std::filesystem::path& path);
-// One array of it, or nothing when there is none of that name. The others are not looked at.
-std::optional<NpyArray> read_npz(const std::filesystem::path& path, const std::string& name);
+// One array of it, or nothing when there is none of that name. The others are not looked at. What
+// it is, is shown to `accept` first: where that throws, the values are not read.
+std::optional<NpyArray> read_npz(const std::filesystem::path& path, const std::string& name,
+                                 const std::function<void(const NpyKind&)>& accept = {});
 // The names of its arrays, in the order of the archive.
 std::vector<std::string> npz_names(const std::filesystem::path& path);
 // Stored, atomic; the same arrays give the same bytes.

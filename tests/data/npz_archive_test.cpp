@@ -4,6 +4,7 @@
 
 #include "engine/io/npz.h"
 #include "tests/engine/io_testing.h"
+#include "tests/engine/memory_testing.h"
 
 namespace diffscm::data {
 namespace {
@@ -164,6 +165,38 @@ TEST(NpzDataset, float_labels_are_taken_when_whole) {
   expect_error([&] { with({0, 0.5f}); }, "array \"labels\": label 0.5 of image 1 is not a whole");
   for (const float label : {-1.0f, NAN, INFINITY, 1e20f})
     expect_error([&] { with({0, label}); }, "array \"labels\": label");
+}
+
+// A small archive may hold much: what it says it is must do, before it is inflated.
+TEST(NpzDataset, what_is_too_large_is_not_read) {
+  const TemporaryFolder folder;
+  const std::string path = folder / "toy.npz";
+  constexpr int64_t kLong = int64_t{32} << 20;
+  const auto bytes = NpyArray::from(std::vector<uint8_t>(kLong), {kLong});
+  const auto one = NpyArray::from(std::vector<uint8_t>{0}, {1, 1, 1});
+  const auto expect_little = [&](const std::function<void()>& work) {
+    EXPECT_LT(diffscm::testing::memory_taken(work).value_or(0), 8);
+  };
+  io::write_npz(path, {{"images", bytes}});
+  expect_little([&] {
+    expect_error([&] { load_dataset(path, Split::train); }, "images have shape [33554432]");
+  });
+  io::write_npz(path, {{"images", one}, {"labels", bytes}});
+  expect_little([&] {
+    expect_error([&] { load_dataset(path, Split::train); }, "labels have shape [33554432] for 1");
+  });
+  io::write_npz(path, {{"images", one}, {"masks", {{kLong / 2, 2}, bytes.type, bytes.bytes}}});
+  expect_little([&] {
+    EXPECT_EQ(load_dataset(path, Split::train).notes.at(0),
+              "\"" + path + "\": array \"masks\" is not read: shape [16777216, 2] is not one " +
+                  "value per image");
+  });
+  io::write_npz(path, {{"images", {{kLong, 1, 1}, bytes.type, bytes.bytes}}});
+  expect_little([&] {
+    expect_error([&] { load_npz(path, Split::train, "", 100 << 20); },
+                 "array \"images\": shape [33554432, 1, 1] of uint8 takes 160 MiB to read, more "
+                 "than the 100");
+  });
 }
 
 TEST(NpzDataset, says_what_is_wrong) {

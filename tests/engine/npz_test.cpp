@@ -247,9 +247,8 @@ TEST(Npz, refuses_what_is_not_an_array) {
   expect_error([&] { read_npz(folder / "a.npz"); }, "\"b.txt\" is not an .npy array");
   const NpyArray array = NpyArray::from(std::vector<float>{1}, {1});
   write_npz(folder / "a.npz", {{"pickle", array}});
-  // Stored data change under a checksum: the archive is refused before the header is looked at.
   put(folder / "a.npz", replaced(get(folder / "a.npz"), "'<f4'", "'|O' "));
-  expect_error([&] { read_npz(folder / "a.npz"); }, "pickle");
+  expect_error([&] { read_npz(folder / "a.npz"); }, "holds Python objects (a pickle)");
 }
 
 TEST(Npz, a_small_archive_cannot_ask_for_much_memory) {
@@ -262,6 +261,23 @@ TEST(Npz, a_small_archive_cannot_ask_for_much_memory) {
   claimed.replace(entry + 24, 4, "\xff\xff\xff\x7f");
   put(folder / "a.npz", claimed);
   expect_error([&] { read_npz(folder / "a.npz"); }, "a.npz");
+}
+
+TEST(Npz, what_is_not_wanted_is_refused_before_it_is_read) {
+  const TemporaryFolder folder;
+  constexpr int64_t kLong = int64_t{32} << 20;
+  write_npz(folder / "a.npz", {{"a", NpyArray::from(std::vector<uint8_t>(kLong), {kLong})}});
+  const auto accept = [](const NpyKind& kind) {
+    require_fits(kind, sizeof(float), "a", 5 * kLong);  // just so
+    require_fits(kind, sizeof(double), "a", 8 << 20);
+  };
+  const auto taken = memory_taken([&] {
+    expect_error(
+        [&] { read_npz(folder / "a.npz", "a", accept); },
+        "a: shape [33554432] of uint8 takes 288 MiB to read, more than the 8 that there are");
+  });
+  EXPECT_LT(taken.value_or(0), 8);
+  EXPECT_GE(machine_memory(), resident_bytes());
 }
 
 TEST(Npz, a_failed_save_leaves_the_old_file) {
