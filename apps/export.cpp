@@ -4,6 +4,7 @@
 
 #include "apps/command.h"
 #include "apps/output_folder.h"
+#include "engine/io/ending.h"
 #include "engine/io/file.h"
 #include "engine/io/safetensors.h"
 #include "engine/io/torch_file.h"
@@ -32,8 +33,9 @@ struct Flags {
 
 void run(Common& common, Flags flags) {
   const fs::path out = flags.out;
-  const bool torch = out.extension() == ".pt" || out.extension() == ".pth";
-  if (!torch && out.extension() != ".safetensors")
+  const std::string ending = io::ending_of(flags.out);
+  const bool torch = ending == ".pt" || ending == ".pth";
+  if (!torch && ending != ".safetensors")
     throw UsageError(fmt::format("--out {}: give a name that ends with .pt, .pth or .safetensors",
                                  io::show(flags.out)));
   std::error_code ignored;

@@ -9,6 +9,7 @@
 #include "apps/output_folder.h"
 #include "apps/training.h"
 #include "data/attribute.h"
+#include "engine/io/ending.h"
 #include "engine/io/file.h"
 #include "engine/io/json.h"
 #include "engine/io/safetensors.h"
@@ -82,7 +83,7 @@ json parse_told(const std::vector<std::string>& told) {
 }
 
 NamedTensors read_tensors(const fs::path& path, const std::string& weights) {
-  if (path.extension() == ".safetensors") {
+  if (io::ending_of(path.native()) == ".safetensors") {
     io::Safetensors file = io::read_safetensors(path);
     if (const auto format = file.metadata.find("format");
         format != file.metadata.end() && format->second != "pt")
@@ -351,7 +352,7 @@ class Import {
 };
 
 void run(Common& common, ImportFlags flags) {
-  if (fs::path(flags.out).extension() != ".safetensors")
+  if (io::ending_of(flags.out) != ".safetensors")
     throw UsageError(
         fmt::format("--out {}: give a name that ends with .safetensors", io::show(flags.out)));
   std::error_code ignored;

@@ -12,6 +12,7 @@
 #include "apps/notes.h"
 #include "apps/shipped_models.h"
 #include "data/splits.h"
+#include "engine/io/ending.h"
 #include "engine/io/file.h"
 #include "engine/io/json.h"
 #include "engine/io/npz.h"
@@ -163,9 +164,10 @@ Json describe(Common& common, const std::string& what) {
       if (fs::exists(path / name)) return describe_run(path);
     return describe_dataset(common, what);
   }
-  if (path.extension() == ".safetensors") return describe_safetensors(path);
-  if (path.extension() == ".npz") return describe_npz(path);
-  if (path.extension() == ".tar") return describe_dataset(common, what);
+  const std::string ending = io::ending_of(path.native());
+  if (ending == ".safetensors") return describe_safetensors(path);
+  if (ending == ".npz") return describe_npz(path);
+  if (ending == ".tar") return describe_dataset(common, what);
   fail(
       "cannot inspect {}: expected a .safetensors, .npz or .tar file, a run's folder or a data set",
       what);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "apps/command.h"
+#include "engine/io/ending.h"
 #include "engine/io/file.h"
 
 namespace diffscm::apps {
@@ -44,7 +45,7 @@ NetworkFolder::NetworkFolder(const std::string& given, const ModelInfo& model)
     throw UsageError(fmt::format("--networks {} is not a folder", folder_.string()));
   for (const auto& entry : fs::directory_iterator(folder_)) {
     const fs::path file = entry.is_directory() ? entry.path() / kOfARun : entry.path();
-    if (file.extension() != ".safetensors" || !fs::is_regular_file(file)) continue;
+    if (io::ending_of(file.native()) != ".safetensors" || !fs::is_regular_file(file)) continue;
     try {
       models_.push_back(read_model_info(file));
     } catch (const Error&) {  // another program's file: not ours to judge

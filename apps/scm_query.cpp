@@ -9,6 +9,7 @@
 #include "causal/query.h"
 #include "data/index_range.h"
 #include "data/table.h"
+#include "engine/io/ending.h"
 #include "engine/io/file.h"
 #include "engine/io/json.h"
 
@@ -92,7 +93,8 @@ void print(const causal::Answer& a) {
 }
 
 bool is_table(const std::string& observed) {
-  return observed.ends_with(".csv") || observed.ends_with(".npz");
+  const std::string ending = io::ending_of(observed);
+  return ending == ".csv" || ending == ".npz";
 }
 
 void ask_rows(Common& common, Flags flags, const causal::StructuralCausalModel& model,

@@ -13,6 +13,7 @@
 #include "causal/formats/graph_file.h"
 #include "causal/node_text.h"
 #include "causal/parse_intervention.h"
+#include "engine/io/ending.h"
 #include "engine/io/file.h"
 #include "engine/io/json.h"
 
@@ -85,8 +86,7 @@ causal::Graph moved_to(const std::filesystem::path& folder, const causal::Graph&
 
 void check_format(const std::string& out) {
   constexpr std::array kFormats{".svg", ".toml", ".json", ".bif", ".dot", ".gv"};
-  if (out.empty() || std::ranges::count(kFormats, std::filesystem::path(out).extension()) > 0)
-    return;
+  if (out.empty() || std::ranges::count(kFormats, io::ending_of(out)) > 0) return;
   throw UsageError(fmt::format("--out {}: give .svg for a picture, or {}", io::show(out),
                                fmt::join(kFormats.begin() + 1, kFormats.end(), ", ")));
 }
@@ -99,7 +99,7 @@ void run(Common& common, Flags flags) {
       as_usage([&] { return causal::parse_intervention(flags.set, graph); });
   if (!flags.out.empty()) {
     const std::filesystem::path out = flags.out;
-    if (out.extension() == ".svg") {
+    if (io::ending_of(flags.out) == ".svg") {
       io::atomic_write(out, draw_graph(graph, intervention));
     } else {
       if (!intervention.empty())

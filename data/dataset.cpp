@@ -17,6 +17,7 @@
 #include "data/pendulum.h"
 #include "data/splits.h"
 #include "data/tar_shards.h"
+#include "engine/io/ending.h"
 #include "engine/io/file.h"
 #include "engine/parallel.h"
 #include "kernels/error.h"
@@ -98,12 +99,14 @@ Sets load_sources(const std::string& spec, std::span<const Split> splits, uint64
     return each(splits, [&](Split split) { return load_npz(file, split, range); });
   };
   if (fs::exists(path, ignored)) {
-    require(path.extension() == ".npz", "{} is not a data set: give {}", io::show(spec), kSources);
+    require(io::ending_of(spec) == ".npz", "{} is not a data set: give {}", io::show(spec),
+            kSources);
     return npz(path, "");
   }
-  const std::string option = ".npz:range=";
-  if (const size_t at = spec.rfind(option); at != std::string::npos)
-    return npz(spec.substr(0, at + 4), spec.substr(at + option.size()));
+  constexpr std::string_view kRange = ":range=";
+  if (const size_t at = spec.rfind(kRange);
+      at != std::string::npos && io::ending_of(spec.substr(0, at)) == ".npz")
+    return npz(spec.substr(0, at), spec.substr(at + kRange.size()));
   if (const size_t at = spec.rfind(':'); at != std::string::npos)
     if (const fs::path folder = spec.substr(0, at); fs::is_directory(folder, ignored)) {
       Sets sets = load_folder(folder, splits, std::string_view(spec).substr(at + 1));

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "data/table.h"
+#include "engine/io/ending.h"
 #include "engine/io/file.h"
 #include "engine/io/idx.h"
 #include "kernels/error.h"
@@ -15,7 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 
 bool remove_suffix(std::string& text, std::string_view suffix) {
-  if (!text.ends_with(suffix)) return false;
+  if (!io::lower_case(text).ends_with(suffix)) return false;
   text.resize(text.size() - suffix.size());
   return true;
 }

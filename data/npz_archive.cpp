@@ -8,6 +8,7 @@
 #include <set>
 
 #include "data/attribute_column.h"
+#include "engine/io/ending.h"
 #include "engine/io/file.h"
 #include "engine/io/npz.h"
 #include "kernels/error.h"
@@ -26,16 +27,10 @@ struct Names {
   std::optional<std::string> images, labels;
 };
 
-std::string lower(std::string text) {
-  std::ranges::transform(text, text.begin(),
-                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return text;
-}
-
 std::optional<std::string> first_of(const std::vector<std::string>& names,
                                     const std::vector<std::string>& sought) {
   for (const std::string& name : sought)
-    if (const auto found = std::ranges::find(names, name, lower); found != names.end())
+    if (const auto found = std::ranges::find(names, name, io::lower_case); found != names.end())
       return *found;
   return {};
 }
@@ -218,7 +213,7 @@ std::vector<Further> further_arrays(const std::vector<std::string>& names, const
   std::vector<Further> found;
   for (const std::string& name : names) {
     if (name == own.images || name == own.labels) continue;
-    const std::string text = lower(name), s(split);
+    const std::string text = io::lower_case(name), s(split);
     if (s.empty())
       found.push_back({name, name});
     else if (text.starts_with(s + "_"))

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "engine/io/ending.h"
 #include "engine/io/file.h"
 #include "engine/io/npz.h"
 #include "kernels/error.h"
@@ -130,8 +131,10 @@ std::vector<int64_t> Table::complete_rows() const {
 }
 
 Table read_table(const std::filesystem::path& path, std::span<const Attribute> wanted) {
-  if (path.extension() == ".csv") return to_table(read_csv(path), wanted, io::show(path));
-  require(path.extension() == ".npz", "{} is not a table: give a .csv or an .npz", io::show(path));
+  if (io::ending_of(path.native()) == ".csv")
+    return to_table(read_csv(path), wanted, io::show(path));
+  require(io::ending_of(path.native()) == ".npz", "{} is not a table: give a .csv or an .npz",
+          io::show(path));
   Table table;
   for (const Attribute& attribute : wanted) {
     const std::string where = fmt::format("{}, array {}", io::show(path), io::show(attribute.name));
@@ -145,8 +148,9 @@ Table read_table(const std::filesystem::path& path, std::span<const Attribute> w
 }
 
 void write_table(const std::filesystem::path& path, const Table& table) {
-  if (path.extension() == ".csv") return io::atomic_write(path, to_csv(table));
-  require(path.extension() == ".npz", "{} is not a table: give a .csv or an .npz", io::show(path));
+  if (io::ending_of(path.native()) == ".csv") return io::atomic_write(path, to_csv(table));
+  require(io::ending_of(path.native()) == ".npz", "{} is not a table: give a .csv or an .npz",
+          io::show(path));
   io::NpyArrays arrays;
   for (const auto& [attribute, values] : table.columns()) {
     const Shape shape =

@@ -11,6 +11,7 @@
 #include "data/listing.h"
 #include "data/options.h"
 #include "data/progress.h"
+#include "engine/io/ending.h"
 #include "engine/io/json.h"
 #include "engine/io/picture_file.h"
 #include "engine/io/tar.h"
@@ -152,7 +153,8 @@ class Samples {
       finish();
       key_ = key;
     }
-    const std::string_view ending = dot == std::string_view::npos ? "" : path.substr(dot);
+    const std::string ending =
+        io::lower_case(dot == std::string_view::npos ? "" : path.substr(dot));
     if (io::names_picture(ending) && ending.rfind('.') == 0) {  // "a.seg.png" is something else
       if (picture_)
         fail("{}: sample {} has two pictures, {} and {}", show(shards_[shard_]), show(key),
@@ -211,7 +213,7 @@ class Samples {
 };
 
 bool ends_in_tar(const fs::path& path) {
-  return path.extension() == ".tar" && !path.filename().string().starts_with('.');
+  return io::ending_of(path.native()) == ".tar" && !path.filename().string().starts_with('.');
 }
 
 std::vector<fs::path> tars_in(const fs::path& folder) {

@@ -4,6 +4,7 @@
 
 #include "causal/formats/bif.h"
 #include "causal/formats/dot.h"
+#include "engine/io/ending.h"
 #include "engine/io/file.h"
 #include "kernels/error.h"
 
@@ -48,13 +49,13 @@ GraphFile parse_graph(std::string_view text, std::string_view ending, std::strin
 GraphFile read_graph(const std::filesystem::path& path) {
   const io::Bytes bytes = io::read_file(path, kGraphLimit);
   GraphFile file = parse_graph({reinterpret_cast<const char*>(bytes.data()), bytes.size()},
-                               path.extension().string(), io::show(path));
+                               io::ending_of(path.native()), io::show(path));
   file.graph = file.graph.in_folder(std::filesystem::absolute(path).parent_path());
   return file;
 }
 
 std::vector<std::string> write_graph(const std::filesystem::path& path, const Graph& graph) {
-  const std::string ending = path.extension().string();
+  const std::string ending = io::ending_of(path.native());
   std::vector<std::string> notes;
   std::string text;
   if (ending == ".toml") {

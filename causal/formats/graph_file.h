@@ -16,8 +16,9 @@ struct GraphFile {
   std::vector<std::string> notes = {};  // what a person should know about how it was read
 };
 
-// By its ending: .toml (below), .json, .bif (bif.h), .dot, .gv or .txt (dot.h: DOT or DAGitty).
-// Throws Error naming the file (`where`), the line where there is one, and what is wrong.
+// By its ending, in small letters: .toml (below), .json, .bif (bif.h), .dot, .gv or .txt (dot.h:
+// DOT or DAGitty). Throws Error naming the file (`where`), the line where there is one, and what is
+// wrong.
 GraphFile parse_graph(std::string_view text, std::string_view ending, std::string_view where);
 // Mechanisms name further files from this one's folder.
 GraphFile read_graph(const std::filesystem::path& path);

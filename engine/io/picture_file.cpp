@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "engine/io/ending.h"
 #include "engine/io/file.h"
 #include "engine/io/jpeg.h"
 #include "engine/io/webp.h"
@@ -16,13 +17,8 @@ constexpr uint64_t kFileLimit = uint64_t{1} << 28;
 }  // namespace
 
 bool names_picture(std::string_view name) {
-  const size_t dot = name.rfind('.');
-  if (dot == std::string_view::npos) return false;
-  std::string ending(name.substr(dot + 1));
-  std::ranges::transform(ending, ending.begin(),
-                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  constexpr std::array kEndings{"png", "jpg", "jpeg", "webp"};
-  return std::ranges::find(kEndings, ending) != kEndings.end();
+  constexpr std::array kEndings{".png", ".jpg", ".jpeg", ".webp"};
+  return std::ranges::find(kEndings, ending_of(name)) != kEndings.end();
 }
 
 Picture decode_picture(std::span<const uint8_t> file, std::string_view where) {

@@ -9,7 +9,7 @@
 
 namespace diffscm::io {
 
-// Whether a name ends as a picture's does: .png, .jpg, .jpeg, .webp in any case.
+// Whether a name ends as a picture's does: .png, .jpg, .jpeg, .webp.
 bool names_picture(std::string_view name);
 
 // In which format is decided by the first bytes: names lie. Throws Error naming `where`.

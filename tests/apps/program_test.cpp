@@ -60,6 +60,23 @@ TEST(Information, InspectDescribesModelsArchivesRunsAndData) {
   EXPECT_NE(text.out.find("kind: unet"), std::string::npos) << text.out;
 }
 
+TEST(Program, EndingsMayBeInCapitals) {
+  const fs::path folder = fresh();
+  fs::create_directory(folder);
+  fs::copy_file(world().data(), folder / "DATA.NPZ");
+  fs::copy_file(world().unet() + "/model.safetensors", folder / "MODEL.SAFETENSORS");
+  testing::put(folder / "ROWS.CSV", "age,vaccinated,flu\n27,1,0\n");
+  expect_success(diffscm({"inspect", folder / "DATA.NPZ"}));
+  expect_success(diffscm({"inspect", folder / "MODEL.SAFETENSORS"}));
+  expect_success(diffscm({"export", folder / "MODEL.SAFETENSORS", "--out", folder / "MODEL.PT"}));
+  expect_success(
+      diffscm({"abduct", "--model", folder / "MODEL.SAFETENSORS", "--data", folder / "DATA.NPZ",
+               "--index", "0:2", "--steps", "2", "--out", fresh(), "--quiet"}));
+  expect_success(diffscm({"scm", "show", "flu", "--out", folder / "FLU.SVG"}));
+  expect_success(diffscm({"scm", "query", "flu", "--of", "flu=1", "--observed", folder / "ROWS.CSV",
+                          "--do", "vaccinated=0", "--out", folder / "ANSWERS.CSV"}));
+}
+
 // scripts/demo.sh asks so whether MNIST is there.
 TEST(Information, InspectMnistIsOfTheDataThoughAPresetHasItsName) {
   const testing::Variable data("DIFFSCM_DATA", (world() / "absent").string());

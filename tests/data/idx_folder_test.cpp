@@ -62,6 +62,12 @@ TEST(IdxFolder, other_names_are_found) {
   EXPECT_EQ(find_idx_files(folder.path()).size(), 2u);
 }
 
+TEST(IdxFolder, names_may_be_in_capitals) {
+  const TemporaryFolder folder;
+  put_idx(folder / "TRAIN-IMAGES-IDX3-UBYTE.GZ", folder / "TRAIN-LABELS-IDX1-UBYTE.GZ", "\x01");
+  EXPECT_EQ(load_dataset(folder.path(), Split::train).labels, Index{1});
+}
+
 TEST(IdxFolder, what_is_missing_for_testing_is_known_in_training) {
   const TemporaryFolder folder;
   put_idx(folder / "train-images-idx3-ubyte", folder / "train-labels-idx1-ubyte",

@@ -62,6 +62,17 @@ TEST(NpzDataset, splits_share_their_classes) {
                R"(no array train_images or x_train; its arrays are "test_images")");
 }
 
+TEST(NpzDataset, the_ending_may_be_in_capitals) {
+  const TemporaryFolder folder;
+  const std::string path = folder / "TOY.NPZ";
+  io::write_npz(path, {{"images", NpyArray::from(std::vector<float>{0, 255}, {2, 1, 1})}});
+  const Dataset set = load_dataset(path + ":range=0,255", Split::train);
+  EXPECT_EQ(set.name, "TOY");
+  EXPECT_EQ(set.pixels, (std::vector<float>{-1, 1}));
+  io::write_npz(path, {{"images", NpyArray::from(std::vector<uint8_t>{255}, {1, 1, 1})}});
+  EXPECT_EQ(load_dataset(path, Split::train).pixels, std::vector<float>{1});
+}
+
 TEST(NpzDataset, names_of_keras_and_of_capitals) {
   const TemporaryFolder folder;
   const std::string path = folder / "toy.npz";

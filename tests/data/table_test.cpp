@@ -68,7 +68,7 @@ TEST(Table, goes_through_files_unchanged) {
   EXPECT_EQ(to_csv(table),
             "pet,age\ncat,0.1\n\"dog, \"\"wet\"\"\",\n\"dog, \"\"wet\"\"\",1e-300\n");
   const TemporaryFolder folder;
-  for (const char* name : {"t.csv", "t.npz"}) {
+  for (const char* name : {"t.csv", "t.npz", "T.CSV", "T.Npz"}) {
     write_table(folder / name, table);
     const Table again = read_table(folder / name, kWanted);
     for (int64_t row = 0; row < 3; ++row)

@@ -75,6 +75,15 @@ TEST_F(Shards, samples_are_members_of_one_key) {
   EXPECT_EQ(load("cats-001.tar").size(), 1);
 }
 
+TEST_F(Shards, endings_may_be_in_capitals) {
+  write("CATS.TAR", {{"A.JPG", jpeg(0)}, {"A.CLS", "1"}, {"A.JSON", R"({"age": 3})"}});
+  for (const char* spec : {"CATS.TAR", "CATS.TAR:size=16", "."}) {
+    const Dataset set = load(spec);
+    EXPECT_EQ(set.labels, Index{1}) << spec;
+    EXPECT_EQ(set.attributes.at(1).name, "age") << spec;
+  }
+}
+
 TEST_F(Shards, folders_hold_splits) {
   write("w-train-0.tar", {{"a.jpg", jpeg(0)}, {"a.cls", "dog"}});
   write("w-train-1.tar", {{"b.jpg", jpeg(1)}, {"b.cls", "cat"}});

@@ -85,7 +85,10 @@ TEST(Dot, says_what_it_cannot_hold) {
   a.column = "A";
   EXPECT_EQ(write_graph(folder / "g.dot", Graph({a})),
             (Names{"DOT does not say which column a node has"}));
-  EXPECT_EQ(write_graph(folder / "g.toml", Graph({a})), Names{});
+  for (const char* name : {"g.toml", "G.TOML"}) {
+    EXPECT_EQ(write_graph(folder / name, Graph({a})), Names{});
+    EXPECT_EQ(read_graph(folder / name).graph[0].name(), a.name());
+  }
 }
 
 TEST(Dot, errors_name_the_line) {
