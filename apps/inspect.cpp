@@ -38,14 +38,14 @@ Json describe_safetensors(const fs::path& path) {
     const auto json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
     d["metadata"][key] = json.is_discarded() ? Json(text) : json;
   }
-  for (const auto& [name, tensor] : file.tensors) d["tensors"][name] = to_string(tensor.shape());
+  for (const auto& [name, tensor] : file.tensors) d["tensors"][name] = tensor.shape();
   return d;
 }
 
 Json describe_npz(const fs::path& path) {
   Json d = {{"path", path.string()}, {"format", "npz"}};
   for (const auto& [name, array] : io::npz_contents(path))
-    d["arrays"][name] = fmt::format("{} {}", name_of(array.type), to_string(array.shape));
+    d["arrays"][name] = {{"dtype", name_of(array.type)}, {"shape", array.shape}};
   return d;
 }
 
@@ -76,7 +76,7 @@ Json describe_dataset(Common& common, const std::string& spec) {
     say_notes(common, set);
     d[name_of(split)] = {
         {"images", set.size()},
-        {"shape", to_string({set.height, set.width, set.channels})},
+        {"shape", {set.height, set.width, set.channels}},
         {"kept", set.pixels.empty() ? "in files, decoded as they are needed" : "in memory"},
         {"classes", set.classes},
         {"images_per_class", counts}};
@@ -173,17 +173,33 @@ Json describe(Common& common, const std::string& what) {
       what);
 }
 
+bool is_shape(const Json& value) {
+  return value.is_array() && std::ranges::all_of(value, &Json::is_number_integer);
+}
+
+// Of an archive: {"dtype": "float32", "shape": [2, 3]}.
+bool is_array(const Json& value) {
+  return value.is_object() && value.contains("dtype") && value["dtype"].is_string() &&
+         value.contains("shape") && is_shape(value["shape"]);
+}
+
+std::string in_words(const std::string& key, const Json& value) {
+  const auto shape = [](const Json& j) { return to_string(j.get<Shape>()); };
+  if (is_array(value)) return value["dtype"].get<std::string>() + " " + shape(value["shape"]);
+  if (key == "shape" && is_shape(value)) return shape(value);
+  return value.is_string() ? value.get<std::string>() : io::dump(value);
+}
+
 // One "key: value" line per leaf, indented; long lists of tensors are left to --json.
 void print(const Json& json, int indent) {
   for (const auto& [key, value] : json.items()) {
     if (value.is_object() && key == "tensors") {
       fmt::print("{:{}}{}: {} (names and shapes with --json)\n", "", indent, key, value.size());
-    } else if (value.is_object() && key != "images_per_class") {
+    } else if (value.is_object() && key != "images_per_class" && !is_array(value)) {
       fmt::print("{:{}}{}:\n", "", indent, key);
       print(value, indent + 2);
     } else {
-      fmt::print("{:{}}{}: {}\n", "", indent, key,
-                 value.is_string() ? value.get<std::string>() : io::dump(value));
+      fmt::print("{:{}}{}: {}\n", "", indent, key, in_words(key, value));
     }
   }
 }

@@ -37,7 +37,7 @@ TEST(Information, InspectDescribesModelsArchivesRunsAndData) {
   EXPECT_EQ(m["metadata"]["kind"], "unet");
   EXPECT_EQ(m["metadata"]["config"]["model_channels"], 32);
   EXPECT_EQ(m["sha256"], io::sha256_of_file(world().unet() + "/model.safetensors"));
-  EXPECT_EQ(m["tensors"]["out.2.weight"], "[1, 32, 3, 3]");
+  EXPECT_EQ(m["tensors"]["out.2.weight"], (json{1, 32, 3, 3}));
 
   const Result memory = diffscm({"inspect", "adm-256-unconditional", "--memory", "--device", "cuda",
                                  "--precision", "bf16", "--json"});
@@ -48,7 +48,10 @@ TEST(Information, InspectDescribesModelsArchivesRunsAndData) {
   EXPECT_GT(needs["training_mib"], needs["training_recompute_mib"]);
   const Result npz = diffscm({"inspect", world().data(), "--json"});
   expect_success(npz);
-  EXPECT_EQ(json::parse(npz.out)["arrays"]["images"], "float32 [12, 8, 8, 1]");
+  EXPECT_EQ(json::parse(npz.out)["arrays"]["images"],
+            (json{{"dtype", "float32"}, {"shape", {12, 8, 8, 1}}}));
+  EXPECT_NE(diffscm({"inspect", world().data()}).out.find("\n  images: float32 [12, 8, 8, 1]\n"),
+            std::string::npos);
 
   const Result run = diffscm({"inspect", world().classifier(), "--json"});
   expect_success(run);
