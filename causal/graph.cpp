@@ -7,6 +7,7 @@
 #include <numeric>
 #include <set>
 
+#include "causal/file_name.h"
 #include "engine/io/file.h"
 #include "kernels/error.h"
 
@@ -28,6 +29,12 @@ void check(const Node& node) {
           node.line > 0 ? fmt::format("line {}: ", node.line) : "");
   for (const std::string* text : {&node.name(), &node.column})
     require(io::is_utf8(*text), "{}: {} is not UTF-8", where(node), io::show(*text));
+  const size_t length = file_name(node.name()).size();
+  require(
+      length <= kMaxFileName,
+      "{}: its name takes {} characters as a file's, the limit is {} (all but letters, digits, _ "
+      "- . take three a byte)",
+      where(node), length, kMaxFileName);
   const bool discrete = node.kind == NodeKind::binary || node.kind == NodeKind::categorical;
   require(discrete == a.is_category(), "{} is {}, it {} states", where(node), name_of(node.kind),
           discrete ? "needs" : "cannot have");

@@ -45,8 +45,9 @@ struct Node {
 // they were given. Nodes are referred to by their place in it.
 class Graph {
  public:
-  // Throws Error naming the line and the node: no node or no name, a name twice, an unknown parent,
-  // a parent twice, a cycle, states or ranges that do not fit the kind, a column twice.
+  // Throws Error naming the line and the node: no node or no name, one longer than kMaxFileName as
+  // a file_name(), a name twice, an unknown parent, a parent twice, a cycle, states or ranges that
+  // do not fit the kind, a column twice.
   explicit Graph(std::vector<Node> nodes, std::string name = {});
 
   // With MechanismSpec::folder of all nodes.

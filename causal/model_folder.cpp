@@ -1,7 +1,6 @@
 #include "causal/model_folder.h"
 
-#include <cctype>
-
+#include "causal/file_name.h"
 #include "causal/formats/graph_file.h"
 #include "engine/io/file.h"
 #include "kernels/error.h"
@@ -29,15 +28,7 @@ StructuralCausalModel read_folder(const fs::path& folder) {
 }  // namespace
 
 fs::path mechanism_path(const fs::path& folder, const std::string& node) {
-  std::string name;
-  for (const char c : node) {
-    const auto byte = static_cast<unsigned char>(c);
-    // A dot may not come first: the node .. is no folder.
-    const bool plain =
-        byte < 0x80 && (std::isalnum(byte) || c == '_' || c == '-' || (c == '.' && !name.empty()));
-    name += plain ? std::string(1, c) : fmt::format("%{:02X}", byte);
-  }
-  return folder / "mechanisms" / (name + ".safetensors");
+  return folder / "mechanisms" / (file_name(node) + ".safetensors");
 }
 
 void write_graph_of_model(const fs::path& folder, const Graph& graph) {

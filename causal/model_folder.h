@@ -9,8 +9,7 @@
 
 namespace diffscm::causal {
 
-// FOLDER/graph.json and FOLDER/mechanisms/NODE.safetensors, one per node; bytes of the name other
-// than letters, digits, _ - . are %XX.
+// FOLDER/graph.json and FOLDER/mechanisms/NODE.safetensors, one per node, by its file_name().
 std::filesystem::path mechanism_path(const std::filesystem::path& folder, const std::string& node);
 
 // Atomic; the folder must exist.

@@ -31,6 +31,10 @@ TEST(Graph, refuses_what_is_no_dag_and_names_it) {
   expect_error(make({number("x"), number("a", {"x", "c"}), number("b", {"a"}), number("c", {"b"}),
                      number("y", {"c"})}),
                R"(cycle: "a" -> "b" -> "c" -> "a")");
+  const std::string longest(200, 'a');
+  EXPECT_EQ(Graph({number(longest)}).size(), 1u);
+  expect_error(make({number(longest + "a")}), "takes 201 characters as a file's, the limit is 200");
+  expect_error(make({number(longest.substr(2) + "\xc3\xa9")}), "takes 204 characters");
   Node late = number("a", {"z"});
   late.line = 7;
   expect_error(make({late}), "line 7: node");
