@@ -5,6 +5,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <optional>
 #include <set>
 
 #include "engine/io/file.h"
@@ -42,6 +43,36 @@ std::string range_in_words(const Attribute& a) {
 
 bool is_label(std::string_view name) {
   return name == "class" || name == "label";
+}
+
+// Of NAME in "NAME=..", the longest that is known; 0: none is.
+size_t name_length(std::string_view text, std::span<const Attribute> attributes) {
+  size_t length = 0;
+  for (const Attribute& a : attributes)
+    if (a.name.size() > length && text.starts_with(a.name) &&
+        text.substr(a.name.size()).starts_with('='))
+      length = a.name.size();
+  return length;
+}
+
+// Of VALUE in "VALUE" or "VALUE,NAME=..": the longest of the states, which may hold commas and "=";
+// else up to where the next name could begin.
+size_t value_length(std::string_view text, const Attribute& attribute,
+                    std::span<const Attribute> attributes) {
+  const auto ends_at = [&](size_t at) { return at == text.size() || text[at] == ','; };
+  std::optional<size_t> length;
+  for (const std::string& state : attribute.states)
+    if (text.starts_with(state) && ends_at(state.size()) && state.size() >= length.value_or(0))
+      length = state.size();
+  if (length) return *length;
+  for (size_t comma = text.find(','); comma != std::string_view::npos;
+       comma = text.find(',', comma + 1)) {
+    const std::string_view next = text.substr(comma + 1);
+    if (name_length(next, attributes) > 0 ||
+        next.substr(0, next.find(',')).find('=') != std::string_view::npos)
+      return comma;
+  }
+  return text.size();
 }
 
 }  // namespace
@@ -121,21 +152,16 @@ const Attribute& find_attribute(std::span<const Attribute> attributes, std::stri
 Assignment parse_assignment(std::string_view text, std::span<const Attribute> attributes) {
   Assignment assignment;
   for (std::string_view rest = text;;) {
-    // A state's name may hold a comma: a part ends where the next "name=" begins.
-    size_t comma = rest.find(',');
-    while (comma != std::string_view::npos &&
-           rest.substr(comma + 1, rest.find(',', comma + 1) - comma - 1).find('=') ==
-               std::string_view::npos)
-      comma = rest.find(',', comma + 1);
-    const std::string_view part = rest.substr(0, comma);
-    const size_t equals = part.find('=');
+    const size_t known = name_length(rest, attributes), equals = known > 0 ? known : rest.find('=');
     require(equals != std::string_view::npos && equals > 0, "{} is not NAME=VALUE, as in {}",
-            io::show(part), attributes.empty() ? "digit=5" : attributes[0].name + "=VALUE");
-    const Attribute& attribute = find_attribute(attributes, part.substr(0, equals));
-    require(assignment.emplace(attribute.name, attribute.parse(part.substr(equals + 1))).second,
+            io::show(rest), attributes.empty() ? "digit=5" : attributes[0].name + "=VALUE");
+    const Attribute& attribute = find_attribute(attributes, rest.substr(0, equals));
+    rest.remove_prefix(equals + 1);
+    const size_t end = value_length(rest, attribute, attributes);
+    require(assignment.emplace(attribute.name, attribute.parse(rest.substr(0, end))).second,
             "{} sets {} twice", io::show(text), attribute.name);
-    if (comma == std::string_view::npos) return assignment;
-    rest.remove_prefix(comma + 1);
+    if (end == rest.size()) return assignment;
+    rest.remove_prefix(end + 1);
   }
 }
 

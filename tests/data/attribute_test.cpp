@@ -66,6 +66,22 @@ TEST(Assignment, is_read_and_shown) {
   EXPECT_EQ(show({{"unheard", 1}}, kBoth), "unheard=1");
 }
 
+// Columns and classes of other people's tables.
+TEST(Assignment, names_and_states_may_hold_commas_and_equals_signs) {
+  const std::vector<Attribute> all = {{.name = "size, cm"},
+                                      {.name = "a=b"},
+                                      {.name = "kind", .states = {"x", "x, n=3", "x,size, cm=1"}}};
+  EXPECT_EQ(parse_assignment("kind=x, n=3", all), (Assignment{{"kind", 1}}));
+  EXPECT_EQ(parse_assignment("kind=x,size, cm=2", all), (Assignment{{"kind", 0}, {"size, cm", 2}}));
+  EXPECT_EQ(parse_assignment("a=b=1,size, cm=2,kind=x, n=3", all),
+            (Assignment{{"a=b", 1}, {"kind", 1}, {"size, cm", 2}}));
+  for (double k = 0; k < 3; ++k)
+    EXPECT_EQ(parse_assignment(show({{"a=b", 7}, {"kind", k}, {"size, cm", 2}}, all), all),
+              (Assignment{{"a=b", 7}, {"kind", k}, {"size, cm", 2}}));
+  expect_error([&] { parse_assignment("kind=y,size, cm=2", all); }, R"(kind "y" is unknown)");
+  expect_error([&] { parse_assignment("size, cm=1,2,kind=x", all); }, R"(size, cm is "1,2")");
+}
+
 TEST(Assignment, refusals_name_the_part) {
   for (const char* text : {"", "animal", "=cat", "animal=cat,", "5"})
     expect_error([&] { parse_assignment(text, kBoth); }, "");
