@@ -181,7 +181,9 @@ void train_classifier(Common& common, ClassifierFlags flags) {
   const NoisyBatches batches(data.train, schedule, options.batch, options.seed, common.target(),
                              augmentation_of(train, "train.classifier", data.train));
   std::optional<GradientMatching> matching;
-  if (match > 0) matching.emplace(*model, data.train.label_attribute().name, match, options.seed);
+  if (match > 0)
+    matching.emplace(*model, data.train.label_attribute().name, match, options.seed,
+                     options.at_a_time());
   train_model<Classifier>(
       common, flags, "classifier", config, classifier_config, data.train, options,
       [&](Classifier& classifier, int64_t step) {
@@ -214,7 +216,7 @@ void train_classifier(Common& common, ClassifierFlags flags) {
           for (const Trial& t : trials) index.push_back(t.index);
           const auto agreement =
               gradient_agreement(AntiCausalPredictor(flags.out, *model), *model, data.test, index,
-                                 states_of(trials).target, common.seed);
+                                 states_of(trials).target, common.seed, options.at_a_time());
           common.console.say(fmt::format("agreement with {}, {} test images:\n{}", flags.model,
                                          index.size(), to_table(agreement)));
           result["agreement_by_noise_level"] = to_json(agreement);

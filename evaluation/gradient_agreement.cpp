@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "diffusion/batch.h"
+#include "diffusion/in_parts.h"
 #include "evaluation/noise_level_accuracy.h"
 #include "training/noisy_batches.h"
 
@@ -48,15 +49,20 @@ bool knows_labels(const DiffusionModel& model, const data::Dataset& dataset) {
                      [&](const Condition& c) { return c.name == label; });
 }
 
-std::vector<GradientAgreement> gradient_agreement(
-    const AntiCausalPredictor& predictor, const DiffusionModel& model, const data::Dataset& dataset,
-    const std::vector<int64_t>& index, const std::vector<int64_t>& classes, uint64_t seed) {
+std::vector<GradientAgreement> gradient_agreement(const AntiCausalPredictor& predictor,
+                                                  const DiffusionModel& model,
+                                                  const data::Dataset& dataset,
+                                                  const std::vector<int64_t>& index,
+                                                  const std::vector<int64_t>& classes,
+                                                  uint64_t seed, int64_t batch) {
   const std::string& label = dataset.label_attribute().name;
   require(knows_labels(model, dataset), "{} cannot be told the '{}' of {}", model.info().path,
           label, dataset.name);
   std::vector<data::Assignment> parents;
   for (const int64_t c : classes) parents.push_back({{label, static_cast<double>(c)}});
-  return gradient_agreement(predictor.gradient(classes), model.epsilon(), model.epsilon(parents),
+  return gradient_agreement(in_parts(predictor.gradient(classes), batch),
+                            in_parts(model.epsilon(), batch),
+                            in_parts(model.epsilon(parents), batch),
                             dataset.images(index).to(model.target()), index, model.schedule(),
                             /*levels=*/11, seed);
 }

@@ -35,11 +35,14 @@ std::vector<GradientAgreement> gradient_agreement(const GuidanceGradient& classi
                                                   uint64_t seed);
 
 // Of a predictor of the data set's labels and a model that can be told them (knows_labels()), for
-// images `index` asked to be of these classes, at 11 levels.
+// images `index` asked to be of these classes, at 11 levels; networks see `batch` images at a time.
 bool knows_labels(const DiffusionModel& model, const data::Dataset& dataset);
-std::vector<GradientAgreement> gradient_agreement(
-    const AntiCausalPredictor& predictor, const DiffusionModel& model, const data::Dataset& dataset,
-    const std::vector<int64_t>& index, const std::vector<int64_t>& classes, uint64_t seed);
+std::vector<GradientAgreement> gradient_agreement(const AntiCausalPredictor& predictor,
+                                                  const DiffusionModel& model,
+                                                  const data::Dataset& dataset,
+                                                  const std::vector<int64_t>& index,
+                                                  const std::vector<int64_t>& classes,
+                                                  uint64_t seed, int64_t batch = 100);
 
 // A list, one object per level: timestep, alpha_bar, and of cosine and ratio mean and half_width.
 nlohmann::ordered_json to_json(const std::vector<GradientAgreement>& levels);

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "diffusion/batch.h"
+#include "diffusion/in_parts.h"
 #include "engine/random.h"
 
 namespace diffscm {
@@ -15,8 +16,8 @@ constexpr double kStep = 0.1;  // c: a tenth of the mismatch, which is of the si
 }  // namespace
 
 GradientMatching::GradientMatching(const DiffusionModel& teacher, const std::string& label,
-                                   double weight, uint64_t seed)
-    : teacher_(teacher), weight_(weight), seed_(seed) {
+                                   double weight, uint64_t seed, int64_t at_a_time)
+    : teacher_(teacher), weight_(weight), seed_(seed), at_a_time_(at_a_time) {
   const auto& known = teacher.conditions();
   const auto at =
       std::find_if(known.begin(), known.end(), [&](const Condition& c) { return c.name == label; });
@@ -46,9 +47,13 @@ TrainingBatch GradientMatching::batch(Classifier& classifier, const NoisyBatch& 
   }
   const Tensor label = Tensor::from(wanted, {n}, target);
 
-  const Tensor g = frozen_->log_p_gradient(b.x_t, b.t, label);
+  const auto log_p_gradient = [&](const Tensor& x, const Tensor& t,
+                                  const GuidanceGradient::Bound& bound) {
+    return frozen_->log_p_gradient(x, t, bound[0]);
+  };
+  const Tensor g = in_parts({log_p_gradient, {label}}, at_a_time_)(b.x_t, b.t);
   const NoGrad no_grad;
-  const EpsilonModel eps = teacher_.epsilon();
+  const EpsilonModel eps = in_parts(teacher_.epsilon(), at_a_time_);
   const Tensor unconditional = eps(b.x_t, b.t);
   const Tensor conditional = eps(b.x_t, b.t, {condition_features(conditions, told, target)});
 

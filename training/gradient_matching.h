@@ -4,6 +4,8 @@
 //   v = grad log p(target | x_t) = (eps(x_t, t) - eps(x_t, t | target)) / sqrt(1 - alpha_bar_t).
 #pragma once
 
+#include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
 
@@ -22,9 +24,10 @@ namespace diffscm {
 // cross-entropy is the mean of that at the same two points, next to x_t.
 class GradientMatching {
  public:
-  // Of the parent `label`. Throws Error when the teacher cannot be told it.
+  // Of the parent `label`; networks are asked about `at_a_time` images. Throws Error when the
+  // teacher cannot be told it.
   GradientMatching(const DiffusionModel& teacher, const std::string& label, double weight,
-                   uint64_t seed);
+                   uint64_t seed, int64_t at_a_time = std::numeric_limits<int64_t>::max());
 
   // {x_t + c r, x_t - c r, t, label, target, what completes the loss's value [N]}, of the
   // classifier's present weights, which may be those being trained.
@@ -38,6 +41,7 @@ class GradientMatching {
   size_t condition_;  // of the label, among the teacher's
   double weight_;
   uint64_t seed_;
+  int64_t at_a_time_;
   std::unique_ptr<Classifier> frozen_;  // shares the weights, wants no gradient of them
 };
 

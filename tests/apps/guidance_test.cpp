@@ -161,6 +161,13 @@ TEST(TrainClassifier, ReportsWhetherItGuidesAsAConditionalModelDoes) {
   const json evaluation = read_json(out + "/evaluation.json");
   ASSERT_EQ(evaluation["agreement_by_noise_level"].size(), 11u);
   EXPECT_GT(evaluation["agreement_by_noise_level"][5]["ratio"]["mean"].get<double>(), 0);
+  // In the memory of few images, the U-Net's too.
+  const std::string parts = fresh();
+  expect_success(diffscm(train("classifier", parts) + one_step +
+                         Arguments{"--model", conditional_unet(), "--micro-batch", "5"}));
+  EXPECT_NEAR(read_json(parts + "/evaluation.json")["agreement_by_noise_level"][5]["ratio"]["mean"]
+                  .get<double>(),
+              evaluation["agreement_by_noise_level"][5]["ratio"]["mean"].get<double>(), 1e-4);
   // Matching its gradients, another loss is minimised.
   const std::string matched = fresh();
   expect_success(

@@ -130,6 +130,19 @@ TEST_F(GradientMatchingTest, TheDifferenceGivesTheDerivativeOfTheMismatch) {
   EXPECT_NEAR(measured, length, 0.03 * length);
 }
 
+// What the networks are asked at a time is what memory allows, and changes nothing.
+TEST_F(GradientMatchingTest, ABatchMayBeMadeInParts) {
+  Classifier classifier = tiny_classifier();
+  const TrainingBatch whole =
+                          GradientMatching(teacher_, "digit", 1, 5).batch(classifier, images_, 0),
+                      parts = GradientMatching(teacher_, "digit", 1, 5, /*at_a_time=*/2)
+                                  .batch(classifier, images_, 0);
+  for (const size_t tensor : {0, 1, 5}) {
+    const std::vector<float> a = whole[tensor].to_vector(), b = parts[tensor].to_vector();
+    for (size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i], b[i], 1e-4) << tensor;
+  }
+}
+
 TEST_F(GradientMatchingTest, ATeacherMustKnowTheClass) {
   EXPECT_THROW(GradientMatching(tiny_teacher("height"), "digit", 1, 0), Error);
 }
