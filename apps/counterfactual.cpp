@@ -160,6 +160,15 @@ Json or_null(const std::optional<T>& value) {
   return value ? Json(*value) : Json();
 }
 
+// Above its images: the name of the class, or as much of it as leaves the picture readable.
+std::string heading(const Outcome& o, const data::Dataset& dataset) {
+  constexpr size_t kLongest = 16;
+  if (o.label < 0) return fmt::format("#{}", o.index);
+  std::string name = dataset.label_attribute().show(static_cast<double>(o.label));
+  if (name.size() > kLongest) name.replace(kLongest - 2, std::string::npos, "..");
+  return name;
+}
+
 void write_images(const Flags& flags, const Query& query, const Images& images,
                   const std::vector<Outcome>& outcomes) {
   const Tensor factual = concatenate(images.factual);
@@ -189,7 +198,7 @@ void write_images(const Flags& flags, const Query& query, const Images& images,
   for (const double s : flags.options.scales) rows.push_back({fmt::format("s={:g}", s), {}});
   for (int64_t i = 0; i < shown; ++i) {
     const Outcome& o = outcomes[static_cast<size_t>(i)];
-    grid.columns.push_back(o.label >= 0 ? fmt::format("{}", o.label) : fmt::format("#{}", o.index));
+    grid.columns.push_back(heading(o, query.selection.dataset));
     rows[0].images.push_back(io::grid_image(factual, i));
     rows[1].images.push_back(io::grid_image(reconstruction[0], i));
     for (size_t s = 0; s < by_scale.size(); ++s)

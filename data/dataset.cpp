@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "data/celeba.h"
+#include "data/class_names.h"
 #include "data/digits.h"
 #include "data/faces.h"
 #include "data/idx_folder.h"
@@ -33,9 +34,17 @@ std::string name_of_source(const fs::path& path) {
   return (full.has_filename() ? full : full.parent_path()).filename().string();
 }
 
-// Tables lie beside Morpho-MNIST's files, and others in their layout: the labels are digits.
+// Tables lie beside Morpho-MNIST's files, and others in their layout: the labels are digits. Those
+// of other sets may have names.
 Dataset load_idx_set(const IdxFiles& files, const fs::path& folder, Split split) {
-  if (!files.table[0] && !files.table[1]) return load_idx(files, folder, split);
+  if (!files.table[0] && !files.table[1]) {
+    Dataset set = load_idx(files, folder, split);
+    const fs::path names =
+        folder / (files.prefix + (files.prefix.empty() ? "" : "-") + "classes.txt");
+    std::error_code ignored;
+    if (fs::exists(names, ignored)) name_classes(set.attributes[0], names);
+    return set;
+  }
   Dataset set = load_idx(files, folder, split, "digit", std::ssize(plausible_digits()));
   morpho::recognise(set, split);
   return set;

@@ -88,6 +88,26 @@ TEST(Sample, ClassesGoByTheNamesOfTheirFolders) {
   expect_failure(diffscm(ask + Arguments{"--do", "class=cow"}), 2, R"(give "cat" or "dog")");
 }
 
+// The same pictures, and the same answers as nothing guides, under two namings.
+TEST(Counterfactual, ItsPictureNamesTheClasses) {
+  const auto grid = [](const char* first, const char* second) {
+    const fs::path data = fresh();
+    for (const char* name : {first, second}) {
+      fs::create_directories(data / name);
+      io::write_png(data / name / "a.png",
+                    {kSide, kSide, 1, std::vector<uint8_t>(kSide * kSide, 100)});
+    }
+    const std::string classifier = fresh(), out = fresh();
+    expect_success(diffscm({"train", "classifier", "--preset", world().preset(), "--data", data,
+                            "--out", classifier, "--steps", "1", "--quiet"}));
+    expect_success(diffscm({"counterfactual", "--model", world().unet(), "--classifier", classifier,
+                            "--data", data, "--index", "0:2", "--scale", "0", "--do", "class=1",
+                            "--out", out, "--quiet"}));
+    return testing::get(out + "/grid.png");
+  };
+  EXPECT_TRUE(grid("0", "1") != grid("1", "a zebra with a name as long as this"));
+}
+
 TEST(Sample, BadInputIsOneLineAndLeavesNothing) {
   const auto refused = [&](const Arguments& a, int code, std::string_view part) {
     SCOPED_TRACE(part);

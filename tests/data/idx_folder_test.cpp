@@ -86,6 +86,24 @@ TEST(IdxFolder, what_is_missing_for_testing_is_known_in_training) {
   EXPECT_EQ(load_dataset(folder.path(), Split::test).size(), 1);
 }
 
+TEST(IdxFolder, classes_may_have_names) {
+  const TemporaryFolder folder;
+  put_idx(folder / "train-images-idx3-ubyte", folder / "train-labels-idx1-ubyte", "\x02\x01");
+  put_idx(folder / "b-train-images-idx3-ubyte", folder / "b-train-labels-idx1-ubyte", "\x01");
+  put(folder / "classes.txt", "shirt\ntrousers\nAnkle boot\n");
+  const Dataset set = load_dataset(folder.path(), Split::train);
+  EXPECT_EQ(set.label_attribute().states,
+            (std::vector<std::string>{"shirt", "trousers", "Ankle boot"}));
+  EXPECT_EQ(set.labels, (Index{2, 1}));
+  EXPECT_EQ(load_dataset(folder / "b", Split::train).label_attribute(),
+            numbered_category("class", 2));
+  put(folder / "b-classes.txt", "1 one\n0 none\n");
+  EXPECT_EQ(load_dataset(folder / "b", Split::train).label_attribute().states,
+            (std::vector<std::string>{"none", "one"}));
+  put(folder / "classes.txt", "shirt\n");
+  expect_error([&] { load_dataset(folder.path(), Split::train); }, "has 1 lines for 3 classes");
+}
+
 TEST(IdxFolder, classes_without_images_are_named) {
   const TemporaryFolder folder;
   put_idx(folder / "train-images-idx3-ubyte", folder / "train-labels-idx1-ubyte", "\x01\x02");
