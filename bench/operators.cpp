@@ -301,9 +301,9 @@ void add_typed(const std::string& suffix) {
                                                  {"_backward", Pass::backward}};
   for (const auto& [name, pass] : passes) {
     add("group_norm" + name + suffix, both(group_norm_cases(), adm_group_norm_cases()),
-        [pass](State& s, const GroupNormCase& k) { group_norm<T>(s, k, pass); });
+        [pass = pass](State& s, const GroupNormCase& k) { group_norm<T>(s, k, pass); });
     add("attention" + name + suffix, both(attention_cases(), adm_attention_cases()),
-        [pass](State& s, const AttentionCase& k) { attention<T>(s, k, pass); });
+        [pass = pass](State& s, const AttentionCase& k) { attention<T>(s, k, pass); });
   }
   add("matmul" + suffix, matmul_cases(), matmul<T>);
   add("silu" + suffix, size_cases(), silu<T>);
@@ -313,7 +313,7 @@ void add_typed(const std::string& suffix) {
       {"conv2d_backward_weight", Pass::backward_weight}};
   for (const auto& [name, pass] : conv_passes)
     add(name + suffix, both(timed_conv_cases(), adm_conv_cases()),
-        [pass](State& s, const ConvCase& k) { conv2d<T>(s, k, pass); });
+        [pass = pass](State& s, const ConvCase& k) { conv2d<T>(s, k, pass); });
 }
 
 // Takes "--NAME VALUE" or "--NAME=VALUE" out of the arguments; `value` if it is not there.

@@ -50,10 +50,10 @@ namespace {
 // register file; five small blocks with 102. The shared memory of an A100 has room for 384.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
 template <class S>
-constexpr int kBlocks = 384 / S::Tile::kThreads;
+[[maybe_unused]] constexpr int kBlocks = 384 / S::Tile::kThreads;
 #else
 template <class S>
-constexpr int kBlocks = S::Tile::kTilesM == 1 ? 5 : 512 / S::Tile::kThreads;
+[[maybe_unused]] constexpr int kBlocks = S::Tile::kTilesM == 1 ? 5 : 512 / S::Tile::kThreads;
 #endif
 
 // What is added in the end is on its way meanwhile.
