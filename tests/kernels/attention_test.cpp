@@ -31,10 +31,8 @@ struct AttentionRun {
         lse(d.output(k.n * k.heads * k.queries)) {
     args = {k.n, k.tokens, k.queries, k.channels, k.heads, k.layout, qkv, out, lse};
   }
-  void forward() { pick<T>(d.table.attention, d.table.attention_bf16)(args); }
-  void backward() {
-    pick<T>(d.table.attention_backward, d.table.attention_backward_bf16)({args, dout, dqkv});
-  }
+  void forward() { d.table.of(args)(args); }
+  void backward() { d.table.of(BasicAttentionBackwardArgs<T>{})({args, dout, dqkv}); }
 };
 
 reference::Attention in_double(const AttentionCase& k, const Doubles& qkv) {
@@ -133,14 +131,14 @@ TYPED_TARGET_TEST(Attention, RejectsBadArguments) {
   const auto with = [&](auto change) {
     Args args = r.args;
     change(args);
-    pick<T>(d.table.attention, d.table.attention_bf16)(args);
+    d.table.of(args)(args);
   };
   EXPECT_NO_THROW(with([](Args& a) { a.n = 0; }));
   EXPECT_THROW(with([](Args& a) { a.heads = 3; }), Error);
   EXPECT_THROW(with([](Args& a) { a.queries = 5; }), Error);
   EXPECT_THROW(with([](Args& a) { a.queries = 0; }), Error);
   EXPECT_THROW(with([](Args& a) { a.lse = nullptr; }), Error);
-  const auto& backward = pick<T>(d.table.attention_backward, d.table.attention_backward_bf16);
+  const auto& backward = d.table.of(BasicAttentionBackwardArgs<T>{});
   EXPECT_THROW(backward({r.args, nullptr, r.dqkv}), Error);
 }
 

@@ -48,9 +48,8 @@ struct ConvProblem {
 
   Array<T> forward(bool extras, const T* packed = nullptr) const {
     auto y = d.output<T>(outputs());
-    pick<T>(d.table.conv2d,
-            d.table.conv2d_bf16)({s, x0, x1, weight, packed, extras ? bias.data() : nullptr,
-                                  extras ? residual.data() : nullptr, y});
+    d.table.of(BasicConv2dArgs<T>{})({s, x0, x1, weight, packed, extras ? bias.data() : nullptr,
+                                      extras ? residual.data() : nullptr, y});
     return y;
   }
 
@@ -59,8 +58,7 @@ struct ConvProblem {
   };
   Inputs backward_input(const T* packed = nullptr) const {
     Inputs g{d.output<T>(x0.size()), d.output<T>(x1.size())};
-    pick<T>(d.table.conv2d_backward_input,
-            d.table.conv2d_backward_input_bf16)({s, dy, weight, packed, g.dx0, g.dx1});
+    d.table.of(BasicConv2dBackwardInputArgs<T>{})({s, dy, weight, packed, g.dx0, g.dx1});
     return g;
   }
 
@@ -69,8 +67,7 @@ struct ConvProblem {
   };
   Weights backward_weight(bool with_bias = true) const {
     Weights g{d.output(weight.size()), d.output(with_bias ? s.k : 0)};
-    pick<T>(d.table.conv2d_backward_weight,
-            d.table.conv2d_backward_weight_bf16)({s, x0, x1, dy, g.dweight, g.dbias});
+    d.table.of(BasicConv2dBackwardWeightArgs<T>{})({s, x0, x1, dy, g.dweight, g.dbias});
     return g;
   }
 };

@@ -161,14 +161,14 @@ TYPED_TARGET_TEST(Conv2d, ResidualMayBeTheOutput) {
                              conv_shape(1, 7, 7, 64, 0, 64, 3), conv_shape(1, 7, 7, 32, 0, 1, 3)}) {
     const ConvProblem<T> p(d, s);
     auto y = d.inout<T>(p.residual.floats());
-    pick<T>(d.table.conv2d, d.table.conv2d_bf16)({s, p.x0, p.x1, p.weight, nullptr, p.bias, y, y});
+    d.table.of(BasicConv2dArgs<T>{})({s, p.x0, p.x1, p.weight, nullptr, p.bias, y, y});
     expect_same_bits(y, p.forward(true), ConvCase::name_of(s));
   }
 }
 
 // A packed weight gives the bits that packing on the spot gives, and depends on the channels alone.
 TYPED_TARGET_TEST(Conv2d, PackingChangesNothing) {
-  const auto& conv2d_pack = pick<T>(d.table.conv2d_pack, d.table.conv2d_pack_bf16);
+  const auto& conv2d_pack = d.table.of(BasicConv2dPackArgs<T>{});
   const auto pack = [&](const ConvProblem<T>& p, bool backward) {
     int64_t elements = -1;
     conv2d_pack({p.s, backward, p.weight, nullptr, &elements});
@@ -201,7 +201,7 @@ TYPED_TARGET_TEST(Conv2d, RejectsBadArguments) {
   auto out = d.output<T>(2048);
   const T* p = in;
   T* y = out;
-  const auto& conv2d = pick<T>(d.table.conv2d, d.table.conv2d_bf16);
+  const auto& conv2d = d.table.of(BasicConv2dArgs<T>{});
   const auto run = [&](const ConvShape& s) {
     conv2d({s, p, s.c1 > 0 ? p : nullptr, p, nullptr, nullptr, nullptr, y});
   };
@@ -219,11 +219,9 @@ TYPED_TARGET_TEST(Conv2d, RejectsBadArguments) {
   const ConvShape good = conv_shape(1, 2, 2, 3, 0, 2, 3);
   EXPECT_THROW(conv2d({good, nullptr, nullptr, p, nullptr, nullptr, nullptr, y}), Error);
   EXPECT_THROW(conv2d({good, p, p, p, nullptr, nullptr, nullptr, y}), Error);
-  const auto& backward_input =
-      pick<T>(d.table.conv2d_backward_input, d.table.conv2d_backward_input_bf16);
+  const auto& backward_input = d.table.of(BasicConv2dBackwardInputArgs<T>{});
   EXPECT_THROW(backward_input({good, p, p, nullptr, nullptr, nullptr}), Error);
-  const auto& backward_weight =
-      pick<T>(d.table.conv2d_backward_weight, d.table.conv2d_backward_weight_bf16);
+  const auto& backward_weight = d.table.of(BasicConv2dBackwardWeightArgs<T>{});
   EXPECT_THROW(backward_weight({good, p, nullptr, p, nullptr, nullptr}), Error);
   const auto weight = d.input(Floats(64));
   EXPECT_THROW(d.table.conv2d_pack({good, false, weight, nullptr, nullptr}), Error);

@@ -14,7 +14,7 @@ constexpr int64_t kSizes[] = {1, 15, 16, 33, 1000, 100003};
 constexpr int64_t kOffsets[] = {0, 1};  // arrays that allow 16-byte accesses, and some that do not
 
 TYPED_TARGET_TEST(LinearCombination, MatchesReferenceAlsoInPlace) {
-  const auto& combine = pick<T>(d.table.linear_combination, d.table.linear_combination_bf16);
+  const auto& combine = d.table.of(BasicLinearCombinationArgs<T>{});
   for (const int64_t n : kSizes) {
     d.offset = kOffsets[n % 2];
     const auto x = d.input<T>(random_floats(n, 1)), z = d.input<T>(random_floats(n, 2));
@@ -69,8 +69,8 @@ TARGET_TEST(Relu, MatchesReferenceAlsoInPlace) {
 }
 
 TYPED_TARGET_TEST(Silu, MatchesReferenceAlsoInPlace) {
-  const auto& silu = pick<T>(d.table.silu, d.table.silu_bf16);
-  const auto& silu_backward = pick<T>(d.table.silu_backward, d.table.silu_backward_bf16);
+  const auto& silu = d.table.of(BasicSiluArgs<T>{});
+  const auto& silu_backward = d.table.of(BasicSiluBackwardArgs<T>{});
   for (const int64_t n : kSizes) {
     d.offset = kOffsets[n % 2];
     const auto x = d.input<T>(random_floats(n, 1, 4)), dy = d.input<T>(random_floats(n, 2));
@@ -108,7 +108,7 @@ TYPED_TARGET_TEST(Silu, Extremes) {
   values[4] = -89.5f;
   const auto x = d.input<T>(values);
   auto out = d.output<T>(64);
-  pick<T>(d.table.silu, d.table.silu_bf16)({64, x, out});
+  d.table.of(BasicSiluArgs<T>{})({64, x, out});
   const Floats y = out.floats();
   EXPECT_EQ(y[0], kInfinity);
   EXPECT_EQ(y[1], 1024);

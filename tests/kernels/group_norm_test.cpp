@@ -65,7 +65,7 @@ Forward<T> run(const Device& d, BasicGroupNormArgs<T> args) {
   args.y = r.y;
   args.mean = r.mean;
   args.rstd = r.rstd;
-  pick<T>(d.table.group_norm, d.table.group_norm_bf16)(args);
+  d.table.of(args)(args);
   return r;
 }
 
@@ -82,16 +82,15 @@ Backward<T> run_backward(const Device& d, BasicGroupNormArgs<T> args, const Forw
   args.rstd = forward.rstd;
   Backward<T> r{d.output<T>(args.n * args.hw * args.c0), d.output<T>(args.n * args.hw * args.c1),
                 d.output(c), d.output(c), d.output(args.scale_shift ? args.n * 2 * c : 0)};
-  pick<T>(d.table.group_norm_backward,
-          d.table.group_norm_backward_bf16)({.forward = args,
-                                             .dy = dy,
-                                             .dx0 = r.dx0,
-                                             .dx1 = r.dx1,
-                                             .dgamma = r.dgamma,
-                                             .dbeta = r.dbeta,
-                                             .dscale_shift = r.dscale_shift,
-                                             .add0 = add0,
-                                             .add1 = add1});
+  d.table.of(BasicGroupNormBackwardArgs<T>{})({.forward = args,
+                                               .dy = dy,
+                                               .dx0 = r.dx0,
+                                               .dx1 = r.dx1,
+                                               .dgamma = r.dgamma,
+                                               .dbeta = r.dbeta,
+                                               .dscale_shift = r.dscale_shift,
+                                               .add0 = add0,
+                                               .add1 = add1});
   return r;
 }
 
@@ -248,7 +247,7 @@ TYPED_TARGET_TEST(GroupNorm, NullOutputsAreSkipped) {
   const Arrays<T> a(d, k);
   const Forward<T> f = run(d, a.args);
   const Backward<T> all = run_backward<T>(d, a.args, f, a.dy);
-  const auto& backward = pick<T>(d.table.group_norm_backward, d.table.group_norm_backward_bf16);
+  const auto& backward = d.table.of(BasicGroupNormBackwardArgs<T>{});
   BasicGroupNormBackwardArgs<T> args{};
   args.forward = a.args;
   args.forward.mean = f.mean;
@@ -323,7 +322,7 @@ TYPED_TARGET_TEST(GroupNorm, RejectsBadArguments) {
     args.mean = mean;
     args.rstd = rstd;
     change(args);
-    pick<T>(d.table.group_norm, d.table.group_norm_bf16)(args);
+    d.table.of(args)(args);
   };
   EXPECT_NO_THROW(with([](Args&) {}));
   EXPECT_NO_THROW(with([](Args& g) { g.n = 0; }));

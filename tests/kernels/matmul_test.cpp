@@ -63,7 +63,7 @@ void check_all(Device& d, const Operator<BasicMatmulArgs<T, U>>& matmul) {
 }
 
 TYPED_TARGET_TEST(Matmul, MatchesReference) {
-  check_all(d, pick<T>(d.table.matmul, d.table.matmul_bf16));
+  check_all(d, d.table.of(BasicMatmulArgs<T>{}));
 }
 
 // Weight gradients: operands in bf16, result in f32, so nothing is lost to rounding it.
@@ -87,7 +87,7 @@ TYPED_TARGET_TEST_ON("cuda", Matmul, LargeMatchesCpu) {
     auto c = d.output<T>(m * n);
     auto expected = cpu.output(m * n);
     const int64_t lda = transpose_a ? m : k, ldb = transpose_b ? k : n;
-    pick<T>(d.table.matmul, d.table.matmul_bf16)(
+    d.table.of(BasicMatmulArgs<T>{})(
         {m, n, k, a, lda, transpose_a, b, ldb, transpose_b, nullptr, nullptr, c, n});
     cpu.table.matmul({m, n, k, wide_a, lda, transpose_a, wide_b, ldb, transpose_b, nullptr, nullptr,
                       expected, n});
@@ -102,8 +102,8 @@ TYPED_TARGET_TEST(Matmul, IsReproducible) {
       d,
       [&]() -> std::vector<Floats> {
         auto c = d.output<T>(m * n);
-        pick<T>(d.table.matmul,
-                d.table.matmul_bf16)({m, n, k, a, k, false, b, k, true, nullptr, nullptr, c, n});
+        d.table.of(BasicMatmulArgs<T>{})(
+            {m, n, k, a, k, false, b, k, true, nullptr, nullptr, c, n});
         return {c.floats()};
       },
       "matmul");
@@ -135,8 +135,7 @@ TYPED_TARGET_TEST_ON("emu cuda", Matmul, ARowDoesNotDependOnHowManyThereAre) {
   const auto bias = d.input(random_floats(n, 3));
   const auto product = [&](int64_t rows) {
     auto c = d.output<T>(rows * n);
-    pick<T>(d.table.matmul,
-            d.table.matmul_bf16)({rows, n, k, a, k, false, b, k, true, bias, nullptr, c, n});
+    d.table.of(BasicMatmulArgs<T>{})({rows, n, k, a, k, false, b, k, true, bias, nullptr, c, n});
     return c.floats();
   };
   const Floats all = product(m);
@@ -165,7 +164,7 @@ TYPED_TARGET_TEST(Matmul, RejectsBadArguments) {
                             .c = c,
                             .ldc = 3};
     change(args);
-    pick<T>(d.table.matmul, d.table.matmul_bf16)(args);
+    d.table.of(args)(args);
   };
   using Args = BasicMatmulArgs<T>;
   EXPECT_NO_THROW(with([](Args&) {}));
@@ -179,7 +178,7 @@ TYPED_TARGET_TEST(Matmul, RejectsBadArguments) {
 }
 
 TYPED_TARGET_TEST(ColumnSum, MatchesReference) {
-  const auto& column_sum = pick<T>(d.table.column_sum, d.table.column_sum_bf16);
+  const auto& column_sum = d.table.of(BasicColumnSumArgs<T>{});
   for (const auto [rows, columns] :
        {RowsCase{1, 1}, {3, 17}, {64, 5}, {65, 5}, {50, 130}, {5000, 6}, {1536, 192}}) {
     d.offset = columns % 2;
@@ -199,7 +198,7 @@ TYPED_TARGET_TEST(ColumnSum, MatchesReference) {
 }
 
 TYPED_TARGET_TEST(ColumnSum, NoRowsGiveZeros) {
-  const auto& column_sum = pick<T>(d.table.column_sum, d.table.column_sum_bf16);
+  const auto& column_sum = d.table.of(BasicColumnSumArgs<T>{});
   const auto x = d.input<T>(Floats(4));
   auto y = d.output(4);
   column_sum({0, 4, nullptr, y});

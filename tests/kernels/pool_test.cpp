@@ -20,8 +20,8 @@ TYPED_TARGET_TEST(AvgPool, MatchesReference) {
     const auto x = d.input<T>(random_floats(n * h * w * c, 1));
     const auto dy = d.input<T>(random_floats(pooled, 2));
     auto y = d.output<T>(pooled), dx = d.output<T>(n * h * w * c);
-    pick<T>(d.table.avg_pool, d.table.avg_pool_bf16)({n, h, w, c, x, y});
-    pick<T>(d.table.avg_pool_backward, d.table.avg_pool_backward_bf16)({n, h, w, c, dy, dx});
+    d.table.of(BasicAvgPoolArgs<T>{})({n, h, w, c, x, y});
+    d.table.of(BasicAvgPoolBackwardArgs<T>{})({n, h, w, c, dy, dx});
     expect_close(y, reference::avg_pool(n, h, w, c, x.doubles()), 3e-7, name_of(k));
     expect_close(dx, reference::avg_pool_backward(n, h, w, c, dy.doubles()), 1e-7, name_of(k));
   }
@@ -81,8 +81,8 @@ TARGET_TEST(MaxPool, RejectsBadArguments) {
 }
 
 TYPED_TARGET_TEST(PoolTokens, MatchesReference) {
-  const auto& forward = pick<T>(d.table.pool_tokens, d.table.pool_tokens_bf16);
-  const auto& backward = pick<T>(d.table.pool_tokens_backward, d.table.pool_tokens_backward_bf16);
+  const auto& forward = d.table.of(BasicPoolTokensArgs<T>{});
+  const auto& backward = d.table.of(BasicPoolTokensBackwardArgs<T>{});
   for (const ImageCase& k : pool_cases()) {
     d.offset = k.c % 2;
     const int64_t n = k.n, hw = k.h * k.w, c = k.c;

@@ -1,7 +1,7 @@
 // One test, run on every target and, where the operator has both, with f32 and bf16 storage:
 //
 //   TARGET_TEST(Mse, MatchesReference) { ... d.table.mse({...}); }
-//   TYPED_TARGET_TEST(Silu, MatchesReference) { ... pick<T>(d.table.silu, d.table.silu_bf16) ... }
+//   TYPED_TARGET_TEST(Silu, MatchesReference) { ... d.table.of(BasicSiluArgs<T>{}) ... }
 //
 // `d` is the Device, T float or bf16. They appear as Mse.MatchesReference/emu and
 // Silu.MatchesReference/emu_bf16; the cpu target has no bf16, and cuda is skipped where there is no
@@ -99,14 +99,5 @@ inline bool register_tests(std::string_view targets, const Place& place, TargetT
 
 #define TARGET_TEST(suite, name) TARGET_TEST_ON("cpu emu cuda", suite, name)
 #define TYPED_TARGET_TEST(suite, name) TYPED_TARGET_TEST_ON("cpu emu cuda", suite, name)
-
-// The operator that works on storage type T.
-template <class T, class F32, class Bf16>
-const auto& pick(const F32& f32, const Bf16& bf16) {
-  if constexpr (std::is_same_v<T, float>)
-    return f32;
-  else
-    return bf16;
-}
 
 }  // namespace diffscm::kernels::test
