@@ -36,7 +36,8 @@ rows() {
       /bytes stack frame/ { stack = $1; stores = $5; loads = $9 }
       /Used [0-9]+ registers/ {
         match($0, /Used [0-9]+/); registers = substr($0, RSTART + 5, RLENGTH - 5)
-        match($0, /used [0-9]+ barriers/); barriers = substr($0, RSTART + 5, RLENGTH - 14)
+        # CUDA 12 says nothing of none.
+        barriers = match($0, /used [0-9]+ barriers/) ? substr($0, RSTART + 5, RLENGTH - 14) : 0
         print arch, registers, barriers, stack, stores, loads, file, name
       }' "$report"
   done | c++filt | sed -E 's/diffscm::kernels::(cuda::)?|\(anonymous namespace\):://g; s/void //'

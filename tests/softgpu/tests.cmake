@@ -95,7 +95,7 @@ endif()
 
 # What ptxas made of the hot kernels, where there is a disassembler (NVIDIA's nvdisasm).
 find_program(DIFFSCM_NVDISASM nvdisasm HINTS ${CUDAToolkit_BIN_DIR})
-if(DIFFSCM_PYTHON)
+if(DIFFSCM_PYTHON AND CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 13)
   add_executable(softgpu_cubin softgpu/sass/cubin.cpp)
   target_link_libraries(softgpu_cubin PRIVATE diffscm_softgpu)
   add_test(NAME kernel_sass
