@@ -38,9 +38,7 @@ void run(Common& common, Flags flags) {
   if (!torch && ending != ".safetensors")
     throw UsageError(fmt::format("--out {}: give a name that ends with .pt, .pth or .safetensors",
                                  io::show(flags.out)));
-  std::error_code ignored;
-  if (fs::equivalent(flags.model, out, ignored))
-    throw UsageError(fmt::format("--out {}: that is the model to export", io::show(flags.out)));
+  keep_input(out, read_model_info(flags.model).path, "the model to export");
   if (torch && flags.keep_metadata)
     throw UsageError(
         fmt::format("--keep-metadata: {} has no place for it; give a name that ends "

@@ -355,9 +355,7 @@ void run(Common& common, ImportFlags flags) {
   if (io::ending_of(flags.out) != ".safetensors")
     throw UsageError(
         fmt::format("--out {}: give a name that ends with .safetensors", io::show(flags.out)));
-  std::error_code ignored;
-  if (fs::equivalent(flags.file, flags.out, ignored))
-    throw UsageError(fmt::format("--out {}: that is the file to import", io::show(flags.out)));
+  keep_input(flags.out, flags.file, "the file to import");
   const json told = parse_told(flags.told);
   Import(common, flags, told, read_tensors(flags.file, flags.weights)).write();
 }

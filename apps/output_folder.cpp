@@ -57,6 +57,12 @@ void make_folder_of(const fs::path& file) {
   if (file.has_parent_path()) make_folder(file.parent_path());
 }
 
+void keep_input(const fs::path& out, const fs::path& input, std::string_view what) {
+  std::error_code ignored;
+  if (fs::equivalent(input, out, ignored))
+    throw UsageError(fmt::format("--out {}: that is {}; choose another", io::show(out), what));
+}
+
 nlohmann::ordered_json run_record(const Common& common, const nlohmann::ordered_json& options) {
   return {{"command", common.command_line},
           {"version", DIFFSCM_VERSION},

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 
 #include "apps/command.h"
 #include "engine/io/folder_lock.h"
@@ -31,6 +32,11 @@ class OutputFolder {
 void make_folder(const std::filesystem::path& folder);
 // The one that a file will be in.
 void make_folder_of(const std::filesystem::path& file);
+
+// Throws UsageError where the file `out` is the file `input`, named by whatever path: writing it
+// would lose what was read. `what`: "the model to export".
+void keep_input(const std::filesystem::path& out, const std::filesystem::path& input,
+                std::string_view what);
 
 // What run.json begins with: the command, its flags as they were taken, and where it ran.
 nlohmann::ordered_json run_record(const Common& common, const nlohmann::ordered_json& options);

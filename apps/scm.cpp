@@ -66,10 +66,13 @@ NodeRows read_rows(Common& common, const RowFlags& flags, const causal::Graph& g
   return rows;
 }
 
+std::filesystem::path graph_file(const std::string& given) {
+  const std::filesystem::path found = find_graph(given);
+  return std::filesystem::is_directory(found) ? found / "graph.json" : found;
+}
+
 causal::Graph read_graph_for(Common& common, const std::string& path) {
-  const std::filesystem::path found = find_graph(path);
-  causal::GraphFile file =
-      causal::read_graph(std::filesystem::is_directory(found) ? found / "graph.json" : found);
+  causal::GraphFile file = causal::read_graph(graph_file(path));
   for (const std::string& note : file.notes) common.console.say(note);
   return std::move(file.graph);
 }

@@ -58,8 +58,10 @@ struct NodeRows {
 // is left.
 NodeRows read_rows(Common& common, const RowFlags& flags, const causal::Graph& graph);
 
-// A graph from a file, the folder of a model, or the name of one that came along ("asia"); what a
-// person should know about how it was read is said.
+// Of a graph that is given by a file, the folder of a model, or the name of one that came along
+// ("asia").
+std::filesystem::path graph_file(const std::string& given);
+// That graph; what a person should know about how it was read is said.
 causal::Graph read_graph_for(Common& common, const std::string& path);
 // Throws Error for a mechanism that its node cannot have, naming the file. Those of images are
 // files, and large: they are made when they are needed.

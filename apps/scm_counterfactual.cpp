@@ -211,6 +211,8 @@ void run(Common& common, Flags flags) {
         *rows.dataset, model.mechanism(causal::DatasetNodes(graph, *rows.dataset).image()));
   const std::filesystem::path out = flags.out;
   std::optional<OutputFolder> folder;
+  for (const char* written : {"counterfactuals.csv", "counterfactuals.npz"})
+    keep_input(out / written, flags.rows.data, "the table of factual rows");
   const auto open = [&] { folder.emplace(flags.out, "scm counterfactual"); };
   // Images take long, and begin with a folder that can be written to. Nothing is written, nor taken
   // away, before every row has its answer.

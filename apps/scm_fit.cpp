@@ -129,6 +129,8 @@ void run(Common& common, Flags flags) {
   rows.dataset.reset();  // its images are among the values
   require(flags.resume || !fs::exists(out / "fit.json"),
           "--out {} holds a fit: give --resume to go on with it, or another folder", io::show(out));
+  if (!fs::exists(out / "fit.json"))
+    keep_input(out / "graph.json", graph_file(flags.graph), "the graph to fit");
   const OutputFolder folder(out, "scm fit");
   if (fs::exists(out / "fit.json")) {
     const io::Bytes bytes = io::read_file(out / "fit.json");

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <filesystem>
 
+#include "apps/output_folder.h"
 #include "apps/scm.h"
 #include "causal/query.h"
 #include "data/index_range.h"
@@ -155,7 +156,10 @@ void run(Common& common, Flags flags) {
   if (!flags.out.empty() && !is_table(flags.out))
     throw UsageError(fmt::format("--out {}: give a .csv or an .npz", io::show(flags.out)));
   const causal::StructuralCausalModel model = read_model_for(common, flags.graph);
-  if (rows) flags.table.data = std::exchange(flags.text.observed, {});
+  if (rows) {
+    flags.table.data = std::exchange(flags.text.observed, {});
+    keep_input(flags.out, flags.table.data, "the table that is asked about");
+  }
   as_usage([&] { causal::check_query(model.graph(), flags.text); });
   causal::AnswerOptions options{.demand_samples = flags.samples > 0};
   options.sampling.seed = common.seed;

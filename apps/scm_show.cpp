@@ -7,6 +7,7 @@
 #include <cmath>
 #include <filesystem>
 
+#include "apps/output_folder.h"
 #include "apps/report/graph_drawing.h"
 #include "apps/scm.h"
 #include "causal/factorisation.h"
@@ -93,6 +94,7 @@ void check_format(const std::string& out) {
 
 void run(Common& common, Flags flags) {
   check_format(flags.out);
+  keep_input(flags.out, graph_file(flags.graph), "the graph to show");
   const causal::Graph graph = read_graph_for(common, flags.graph);
   check_mechanisms(graph, flags.graph);
   const causal::Intervention intervention =

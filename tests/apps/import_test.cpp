@@ -231,6 +231,7 @@ TEST(Import, RefusesFilesAndNamesThatAreNone) {
   expect_failure(diffscm({"import", model, "--out", "model.bin"}), 2, ".safetensors");
   expect_failure(diffscm({"import", model, "--out", model}), 2, "the file to import");
   expect_failure(diffscm({"export", model, "--out", model}), 2, "the model to export");
+  expect_failure(diffscm({"export", world().unet(), "--out", model}), 2, "the model to export");
   expect_failure(diffscm({"export", model, "--out", "model.onnx"}), 2, ".pt, .pth");
 }
 

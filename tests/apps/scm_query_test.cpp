@@ -77,6 +77,9 @@ TEST(ScmQuery, asks_about_the_rows_of_a_table) {
   EXPECT_EQ(answers.find("index")->values.numbers, (std::vector<double>{0, 1}));
   EXPECT_NEAR(answers.find("flu=1")->values.numbers[0], 0.0625, 1e-12);
   EXPECT_EQ(answers.find("flu=1")->values.numbers[1], 1);
+  const std::string before = testing::get(data);
+  expect_failure(query(rows + Arguments{"--out", data}), 2, "the table that is asked about");
+  EXPECT_EQ(testing::get(data), before);
   testing::put(data, "age,vaccinated\n27,1\n");
   expect_failure(query(rows + Arguments{"--index", ":"}), 1, R"(has no column "flu")");
 }
@@ -137,6 +140,7 @@ TEST(ScmShow, prints_the_factorisation_and_writes_formats) {
     const fs::path out = world() / name;
     expect_success(diffscm({"scm", "show", "sprinkler", "--out", out, "--quiet"}));
     if (out.extension() == ".svg") continue;
+    expect_failure(diffscm({"scm", "show", out, "--out", out}), 2, "the graph to show");
     const Result again = diffscm({"scm", "show", out});
     expect_success(again);
     EXPECT_NE(again.out.find("p(wet | sprinkler, rain)"), std::string::npos);

@@ -131,6 +131,17 @@ TEST(Scm, CounterfactualsOfATable) {
   const Result all = diffscm(
       {"scm", "counterfactual", small().model, "--observed", few, "--do", "x=1", "--out", fresh()});
   EXPECT_EQ(all.code, 0) << all.err;
+  // The rows themselves are not written over.
+  const std::string rows_in = fresh();
+  fs::create_directories(rows_in);
+  for (const char* format : {"csv", "npz"}) {
+    const fs::path table = fs::path(rows_in) / "counterfactuals.csv";
+    testing::put(table, "x,y,on\n1,2,no\n");
+    expect_failure(diffscm({"scm", "counterfactual", small().model, "--observed", table, "--do",
+                            "x=1", "--format", format, "--out", rows_in}),
+                   2, "that is the table of factual rows");
+    EXPECT_EQ(testing::get(table), "x,y,on\n1,2,no\n");
+  }
   // Only known when it is computed; then nothing has been written.
   const std::string none = world() / "scm-no-counterfactual";
   expect_failure(diffscm({"scm", "counterfactual", small().model, "--observed", small().data,
@@ -175,6 +186,13 @@ TEST(Scm, BadInputIsOneLine) {
   testing::put(header, "x,y,on\n");
   expect_failure(diffscm(fit + Arguments{header}), 1, "has no row");
   testing::put(hidden, "[nodes.u]\nlatent = true\n[nodes.y]\nparents = [\"u\"]\n");
+  const fs::path folder = fresh(), own = folder / "graph.json";
+  fs::create_directories(folder);
+  fs::copy_file(fs::path(small().model) / "graph.json", own);
+  const std::string before = testing::get(own);
+  expect_failure(diffscm({"scm", "fit", own, "--data", small().data, "--out", folder}), 2,
+                 "that is the graph to fit");
+  EXPECT_EQ(testing::get(own), before);
   expect_failure(diffscm({"scm", "fit", hidden, "--out", out, "--data", holes, "--drop-missing"}),
                  1, "latent");
   expect_failure(diffscm(fit + Arguments{holes, "--set", "steps=3"}), 2, "--mechanism");
