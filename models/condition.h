@@ -26,6 +26,10 @@ void to_json(nlohmann::json& json, const Condition& condition);
 // Strict: unknown, missing or out-of-range entries throw Error naming them.
 void from_json(const nlohmann::json& json, Condition& condition);
 
+// z = (value - mean) / deviation. Throws Error naming a value that is not finite, or so many
+// deviations away (1e18) that what a network makes of it in f32 would not be.
+float standardised(const std::string& name, double value, double mean, double deviation);
+
 int64_t feature_count(std::span<const Condition> conditions);
 
 // values [N][conditions], row-major, NaN for "not known" (the null value, whose features are all

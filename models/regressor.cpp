@@ -45,10 +45,8 @@ std::vector<double> Regressor::values(const Tensor& x, double t) const {
 Tensor Regressor::standardised(std::span<const double> values, Target target) const {
   const Condition& a = config_.attribute;
   std::vector<float> y;
-  for (const double value : values) {
-    require(std::isfinite(value), "'{}' = {}: give a finite number", a.name, value);
-    y.push_back(static_cast<float>((value - a.mean) / a.deviation));
-  }
+  for (const double value : values)
+    y.push_back(diffscm::standardised(a.name, value, a.mean, a.deviation));
   return Tensor::from(y, {std::ssize(y), 1}, target);
 }
 

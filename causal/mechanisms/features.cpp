@@ -5,6 +5,7 @@
 
 #include "engine/io/file.h"
 #include "kernels/error.h"
+#include "models/condition.h"
 
 namespace diffscm::causal {
 
@@ -49,6 +50,7 @@ double nearest_within(const data::Attribute& attribute, double value) {
 Features::Features(std::span<const Node> parents) : standards_(parents.size()) {
   for (const Node& parent : parents) {
     require(parent.kind != NodeKind::image, "its parent {} is an image", io::show(parent.name()));
+    names_.push_back(parent.name());
     states_.push_back(parent.is_discrete() ? std::ssize(parent.attribute.states) : 0);
     size_ += std::max<int64_t>(1, states_.back());
   }
@@ -64,7 +66,7 @@ void Features::write(Parents parents, int64_t row, std::span<float> inputs) cons
   for (size_t p = 0; p < states_.size(); ++p) {
     const double value = parents[p]->numbers[static_cast<size_t>(row)];
     if (states_[p] == 0) {
-      inputs[at++] = static_cast<float>(standards_[p].to(value));
+      inputs[at++] = standardised(names_[p], value, standards_[p].mean, standards_[p].deviation);
       continue;
     }
     for (int64_t k = 0; k < states_[p]; ++k) inputs[at++] = k == static_cast<int64_t>(value);

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "causal/mechanism.h"
@@ -36,13 +37,15 @@ class Features {
 
   int64_t size() const { return size_; }
   void fit(Parents parents);
-  // Row `row` of the parents into size() inputs.
+  // Row `row` of the parents into size() inputs. Throws Error for a number that standardised()
+  // (models/condition.h) refuses.
   void write(Parents parents, int64_t row, std::span<float> inputs) const;
 
   nlohmann::json state() const;
   void load(const nlohmann::json& state);
 
  private:
+  std::vector<std::string> names_;
   std::vector<int64_t> states_;      // of each parent; 0: a number
   std::vector<Standard> standards_;  // of each parent; unused for states
   int64_t size_ = 0;

@@ -47,6 +47,8 @@ TEST(Condition, RefusesWhatIsNoCategory) {
         << digit;
   EXPECT_THROW(
       condition_features(kDigitAndThickness, std::vector<double>{0, HUGE_VAL}, Target::cpu), Error);
+  EXPECT_THROW(condition_features(kDigitAndThickness, std::vector<double>{0, -1e30}, Target::cpu),
+               Error);
   EXPECT_THROW(condition_features(kDigitAndThickness, std::vector<double>{0}, Target::cpu), Error);
 }
 

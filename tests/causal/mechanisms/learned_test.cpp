@@ -137,6 +137,12 @@ TEST_P(Learned, KeepsTheContract) {
   const Values one = mechanism_->abduct(value().select(row), alone, random(row));
   EXPECT_EQ(one.numbers, noise.select(row).numbers);
 
+  // A parent so far away that the network would answer NaN.
+  if (!parents_.empty()) {
+    selected[0].numbers[0] = 1e300;
+    expect_error([&] { mechanism_->predict(noise.select(row), alone); }, "'x' = 1e+300: too far");
+  }
+
   // From its file.
   const testing::TemporaryFolder folder;
   write_mechanism(folder / "n.safetensors", role_, *mechanism_);
