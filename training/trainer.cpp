@@ -367,6 +367,12 @@ TrainingEnd train(TrainingTask& task, const TrainingOptions& options,
           "steps {}, log_every {} and checkpoint_every {} must be at least 1", options.steps,
           options.log_every, options.checkpoint_every);
   Run run(task, options);
+  const std::filesystem::path model = options.out / "model.safetensors";
+  require(
+      std::filesystem::exists(run.checkpoint_path()) || !std::filesystem::exists(model),
+      "{} holds a model without the checkpoint to go on from, and would lose it: choose another "
+      "--out, where --init {} starts from its weights",
+      options.out.string(), model.string());
   if (options.resume) {
     if (!run.restore(callbacks.message))
       callbacks.message(

@@ -82,10 +82,11 @@ struct TrainingTask {
 // Both tensor files are replaced atomically every `checkpoint_every` steps and at the end; a run
 // that was killed resumes from the last of them and, on the same target, ends bit for bit where it
 // would have. Resumed with more steps than before it is trained on; a cosine schedule is stretched
-// to them. Throws Error when `out` holds a run and resume is not set, when the run to resume had
-// other settings, or when the loss stops being finite: at that step on cpu; where steps are
-// recorded the losses are read at log lines, before checkpoints and every 64 steps, so that the
-// device is not waited for, and no checkpoint is written once one of them is not finite.
+// to them. Throws Error when `out` holds a run and resume is not set, or a model without its
+// checkpoint, when the run to resume had other settings, or when the loss stops being finite: at
+// that step on cpu; where steps are recorded the losses are read at log lines, before checkpoints
+// and every 64 steps, so that the device is not waited for, and no checkpoint is written once one
+// of them is not finite.
 TrainingEnd train(TrainingTask& task, const TrainingOptions& options,
                   const TrainingCallbacks& callbacks);
 

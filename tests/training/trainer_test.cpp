@@ -260,6 +260,11 @@ TEST_F(TrainerTest, RefusesToOverwriteARun) {
   const std::string before = testing::get(options_.out / "checkpoint.safetensors");
   expect_error([&] { run(options_); }, "add --resume");
   EXPECT_EQ(testing::get(options_.out / "checkpoint.safetensors"), before);
+  std::filesystem::remove(options_.out / "checkpoint.safetensors");
+  for (const bool resume : {false, true}) {
+    options_.resume = resume;
+    expect_error([&] { run(options_); }, "a model without the checkpoint");
+  }
   EXPECT_EQ(logged_steps("run"), kSixSteps);
   EXPECT_EQ(begun_, 1);
 }
