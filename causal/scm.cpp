@@ -22,6 +22,14 @@ void check_values(const Node& node, const Values& values, auto&& what) {
     }
 }
 
+// Throws Error for a row in which the mechanism's arithmetic had no answer.
+void check_made(const Node& node, const Values& made) {
+  const bool whole =
+      std::ranges::all_of(made.numbers, [](double value) { return std::isfinite(value); });
+  require(whole, "node {}: its mechanism ({}) makes no finite number here: a value is too large",
+          io::show(node.name()), node.mechanism.name);
+}
+
 std::vector<int64_t> rows_with_changed_parents(const std::vector<const Values*>& factual,
                                                const std::vector<const Values*>& now,
                                                int64_t rows) {
@@ -195,6 +203,7 @@ Prediction StructuralCausalModel::predict(const NodeValues& noise, const Interve
                                  natural.select(rows), noise[i].select(rows), addresses(changed)));
       }
     }
+    check_made(node, natural);
     const auto setting = intervention.find(i);
     prediction.value.push_back(setting == intervention.end() ? natural
                                                              : setting->second.set(natural));

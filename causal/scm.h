@@ -75,7 +75,8 @@ class StructuralCausalModel {
   // the rows where one of them changes a parent, zeros elsewhere; where there is no such row, none.
   NodeValues abduct(const NodeValues& factual, const Rows& rows,
                     std::span<const Intervention> interventions) const;
-  // In topological order. Throws Error when do() sets a value outside the node's range.
+  // In topological order. Throws Error when do() sets a value outside the node's range, and where a
+  // mechanism's answer is not finite.
   Prediction predict(const NodeValues& noise, const Intervention& intervention) const;
 
   // p(x), and p(x | do()).

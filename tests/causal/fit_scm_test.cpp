@@ -94,6 +94,23 @@ TEST(FitScm, AStoppedFitGoesOnAndEndsTheSame) {
 }
 
 // What training leaves behind is removed with its folder, and nothing else.
+TEST(FitScm, AnAnswerThatIsNotFiniteIsRefused) {
+  Node b = number("b", {"a"});
+  b.mechanism = {"diffusion", {{"steps", 2}, {"hidden", {4}}}};
+  const testing::TemporaryFolder folder;
+  const NodeValues seen = data();
+  fit_scm(with_mechanisms(Graph({number("a"), b})), {seen[0], seen[1]}, folder.path(), {.seed = 1});
+  const StructuralCausalModel scm = load_model(folder.path()).model;
+  const NodeValues far{Values(std::vector{0.0}), Values(std::vector{1e300})};
+  const Rows one = first_rows(0, 1);
+  EXPECT_EQ(scm.counterfactual(far, {}, one).counterfactual[1].numbers, far[1].numbers);
+  expect_error(
+      [&] {
+        scm.counterfactual(far, {{0, set_to(scm.graph()[0], 1)}}, one);
+      },
+      R"(node "b": its mechanism (diffusion) makes no finite number)");
+}
+
 TEST(FitScm, ANodeMayBeCalledLikeAFolder) {
   const testing::TemporaryFolder folder;
   Node b = number("..", {"a"}), c = number(".", {"a"});
