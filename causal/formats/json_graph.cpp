@@ -1,3 +1,7 @@
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "causal/formats/graph_file.h"
@@ -8,6 +12,24 @@ namespace diffscm::causal {
 
 using nlohmann::json;
 using nlohmann::ordered_json;
+
+namespace {
+
+// The entry `key` of `object`, which `what` names. Throws Error when there is none.
+const json& entry(const json& object, const char* key, std::string_view what) {
+  require(object.is_object() && object.contains(key), "{} has no entry {}", what, io::show(key));
+  return object.at(key);
+}
+
+void check_keys(const json& node, std::string_view what) {
+  constexpr std::array kKeys{"name",    "kind",   "states",    "low",       "high",
+                             "parents", "column", "mechanism", "parameters"};
+  for (const auto& [key, value] : node.items())
+    require(std::ranges::find(kKeys, key) != kKeys.end(), "{} has the unknown entry {}: give {}",
+            what, io::show(key), fmt::join(kKeys, ", "));
+}
+
+}  // namespace
 
 ordered_json to_json(const Graph& graph) {
   ordered_json nodes = ordered_json::array();
@@ -30,9 +52,13 @@ ordered_json to_json(const Graph& graph) {
 Graph parse_json_graph(const json& graph, std::string_view where) {
   std::vector<Node> nodes;
   try {
-    for (const json& j : graph.at("nodes")) {
-      Node node{.attribute = {.name = j.at("name").get<std::string>()}};
-      node.kind = parse_node_kind(j.at("kind").get<std::string>());
+    const json& list = entry(graph, "nodes", "it");
+    require(list.is_array(), "its nodes are no list");
+    for (const json& j : list) {
+      Node node{.attribute = {.name = entry(j, "name", "a node").get<std::string>()}};
+      const std::string what = "node " + io::show(node.name());
+      check_keys(j, what);
+      node.kind = parse_node_kind(entry(j, "kind", what).get<std::string>());
       node.attribute.states = j.value("states", std::vector<std::string>());
       node.attribute.low = j.value("low", node.attribute.low);
       node.attribute.high = j.value("high", node.attribute.high);
@@ -40,8 +66,7 @@ Graph parse_json_graph(const json& graph, std::string_view where) {
       node.column = j.value("column", "");
       node.mechanism.name = j.value("mechanism", "");
       node.mechanism.parameters = j.value("parameters", json::object());
-      require(node.mechanism.parameters.is_object(), "node {} has parameters that are no object",
-              io::show(node.name()));
+      require(node.mechanism.parameters.is_object(), "{} has parameters that are no object", what);
       nodes.push_back(std::move(node));
     }
     return Graph(std::move(nodes), graph.value("name", ""));

@@ -64,6 +64,14 @@ TEST(TomlGraph, says_everything_about_the_nodes) {
   EXPECT_EQ(g[4].mechanism.parameters["rows"].size(), 4u);
   expect_same(parse_toml_graph(to_toml(g), "again"), g);
   expect_same(parse_json_graph(nlohmann::json::parse(to_json(g).dump()), "again"), g);
+  const auto refused = [](const char* text, std::string_view part) {
+    expect_error([&] { parse_json_graph(nlohmann::json::parse(text), "g.json"); }, part);
+  };
+  refused("[]", R"(g.json: it has no entry "nodes")");
+  refused(R"({"nodes": {"a": {}}})", "g.json: its nodes are no list");
+  refused(R"({"nodes": [{"name": "a"}]})", R"(node "a" has no entry "kind")");
+  refused(R"({"nodes": [{"name": "a", "kind": "continuous", "range": [0, 1]}]})",
+          R"(node "a" has the unknown entry "range": give name, kind, states, low, high)");
 }
 
 TEST(TomlGraph, errors_name_the_line) {
