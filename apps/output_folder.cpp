@@ -1,6 +1,9 @@
 #include "apps/output_folder.h"
 
+#include <algorithm>
 #include <array>
+#include <ranges>
+#include <string_view>
 
 #include "engine/io/file.h"
 
@@ -26,11 +29,16 @@ constexpr std::array kSigns{
     Sign{"experiment.json", "evaluate or sweep"},
 };
 
+bool wrote(std::string_view commands, std::string_view command) {
+  for (const auto& one : std::views::split(commands, std::string_view(" or ")))
+    if (std::ranges::equal(one, command)) return true;
+  return false;
+}
+
 fs::path made(const fs::path& out, const std::string& command) {
   std::error_code ignored;
   for (const Sign& sign : kSigns)
-    require(std::string_view(sign.commands).find(command) != std::string_view::npos ||
-                !fs::exists(out / sign.file, ignored),
+    require(wrote(sign.commands, command) || !fs::exists(out / sign.file, ignored),
             "--out {} holds what {} wrote ({}): choose another folder for {}", io::show(out),
             sign.commands, sign.file, command);
   make_folder(out);

@@ -82,6 +82,10 @@ TEST(Scm, SamplesFollowDo) {
     EXPECT_GT(y[i], 10 + 4 - 3);
   }
   EXPECT_TRUE(fs::exists(fs::path(small().rows) / "noise.npz"));
+  // Rows are not joined by samples of images.
+  expect_failure(diffscm({"sample", "--model", world().unet(), "--count", "1", "--steps", "2",
+                          "--out", small().rows}),
+                 1, "holds what scm sample wrote (samples.csv)");
 }
 
 TEST(Scm, FitsEveryNodeAndRefusesToOverwrite) {
