@@ -203,8 +203,8 @@ Prediction StructuralCausalModel::predict(const NodeValues& noise, const Interve
                                  natural.select(rows), noise[i].select(rows), addresses(changed)));
       }
     }
-    check_made(node, natural);
     const auto setting = intervention.find(i);
+    if (setting == intervention.end()) check_made(node, natural);
     prediction.value.push_back(setting == intervention.end() ? natural
                                                              : setting->second.set(natural));
     prediction.natural.push_back(std::move(natural));

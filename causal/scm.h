@@ -76,7 +76,7 @@ class StructuralCausalModel {
   NodeValues abduct(const NodeValues& factual, const Rows& rows,
                     std::span<const Intervention> interventions) const;
   // In topological order. Throws Error when do() sets a value outside the node's range, and where a
-  // mechanism's answer is not finite.
+  // mechanism's answer is not finite that do() does not set.
   Prediction predict(const NodeValues& noise, const Intervention& intervention) const;
 
   // p(x), and p(x | do()).
