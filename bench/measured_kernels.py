@@ -65,10 +65,12 @@ def trim(o):
         file.write("}}\n")
 
 
-def predicted(program, machine, job, batch):
-    """[(kernel, us, limit)] of a job's launches."""
+def predicted(program, rows, machine, job, batch):
+    """[(kernel, us, limit)] of a job's launches, the U-Net computed in the way that was measured."""
+    way = "whole" if any(r[0].startswith("whole_network_kernel") for r in rows) else "layers"
     out = subprocess.run([program, "profile", "--model", "mnist-fast", "--job", job, "--batch", str(batch), "--precision", "bf16",
-                          "--quiet", "--json"], env=dict(os.environ, DIFFSCM_SOFTGPU=machine), check=True, capture_output=True, text=True).stdout
+                          "--quiet", "--json"], env=dict(os.environ, DIFFSCM_SOFTGPU=machine, DIFFSCM_UNET=way),
+                         check=True, capture_output=True, text=True).stdout
     return [(plain(n["kernel"]), n["predicted_us"] + NCU_US, n["limit"]) for n in json.loads(out)["launches"] if "blocks" in n]
 
 
@@ -94,7 +96,7 @@ def table(o):
     labels = [label for label, _ in programs]
     lines = []
     for run, rows in report["runs"].items():
-        pairs = {label: matched(rows, predicted(path, *JOBS[run])) for label, path in programs}
+        pairs = {label: matched(rows, predicted(path, rows, *JOBS[run])) for label, path in programs}
         lines += ["", f"### {run}", "", f"{len(pairs[labels[0]])} launches; a kernel's together, in us.", "",
                   "| model | median off by | nine of ten within | worst | mean ratio |", "|---|---:|---:|---:|---:|"]
         groups = {}  # by kernel, by label: [(measured us, predicted us, limit)]

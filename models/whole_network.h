@@ -13,9 +13,9 @@
 
 namespace diffscm {
 
-// DIFFSCM_UNET=whole|layers; unset is whole on a GPU, layers in the emulator, which takes longer for
-// the other, and where DIFFSCM_CONV or DIFFSCM_GEMM says how layers are computed. Throws Error for
-// anything else.
+// DIFFSCM_UNET=whole|layers; unset is whole on a GPU, layers in the emulator, which takes longer
+// for the other, and where DIFFSCM_CONV or DIFFSCM_GEMM says how layers are computed. Throws Error
+// for anything else.
 bool whole_network_wanted(Target target);
 
 // Why a network is not computed so on this target; empty: it is.

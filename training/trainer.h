@@ -24,8 +24,9 @@ struct TrainingOptions {
   bool recompute = false;  // ForwardContext's
   uint64_t seed = 0;
   AdamwOptions adamw;
-  int64_t warmup_steps = 0;   // linear from 0 to lr
-  bool cosine_decay = false;  // from lr to 0 over `steps`, after the warm-up
+  int64_t warmup_steps = 0;             // linear from 0 to lr
+  bool cosine_decay = false;            // from lr to 0 over `steps`, after the warm-up
+  double lr_scale(int64_t step) const;  // the learning rate of a step, as a part of adamw.lr
   int64_t checkpoint_every = 1000;
   int64_t log_every = 50;
   double minutes = 0;  // stop after this much time in this session; 0: no limit
