@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 
+#include "apps/counterfactual_output.h"
 #include "apps/counterfactual_report.h"
 #include "apps/inference.h"
 #include "apps/notes.h"
@@ -18,7 +19,6 @@
 #include "diffusion/known_states.h"
 #include "engine/io/file.h"
 #include "engine/io/json.h"
-#include "engine/io/npz.h"
 #include "models/probabilities.h"
 
 namespace diffscm::apps {
@@ -65,9 +65,6 @@ struct Flags {
     flag("out", &out, "output folder", {.required = true, .value = "DIR"});
   }
 };
-
-// L1 of a round trip, in grey levels, from which on it is worth a word.
-constexpr double kVisible = 0.5;
 
 // Of the abductions of an image the worst counts; not a number is worse than any.
 void add_abduction(const Abduction& u, const std::vector<double>& roundtrip,
@@ -140,167 +137,6 @@ void run_batch(Common& common, const Flags& flags, const Query& query, int64_t b
     images.reconstruction[a].push_back(clamp_to_image(result.reconstruction[a]));
   }
   if (report) report->add(query, images, std::span(outcomes).subspan(begin));
-}
-
-std::vector<Tensor> joined(const std::vector<std::vector<Tensor>>& batches) {
-  std::vector<Tensor> all;
-  for (const std::vector<Tensor>& one : batches) all.push_back(concatenate(one));
-  return all;
-}
-
-// [N,H,W,C] of one, [S,N,H,W,C] of several.
-io::NpyArray stacked(const std::vector<Tensor>& all) {
-  Shape shape = all[0].shape();
-  if (all.size() > 1) shape.insert(shape.begin(), static_cast<int64_t>(all.size()));
-  return io::NpyArray::from(concatenate(all).reshape(shape));
-}
-
-template <class T>
-Json or_null(const std::optional<T>& value) {
-  return value ? Json(*value) : Json();
-}
-
-// Above its images: the name of the class, or as much of it as leaves the picture readable.
-std::string heading(const Outcome& o, const data::Dataset& dataset) {
-  constexpr size_t kLongest = 16;
-  if (o.label < 0) return fmt::format("#{}", o.index);
-  std::string name = dataset.label_attribute().show(static_cast<double>(o.label));
-  if (name.size() > kLongest) name.replace(kLongest - 2, std::string::npos, "..");
-  return name;
-}
-
-void write_images(const Flags& flags, const Query& query, const Images& images,
-                  const std::vector<Outcome>& outcomes) {
-  const Tensor factual = concatenate(images.factual);
-  const std::vector<Tensor> reconstruction = joined(images.reconstruction),
-                            by_scale = joined(images.counterfactual);
-  std::vector<int64_t> labels;
-  std::vector<float> scales(flags.options.scales.begin(), flags.options.scales.end());
-  for (const Outcome& o : outcomes) labels.push_back(o.label);
-  const int64_t n = factual.dim(0);
-
-  const std::vector<int64_t> target(static_cast<size_t>(n), query.target_class());
-  io::write_npz(std::filesystem::path(flags.out) / "counterfactuals.npz",
-                {{"factual", io::NpyArray::from(factual)},
-                 {"reconstruction", stacked(reconstruction)},
-                 {"counterfactual", stacked(by_scale)},
-                 {"latent", stacked(joined(images.latent))},
-                 {"label", io::NpyArray::from(labels, {n})},
-                 {"target", io::NpyArray::from(target, {n})},
-                 {"scale", io::NpyArray::from(scales, {static_cast<int64_t>(scales.size())})}});
-
-  // The picture shows the first images; all of them are in the archive.
-  const int64_t shown = std::min<int64_t>(n, 16);
-  std::vector<io::GridRow> rows{{"factual", {}}, {"rec", {}}};
-  io::GridOptions grid{
-      .title = fmt::format("do({}) with {} steps", flags.intervention, flags.abduction.steps),
-      .columns = {}};
-  for (const double s : flags.options.scales) rows.push_back({fmt::format("s={:g}", s), {}});
-  for (int64_t i = 0; i < shown; ++i) {
-    const Outcome& o = outcomes[static_cast<size_t>(i)];
-    grid.columns.push_back(heading(o, query.selection.dataset));
-    rows[0].images.push_back(io::grid_image(factual, i));
-    rows[1].images.push_back(io::grid_image(reconstruction[0], i));
-    for (size_t s = 0; s < by_scale.size(); ++s)
-      rows[2 + s].images.push_back(io::grid_image(by_scale[s], i));
-  }
-  io::write_grid(std::filesystem::path(flags.out) / "grid.png", rows, grid);
-}
-
-std::vector<Json> result_lines(const Flags& flags, const Query& query,
-                               const std::vector<Outcome>& outcomes) {
-  std::vector<Json> lines;
-  for (const Outcome& o : outcomes)
-    for (size_t s = 0; s < o.at_scale.size(); ++s) {
-      lines.push_back({{"index", o.index},
-                       {"label", o.label},
-                       {"target", query.target_class()},
-                       {"do", query.target},
-                       {"scale", flags.options.scales[s]},
-                       {"roundtrip_l1", o.roundtrip_l1},
-                       {"residual", or_null(o.residual)},
-                       {"converged", or_null(o.converged)},
-                       {"evaluations", o.evaluations},
-                       {"l1", o.at_scale[s].l1},
-                       {"predicted", o.at_scale[s].predicted},
-                       {"p_target", o.at_scale[s].p_target}});
-      if (!o.at_scale[s].read.empty()) lines.back()["read"] = o.at_scale[s].read;
-    }
-  return lines;
-}
-
-Json summarise(const Flags& flags, const Query& query, const std::vector<Outcome>& outcomes,
-               double seconds) {
-  std::vector<double> roundtrip;
-  Json unconverged = Json::array(), not_returned = Json::array();
-  for (const Outcome& o : outcomes) {
-    roundtrip.push_back(o.roundtrip_l1);
-    if (!(o.roundtrip_l1 <= kVisible)) not_returned.push_back(o.index);
-    if (!o.converged.value_or(true)) unconverged.push_back(o.index);
-  }
-  Json scales = Json::array();
-  for (size_t s = 0; s < flags.options.scales.size(); ++s) {
-    std::vector<double> l1, p;
-    std::map<std::string, std::vector<double>> read;
-    int64_t flipped = 0;
-    for (const Outcome& o : outcomes) {
-      if (std::isfinite(o.at_scale[s].l1)) l1.push_back(o.at_scale[s].l1);
-      for (const auto& [parent, value] : o.at_scale[s].read)
-        if (std::isfinite(value)) read[parent].push_back(value);
-      if (o.at_scale[s].p_target.is_null()) continue;
-      p.push_back(o.at_scale[s].p_target.get<double>());
-      flipped += o.at_scale[s].predicted == query.target_class();
-    }
-    Json line = {{"scale", flags.options.scales[s]}, {"l1_median", median(l1)}};
-    if (l1.size() < outcomes.size()) line["failed"] = outcomes.size() - l1.size();
-    if (!p.empty()) {
-      line["flip_rate"] = static_cast<double>(flipped) / static_cast<double>(outcomes.size());
-      line["p_target_median"] = median(p);
-    }
-    for (auto& [parent, values] : read) line["read_median"][parent] = median(std::move(values));
-    scales.push_back(line);
-  }
-  return {{"images", outcomes.size()},
-          {"roundtrip_l1_median", median(roundtrip)},
-          {"roundtrip_l1_max", *std::max_element(roundtrip.begin(), roundtrip.end())},
-          {"not_converged", unconverged},
-          {"not_returned", not_returned},
-          {"scales", scales},
-          {"seconds", seconds}};
-}
-
-void print_table(const Flags& flags, const Query& query, const Json& summary) {
-  fmt::print("\n{:>8} {:>10} {:>12} {:>12}", "scale s", "flip rate", "L1 median", "p(target)");
-  std::vector<std::string> read;  // by regressors, as a median
-  for (const auto& [parent, guide] : query.guides)
-    if (!guide->is_classifier()) read.push_back(parent);
-  for (const std::string& parent : read) fmt::print(" {:>16}", parent + " read");
-  fmt::print("\n");
-  for (const Json& s : summary["scales"]) {
-    const bool judged = s.contains("flip_rate");  // by a classifier of what do() sets
-    fmt::print("{:>8g} {:>10} {:>12.2f} {:>12}", s["scale"].get<double>(),
-               judged ? fmt::format("{:.1f}%", 100 * s["flip_rate"].get<double>()) : "-",
-               s["l1_median"].get<double>(),
-               judged ? fmt::format("{:.3f}", s["p_target_median"].get<double>()) : "-");
-    for (const std::string& parent : read) {
-      const bool finite = s.contains("read_median") && s["read_median"].contains(parent);
-      fmt::print(" {:>16}",
-                 finite ? fmt::format("{:.4g}", s["read_median"][parent].get<double>()) : "-");
-    }
-    fmt::print("\n");
-  }
-  fmt::print(
-      "round trip (s = 0): median {:.4f}, worst {:.4f} grey levels; L1 in grey levels, 0-255\n",
-      summary["roundtrip_l1_median"].get<double>(), summary["roundtrip_l1_max"].get<double>());
-  if (const size_t lost = summary["not_returned"].size(); lost > 0)
-    fmt::print("{} of {} images come back from their noise more than {} grey level off: {}\n", lost,
-               summary["images"].get<size_t>(), kVisible,
-               flags.options.abduction.method == AbductionMethod::ddim
-                   ? "--abduction fixed-point and ddpm are exact"
-                   : "raise --max-iterations, or take more --steps");
-  fmt::print("{} images in {:.1f} s; picture: {}\n", summary["images"].get<size_t>(),
-             summary["seconds"].get<double>(),
-             (std::filesystem::path(flags.out) / "grid.png").string());
 }
 
 // Factual where prediction needs nothing but the model told the parents, and those of every image
@@ -396,25 +232,26 @@ void run(Common& common, Flags flags) {
   const auto start = std::chrono::steady_clock::now();
   std::vector<Outcome> outcomes;
   Images images;
-  images.counterfactual.resize(flags.options.scales.size());
+  const std::vector<double>& scales = flags.options.scales;
+  images.counterfactual.resize(scales.size());
   std::optional<CounterfactualReport> report;
   if (flags.report)
-    report.emplace(flags.options.scales,
-                   model.chain().checked_levels(flags.options.abduction.levels));
+    report.emplace(scales, model.chain().checked_levels(flags.options.abduction.levels));
   const auto total = static_cast<int64_t>(query.selection.index.size());
   for (int64_t begin = 0; begin < total; begin += flags.batch)
     run_batch(common, flags, query, begin, outcomes, images, report);
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 
-  const Json summary = summarise(flags, query, outcomes, seconds);
+  const Json summary = summarise(scales, query, outcomes, seconds);
   for (const Json& line : summary["scales"])
     if (line.contains("failed"))
       warn_of_failed(common, line["failed"], total,
                      fmt::format(" at s = {}", line["scale"].get<double>()));
-  write_images(flags, query, images, outcomes);
-  write_jsonl(std::filesystem::path(flags.out) / "results.jsonl",
-              result_lines(flags, query, outcomes));
+  const std::filesystem::path out = flags.out;
+  write_images(out, fmt::format("do({}) with {} steps", flags.intervention, flags.abduction.steps),
+               scales, query, images, outcomes);
+  write_jsonl(out / "results.jsonl", result_lines(scales, query, outcomes));
   std::vector<const ModelInfo*> models{&model.info()};
   for (const AntiCausalPredictor& p : predictors) models.push_back(&p.info());
   if (judge && std::ranges::find(models, judge->info.path, &ModelInfo::path) == models.end())
@@ -426,7 +263,7 @@ void run(Common& common, Flags flags) {
   if (common.json) {
     fmt::print("{}\n", io::dump(summary));
   } else if (!common.quiet) {
-    print_table(flags, query, summary);
+    print_table(out, query, flags.options.abduction.method, summary);
   }
 }
 
