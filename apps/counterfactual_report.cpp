@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "engine/io/file.h"
 #include "engine/io/json.h"
@@ -38,8 +39,9 @@ void CounterfactualReport::add(const Query& query, const Images& images,
     for (size_t s = 0; s < o.at_scale.size(); ++s) {
       image.counterfactual.push_back(io::grid_image(images.counterfactual[s].back(), i));
       image.l1.push_back(o.at_scale[s].l1);
-      if (o.at_scale[s].p_target.is_null()) continue;
-      image.p_target.push_back(o.at_scale[s].p_target.get<double>());
+      if (!query.judge || target < 0) continue;
+      const nlohmann::ordered_json& p = o.at_scale[s].p_target;  // null of what is not finite
+      image.p_target.push_back(p.is_null() ? std::nan("") : p.get<double>());
       image.flipped.push_back(o.at_scale[s].predicted == target);
     }
     film_.put(i, image);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -80,7 +81,9 @@ Json data_of(const CounterfactualPage& page) {
     for (const io::GridImage& c : counterfactual)
       difference.push_back(io::signed_difference(c, image.factual));
     Json flipped = Json::array();
-    for (const uint8_t f : reordered(image.flipped, order)) flipped.push_back(f != 0);
+    for (const size_t i : image.flipped.empty() ? std::vector<size_t>() : order)
+      flipped.push_back(std::isnan(image.p_target[i]) ? Json(nullptr)
+                                                      : Json(image.flipped[i] != 0));
     images.push_back({{"index", image.index},
                       {"label", image.label},
                       {"target", image.target},

@@ -30,6 +30,7 @@ struct CounterfactualPage {
     std::vector<io::GridImage> counterfactual;  // per scale
     std::vector<double> p_target;               // per scale, or empty: nobody judged
     std::vector<double> l1;                     // per scale, to the factual, grey levels
+                                                // both are NaN of what is not finite
     std::vector<uint8_t> flipped;               // per scale: the judge sees the target; or empty
     // The film, or all empty: what abduction (up) and prediction (down) passed at these levels.
     std::vector<io::GridImage> up, down;

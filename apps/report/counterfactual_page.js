@@ -21,7 +21,7 @@ function element(name, text, className) {
 const chart = {left: 30, right: 308, top: 10, bottom: 92};
 chart.x = (i) =>
   last === 0 ? (chart.left + chart.right) / 2 : chart.left + i / last * (chart.right - chart.left);
-chart.y = (p) => chart.bottom - (p ?? 0) * (chart.bottom - chart.top);
+chart.y = (p) => chart.bottom - p * (chart.bottom - chart.top);
 
 function drawChart(svg, image) {
   const add = (name, attributes, text) => {
@@ -40,10 +40,11 @@ function drawChart(svg, image) {
       add('text', {x: chart.x(i), y: chart.bottom + 20, 'text-anchor': 'middle'}, s);
   });
   const marker = add('line', {y1: chart.top - 6, y2: chart.bottom + 6, class: 'marker'});
-  const points = image.p_target.map((p, i) => `${chart.x(i)},${chart.y(p)}`);
+  const judged = [...image.p_target.keys()].filter((i) => image.p_target[i] !== null);
+  const points = judged.map((i) => `${chart.x(i)},${chart.y(image.p_target[i])}`);
   add('polyline', {points: points.join(' ')});
-  const dots = image.p_target.map((p, i) => {
-    const dot = add('circle', {cx: chart.x(i), cy: chart.y(p), r: 4});
+  const dots = judged.map((i) => {
+    const dot = add('circle', {cx: chart.x(i), cy: chart.y(image.p_target[i]), r: 4});
     dot.classList.toggle('flipped', image.flipped[i]);
     return dot;
   });
@@ -52,7 +53,7 @@ function drawChart(svg, image) {
   return (i) => {
     marker.setAttribute('x1', chart.x(i));
     marker.setAttribute('x2', chart.x(i));
-    dots.forEach((dot, j) => dot.setAttribute('r', i === j ? 6 : 4));
+    dots.forEach((dot, j) => dot.setAttribute('r', i === judged[j] ? 6 : 4));
   };
 }
 
@@ -220,7 +221,8 @@ function filter() {
   const parts = [`${shown.length} of ${cards.length} images`];
   if (page.judge)
     parts.push(`${shown.filter((card) => card.image.flipped[card.at]).length} flipped`);
-  const l1 = shown.map((card) => card.image.l1[card.at]).sort((a, b) => a - b);
+  const l1 = shown.map((card) => card.image.l1[card.at]).filter((l) => l !== null)
+    .sort((a, b) => a - b);
   if (l1.length > 0)
     parts.push(`median L1 ${number((l1[(l1.length - 1) >> 1] + l1[l1.length >> 1]) / 2, 2)}`);
   byId('status').textContent = parts.join(' · ');

@@ -111,6 +111,16 @@ TEST(CounterfactualPage, carries_its_values_in_the_order_of_the_scales) {
   EXPECT_TRUE(b["up"].empty() && b["down"].empty());
 }
 
+TEST(CounterfactualPage, of_what_is_not_finite_nobody_says_a_number) {
+  CounterfactualPage given = example();
+  given.images[0].p_target[2] = given.images[0].l1[2] = std::nan("");  // at 0.7, between the others
+  const Json page = data(to_html(given));
+  const Json& a = page["images"][0];
+  EXPECT_EQ(a["p_target"], Json({0.125, nullptr, 0.99}));
+  EXPECT_EQ(a["l1"], Json({2.25, nullptr, 30.5}));
+  EXPECT_EQ(a["flipped"], Json({false, nullptr, true}));
+}
+
 TEST(CounterfactualPage, pictures_are_those_given_pixel_for_pixel) {
   const CounterfactualPage page = example();
   const Json given = data(to_html(page));

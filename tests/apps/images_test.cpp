@@ -442,9 +442,10 @@ TEST(Counterfactual, RefusesAClassifierOfAnotherDiffusion) {
 
 TEST(Counterfactual, AnImageThatIsNotFiniteIsSaidAndNotJudged) {
   const std::string out = fresh();
-  const Result r = diffscm(counterfactual(out) +
-                           Arguments{"--scale", "1,1e300", "--abduction", "ddim", "--json"});
+  const Result r = diffscm(counterfactual(out) + Arguments{"--scale", "1,1e300", "--abduction",
+                                                           "ddim", "--json", "--report"});
   expect_success(r);
+  EXPECT_TRUE(fs::exists(out + "/report.html"));
   EXPECT_NE(r.err.find("warning: 6 of 6 images at s = 1e+300 failed"), std::string::npos) << r.err;
   const json summary = json::parse(r.out);
   EXPECT_FALSE(summary["scales"][0].contains("failed"));
