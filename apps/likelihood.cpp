@@ -49,6 +49,16 @@ MeanAndError mean_and_error(const std::vector<double>& values) {
   return {sum / n, n > 1 ? std::sqrt(squares / (n - 1) / n) : std::nan("")};
 }
 
+// An unknown parent would not be told, and p(image) be taken for p(image | parents).
+void require_parents(const DiffusionModel& model, const Selection& selection) {
+  for (const int64_t i : selection.index)
+    for (const Condition& c : model.conditions())
+      if (!selection.dataset.factual(i).contains(c.name))
+        throw UsageError(
+            fmt::format("--told parents: {} does not say the '{}' of image {}: take --told nothing",
+                        selection.dataset.name, c.name, i));
+}
+
 void run(Common& common, Flags flags) {
   const DiffusionModel model(flags.model, common.target(), /*steps=*/0, common.layers());
   const NoiseSchedule schedule = model.schedule();
@@ -57,7 +67,10 @@ void run(Common& common, Flags flags) {
     throw UsageError(fmt::format(
         "--told parents: {} is unconditional: it cannot be told any parent", model.info().path));
   Selection selection = select(flags.data, model);
-  if (flags.told == "parents") number_states(selection.dataset, model);
+  if (flags.told == "parents") {
+    number_states(selection.dataset, model);
+    require_parents(model, selection);
+  }
   const OutputFolder folder(flags.out, "likelihood");
   say_notes(common, selection.dataset);
 

@@ -1,5 +1,5 @@
 // diffscm likelihood, as a user runs it.
-#include "tests/apps/commands.h"
+#include "tests/apps/experiments.h"
 
 namespace diffscm {
 namespace {
@@ -39,6 +39,16 @@ TEST(LikelihoodCommand, RefusesToTellAnUnconditionalModel) {
   expect_failure(diffscm(likelihood("0", "likelihood-told") + Arguments{"--told", "parents"}), 2,
                  "unconditional");
   EXPECT_FALSE(fs::exists(world() / "likelihood-told"));
+}
+
+TEST(LikelihoodCommand, RefusesToTellParentsThatTheDataDoNotSay) {
+  const std::string data = world() / "without-labels.npz", out = fresh();
+  io::write_npz(data, {{"images", io::NpyArray::from(std::vector<float>(2 * kSide * kSide, 0.5f),
+                                                     {2, kSide, kSide})}});
+  const Arguments told{"likelihood", "--model", conditional_unet(), "--data", data, "--steps",
+                       "5",          "--told",  "parents",          "--out",  out};
+  expect_failure(diffscm(told), 2, "does not say the 'class' of image 0: take --told nothing");
+  EXPECT_TRUE(is_empty(out));
 }
 
 }  // namespace
