@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <sstream>
 
@@ -19,8 +20,8 @@ using nlohmann::json;
 
 json parse(const std::string& text, const std::string& what) {
   try {
-    return io::to_json(toml::parse(text), [](const toml::node&) {
-      fail("configuration: dates and times have no meaning here");
+    return io::to_json(toml::parse(text), [&](const toml::node& node) {
+      fail("{}: line {}: dates and times have no meaning here", what, node.source().begin.line);
     });
   } catch (const toml::parse_error& e) {
     fail("{}: line {}: {}", what, e.source().begin.line, e.description());
@@ -30,6 +31,13 @@ json parse(const std::string& text, const std::string& what) {
 json read_toml(const std::string& path) {
   const io::Bytes bytes = io::read_file(path, 1 << 20);
   return parse(std::string(bytes.begin(), bytes.end()), path);
+}
+
+// As it would be typed; JSON has no word for nan and inf.
+std::string as_argument(const json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  const bool finite = !value.is_number_float() || std::isfinite(value.get<double>());
+  return finite ? io::dump(value) : fmt::format("{}", value.get<double>());
 }
 
 // True for "--name" and "--name=value".
@@ -115,12 +123,8 @@ ConfigFlags expand_config_flags(std::vector<std::string> arguments) {
     flags.from_file.insert("--" + name);
     for (const json& v : value.is_array() ? value : json::array({value})) {
       require(!v.is_structured(), "{}: '{}' must be a value or a list of values", path, name);
-      if (v.is_boolean()) {
-        if (v.get<bool>()) flags.arguments.push_back("--" + name);
-      } else {
-        flags.arguments.push_back("--" + name + "=" +
-                                  (v.is_string() ? v.get<std::string>() : io::dump(v)));
-      }
+      // With its "=", true is never followed by the flag after it as its value.
+      flags.arguments.push_back("--" + name + "=" + as_argument(v));
     }
   }
   return flags;

@@ -81,6 +81,9 @@ void check_choice(const std::string& what, const std::string& text, const FlagTr
 void set(const std::string& what, const FlagVariable& variable,
          const std::vector<std::string>& texts, const FlagTraits& traits) {
   const std::string& last = texts.back();
+  for (const std::string& text : texts)  // --out --quiet would make a folder of that name
+    if (text.starts_with("--"))
+      throw UsageError(fmt::format("{} lacks a value before {}", what, io::show(text)));
   std::visit(Overloaded{
                  [](bool*) {},
                  [&](int* v) { *v = whole<int>(what, last, traits); },

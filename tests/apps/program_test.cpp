@@ -102,9 +102,17 @@ TEST(Program, UsageErrorsExitWith2) {
   expect_failure(diffscm({"targets", "--threads", "two"}), 2, "--threads");
 }
 
+TEST(Program, AFlagIsNoOthersValue) {
+  Arguments a = sample(fresh());
+  a.insert(std::ranges::find(a, "--out") + 1, "--quiet");
+  expect_failure(diffscm(a), 2, "--out lacks a value before \"--quiet\"");
+  EXPECT_FALSE(fs::exists("--quiet"));
+}
+
 TEST(Program, ReadsFlagsFromAFileAndTheCommandLineWins) {
   const std::string config = world() / "flags.toml", out = fresh();
-  testing::put(config, "model = \"" + world().unet() + "\"\ncount = 3\nquiet = true\nseed = 8\n");
+  testing::put(config, "model = \"" + world().unet() +
+                           "\"\ncount = 3\nquiet = true\njson = false\nseed = 8\n");
   const Result r = diffscm({"sample", "--config", config, "--out", out, "--seed", "9"});
   expect_success(r);
   EXPECT_EQ(r.out + r.err, "");
@@ -130,6 +138,10 @@ TEST(Program, BadFlagFilesAreErrors) {
   refused("sampler = \"magic\"\n", 2, "bad.toml: --sampler \"magic\"");
   refused("steps = = 3\n", 1, "line 1");
   refused("[sample]\nsteps = 3\n", 1, "sample");
+  refused("eta = true\nsteps = 3\n", 2, "bad.toml: --eta \"true\"");  // not what follows it
+  refused("eta = false\n", 2, "bad.toml: --eta \"false\"");
+  refused("eta = nan\n", 2, "bad.toml: --eta \"nan\"");
+  refused("seed = 1\neta = 2026-11-27\n", 1, "bad.toml: line 2: dates and times");
   fs::remove(config);
   expect_failure(diffscm(sample(out) + Arguments{"--config", config}), 1, "bad.toml");
   testing::put(config, "steps = 3\n");
