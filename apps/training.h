@@ -84,10 +84,12 @@ T entry(const nlohmann::json& section, const std::string& where, const char* nam
   require(section.is_object() && section.contains(name), "the configuration lacks {}.{}", where,
           name);
   try {
-    return section.at(name).get<T>();
+    const T value = section.at(name).get<T>();
+    // get() cuts 4.7 to 4, and of a number too large takes the lowest bits.
+    if (nlohmann::json(value) == section.at(name)) return value;
   } catch (const nlohmann::json::exception&) {
-    fail("the configuration has an unusable {}.{} = {}", where, name, io::dump(section.at(name)));
   }
+  fail("the configuration has an unusable {}.{} = {}", where, name, io::dump(section.at(name)));
 }
 // The same of an entry that may be left out.
 template <class T>

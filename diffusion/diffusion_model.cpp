@@ -8,10 +8,12 @@ namespace {
 template <class T>
 T entry(const ModelInfo& info, const nlohmann::json& section, const char* name) {
   try {
-    return section.at(name).get<T>();
+    const T value = section.at(name).get<T>();
+    // get() cuts 4.7 to 4, and of a number too large takes the lowest bits.
+    if (nlohmann::json(value) == section.at(name)) return value;
   } catch (const nlohmann::json::exception&) {
-    fail("{}: the metadata lack a usable '{}'", info.path, name);
   }
+  fail("{}: the metadata lack a usable '{}'", info.path, name);
 }
 
 }  // namespace

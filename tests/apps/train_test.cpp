@@ -226,6 +226,21 @@ TEST(Train, SizeChannelsAndClassesComeFromTheData) {
   }
 }
 
+TEST(Train, AWholeNumberOfAPresetIsNotCutOff) {
+  const std::string out = fresh();
+  for (const auto& [entry, other] : {std::pair{"batch = 4\n", "batch = 4.7"},
+                                     std::pair{"timesteps = 1000\n", "timesteps = 4294968296"}}) {
+    std::string preset = kPreset;
+    ASSERT_NE(preset.find(entry), std::string::npos);
+    preset.replace(preset.find(entry), std::string_view(entry).size(), std::string(other) + "\n");
+    testing::put(world() / "cut.toml", preset);
+    Arguments a = train("diffusion", out) + Arguments{"--steps", "1"};
+    a[3] = world() / "cut.toml";
+    expect_failure(diffscm(a), 1, other);
+    EXPECT_TRUE(is_empty(out));
+  }
+}
+
 TEST(Train, BadInputIsOneLineAndLeavesNothing) {
   const auto refused = [&](const Arguments& a, int code, std::string_view part) {
     SCOPED_TRACE(part);
