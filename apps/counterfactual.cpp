@@ -222,7 +222,6 @@ void run(Common& common, Flags flags) {
         query.encoding);
   });
   const OutputFolder folder(flags.out, "counterfactual");
-  folder.clear({"report.html"});
   for (const AntiCausalPredictor& p : predictors)
     warn_of_other_data(common, model.info(), p.info());
   if (judge) warn_of_other_data(common, model.info(), judge->info);
@@ -249,6 +248,7 @@ void run(Common& common, Flags flags) {
       warn_of_failed(common, line["failed"], total,
                      fmt::format(" at s = {}", line["scale"].get<double>()));
   const std::filesystem::path out = flags.out;
+  folder.clear({"report.html"});  // of earlier answers, which a run that was stopped leaves whole
   write_images(out, fmt::format("do({}) with {} steps", flags.intervention, flags.abduction.steps),
                scales, query, images, outcomes);
   write_jsonl(out / "results.jsonl", result_lines(scales, query, outcomes));

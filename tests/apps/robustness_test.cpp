@@ -68,6 +68,16 @@ TEST(Signals, EachOfThemStopsTrainingWithACheckpoint) {
   }
 }
 
+TEST(Signals, AStoppedCounterfactualLeavesWhatTheFolderHeld) {
+  const std::string out = fresh();
+  expect_success(diffscm(counterfactual(out) + Arguments{"--report", "--quiet"}));
+  Program program(world().path(), counterfactual(out) + Arguments{"--steps", "1000", "--quiet"});
+  ASSERT_TRUE(program.run_until([&] { return fs::exists(out + "/.lock"); }));
+  program.signal(SIGINT);
+  EXPECT_EQ(program.wait().code, 130);
+  EXPECT_TRUE(fs::exists(out + "/report.html"));
+}
+
 TEST(OutputFolder, TwoRunsInOneFolderAreRefused) {
   const std::string out = fresh();
   const Arguments endless = train("diffusion", out) +
