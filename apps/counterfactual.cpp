@@ -143,12 +143,9 @@ void run_batch(Common& common, const Flags& flags, const Query& query, int64_t b
 // are known.
 Encoding default_encoding(GuidanceKind guidance, const DiffusionModel& model,
                           const Selection& selection) {
-  const auto knows = [&](int64_t i) {
-    const Assignment factual = selection.dataset.factual(i);
-    return std::all_of(model.conditions().begin(), model.conditions().end(),
-                       [&](const Condition& c) { return factual.contains(c.name); });
-  };
-  const bool all = std::all_of(selection.index.begin(), selection.index.end(), knows);
+  const bool all = std::ranges::all_of(selection.index, [&](int64_t i) {
+    return model.first_unknown(selection.dataset.factual(i)).empty();
+  });
   return guidance == GuidanceKind::implicit && all ? Encoding::factual : Encoding::unconditional;
 }
 

@@ -232,10 +232,7 @@ std::vector<ArmSummary> Evaluation::summaries(const std::vector<Producer>& produ
 
 std::vector<SampleSet> Evaluation::samples() const {
   std::vector<SampleSet> sets{{"samples", "Samples, told nothing", samples("samples", false)}};
-  const data::Assignment known = train_.factual(0);
-  if (model_->is_conditional() &&
-      std::ranges::all_of(model_->conditions(),
-                          [&](const Condition& c) { return known.contains(c.name); }))
+  if (model_->is_conditional() && model_->first_unknown(train_.factual(0)).empty())
     sets.push_back({"samples-told", "Samples, told the parents of training images",
                     samples("samples-told", true)});
   return sets;

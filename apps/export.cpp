@@ -38,13 +38,13 @@ void run(Common& common, Flags flags) {
   if (!torch && ending != ".safetensors")
     throw UsageError(fmt::format("--out {}: give a name that ends with .pt, .pth or .safetensors",
                                  io::show(flags.out)));
-  keep_input(out, read_model_info(flags.model).path, "the model to export");
   if (torch && flags.keep_metadata)
     throw UsageError(
         fmt::format("--keep-metadata: {} has no place for it; give a name that ends "
                     "with .safetensors",
                     io::show(flags.out)));
   auto [info, tensors] = read_model(flags.model);
+  keep_input(out, info.path, "the model to export");
   const size_t count = tensors.size();
   make_folder_of(out);
   const io::StoredFloats floats = io::parse_stored_floats(flags.dtype);

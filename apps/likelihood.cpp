@@ -52,11 +52,11 @@ MeanAndError mean_and_error(const std::vector<double>& values) {
 // An unknown parent would not be told, and p(image) be taken for p(image | parents).
 void require_parents(const DiffusionModel& model, const Selection& selection) {
   for (const int64_t i : selection.index)
-    for (const Condition& c : model.conditions())
-      if (!selection.dataset.factual(i).contains(c.name))
-        throw UsageError(
-            fmt::format("--told parents: {} does not say the '{}' of image {}: take --told nothing",
-                        selection.dataset.name, c.name, i));
+    if (const std::string parent = model.first_unknown(selection.dataset.factual(i));
+        !parent.empty())
+      throw UsageError(
+          fmt::format("--told parents: {} does not say the '{}' of image {}: take --told nothing",
+                      selection.dataset.name, parent, i));
 }
 
 void run(Common& common, Flags flags) {

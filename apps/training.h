@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "engine/io/file.h"
 #include "engine/io/json.h"
 #include "models/checkpoint.h"
+#include "models/config_fields.h"
 #include "models/unet.h"
 #include "training/image_batches.h"
 #include "training/trainer.h"
@@ -83,13 +85,10 @@ template <class T>
 T entry(const nlohmann::json& section, const std::string& where, const char* name) {
   require(section.is_object() && section.contains(name), "the configuration lacks {}.{}", where,
           name);
-  try {
-    const T value = section.at(name).get<T>();
-    // get() cuts 4.7 to 4, and of a number too large takes the lowest bits.
-    if (nlohmann::json(value) == section.at(name)) return value;
-  } catch (const nlohmann::json::exception&) {
-  }
-  fail("the configuration has an unusable {}.{} = {}", where, name, io::dump(section.at(name)));
+  const std::optional<T> value = exactly<T>(section.at(name));
+  require(value.has_value(), "the configuration has an unusable {}.{} = {}", where, name,
+          io::dump(section.at(name)));
+  return *value;
 }
 // The same of an entry that may be left out.
 template <class T>

@@ -1,21 +1,13 @@
 #include "data/cache.h"
 
-#include <cstdlib>
+#include "engine/environment.h"
 
 namespace diffscm::data {
-namespace {
 
 namespace fs = std::filesystem;
 
-fs::path variable(const char* name) {
-  const char* value = std::getenv(name);
-  return value ? value : "";
-}
-
-}  // namespace
-
 fs::path cache_folder(std::string_view name) {
-  const fs::path cache = variable("XDG_CACHE_HOME"), home = variable("HOME");
+  const fs::path cache = environment("XDG_CACHE_HOME"), home = environment("HOME");
   if (!cache.empty()) return cache / "diffscm" / name;
   return (home.empty() ? fs::temp_directory_path() : home / ".cache") / "diffscm" / name;
 }

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
 #include <optional>
 
 #include "data/cache.h"
 #include "data/idx_folder.h"
+#include "engine/environment.h"
 #include "engine/io/download.h"
 #include "engine/io/file.h"
 #include "kernels/error.h"
@@ -52,11 +52,6 @@ bool holds_split(const fs::path& folder, Split split) {
   return files && files->holds(split);
 }
 
-std::string variable(const char* name) {
-  const char* value = std::getenv(name);
-  return value ? value : "";
-}
-
 void add_shared(std::vector<fs::path>& folders, fs::path folder) {
   for (int i = 0; i < kParents && !folder.empty(); ++i) {
     folders.push_back(folder / "shared/data/mnist");
@@ -68,7 +63,7 @@ void add_shared(std::vector<fs::path>& folders, fs::path folder) {
 std::vector<fs::path> search_folders() {
   std::vector<fs::path> folders;
   std::error_code ignored;
-  if (const std::string data = variable("DIFFSCM_DATA"); !data.empty()) {
+  if (const std::string data = environment("DIFFSCM_DATA"); !data.empty()) {
     require(fs::is_directory(data, ignored),
             "the variable DIFFSCM_DATA names {}, which is no folder: correct or unset it",
             io::show(data));
@@ -99,7 +94,7 @@ fs::path find_or_download(Split split) {
     if (holds_split(folder, split)) return folder;
   const fs::path cache = cache_folder("mnist");
   std::string why = "downloading is switched off by DIFFSCM_OFFLINE";
-  const std::string offline = variable("DIFFSCM_OFFLINE");
+  const std::string offline = environment("DIFFSCM_OFFLINE");
   if (offline.empty() || offline == "0") {
     try {
       for (const Source& source : sources(split))
@@ -110,7 +105,7 @@ fs::path find_or_download(Split split) {
       why = error.what();
     }
   }
-  const std::string data = variable("DIFFSCM_DATA");
+  const std::string data = environment("DIFFSCM_DATA");
   fail(
       "MNIST is not on this machine{} and cannot be fetched ({}): set DIFFSCM_DATA to the folder "
       "of "

@@ -1,19 +1,19 @@
 #include "diffusion/diffusion_model.h"
 
 #include <cmath>
+#include <optional>
+
+#include "models/config_fields.h"
 
 namespace diffscm {
 namespace {
 
 template <class T>
 T entry(const ModelInfo& info, const nlohmann::json& section, const char* name) {
-  try {
-    const T value = section.at(name).get<T>();
-    // get() cuts 4.7 to 4, and of a number too large takes the lowest bits.
-    if (nlohmann::json(value) == section.at(name)) return value;
-  } catch (const nlohmann::json::exception&) {
-  }
-  fail("{}: the metadata lack a usable '{}'", info.path, name);
+  const auto found = section.find(name);
+  const std::optional<T> value = found == section.end() ? std::nullopt : exactly<T>(*found);
+  require(value.has_value(), "{}: the metadata lack a usable '{}'", info.path, name);
+  return *value;
 }
 
 }  // namespace
@@ -42,6 +42,12 @@ DiffusionModel::DiffusionModel(LoadedModel<UNet> loaded, Target target, int step
       });
   if (steps == 0) steps = entry<int>(info_, info_.diffusion, "sampling_steps");
   chain_ = std::make_shared<const Chain>(schedule(), steps);
+}
+
+std::string DiffusionModel::first_unknown(const data::Assignment& known) const {
+  for (const Condition& c : conditions())
+    if (!known.contains(c.name)) return c.name;
+  return {};
 }
 
 Tensor DiffusionModel::features(std::span<const data::Assignment> parents) const {

@@ -45,6 +45,8 @@ class DiffusionModel {
   std::function<Tensor()> learnt_variance() const;
   bool is_conditional() const { return !conditions().empty(); }
   const std::vector<Condition>& conditions() const { return unet_->config().conditions; }
+  // Of conditions(), the first that is not among these; empty: all are.
+  std::string first_unknown(const data::Assignment& known) const;
   // Throws Error unless the data set's images fit.
   void check_fits(const data::Dataset& dataset) const;
 

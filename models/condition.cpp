@@ -44,9 +44,9 @@ void write_features(const Condition& c, double value, float* out) {
     out[static_cast<int64_t>(value)] = 1;
     return;
   }
+  const double z = standardised(c.name, value, c.mean, c.deviation);
   out[0] = 1;
-  out[1] = standardised(c.name, value, c.mean, c.deviation);
-  const double z = (value - c.mean) / c.deviation;
+  out[1] = static_cast<float>(z);
   for (int k = 0; k < 3; ++k) {
     out[2 + 2 * k] = static_cast<float>(std::sin((1 << k) * z));
     out[3 + 2 * k] = static_cast<float>(std::cos((1 << k) * z));
@@ -55,13 +55,13 @@ void write_features(const Condition& c, double value, float* out) {
 
 }  // namespace
 
-float standardised(const std::string& name, double value, double mean, double deviation) {
+double standardised(const std::string& name, double value, double mean, double deviation) {
   require(std::isfinite(value), "'{}' = {}: give a finite number", name, value);
   const double z = (value - mean) / deviation;
   require(std::abs(z) <= 1e18,
           "'{}' = {}: too far from the training data, whose mean is {:.6g} and deviation {:.6g}",
           name, value, mean, deviation);
-  return static_cast<float>(z);
+  return z;
 }
 
 Tensor condition_features(std::span<const Condition> conditions, std::span<const double> values,

@@ -28,7 +28,7 @@ void from_json(const nlohmann::json& json, Condition& condition);
 
 // z = (value - mean) / deviation. Throws Error naming a value that is not finite, or so many
 // deviations away (1e18) that what a network makes of it in f32 would not be.
-float standardised(const std::string& name, double value, double mean, double deviation);
+double standardised(const std::string& name, double value, double mean, double deviation);
 
 int64_t feature_count(std::span<const Condition> conditions);
 

@@ -8,6 +8,7 @@
 
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -16,6 +17,18 @@
 #include "kernels/error.h"
 
 namespace diffscm {
+
+// The value as a T; nothing where it is none, or only cut to fit: get() makes 4 of 4.7, and of a
+// number too large takes the lowest bits.
+template <class T>
+std::optional<T> exactly(const nlohmann::json& json) {
+  try {
+    T value = json.get<T>();
+    if (nlohmann::json(value) == json) return value;
+  } catch (const nlohmann::json::exception&) {
+  }
+  return {};
+}
 
 // Reads fields and remembers which were read, so that finish() can refuse the unknown.
 class ConfigReader {

@@ -46,7 +46,7 @@ Tensor Regressor::standardised(std::span<const double> values, Target target) co
   const Condition& a = config_.attribute;
   std::vector<float> y;
   for (const double value : values)
-    y.push_back(diffscm::standardised(a.name, value, a.mean, a.deviation));
+    y.push_back(static_cast<float>(diffscm::standardised(a.name, value, a.mean, a.deviation)));
   return Tensor::from(y, {std::ssize(y), 1}, target);
 }
 

@@ -1,7 +1,6 @@
 #include "models/whole_network.h"
 
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -10,6 +9,7 @@
 #include <vector>
 
 #include "autograd/dispatch.h"
+#include "engine/environment.h"
 #include "engine/memory.h"
 #include "engine/whole_network.h"
 #include "kernels/agreement.h"
@@ -163,11 +163,6 @@ Tensor told_by(const Tell& tell, const WholeNetworkPlan& plan, const Parameters&
   return told;
 }
 
-std::string_view environment(const char* name) {
-  const char* const value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
-
 // Says once for each reason that the layers are computed one by one, which is no error.
 Tensor not_so(const std::string& why) {
   if (environment("DIFFSCM_UNET").empty()) return {};
@@ -194,7 +189,7 @@ WholeNetworkPlan plan_for(const UNetConfig& config, Target target) {
 }  // namespace
 
 bool whole_network_wanted(Target target) {
-  const std::string_view way = environment("DIFFSCM_UNET");
+  const std::string way = environment("DIFFSCM_UNET");
   require(way.empty() || way == "whole" || way == "layers",
           "DIFFSCM_UNET={}: choose whole or layers", way);
   if (!way.empty()) return way == "whole";

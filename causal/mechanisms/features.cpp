@@ -66,7 +66,8 @@ void Features::write(Parents parents, int64_t row, std::span<float> inputs) cons
   for (size_t p = 0; p < states_.size(); ++p) {
     const double value = parents[p]->numbers[static_cast<size_t>(row)];
     if (states_[p] == 0) {
-      inputs[at++] = standardised(names_[p], value, standards_[p].mean, standards_[p].deviation);
+      inputs[at++] = static_cast<float>(
+          standardised(names_[p], value, standards_[p].mean, standards_[p].deviation));
       continue;
     }
     for (int64_t k = 0; k < states_[p]; ++k) inputs[at++] = k == static_cast<int64_t>(value);

@@ -3,6 +3,8 @@
 // Every rung computes the same contract (kernels/conv2d.h), so this file is all there is to know
 // about which one runs when. DIFFSCM_CONV=naive|direct|winograd forces a rung (a forced winograd
 // falls to direct where the filter is not 3x3 with stride 1).
+#include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <string_view>
 
@@ -14,15 +16,19 @@
 namespace diffscm::kernels::cpu {
 namespace {
 
+bool is_of_cuda(std::string_view rung) {
+  constexpr std::array kRungs{"tiled", "taps", "mma", "mma-weights", "wgmma", "cudnn"};
+  return std::ranges::find(kRungs, rung) != kRungs.end();
+}
+
 std::optional<Rung> parse_rung(std::string_view name) {
   if (name.empty()) return std::nullopt;
   if (name == "naive") return Rung::kNaive;
   if (name == "direct") return Rung::kDirect;
   if (name == "winograd") return Rung::kWinograd;
-  for (const char* other : {"tiled", "taps", "mma", "mma-weights", "wgmma", "cudnn"})
-    require(name != other,
-            "DIFFSCM_CONV={}: a rung of the cuda target; on cpu choose naive, direct or winograd",
-            name);
+  require(!is_of_cuda(name),
+          "DIFFSCM_CONV={}: a rung of the cuda target; on cpu choose naive, direct or winograd",
+          name);
   fail("DIFFSCM_CONV={}: unknown rung, choose naive, direct or winograd", name);
 }
 
@@ -59,10 +65,8 @@ Selection parse_selection(std::string_view conv, std::string_view isa) {
 Selection selection_from_environment() {
   static const Selection selection = [] {
     const char* value = std::getenv("DIFFSCM_CONV");
-    std::string_view conv = value ? value : "";
-    for (const char* other : {"tiled", "taps", "mma", "mma-weights", "wgmma", "cudnn"})
-      if (conv == other) conv = "";
-    return Selection{parse_rung(conv), chosen_isa()};
+    const std::string_view conv = value ? value : "";
+    return Selection{parse_rung(is_of_cuda(conv) ? "" : conv), chosen_isa()};
   }();
   return selection;
 }
